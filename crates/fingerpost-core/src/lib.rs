@@ -1,0 +1,28 @@
+//! What every part of Fingerpost shares and no product owns.
+//!
+//! A [`Command`] is declared once, beside its handler: name, argument with an
+//! example, permission, [`CachePolicy`], handler. Doors (the native protocol,
+//! later HTTPS) and the generated documentation derive everything else from
+//! the [`Declaration`]. A handler returns a [`Reply`], which is an object,
+//! already encoded bytes, or a [`Redirect`] to where the bytes lie.
+//!
+//! This crate knows no database, no socket and no wire format.
+
+mod cache;
+mod clock;
+mod command;
+mod failure;
+mod permission;
+mod principal;
+mod reply;
+
+pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use command::{
+    Argument, Availability, BadArgument, Call, Command, Declaration, Entry, Field, Kind, Registry,
+    Shape, Take,
+};
+pub use failure::Failure;
+pub use permission::{ParsePermissionError, Permission, PermissionSet};
+pub use principal::{Access, Principal};
+pub use reply::{Encode, Encoded, Json, Outcome, Redirect, RedirectTarget, Reply};

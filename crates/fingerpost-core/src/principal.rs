@@ -1,0 +1,126 @@
+//! Who is asking, and whether they may.
+
+use std::sync::Arc;
+
+use crate::{Permission, PermissionSet};
+
+/// What a command needs of its caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Every permission that is needed, in the order in which a refusal names them.
+    pub needs: &'static [Permission],
+    /// Whether a logged-in caller may always use the command on their own
+    /// account (the argument's `username` is absent or their own name).
+    pub self_service: bool,
+}
+
+impl Access {
+    /// No permission needed.
+    pub const OPEN: Self = Self::needs(&[]);
+
+    /// All of `needs` are needed.
+    pub const fn needs(needs: &'static [Permission]) -> Self {
+        Self {
+            needs,
+            self_service: false,
+        }
+    }
+
+    /// As [`Access::needs`], or one's own account.
+    pub const fn needs_or_self(needs: &'static [Permission]) -> Self {
+        Self {
+            needs,
+            self_service: true,
+        }
+    }
+}
+
+/// The caller of a command: anonymous or logged in. Permissions are those of
+/// the moment of the login and stay for the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    name: Option<Arc<str>>,
+    own: PermissionSet,
+    anonymous: PermissionSet,
+}
+
+impl Principal {
+    /// Nobody in particular, with the server's anonymous permissions.
+    pub const fn anonymous(anonymous: PermissionSet) -> Self {
+        Self {
+            name: None,
+            own: PermissionSet::NONE,
+            anonymous,
+        }
+    }
+
+    /// The same connection after a login as `name`.
+    pub fn login(&self, name: &str, own: PermissionSet) -> Self {
+        Self {
+            name: Some(name.into()),
+            own,
+            anonymous: self.anonymous,
+        }
+    }
+
+    /// The login, when there is one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The login, or `Anonymous user`: the words of a refusal.
+    pub fn display_name(&self) -> &str {
+        self.name().unwrap_or("Anonymous user")
+    }
+
+    /// The user's own permissions, without the anonymous ones.
+    pub const fn own_permissions(&self) -> PermissionSet {
+        self.own
+    }
+
+    /// Whether the anonymous set alone, or the user's set alone, covers
+    /// `needs`. The two are not united, and anonymous rights never reach
+    /// anything that needs `@user-admin`.
+    pub fn allows(&self, needs: &[Permission]) -> bool {
+        let needed = PermissionSet::of(needs);
+        let anonymous_may = !needs.contains(&Permission::UserAdmin);
+        (anonymous_may && self.anonymous.covers(needed))
+            || (self.name.is_some() && self.own.covers(needed))
+            || needed.is_empty()
+    }
+
+    /// Whether `username` (or no name at all) means the caller's own account.
+    pub fn is_self(&self, username: Option<&str>) -> bool {
+        self.name().is_some_and(|own| username.is_none_or(|other| other == own))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Permission::{DbAdmin, Read, Report, UserAdmin};
+
+    #[test]
+    fn anonymous_and_own_rights_are_not_united() {
+        let caller = Principal::anonymous(PermissionSet::of(&[Read]))
+            .login("bob", PermissionSet::of(&[Report]));
+        assert!(caller.allows(&[Read]));
+        assert!(caller.allows(&[Report]));
+        assert!(!caller.allows(&[Read, Report]));
+    }
+
+    #[test]
+    fn anonymous_rights_never_manage_users() {
+        let caller = Principal::anonymous(PermissionSet::of(&[UserAdmin, DbAdmin]));
+        assert!(!caller.allows(&[UserAdmin]));
+        assert!(caller.allows(&[DbAdmin]));
+    }
+
+    #[test]
+    fn self_service_needs_a_login() {
+        let nobody = Principal::anonymous(PermissionSet::NONE);
+        assert!(!nobody.is_self(None));
+        let bob = nobody.login("bob", PermissionSet::NONE);
+        assert!(bob.is_self(None) && bob.is_self(Some("bob")) && !bob.is_self(Some("eve")));
+    }
+}

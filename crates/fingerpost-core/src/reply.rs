@@ -1,0 +1,169 @@
+//! What a command answers.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::Principal;
+
+/// The answer of a command. "A redirect must be first and only" cannot be
+/// broken, because a redirect is a variant and not an object in a list.
+#[derive(Debug)]
+pub enum Reply<A> {
+    /// One object, not yet encoded.
+    Object(A),
+    /// Bytes that are already in their wire form, from a cacher for example.
+    Encoded(Encoded),
+    /// The bytes lie elsewhere.
+    Redirect(Redirect),
+}
+
+/// Bytes with the media type they are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// `application/json` and the like.
+    pub media_type: &'static str,
+    /// The encoded answer.
+    pub bytes: Bytes,
+}
+
+/// Where a client can fetch the answer instead of getting it here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// Name of the [`RedirectTarget`] that `location` belongs to.
+    pub target: String,
+    /// Absolute URL of the answer.
+    pub location: String,
+    /// Media type of what lies there.
+    pub media_type: &'static str,
+}
+
+/// A place that redirects may point to, as it is advertised to clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectTarget {
+    /// Unique name within the server.
+    pub name: String,
+    /// URL scheme, `https` for example.
+    pub protocol: String,
+    /// Base URLs.
+    pub uris: Vec<String>,
+}
+
+/// Turns an answer into its branch's wire objects.
+pub trait Encode {
+    /// Media type of what [`Encode::encode`] writes.
+    const MEDIA_TYPE: &'static str;
+
+    /// Appends the wire form to `out`.
+    fn encode(&self, out: &mut Vec<u8>);
+}
+
+/// An answer in JSON, spelled as Python's `json.dumps` spells it: blanks after
+/// `,` and `:`, every character above ASCII escaped. Bytes equal characters,
+/// which the chunked form of BitBake's protocol counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> Encode for Json<T> {
+    const MEDIA_TYPE: &'static str = "application/json";
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut serializer = serde_json::Serializer::with_formatter(out, PythonStyle);
+        self.0
+            .serialize(&mut serializer)
+            .expect("answers are structs of text, numbers and lists, which always serialize");
+    }
+}
+
+/// The formatter behind [`Json`].
+struct PythonStyle;
+
+impl serde_json::ser::Formatter for PythonStyle {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+    ) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
+
+    fn write_string_fragment<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> std::io::Result<()> {
+        // Siginfo listings are long and nearly always ASCII: write whole runs.
+        let mut rest = fragment;
+        while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii() || byte == 0x7f) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            let character = rest[at..].chars().next().expect("`at` is before the end");
+            if character == '\u{7f}' {
+                writer.write_all(&[0x7f])?;
+            } else {
+                let mut units = [0; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+            rest = &rest[at + character.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+/// What a handler hands back: the reply, and whom the connection belongs to
+/// from now on when the command was a login.
+#[derive(Debug)]
+pub struct Outcome<A> {
+    /// The answer.
+    pub reply: Reply<A>,
+    /// The new caller, after `auth` and `become-user`.
+    pub login: Option<Principal>,
+}
+
+impl<A> From<A> for Outcome<A> {
+    fn from(answer: A) -> Self {
+        Self {
+            reply: Reply::Object(answer),
+            login: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: &serde_json::Value, expected: &str) {
+        let mut out = Vec::new();
+        Json(value).encode(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_is_spelled_as_python_spells_it() {
+        check(
+            &serde_json::json!({"a": [1, null, "x\n\t\"\u{1}\u{7f}"]}),
+            "{\"a\": [1, null, \"x\\n\\t\\\"\\u0001\u{7f}\"]}",
+        );
+    }
+
+    #[test]
+    fn characters_above_ascii_are_escaped_as_utf16() {
+        check(&serde_json::json!("é😀z"), "\"\\u00e9\\ud83d\\ude00z\"");
+    }
+}
