@@ -1,1 +1,46 @@
-//! Placeholder until its first code.
+//! Sockets, and everything about them that knows no product.
+//!
+//! A [`Listener`] is bound to an [`Address`] (or inherited from systemd). The
+//! [`Server`] accepts on several of them, tells by the first bytes what a
+//! connection speaks, and hands it to its door: BitBake's line protocol and
+//! WebSocket to a [`LineDoor`], HTTP/1.1 and HTTP/2 without TLS to an axum
+//! router that has `/healthz`, `/readyz` and `/metrics` already. It holds the
+//! limits (connections, time until the protocol is known, headers, WebSocket
+//! messages) and stops gracefully through [`Shutdown`].
+//!
+//! The crate knows no command, no hash and no database. It runs on Linux: the
+//! owner of a taken port, long Unix paths and process metrics come from
+//! `/proc`.
+
+mod accept;
+mod address;
+mod bind;
+mod detect;
+mod door;
+mod http;
+mod http_io;
+mod limit;
+mod linger;
+mod listener;
+mod metrics;
+mod owner;
+mod process;
+mod server;
+mod shutdown;
+mod unix;
+mod websocket;
+
+pub use address::{Address, Host, ParseAddressError};
+pub use bind::{BindError, BindOptions, bind};
+pub use detect::{Detected, detect};
+pub use door::{LineDoor, Peer, PeerAddress, Transport};
+pub use http::{HttpOptions, Readiness};
+pub use limit::{Permit, default_connection_limit, raise_open_files};
+pub use linger::linger;
+pub use listener::Listener;
+pub use metrics::Metrics;
+pub use owner::Owner;
+pub use server::{Server, ServerOptions};
+pub use shutdown::{ConnectionGuard, Drained, Shutdown};
+pub use unix::connect_unix;
+pub use websocket::{MESSAGE_BYTES_MAX, close_websocket, is_message_too_big};

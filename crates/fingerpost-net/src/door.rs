@@ -1,0 +1,114 @@
+//! What a door gets, and what it promises.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::ws::WebSocket;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::ConnectionGuard;
+
+/// A front for BitBake's line protocol: one call per connection.
+///
+/// Generic over the stream so that the hot loop is compiled for the socket
+/// itself, without boxes and wrappers. A call must
+///
+/// - end soon after [`ConnectionGuard::drained`] when no request is in hand, and
+///   after the answer when one is,
+/// - finish its handshake before [`ConnectionGuard::handshake_deadline`],
+/// - bound what it buffers, in both directions.
+///
+/// The connection is closed when the future ends (and whatever it still owns is
+/// dropped). It is dropped, wherever it is, when a shutdown takes too long.
+pub trait LineDoor: Clone + Send + Sync + 'static {
+    /// Serves a TCP or Unix connection. `first` holds the bytes that were read
+    /// to tell the protocol: often the whole handshake and more, and never
+    /// longer than 4096 bytes; empty only if the peer closed its side.
+    fn serve<IO>(
+        &self,
+        io: IO,
+        first: Vec<u8>,
+        peer: Peer,
+        guard: ConnectionGuard,
+    ) -> impl Future<Output = ()> + Send
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Serves a WebSocket, whatever path was asked for. A message above
+    /// [`crate::MESSAGE_BYTES_MAX`] ends `recv` with an error; see
+    /// [`crate::close_websocket`].
+    fn serve_websocket(
+        &self,
+        socket: WebSocket,
+        peer: Peer,
+        guard: ConnectionGuard,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// Who is at the other end of a connection. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address or process.
+    pub address: PeerAddress,
+    /// How it came.
+    pub transport: Transport,
+    /// The address of the listener, as bound; the log field `listener`.
+    pub listener: Arc<str>,
+}
+
+/// What the kernel tells about a peer. Shown as the log field `peer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// A TCP peer; IPv4 peers of an IPv6 socket are written as IPv4.
+    Tcp(SocketAddr),
+    /// A process on this machine, from `SO_PEERCRED`.
+    Unix {
+        /// Its user when it connected.
+        uid: u32,
+        /// Its process when it connected; it may be gone.
+        pid: Option<i32>,
+    },
+    /// A Unix peer whose credentials the kernel did not tell.
+    Unnamed,
+}
+
+/// How a line connection is framed and carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Lines over TCP.
+    Tcp,
+    /// Lines over a Unix socket.
+    Unix,
+    /// Text messages of a WebSocket, over TCP or a Unix socket.
+    WebSocket,
+}
+
+impl Peer {
+    /// The same peer after an upgrade.
+    #[must_use]
+    pub fn upgraded(mut self) -> Self {
+        self.transport = Transport::WebSocket;
+        self
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix {
+                uid,
+                pid: Some(pid),
+            } => write!(f, "uid {uid} pid {pid}"),
+            Self::Unix { uid, pid: None } => write!(f, "uid {uid}"),
+            Self::Unnamed => f.write_str("unix"),
+        }
+    }
+}

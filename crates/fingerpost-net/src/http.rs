@@ -1,0 +1,235 @@
+//! The HTTP shell: limits, probes, origins, upgrades.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::Service;
+
+use crate::http_io::HttpIo;
+use crate::metrics::{Metrics, Protocol, Reason};
+use crate::{ConnectionGuard, LineDoor, Peer, Shutdown, websocket};
+
+/// Says whether the server can do its work: `Err` holds a sentence why not,
+/// which `/readyz` shows. Called at every probe, so it must not block.
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Limits and rules of HTTP, the same on every listener.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// The longest wait for the headers of a request, and so for the next
+    /// request on an idle HTTP/1.1 connection. 30 s.
+    pub header_timeout: Duration,
+    /// The most bytes of one request's headers; at least 8 KiB. 64 KiB.
+    pub header_bytes_max: u32,
+    /// The most header lines of an HTTP/1.1 request. 100.
+    pub headers_max: usize,
+    /// The most bytes of a request's body that axum's extractors take. 2 MiB.
+    pub body_bytes_max: usize,
+    /// The most requests at once on one HTTP/2 connection. 100.
+    pub streams_max: u32,
+    /// How long a peer may take nothing of an answer, WebSocket included. 60 s.
+    pub write_stall_max: Duration,
+    /// The values of `Origin` that may upgrade to WebSocket and use writing
+    /// methods, as browsers send them (`https://host`); `*` allows all. None.
+    pub allowed_origins: Vec<String>,
+    /// Whether `/metrics` is also on the listeners of the service, not only on
+    /// those of the probes. True.
+    pub metrics_everywhere: bool,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            header_bytes_max: 64 << 10,
+            headers_max: 100,
+            body_bytes_max: 2 << 20,
+            streams_max: 100,
+            write_stall_max: Duration::from_secs(60),
+            allowed_origins: Vec::new(),
+            metrics_everywhere: true,
+        }
+    }
+}
+
+/// What answers HTTP on a group of listeners.
+pub(crate) struct Shell<D> {
+    pub(crate) door: Option<D>,
+    pub(crate) router: Router,
+    pub(crate) options: HttpOptions,
+    pub(crate) handshake: Duration,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// One HTTP connection, as its requests see it.
+struct Link {
+    peer: Peer,
+    guard: ConnectionGuard,
+}
+
+impl<D: LineDoor> Shell<D> {
+    /// Serves a connection until it ends or the server drains.
+    pub(crate) async fn serve<IO>(
+        self: Arc<Self>,
+        io: IO,
+        first: Vec<u8>,
+        peer: Peer,
+        guard: ConnectionGuard,
+    ) where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let builder = builder(&self.options);
+        let io = HttpIo::new(io, first, self.options.write_stall_max, guard.permit());
+        let link = Arc::new(Link { peer, guard });
+        let service = service_fn({
+            let link = link.clone();
+            move |request| {
+                let (shell, link) = (self.clone(), link.clone());
+                async move { Ok::<_, Infallible>(shell.answer(request, &link).await) }
+            }
+        });
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+        let mut connection = std::pin::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = link.guard.drained() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            let Peer {
+                address, listener, ..
+            } = &link.peer;
+            tracing::debug!(peer = %address, %listener, %error, "an HTTP connection failed");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, link: &Link) -> Response {
+        let upgrade = self
+            .door
+            .as_ref()
+            .filter(|_| websocket::is_upgrade(request.headers()));
+        let writes = !matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
+        if (writes || upgrade.is_some()) && !self.is_origin_allowed(&request) {
+            return self.refuse_origin(&request, &link.peer);
+        }
+        let (mut parts, body) = request.into_parts();
+        if let Some(door) = upgrade {
+            self.metrics
+                .count_connection(Protocol::WebSocket, link.peer.address);
+            let (peer, guard) = (
+                link.peer.clone().upgraded(),
+                link.guard.share(self.handshake),
+            );
+            return websocket::upgrade(door.clone(), &mut parts, peer, guard).await;
+        }
+        parts.extensions.insert(link.peer.clone());
+        let request = Request::from_parts(parts, Body::new(body));
+        match self.router.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Browsers add `Origin` and scripts cannot forge it, so its absence means
+    /// that no web page is behind the request.
+    fn is_origin_allowed(&self, request: &Request<Incoming>) -> bool {
+        let allowed = &self.options.allowed_origins;
+        request
+            .headers()
+            .get_all(header::ORIGIN)
+            .iter()
+            .all(|origin| {
+                allowed
+                    .iter()
+                    .any(|one| one == "*" || origin.as_bytes().eq_ignore_ascii_case(one.as_bytes()))
+            })
+    }
+
+    fn refuse_origin(&self, request: &Request<Incoming>, peer: &Peer) -> Response {
+        self.metrics.count_refused(Reason::Origin);
+        let origin = request.headers().get(header::ORIGIN);
+        let (listener, path) = (&peer.listener, request.uri().path());
+        tracing::info!(%peer, %listener, ?origin, path, "refused a request of a web page");
+        (StatusCode::FORBIDDEN, "this Origin is not allowed here\n").into_response()
+    }
+}
+
+fn builder(options: &HttpOptions) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let bytes_max = usize::try_from(options.header_bytes_max).unwrap_or(usize::MAX);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_headers(options.headers_max)
+        .max_buf_size(bytes_max.max(8 << 10))
+        // A client that has said all it wants may close its side and still be answered.
+        .half_close(true)
+        // One write for all pipelined answers: 2 instead of 7 us of CPU for each.
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.streams_max)
+        .max_header_list_size(options.header_bytes_max)
+        // A peer that has vanished does not keep its place.
+        .keep_alive_interval(options.header_timeout)
+        .keep_alive_timeout(options.header_timeout);
+    builder
+}
+
+/// Adds `/healthz`, `/readyz` and, if wanted, `/metrics` to `router`, which
+/// must not have them yet.
+pub(crate) fn with_probes(
+    router: Router,
+    options: &HttpOptions,
+    readiness: Readiness,
+    shutdown: Shutdown,
+    metrics: Option<Arc<Metrics>>,
+) -> Router {
+    let ready = move || async move {
+        let state = if shutdown.is_draining() {
+            Err("the server is shutting down".to_owned())
+        } else {
+            readiness()
+        };
+        match state {
+            Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+        }
+    };
+    let mut router = router
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .layer(DefaultBodyLimit::max(options.body_bytes_max));
+    if let Some(metrics) = metrics {
+        router = router.route("/metrics", get(move || show(metrics)));
+    }
+    router
+}
+
+/// Reads `/proc` and asks every collector, so it stays off the runtime's own threads.
+async fn show(metrics: Arc<Metrics>) -> Response {
+    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match tokio::task::spawn_blocking(move || metrics.encode()).await {
+        Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

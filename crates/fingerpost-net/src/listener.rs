@@ -1,0 +1,114 @@
+//! A bound address.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use socket2::SockRef;
+
+use crate::bind::tune;
+use crate::unix::SocketFile;
+use crate::{Address, Host};
+
+/// A bound address whose sockets listen already: connections queue in the
+/// kernel until a [`crate::Server`] takes them.
+///
+/// Closing it (by dropping it, or with the server) removes the file of a Unix
+/// socket that [`crate::bind`] made.
+#[derive(Debug)]
+pub struct Listener {
+    address: Address,
+    sockets: Vec<Bound>,
+    file: Option<SocketFile>,
+}
+
+/// One listening socket, in non-blocking mode.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    pub(crate) fn tcp(address: Address, sockets: Vec<Bound>) -> Self {
+        Self {
+            address,
+            sockets,
+            file: None,
+        }
+    }
+
+    pub(crate) fn unix(address: Address, socket: UnixListener, file: SocketFile) -> Self {
+        Self {
+            address,
+            sockets: vec![Bound::Unix(socket)],
+            file: Some(file),
+        }
+    }
+
+    /// Takes over a TCP socket that somebody else bound and that listens
+    /// already, as systemd does.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is no listening TCP socket.
+    pub fn from_tcp(socket: TcpListener) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        let host = match local {
+            std::net::SocketAddr::V4(v4) => Host::Name(v4.ip().to_string()),
+            std::net::SocketAddr::V6(v6) => Host::V6(*v6.ip()),
+        };
+        socket.set_nonblocking(true)?;
+        tune(&SockRef::from(&socket))?;
+        let address = Address::Tcp {
+            host,
+            port: local.port(),
+        };
+        Ok(Self::tcp(address, vec![Bound::Tcp(socket)]))
+    }
+
+    /// Takes over a Unix socket that somebody else bound and that listens
+    /// already. Its file is theirs and stays.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is no Unix socket.
+    pub fn from_unix(socket: UnixListener) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        let path = local
+            .as_pathname()
+            .map_or_else(|| PathBuf::from("(unnamed)"), PathBuf::from);
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            address: Address::Unix(path),
+            sockets: vec![Bound::Unix(socket)],
+            file: None,
+        })
+    }
+
+    /// The address as it was given, with the real port in place of 0.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What clients on this machine write to reach it: a real interface
+    /// instead of every one, an absolute path.
+    pub fn client_address(&self) -> Address {
+        self.address.clone().for_clients()
+    }
+
+    /// Whether other machines can reach it.
+    pub fn is_exposed(&self) -> bool {
+        self.sockets.iter().any(|socket| match socket {
+            Bound::Tcp(tcp) => tcp
+                .local_addr()
+                .is_ok_and(|local| !local.ip().to_canonical().is_loopback()),
+            Bound::Unix(_) => false,
+        })
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<Bound>, Option<SocketFile>) {
+        (self.sockets, self.file)
+    }
+}

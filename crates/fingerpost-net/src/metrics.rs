@@ -1,0 +1,194 @@
+//! The registry behind `/metrics`, and the counters of this crate.
+
+use std::fmt;
+
+use parking_lot::RwLock;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::door::PeerAddress;
+use crate::process::ProcessCollector;
+
+/// Everything that `/metrics` shows. Every name begins with `fingerpost_`.
+///
+/// Other crates add theirs with [`Metrics::register`], either metrics that
+/// they keep counting or a `Collector` that is asked at each scrape.
+pub struct Metrics {
+    registry: RwLock<Registry>,
+    connections: Family<ConnectionLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
+    silent: Counter,
+    accept_errors: Counter,
+    dropped_at_shutdown: Counter,
+    open: Gauge,
+    open_probes: Gauge,
+}
+
+/// What a connection turned out to speak: a label value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Protocol {
+    BitBake,
+    Http,
+    WebSocket,
+    Tls,
+}
+
+/// Why a connection or an HTTP request was turned away: a label value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reason {
+    ConnectionLimit,
+    HandshakeTimeout,
+    Tls,
+    NotHttp,
+    Origin,
+    MessageTooBig,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    protocol: &'static str,
+    transport: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
+}
+
+impl Protocol {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::BitBake => "bitbake",
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+impl Reason {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::ConnectionLimit => "connection_limit",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Tls => "tls",
+            Self::NotHttp => "not_http",
+            Self::Origin => "origin",
+            Self::MessageTooBig => "message_too_big",
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Makes a registry with this crate's counters and those of the process.
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: RwLock::new(Registry::with_prefix("fingerpost")),
+            connections: Family::default(),
+            refused: Family::default(),
+            silent: Counter::default(),
+            accept_errors: Counter::default(),
+            dropped_at_shutdown: Counter::default(),
+            open: Gauge::default(),
+            open_probes: Gauge::default(),
+        };
+        metrics.register(|registry| metrics.register_own(registry));
+        metrics
+    }
+
+    fn register_own(&self, registry: &mut Registry) {
+        let connections = "Connections by what they speak and came over";
+        registry.register("connections", connections, self.connections.clone());
+        let refused = "Connections and requests that were turned away, by reason";
+        registry.register("refused", refused, self.refused.clone());
+        let silent = "Connections closed by the peer without a byte, as load balancers do";
+        registry.register("connections_silent", silent, self.silent.clone());
+        let errors = "Failures to accept a connection, such as too many open files";
+        registry.register("accept_errors", errors, self.accept_errors.clone());
+        let dropped = "Connections dropped because they outlived a shutdown";
+        registry.register(
+            "connections_dropped",
+            dropped,
+            self.dropped_at_shutdown.clone(),
+        );
+        registry.register(
+            "connections_open",
+            "Connections open now",
+            self.open.clone(),
+        );
+        let probes = "Connections open now to the listener of metrics and probes";
+        registry.register("probe_connections_open", probes, self.open_probes.clone());
+        registry.register_collector(Box::new(ProcessCollector::new()));
+    }
+
+    /// Registers metrics or collectors of another crate. Names get the prefix
+    /// `fingerpost_`, counters the suffix `_total`.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.write());
+    }
+
+    /// The text of `/metrics`, in the OpenMetrics format.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        if let Err(fmt::Error) = text::encode(&mut out, &self.registry.read()) {
+            tracing::error!("a metric could not be written");
+        }
+        out
+    }
+
+    pub(crate) fn count_refused(&self, reason: Reason) {
+        self.refused
+            .get_or_create(&RefusedLabels {
+                reason: reason.label(),
+            })
+            .inc();
+    }
+
+    pub(crate) fn count_connection(&self, protocol: Protocol, from: PeerAddress) {
+        let transport = if matches!(from, PeerAddress::Tcp(_)) {
+            "tcp"
+        } else {
+            "unix"
+        };
+        let labels = ConnectionLabels {
+            protocol: protocol.label(),
+            transport,
+        };
+        self.connections.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn count_silent(&self) {
+        self.silent.inc();
+    }
+
+    pub(crate) fn count_accept_error(&self) {
+        self.accept_errors.inc();
+    }
+
+    pub(crate) fn count_dropped(&self, connections: usize) {
+        self.dropped_at_shutdown.inc_by(connections as u64);
+    }
+
+    pub(crate) fn open(&self) -> Gauge {
+        self.open.clone()
+    }
+
+    pub(crate) fn open_probes(&self) -> Gauge {
+        self.open_probes.clone()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

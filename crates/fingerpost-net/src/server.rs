@@ -1,0 +1,224 @@
+//! All listeners together, from the first accept to the last close.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+
+use crate::accept::{Gate, accept_all};
+use crate::http::{HttpOptions, Readiness, Shell, with_probes};
+use crate::limit::{ConnectionLimit, Seldom};
+use crate::listener::Bound;
+use crate::metrics::Metrics;
+use crate::unix::SocketFile;
+use crate::{LineDoor, Listener, Shutdown, default_connection_limit, raise_open_files};
+
+/// Metrics and probes have places of their own, so that they answer when the
+/// service has none left.
+const PROBE_CONNECTIONS_MAX: usize = 64;
+/// A line about refused connections at most this often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// The limits of a [`Server`].
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// How long a connection may take until its protocol is known and its
+    /// handshake done. 10 s.
+    pub handshake_max: Duration,
+    /// The most connections at once; more are closed at once. Most of the
+    /// open-files limit, which the default raises as far as it goes.
+    pub connections_max: usize,
+    /// How long requests in hand may take after [`Shutdown::start`]. 4 s, so that
+    /// a process can be gone after 5.
+    pub drain_max: Duration,
+    /// HTTP's own.
+    pub http: HttpOptions,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            handshake_max: Duration::from_secs(10),
+            connections_max: default_connection_limit(raise_open_files()),
+            drain_max: Duration::from_secs(4),
+            http: HttpOptions::default(),
+        }
+    }
+}
+
+/// A server for one [`LineDoor`] and one HTTP router on any number of listeners.
+pub struct Server<D> {
+    door: D,
+    options: ServerOptions,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    router: Router,
+    readiness: Readiness,
+    listeners: Vec<Listener>,
+    probes: Vec<Listener>,
+}
+
+impl<D: LineDoor> Server<D> {
+    /// Makes a server without listeners, always ready, whose router has only
+    /// the probes.
+    pub fn new(door: D, options: ServerOptions, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+        Self {
+            door,
+            options,
+            metrics,
+            shutdown,
+            router: Router::new(),
+            readiness: Arc::new(|| Ok(())),
+            listeners: Vec::new(),
+            probes: Vec::new(),
+        }
+    }
+
+    /// What answers HTTP besides the probes. Must not have `/healthz`,
+    /// `/readyz` or `/metrics`. Handlers find the [`crate::Peer`] among the
+    /// request's extensions.
+    #[must_use]
+    pub fn router(mut self, router: Router) -> Self {
+        self.router = router;
+        self
+    }
+
+    /// What `/readyz` asks, unless the server is draining.
+    #[must_use]
+    pub fn readiness(
+        mut self,
+        ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.readiness = Arc::new(ready);
+        self
+    }
+
+    /// Adds a listener that speaks everything.
+    #[must_use]
+    pub fn listen(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Adds a listener for metrics and probes only, over HTTP. Its connections
+    /// do not count against the limit.
+    #[must_use]
+    pub fn listen_probes(mut self, listener: Listener) -> Self {
+        self.probes.push(listener);
+        self
+    }
+
+    /// Serves until [`Shutdown::start`], then drains: listeners are closed and
+    /// their socket files removed, idle connections closed, requests in hand
+    /// finished; what is left after `drain_max` is dropped. Returns how many
+    /// connections that were.
+    ///
+    /// # Errors
+    ///
+    /// Fails at once if a listener cannot be taken into the runtime.
+    pub async fn run(mut self) -> io::Result<usize> {
+        let (listeners, probes) = (
+            std::mem::take(&mut self.listeners),
+            std::mem::take(&mut self.probes),
+        );
+        let (service, probe) = (self.service_gate(), self.probe_gate());
+        let mut accepting = Accepting::default();
+        for listener in listeners {
+            accepting.start(listener, &service)?;
+        }
+        for listener in probes {
+            accepting.start(listener, &probe)?;
+        }
+        self.shutdown.started().await;
+        accepting.stop().await;
+        let dropped = self.shutdown.finish(self.options.drain_max).await;
+        self.metrics.count_dropped(dropped);
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "connections outlived the shutdown and were dropped"
+            );
+        }
+        Ok(dropped)
+    }
+
+    fn service_gate(&self) -> Arc<Gate<D>> {
+        let metrics = self
+            .options
+            .http
+            .metrics_everywhere
+            .then(|| self.metrics.clone());
+        let limit = ConnectionLimit::new(self.options.connections_max, self.metrics.open());
+        self.gate(Some(self.door.clone()), self.router.clone(), metrics, limit)
+    }
+
+    fn probe_gate(&self) -> Arc<Gate<D>> {
+        let limit = ConnectionLimit::new(PROBE_CONNECTIONS_MAX, self.metrics.open_probes());
+        self.gate(None, Router::new(), Some(self.metrics.clone()), limit)
+    }
+
+    fn gate(
+        &self,
+        door: Option<D>,
+        router: Router,
+        shown: Option<Arc<Metrics>>,
+        limit: ConnectionLimit,
+    ) -> Arc<Gate<D>> {
+        let (options, readiness) = (self.options.http.clone(), self.readiness.clone());
+        let router = with_probes(router, &options, readiness, self.shutdown.clone(), shown);
+        let handshake = self.options.handshake_max;
+        let metrics = self.metrics.clone();
+        Arc::new(Gate {
+            shell: Arc::new(Shell {
+                door,
+                router,
+                options,
+                handshake,
+                metrics,
+            }),
+            limit,
+            shutdown: self.shutdown.clone(),
+            handshake,
+            metrics: self.metrics.clone(),
+            shed: Seldom::new(LOG_EVERY),
+            failed: Seldom::new(LOG_EVERY),
+        })
+    }
+}
+
+/// The accept loops, and the socket files that go with them.
+#[derive(Default)]
+struct Accepting {
+    loops: JoinSet<()>,
+    files: Vec<SocketFile>,
+}
+
+impl Accepting {
+    fn start<D: LineDoor>(&mut self, listener: Listener, gate: &Arc<Gate<D>>) -> io::Result<()> {
+        let name: Arc<str> = listener.address().to_string().into();
+        let (sockets, file) = listener.into_parts();
+        self.files.extend(file);
+        for socket in sockets {
+            let (name, gate) = (name.clone(), gate.clone());
+            match socket {
+                Bound::Tcp(tcp) => {
+                    let tcp = TcpListener::from_std(tcp)?;
+                    self.loops.spawn(accept_all(tcp, name, gate));
+                }
+                Bound::Unix(unix) => {
+                    let unix = UnixListener::from_std(unix)?;
+                    self.loops.spawn(accept_all(unix, name, gate));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the loops, which end by themselves when the server drains.
+    async fn stop(mut self) {
+        while self.loops.join_next().await.is_some() {}
+    }
+}
