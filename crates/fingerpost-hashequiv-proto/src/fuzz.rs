@@ -1,0 +1,1 @@
+//! Fuzz targets: plain functions over bytes that assert what must hold.

@@ -1,0 +1,9 @@
+//! The nouns of hash equivalence: hashes and methods.
+
+mod hash;
+mod hex;
+mod method;
+
+pub use hash::{InvalidUnihash, Outhash, Taskhash, Unihash};
+pub use hex::{decode_hex, encode_hex};
+pub use method::Method;
