@@ -1,0 +1,206 @@
+//! Who may use whom. Arrows go from the binary over fronts and services down
+//! to the core; branches never see each other. What is deliberately absent is
+//! listed as well: fronts see no SQL, services no HTTP, protocols no runtime.
+
+use anyhow::{Context, Result};
+use toml::Table;
+
+use crate::tree::Tree;
+
+/// What one crate may depend on among ours.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("fingerpost-core", &[]),
+    ("fingerpost-db", &["fingerpost-core"]),
+    ("fingerpost-net", &["fingerpost-core"]),
+    ("fingerpost-accounts", &["fingerpost-core", "fingerpost-db"]),
+    ("fingerpost-hashequiv-proto", &["fingerpost-core"]),
+    (
+        "fingerpost-hashequiv",
+        &[
+            "fingerpost-accounts",
+            "fingerpost-core",
+            "fingerpost-db",
+            "fingerpost-hashequiv-proto",
+        ],
+    ),
+    (
+        "fingerpost-hashequiv-front",
+        &[
+            "fingerpost-accounts",
+            "fingerpost-core",
+            "fingerpost-hashequiv",
+            "fingerpost-hashequiv-proto",
+            "fingerpost-net",
+        ],
+    ),
+    (
+        "fingerpost",
+        &[
+            "fingerpost-accounts",
+            "fingerpost-core",
+            "fingerpost-db",
+            "fingerpost-hashequiv",
+            "fingerpost-hashequiv-front",
+            "fingerpost-hashequiv-proto",
+            "fingerpost-net",
+        ],
+    ),
+    (
+        "fingerpost-testkit",
+        &[
+            "fingerpost-core",
+            "fingerpost-db",
+            "fingerpost-hashequiv",
+            "fingerpost-hashequiv-proto",
+        ],
+    ),
+    ("xtask", &[]),
+];
+
+/// What must not be named in a crate's dependencies, and why.
+const ABSENT: &[(&str, &[&str], &str)] = &[
+    (
+        "fingerpost-core",
+        &["tokio", "rusqlite", "axum", "hyper"],
+        "the core knows no runtime, database or socket",
+    ),
+    (
+        "fingerpost-hashequiv-proto",
+        &["tokio", "rusqlite", "axum", "hyper"],
+        "protocol crates do no I/O",
+    ),
+    (
+        "fingerpost-hashequiv",
+        &[
+            "axum",
+            "hyper",
+            "hyper-util",
+            "tokio-tungstenite",
+            "rustls",
+            "socket2",
+        ],
+        "services know no HTTP, socket or TLS",
+    ),
+    (
+        "fingerpost-hashequiv-front",
+        &["rusqlite"],
+        "fronts see no SQL",
+    ),
+    ("fingerpost-net", &["rusqlite"], "the net sees no SQL"),
+];
+
+/// Below this many crates two cores still build the workspace in time.
+const CRATES_MAX: usize = 20;
+
+/// Reads every manifest and names each arrow that runs up or sideways.
+pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let manifests: Vec<_> = tree
+        .files()
+        .filter(|(path, _)| {
+            *path == "xtask/Cargo.toml"
+                || path.starts_with("crates/") && path.ends_with("/Cargo.toml")
+        })
+        .collect();
+    if manifests.len() >= CRATES_MAX {
+        found.push(format!(
+            "{} crates: stay below {CRATES_MAX}",
+            manifests.len()
+        ));
+    }
+    for (path, text) in manifests {
+        let manifest: Table = text
+            .parse()
+            .with_context(|| format!("cannot read {path}"))?;
+        check_manifest(path, &manifest, &mut found);
+    }
+    Ok(found)
+}
+
+fn check_manifest(path: &str, manifest: &Table, found: &mut Vec<String>) {
+    let name = manifest["package"]["name"].as_str().unwrap_or_default();
+    let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == name) else {
+        found.push(format!(
+            "{path}: say in xtask/src/arrows.rs whom {name} may use"
+        ));
+        return;
+    };
+    let uses = manifest.get("dependencies").and_then(toml::Value::as_table);
+    for (used, how) in uses.into_iter().flatten() {
+        if used.starts_with("fingerpost") && !allowed.contains(&used.as_str()) {
+            found.push(format!("{path}: {name} must not use {used}"));
+        }
+        if !is_of_workspace(how) {
+            found.push(format!("{path}: declare {used} in the workspace table"));
+        }
+        for (_, absent, why) in ABSENT.iter().filter(|(known, ..)| *known == name) {
+            if absent.contains(&used.as_str()) {
+                found.push(format!("{path}: {name} must not use {used}: {why}"));
+            }
+        }
+    }
+    let tests = manifest
+        .get("dev-dependencies")
+        .and_then(toml::Value::as_table);
+    for (used, how) in tests.into_iter().flatten() {
+        if !is_of_workspace(how) {
+            found.push(format!("{path}: declare {used} in the workspace table"));
+        }
+    }
+    if manifest.get("lints").is_none() {
+        found.push(format!("{path}: take the workspace's lints"));
+    }
+}
+
+/// `x.workspace = true`, so that a dependency's features are declared once.
+fn is_of_workspace(how: &toml::Value) -> bool {
+    how.as_table()
+        .and_then(|table| table.get("workspace"))
+        .is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(name: &str, dependencies: &str) -> Vec<String> {
+        let manifest = format!(
+            "[package]\nname = '{name}'\n[lints]\nworkspace = true\n[dependencies]\n{dependencies}"
+        );
+        check(&Tree::of(&[("crates/x/Cargo.toml", &manifest)])).unwrap()
+    }
+
+    #[test]
+    fn an_arrow_up_is_found() {
+        let found = found("fingerpost-core", "fingerpost-db.workspace = true\n");
+        assert_eq!(
+            found,
+            ["crates/x/Cargo.toml: fingerpost-core must not use fingerpost-db"]
+        );
+    }
+
+    #[test]
+    fn an_arrow_down_is_fine() {
+        assert!(found("fingerpost-accounts", "fingerpost-db.workspace = true\n").is_empty());
+    }
+
+    #[test]
+    fn fronts_see_no_sql() {
+        let found = found("fingerpost-hashequiv-front", "rusqlite.workspace = true\n");
+        assert!(found[0].ends_with("fronts see no SQL"), "{found:?}");
+    }
+
+    #[test]
+    fn a_version_of_its_own_is_found() {
+        let found = found("fingerpost-core", "serde = '1'\n");
+        assert_eq!(
+            found,
+            ["crates/x/Cargo.toml: declare serde in the workspace table"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_crate_is_found() {
+        assert!(found("fingerpost-new", "")[0].contains("whom fingerpost-new may use"));
+    }
+}
