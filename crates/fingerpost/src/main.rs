@@ -1,2 +1,8 @@
-//! Placeholder until its first code.
+//! Fingerpost: one server for build farms.
+
+mod config;
+mod exit;
+mod log;
+mod progress;
+
 fn main() {}

@@ -1,0 +1,302 @@
+//! The configuration tree: every key with its type, its default and its
+//! documentation, in one place. Everything else about keys (file, environment,
+//! `--help`, the annotated file) is derived from here.
+
+use std::path::PathBuf;
+
+use fingerpost_core::{Permission, PermissionSet};
+use serde::{Deserialize, Serialize};
+
+use super::{AnonymousPermissions, Durability, LogFormat, LogLevel, Secret};
+
+/// One section of the file, as its documentation shows it.
+pub(crate) struct Section {
+    /// Name in the file, `[server]`.
+    pub(crate) name: &'static str,
+    /// Lines that say what it is about.
+    pub(crate) about: &'static [&'static str],
+    /// Its keys, in the order of the tree.
+    pub(crate) keys: &'static [Key],
+}
+
+/// One key of a section.
+pub(crate) struct Key {
+    /// Name within the section.
+    pub(crate) name: &'static str,
+    /// Lines that say what it does.
+    pub(crate) about: &'static [&'static str],
+    /// How text from the environment becomes a value.
+    pub(crate) kind: Kind,
+    /// A value in TOML, for keys without a default.
+    pub(crate) example: Option<&'static str>,
+}
+
+/// The type of a value, as far as reading it from text is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Text of any kind; paths, words and secrets too.
+    Text,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Truth,
+    /// Texts, separated by commas, else by blanks.
+    List,
+}
+
+/// A type that values of keys have.
+trait Value {
+    const KIND: Kind;
+}
+
+impl Value for String {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for PathBuf {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for Secret {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for LogLevel {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for LogFormat {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for Durability {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for AnonymousPermissions {
+    const KIND: Kind = Kind::List;
+}
+impl Value for u64 {
+    const KIND: Kind = Kind::Number;
+}
+impl Value for bool {
+    const KIND: Kind = Kind::Truth;
+}
+impl Value for Vec<String> {
+    const KIND: Kind = Kind::List;
+}
+impl<V: Value> Value for Option<V> {
+    const KIND: Kind = V::KIND;
+}
+
+/// What BitBake needs without a login.
+const DEFAULT_PERMISSIONS: PermissionSet =
+    PermissionSet::of(&[Permission::Read, Permission::Report]);
+
+/// Declares the tree: its structs with their defaults, and [`SECTIONS`] with
+/// the text of the doc comments.
+macro_rules! sections {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $section:ident: $struct:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $key:ident: $type:ty = $default:expr $(, example $example:literal)?;
+            )+
+        }
+    )+) => {
+        /// Everything that can be configured.
+        #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct Config {
+            $(
+                $(#[doc = $section_doc])+
+                pub(crate) $section: $struct,
+            )+
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug, Deserialize, Serialize)]
+            #[serde(deny_unknown_fields, default)]
+            pub(crate) struct $struct {
+                $(
+                    $(#[doc = $doc])+
+                    pub(crate) $key: $type,
+                )+
+            }
+
+            impl Default for $struct {
+                fn default() -> Self {
+                    Self { $($key: $default,)+ }
+                }
+            }
+        )+
+
+        /// Every section with every key, in the order of the annotated file.
+        pub(crate) const SECTIONS: &[Section] = &[$(
+            Section {
+                name: stringify!($section),
+                about: &[$($section_doc),+],
+                keys: &[$(
+                    Key {
+                        name: stringify!($key),
+                        about: &[$($doc),+],
+                        kind: <$type as Value>::KIND,
+                        example: sections!(@example $($example)?),
+                    },
+                )+],
+            },
+        )+];
+    };
+    (@example) => { None };
+    (@example $example:literal) => { Some($example) };
+}
+
+sections! {
+    /// Where the server listens, and how it runs.
+    server: Server {
+        /// Addresses to listen on. Each speaks BitBake's protocol, HTTP/1.1,
+        /// HTTP/2 and websocket: the first bytes of a connection tell which.
+        /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (all interfaces), `unix://PATH`,
+        /// `ws://HOST:PORT`. Port 0 takes a free port.
+        bind: Vec<String> = vec!["127.0.0.1:8686".to_owned()];
+        /// Addresses that speak BitBake's protocol only.
+        bind_native: Vec<String> = Vec::new();
+        /// Addresses that speak HTTP and websocket only.
+        bind_http: Vec<String> = Vec::new();
+        /// Lets several processes listen on one TCP port (SO_REUSEPORT). They
+        /// must share the database file.
+        reuse_port: bool = false;
+        /// The addresses that were bound are written to this file, one a line,
+        /// once the server is ready.
+        address_file: Option<PathBuf> = None, example "\"/run/fingerpost/address\"";
+        /// Refuses everything that writes, as the reference's read-only mode
+        /// does. An upstream is allowed.
+        read_only: bool = false;
+        /// Directory of the database. Without this key: systemd's
+        /// $STATE_DIRECTORY; else /var/lib/fingerpost when there is a
+        /// configuration file; else ./fingerpost-data.
+        data_dir: Option<PathBuf> = None, example "\"/var/lib/fingerpost\"";
+        /// Threads that serve connections. 0: one for each core.
+        worker_threads: u64 = 0;
+        /// Values of the Origin header that may open websockets and write over
+        /// HTTP. Browsers send it, build tools do not; none is allowed at first.
+        allowed_origins: Vec<String> = Vec::new();
+        /// After a stop signal, requests in hand get this long to finish.
+        stop_seconds: u64 = 4;
+    }
+
+    /// Metrics and probes (`/metrics`, `/healthz`, `/readyz`).
+    metrics: Metrics {
+        /// Address for metrics and probes alone; empty for none. They are on
+        /// the addresses of `server.bind` as well.
+        bind: String = "127.0.0.1:9686".to_owned();
+    }
+
+    /// The SQLite database.
+    database: Database {
+        /// The database file. Without this key: `fingerpost.db` in the data
+        /// directory. Never on a network file system.
+        path: Option<PathBuf> = None, example "\"/var/lib/fingerpost/fingerpost.db\"";
+        /// `full`: a report is answered once it survives a power cut.
+        /// `relaxed`: a power cut may lose the last seconds of answered
+        /// reports; a crash of the server alone loses nothing.
+        durability: Durability = Durability::Full;
+        /// Threads that read from the database. 0: two for each core.
+        readers: u64 = 0;
+        /// Page cache of each reading thread, in MiB.
+        reader_cache_mib: u64 = 8;
+        /// Page cache of the writing thread, in MiB.
+        writer_cache_mib: u64 = 32;
+        /// How long one of several processes on one file waits for another's
+        /// write, in milliseconds.
+        busy_timeout_ms: u64 = 5000;
+        /// Login of a database server; SQLite has none, so it is not used yet.
+        username: Option<String> = None, example "\"fingerpost\"";
+        /// Password of a database server; SQLite has none, so it is not used
+        /// yet. Also as `password_file`.
+        password: Option<Secret> = None, example "\"...\"";
+        /// File that holds the password.
+        password_file: Option<PathBuf> = None, example "\"/run/credentials/database\"";
+    }
+
+    /// Who may do what.
+    accounts: Accounts {
+        /// What clients may do without a login: @read, @report, @db-admin.
+        /// The reference's default was all three. Cleaning jobs that do not
+        /// log in need @db-admin. @user-admin and @all are refused here.
+        anonymous_permissions: AnonymousPermissions = AnonymousPermissions(DEFAULT_PERMISSIONS);
+        /// A user with every permission, made (or reset) at each start.
+        admin_username: Option<String> = None, example "\"admin\"";
+        /// The token of that user. Also as `admin_password_file`, which keeps
+        /// it out of this file.
+        admin_password: Option<Secret> = None, example "\"...\"";
+        /// File that holds the token of that user.
+        admin_password_file: Option<PathBuf> = None, example "\"/run/credentials/admin\"";
+    }
+
+    /// What the hash equivalence service does.
+    hashequiv: Hashequiv {
+        /// Memory for unihashes that were looked up lately, in MiB.
+        lookup_cache_mib: u64 = 128;
+        /// Answers stored unihashes that are not 64 lower-case hex digits, as
+        /// the reference does. Otherwise they are answered as unknown, since
+        /// BitBake of June 2026 and later ends the build on them.
+        serve_invalid_unihashes: bool = false;
+        /// Lets `clean-unused` ignore its age, as the reference does by mistake.
+        clean_unused_ignores_age: bool = false;
+        /// Marks a row for the running collection also when it is reported
+        /// again. The reference marks new rows only.
+        mark_repeated_reports: bool = false;
+    }
+
+    /// Another hash equivalence server that is asked for what is unknown here.
+    upstream: Upstream {
+        /// Its address: `HOST:PORT`, `unix://PATH`, `ws://HOST[:PORT]` or
+        /// `wss://HOST[:PORT]`.
+        address: Option<String> = None, example "\"wss://hashserv.example.com:443\"";
+        /// Login there. Without it, its anonymous permissions apply.
+        username: Option<String> = None, example "\"mirror\"";
+        /// Token there. Also as `password_file`.
+        password: Option<Secret> = None, example "\"...\"";
+        /// File that holds the token.
+        password_file: Option<PathBuf> = None, example "\"/run/credentials/upstream\"";
+        /// The longest wait for an answer from there, in milliseconds; then
+        /// the answer comes from local data.
+        timeout_ms: u64 = 2000;
+        /// For how long "not known there" is remembered, in seconds, at most
+        /// 30. A report made here clears it at once.
+        miss_seconds: u64 = 30;
+        /// How many answers may wait to be copied into the local database.
+        backfill_max: u64 = 100_000;
+    }
+
+    /// Limits on what a client can make the server hold or wait for.
+    limits: Limits {
+        /// Longest line, in bytes. The reference's limit, and its client's, is
+        /// 65536.
+        line_bytes: u64 = 65_536;
+        /// Longest message sent in pieces (over TCP and Unix sockets), in MiB.
+        message_mib: u64 = 64;
+        /// Longest websocket message, in bytes. The reference's limit, and its
+        /// client's, is 1 MiB.
+        websocket_message_bytes: u64 = 1_048_576;
+        /// Most header lines of a handshake.
+        handshake_lines: u64 = 64;
+        /// A connection must have said what it is within this time. There is no
+        /// limit afterwards: BitBake keeps a silent connection for a whole build.
+        handshake_seconds: u64 = 10;
+        /// Most connections at a time. 0: most of the limit on open files.
+        connections: u64 = 0;
+        /// Answers that may wait for a client to read them, in KiB for each
+        /// connection, before nothing more is read from it.
+        pending_kib: u64 = 1024;
+        /// A client that takes none of its answers for this long is closed.
+        write_seconds: u64 = 60;
+        /// Most items of one batch.
+        batch: u64 = 10_000;
+    }
+
+    /// Logs, written to standard error.
+    log: Log {
+        /// `error`, `warning`, `info`, `debug` or `trace`.
+        level: LogLevel = LogLevel::Info;
+        /// `text`, `json`, or `auto`: text on a terminal, JSON elsewhere.
+        format: LogFormat = LogFormat::Auto;
+    }
+}

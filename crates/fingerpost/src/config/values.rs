@@ -1,0 +1,150 @@
+//! Values that are more than text: they are checked while they are read, so
+//! that an error names the line.
+
+use fingerpost_core::{Permission, PermissionSet};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How much is logged. The reference's names, in any case, and `trace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    /// Only what failed.
+    Error,
+    /// And what an operator should look at.
+    Warning,
+    /// And what happens seldom.
+    Info,
+    /// And what explains a single connection.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    const NAMES: [(&'static str, Self); 6] = [
+        ("error", Self::Error),
+        ("warning", Self::Warning),
+        ("warn", Self::Warning),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+impl<'de> Deserialize<'de> for LogLevel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let lower = text.to_ascii_lowercase();
+        let known = Self::NAMES.iter().find(|(name, _)| *name == lower);
+        known.map(|(_, level)| *level).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is no log level; known are error, warning, info, debug, trace"
+            ))
+        })
+    }
+}
+
+impl Serialize for LogLevel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (name, _) = Self::NAMES
+            .iter()
+            .find(|(_, level)| level == self)
+            .expect("every level has a name");
+        serializer.serialize_str(name)
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// When a report is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Durability {
+    /// Once it survives a power cut.
+    Full,
+    /// Once it survives a crash of the server.
+    Relaxed,
+}
+
+/// What clients may do without a login. Never `@user-admin` or `@all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AnonymousPermissions(pub(crate) PermissionSet);
+
+impl<'de> Deserialize<'de> for AnonymousPermissions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        let set =
+            PermissionSet::parse_names(names.iter().map(String::as_str)).map_err(|unknown| {
+                D::Error::custom(format!(
+                    "unknown permission {}; known are @none, @read, @report, @db-admin",
+                    unknown.join(", ")
+                ))
+            })?;
+        for refused in [Permission::UserAdmin, Permission::All] {
+            if set.contains(refused) {
+                return Err(D::Error::custom(format!(
+                    "{refused} cannot be given to anonymous clients"
+                )));
+            }
+        }
+        Ok(Self(set))
+    }
+}
+
+impl Serialize for AnonymousPermissions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.stored().serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn level(text: &str) -> Result<LogLevel, serde_json::Error> {
+        serde_json::from_value(text.into())
+    }
+
+    #[test]
+    fn log_levels_are_the_reference_names_in_any_case() {
+        assert_eq!(level("WARNING").unwrap(), LogLevel::Warning);
+        assert_eq!(level("Debug").unwrap(), LogLevel::Debug);
+        assert!(
+            level("loud")
+                .unwrap_err()
+                .to_string()
+                .contains("\"loud\" is no log level")
+        );
+    }
+
+    #[test]
+    fn anonymous_clients_never_administer_users() {
+        let parse = |json: &str| serde_json::from_str::<AnonymousPermissions>(json);
+        let set = parse(r#"["@read", "@none"]"#).unwrap();
+        assert_eq!(set.0.stored(), ["@read"]);
+        for refused in ["@user-admin", "@all"] {
+            let json = format!("[{refused:?}]");
+            let error = parse(&json).unwrap_err().to_string();
+            assert!(
+                error.contains("cannot be given to anonymous clients"),
+                "{error}"
+            );
+        }
+        assert!(
+            parse(r#"["@wrong"]"#)
+                .unwrap_err()
+                .to_string()
+                .contains("@wrong")
+        );
+    }
+}

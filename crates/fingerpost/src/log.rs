@@ -1,0 +1,244 @@
+//! Log lines on standard error: text for people, one JSON object a line for
+//! programs.
+//!
+//! Every JSON line begins with `ts` (RFC 3339, UTC), `level` and `msg`. The
+//! other fields are the event's own and those of the spans around it; the
+//! pinned names among them are `request_id`, `peer`, `user` and `command`.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use fingerpost_core::{Clock, SystemClock};
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Starts logging, for the whole process. Later calls change nothing.
+pub(crate) fn start(level: LogLevel, format: LogFormat) {
+    let terminal = std::io::stderr().is_terminal();
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(filter(level))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(terminal);
+    // An error says that a subscriber is there already, which is as good.
+    let _ = if json {
+        let lines = JsonLines(Arc::new(SystemClock));
+        builder
+            .fmt_fields(JsonFields::new())
+            .event_format(lines)
+            .try_init()
+    } else {
+        builder.with_timer(UtcTime(SystemClock)).try_init()
+    };
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// RFC 3339 in UTC in front of text lines.
+struct UtcTime(SystemClock);
+
+impl FormatTime for UtcTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        writer.write_str(&self.0.now().to_rfc3339())
+    }
+}
+
+/// Writes one JSON object a line.
+struct JsonLines(Arc<dyn Clock>);
+
+impl<S> FormatEvent<S, JsonFields> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut collected = Collected::default();
+        for span in context
+            .event_scope()
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
+            let extensions = span.extensions();
+            let fields = extensions.get::<FormattedFields<JsonFields>>();
+            let parsed = fields.and_then(|fields| serde_json::from_str(&fields.fields).ok());
+            if let Some(Value::Object(fields)) = parsed {
+                collected.fields.extend(fields);
+            }
+        }
+        event.record(&mut collected);
+        let ts = Value::from(self.0.now().to_rfc3339());
+        let level = Value::from(name(*event.metadata().level()));
+        let msg = Value::from(collected.message);
+        write!(writer, "{{\"ts\":{ts},\"level\":{level},\"msg\":{msg}")?;
+        for (field, value) in &collected.fields {
+            write!(writer, ",{}:{value}", Value::from(field.as_str()))?;
+        }
+        writer.write_str("}\n")
+    }
+}
+
+/// Levels as the configuration names them.
+const fn name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+/// The fields of an event, with its message apart.
+#[derive(Default)]
+struct Collected {
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl Collected {
+    fn put(&mut self, field: &Field, value: Value) {
+        // A field may not hide one of ours.
+        let name = match field.name() {
+            "ts" | "level" | "msg" => format!("field_{}", field.name()),
+            other => other.to_owned(),
+        };
+        self.fields.insert(name, value);
+    }
+}
+
+impl Visit for Collected {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.put(field, text.into());
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.put(field, value.into());
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use fingerpost_core::{ManualClock, Timestamp};
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Sink {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn logged(act: impl FnOnce()) -> Value {
+        let sink = Sink::default();
+        let clock = ManualClock::new(Timestamp(1_000_000));
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(sink.clone())
+            .fmt_fields(JsonFields::new())
+            .event_format(JsonLines(Arc::new(clock)))
+            .finish();
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = sink.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(
+            text.starts_with("{\"ts\":\"1970-01-01T00:00:01Z\",\"level\":"),
+            "{text}"
+        );
+        serde_json::from_str(text.trim_end()).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_has_the_pinned_fields() {
+        let line = logged(|| {
+            tracing::warn!(
+                peer = "10.0.0.1:5",
+                command = "gc-mark",
+                rows = 3,
+                "Denied \"it\""
+            );
+        });
+        assert_eq!(line["level"], "warning");
+        assert_eq!(line["msg"], "Denied \"it\"");
+        assert_eq!(line["peer"], "10.0.0.1:5");
+        assert_eq!(line["rows"], 3);
+    }
+
+    #[test]
+    fn fields_of_spans_are_on_the_line_and_the_event_has_the_last_word() {
+        let line = logged(|| {
+            let _span = tracing::info_span!("connection", peer = "a", user = "bob").entered();
+            tracing::info!(peer = "b", level = "mine", "hello");
+        });
+        assert_eq!((&line["user"], &line["peer"]), (&"bob".into(), &"b".into()));
+        assert_eq!(line["field_level"], "mine");
+    }
+}
