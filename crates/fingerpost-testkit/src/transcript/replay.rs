@@ -1,0 +1,308 @@
+//! Replaying a transcript against real servers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::compare::{Tokens, compare, fill_in};
+use super::{Expectation, Payload, Setup, Step, Transcript};
+use crate::connection::{Connection, Lines, Messages, Received, Transport};
+use crate::farm::TestFarm;
+use crate::server::{Server, ServerOptions, Stopped};
+
+/// The longest time for one transcript.
+const TRANSCRIPT_LIMIT: Duration = Duration::from_secs(90);
+/// How long a connection that must stay silent is watched at the end.
+const SILENCE: Duration = Duration::from_millis(50);
+
+/// A transcript that did not replay, and why.
+#[derive(Debug)]
+pub struct Failed {
+    /// The transcript's name.
+    pub name: String,
+    /// What was expected and what was found.
+    pub reason: String,
+}
+
+/// Replays transcripts, at most `at_once` at a time, each in a farm of its own
+/// that `farm` makes. `adjust` may change a server's options, given the
+/// transcript's name. Gives those that failed.
+pub async fn replay_all(
+    transcripts: Vec<Transcript>,
+    farm: impl Fn() -> Result<TestFarm>,
+    adjust: fn(&str, ServerOptions) -> ServerOptions,
+    at_once: usize,
+) -> Result<Vec<Failed>> {
+    let places = Arc::new(Semaphore::new(at_once));
+    let mut running = JoinSet::new();
+    for transcript in transcripts {
+        let place = Arc::clone(&places).acquire_owned().await?;
+        let farm = farm()?;
+        running.spawn(async move {
+            let result = replay(&transcript, &farm, adjust).await;
+            drop(place);
+            result.err().map(|error| Failed {
+                name: transcript.name,
+                reason: format!("{error:#}"),
+            })
+        });
+    }
+    let mut failed = Vec::new();
+    while let Some(result) = running.join_next().await {
+        failed.extend(result?);
+    }
+    failed.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(failed)
+}
+
+/// Replays one transcript, within a limit of time.
+pub async fn replay(
+    transcript: &Transcript,
+    farm: &TestFarm,
+    adjust: fn(&str, ServerOptions) -> ServerOptions,
+) -> Result<()> {
+    let replaying = async {
+        let mut stage = Stage::set(transcript, farm, adjust).await?;
+        for (number, (step, expectation)) in transcript.steps.iter().enumerate() {
+            stage
+                .perform(step, expectation)
+                .await
+                .with_context(|| format!("step {number}"))?;
+        }
+        stage.stays_silent().await
+    };
+    timeout(TRANSCRIPT_LIMIT, replaying)
+        .await
+        .context("the transcript takes too long")?
+}
+
+/// The servers and connections of one transcript.
+struct Stage {
+    servers: BTreeMap<String, Server>,
+    connections: HashMap<String, Connection>,
+    tokens: Tokens,
+}
+
+impl Stage {
+    async fn set(
+        transcript: &Transcript,
+        farm: &TestFarm,
+        adjust: fn(&str, ServerOptions) -> ServerOptions,
+    ) -> Result<Self> {
+        let mut servers: BTreeMap<String, Server> = BTreeMap::new();
+        let (upstreams, others): (Vec<_>, Vec<_>) = transcript
+            .servers
+            .iter()
+            .partition(|(_, setup)| setup.upstream.is_none());
+        for (name, setup) in upstreams.into_iter().chain(others) {
+            let upstream = match &setup.upstream {
+                Some(name) => Some(servers.get(name).context("no such upstream")?.address()),
+                None => None,
+            };
+            let options = options(setup, farm, upstream)?;
+            let options = adjust(&transcript.name, options);
+            servers.insert(name.clone(), options.start().await?);
+        }
+        Ok(Self {
+            servers,
+            connections: HashMap::new(),
+            tokens: Tokens::new(),
+        })
+    }
+
+    async fn perform(&mut self, step: &Step, expectation: &Expectation) -> Result<()> {
+        match step {
+            Step::Send {
+                connection,
+                payload,
+                half_close,
+            } => {
+                self.exchange(connection, payload, *half_close, expectation)
+                    .await
+            }
+            Step::Close(connection) => {
+                self.connections.remove(connection);
+                Ok(())
+            }
+            Step::Restart { server, admin } => self.restart(server, admin.as_ref()).await,
+            Step::Stop(name) => {
+                let server = self.servers.remove(name).context("no such server")?;
+                ensure!(server.stop().await?.status.success(), "a stop is a success");
+                Ok(())
+            }
+            Step::Sleep(duration) => {
+                sleep(*duration).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn restart(&mut self, name: &str, admin: Option<&(String, String)>) -> Result<()> {
+        let server = self.servers.remove(name).context("no such server")?;
+        let Stopped { options, .. } = server.stop().await?;
+        // Of an option that is given twice the last one counts.
+        let options = match admin {
+            Some((username, password)) => options.admin(username, password),
+            None => options,
+        };
+        self.servers.insert(name.to_owned(), options.start().await?);
+        Ok(())
+    }
+
+    async fn exchange(
+        &mut self,
+        name: &str,
+        payload: &Payload,
+        half_close: bool,
+        expectation: &Expectation,
+    ) -> Result<()> {
+        if !self.connections.contains_key(name) {
+            let server = name.split_once(':').map_or("main", |(server, _)| server);
+            let server = self.servers.get(server).context("no such server")?;
+            self.connections
+                .insert(name.to_owned(), server.connect().await?);
+        }
+        let connection = self.connections.get_mut(name).context("just opened")?;
+        match (connection, payload) {
+            (Connection::Lines(lines), Payload::Bytes(bytes)) => {
+                send_bytes(lines, bytes, half_close, &self.tokens).await?;
+                check_lines(lines, expectation, &mut self.tokens).await?;
+            }
+            (Connection::Messages(socket), Payload::Messages(messages)) => {
+                for message in messages {
+                    socket.send(&fill_in(message, &self.tokens)).await?;
+                }
+                check_messages(socket, expectation, &mut self.tokens).await?;
+            }
+            _ => bail!("the payload does not fit the transport"),
+        }
+        if expectation.eof {
+            self.connections.remove(name);
+        }
+        Ok(())
+    }
+
+    /// What was read line by line must have been all, and nobody hung up.
+    async fn stays_silent(&mut self) -> Result<()> {
+        for (name, connection) in &mut self.connections {
+            connection
+                .stays_silent(SILENCE)
+                .await
+                .with_context(|| format!("connection {name} at the end"))?;
+        }
+        Ok(())
+    }
+}
+
+fn options(setup: &Setup, farm: &TestFarm, upstream: Option<&str>) -> Result<ServerOptions> {
+    let transport = match setup.transport.as_str() {
+        "tcp" => Transport::Tcp,
+        "unix" => Transport::Unix,
+        "ws" => Transport::WebSocket,
+        other => bail!("unknown transport {other}"),
+    };
+    let mut options = farm
+        .server()
+        .transport(transport)
+        .anonymous(&setup.anon_perms);
+    if setup.read_only {
+        options = options.read_only();
+    }
+    if let Some((username, password)) = &setup.admin {
+        options = options.admin(username, password);
+    }
+    if let Some(address) = upstream {
+        options = options.upstream(address);
+    }
+    Ok(options)
+}
+
+async fn send_bytes(
+    lines: &mut Lines,
+    bytes: &[u8],
+    half_close: bool,
+    tokens: &Tokens,
+) -> Result<()> {
+    // A server that closes early may not take everything; what it answered is
+    // checked all the same.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => lines.send_in_vain(fill_in(text, tokens).as_bytes()).await?,
+        Err(_) => lines.send_in_vain(bytes).await?,
+    }
+    if half_close {
+        lines.half_close().await?;
+    }
+    Ok(())
+}
+
+async fn check_lines(
+    lines: &mut Lines,
+    expectation: &Expectation,
+    tokens: &mut Tokens,
+) -> Result<()> {
+    let Some(Payload::Bytes(expected)) = &expectation.payload else {
+        return Ok(());
+    };
+    let expected = std::str::from_utf8(expected)?;
+    let mut found = Vec::new();
+    if expectation.eof {
+        found = lines.rest().await?;
+    } else {
+        for number in 0..expected.matches('\n').count() {
+            let line = lines.line().await?;
+            let ended = line.last() != Some(&b'\n');
+            found.extend_from_slice(&line);
+            let so_far = String::from_utf8_lossy(&found);
+            ensure!(!ended, "closed after {number} lines: {so_far:?}");
+        }
+    }
+    let found = std::str::from_utf8(&found)?;
+    ensure!(
+        found.is_empty() || found.ends_with('\n'),
+        "the last line has no end: {found:?}"
+    );
+    compare(
+        &expected.lines().collect::<Vec<_>>(),
+        &found.lines().collect::<Vec<_>>(),
+        expectation.unordered,
+        tokens,
+    )
+}
+
+async fn check_messages(
+    socket: &mut Messages,
+    expectation: &Expectation,
+    tokens: &mut Tokens,
+) -> Result<()> {
+    let Some(Payload::Messages(expected)) = &expectation.payload else {
+        return Ok(());
+    };
+    let mut found = Vec::new();
+    for number in 0..expected.len() {
+        match socket.receive().await? {
+            Received::Text(text) => found.push(text),
+            Received::Closed(code) => bail!("closed ({code:?}) after {number} messages: {found:?}"),
+        }
+    }
+    if expectation.eof {
+        match socket.receive().await? {
+            Received::Closed(code) => ensure!(
+                code == expectation.close_code,
+                "closed with {code:?} instead of {:?}",
+                expectation.close_code
+            ),
+            Received::Text(text) => bail!("unexpected message {text:?}"),
+        }
+    }
+    compare(
+        &expected.iter().map(String::as_str).collect::<Vec<_>>(),
+        &found.iter().map(String::as_str).collect::<Vec<_>>(),
+        expectation.unordered,
+        tokens,
+    )
+}
