@@ -1,1 +1,41 @@
-//! Placeholder until its first code.
+//! One SQLite file as the services of Fingerpost want it: opened in an instant,
+//! written by one thread that groups what arrives into durable commits, read by
+//! a few threads beside it, shared with other Fingerpost processes on the host.
+//!
+//! [`Sqlite`] is the handle. [`Sqlite::write`] takes a job for the writer and
+//! answers when its commit is on disk; [`Sqlite::read`] runs a job on a reader;
+//! [`Sqlite::poll`] tells when anybody committed. [`backup`] and [`restore`]
+//! copy a file, in use or not.
+//!
+//! This crate knows no table but its own two (`fingerpost`, `lease`): schema and
+//! statements belong to the services.
+
+mod checkpoint;
+mod connection;
+mod copy;
+mod error;
+mod file_system;
+mod format;
+mod job;
+mod lease;
+mod metrics;
+mod migrate;
+mod open;
+mod poll;
+mod queue;
+mod reader;
+mod restore;
+mod settings;
+mod sqlite;
+mod writer;
+
+pub use copy::{CopyError, backup};
+pub use error::{DbError, OpenError};
+pub use job::Tx;
+pub use lease::{release_lease, renew_lease, try_lease};
+pub use metrics::Metrics;
+pub use migrate::Migration;
+pub use poll::Poller;
+pub use restore::restore;
+pub use settings::{Durability, Settings};
+pub use sqlite::Sqlite;

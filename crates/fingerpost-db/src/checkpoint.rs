@@ -1,0 +1,200 @@
+//! Copying the write-ahead log into the file, off the writer's path.
+//!
+//! A thread with a connection of its own copies what has gathered, beside
+//! writers and readers. Under constant load that alone never lets the log start
+//! over, since new frames arrive while it copies: so the writer, between two
+//! transactions, copies the few that are left and waits a moment for readers
+//! that still need the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+
+use crate::metrics::{Metrics, add, count};
+
+/// A page with its header in the log.
+const FRAME_BYTES: u64 = 4096 + 24;
+/// How long the writer waits for readers, and for the checkpointer.
+const RESTART_WAIT: Duration = Duration::from_millis(10);
+/// Rest after a checkpoint that a reader's old snapshot held up.
+const HELD_UP_PAUSE: Duration = Duration::from_millis(200);
+/// The writer does all the copying itself once the log is this many times as
+/// long as wanted: the disk does not keep up, and clients have to feel it.
+const LENGTHS_MAX: u64 = 4;
+
+/// What the log holds, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// All of it since it started over.
+    pub(crate) bytes: u64,
+    /// What is not in the file yet.
+    pub(crate) pending: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Mode {
+    /// Copies nothing.
+    Look,
+    /// Copies what it can without waiting for anybody.
+    Passive,
+    /// Copies everything and lets the log start over, waiting for readers.
+    Restart,
+}
+
+/// Returns the state of the log; a few microseconds.
+pub(crate) fn look(conn: &Connection) -> rusqlite::Result<Log> {
+    checkpoint(conn, Mode::Look)
+}
+
+fn checkpoint(conn: &Connection, mode: Mode) -> rusqlite::Result<Log> {
+    let sql = match mode {
+        Mode::Look => "PRAGMA wal_checkpoint(NOOP)",
+        Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+        Mode::Restart => "PRAGMA wal_checkpoint(RESTART)",
+    };
+    conn.prepare_cached(sql)?.query_row([], |row| {
+        // -1 until somebody has read or written through this connection.
+        let all = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+        let copied = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+        Ok(Log {
+            bytes: all * FRAME_BYTES,
+            pending: all.saturating_sub(copied) * FRAME_BYTES,
+        })
+    })
+}
+
+/// What the writer and the checkpointer tell each other.
+pub(crate) struct Checkpoints {
+    wanted_bytes: u64,
+    idle: Duration,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+    wake: Condvar,
+    /// The thread has copied the bulk; the writer finishes.
+    finish: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: bool,
+    stopped: bool,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(wanted_bytes: u64, idle: Duration, metrics: Arc<Metrics>) -> Self {
+        Self {
+            wanted_bytes: wanted_bytes.max(FRAME_BYTES),
+            idle,
+            metrics,
+            state: Mutex::new(State::default()),
+            wake: Condvar::new(),
+            finish: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends [`Checkpoints::run`].
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.wake.notify_all();
+    }
+
+    fn want(&self) {
+        self.state.lock().wanted = true;
+        self.wake.notify_one();
+    }
+
+    /// The checkpointer's thread.
+    pub(crate) fn run(&self, conn: &Connection) {
+        let mut seen = Log::default();
+        let mut since = Instant::now();
+        while !self.wait_for_a_reason() {
+            let Ok(log) = look(conn) else { continue };
+            self.metrics.wal_bytes.store(log.bytes, Ordering::Relaxed);
+            if log != seen {
+                seen = log;
+                since = Instant::now();
+            }
+            let grown = log.pending >= self.wanted_bytes;
+            let idle = log.pending > 0 && since.elapsed() >= self.idle;
+            if !grown && !idle {
+                continue;
+            }
+            since = Instant::now();
+            let left = self.timed(conn, Mode::Passive).map_or(log.pending, |log| log.pending);
+            if grown {
+                self.finish.store(true, Ordering::Release);
+            }
+            if left >= self.wanted_bytes && self.pause() {
+                return;
+            }
+        }
+    }
+
+    /// Returns after a wish, or after a while; `true` when stopped.
+    fn wait_for_a_reason(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.wanted && !state.stopped {
+            let turn = (self.idle / 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
+            self.wake.wait_for(&mut state, turn);
+        }
+        state.wanted = false;
+        state.stopped
+    }
+
+    /// Rests; `true` when stopped.
+    fn pause(&self) -> bool {
+        let until = Instant::now() + HELD_UP_PAUSE;
+        let mut state = self.state.lock();
+        while !state.stopped && !self.wake.wait_until(&mut state, until).timed_out() {}
+        state.stopped
+    }
+
+    /// Runs and counts a checkpoint.
+    fn timed(&self, conn: &Connection, mode: Mode) -> rusqlite::Result<Log> {
+        let started = Instant::now();
+        let outcome = checkpoint(conn, mode);
+        count(&self.metrics.checkpoints);
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        add(&self.metrics.checkpoint_micros, micros);
+        match &outcome {
+            Ok(log) => self.metrics.wal_bytes.store(log.bytes, Ordering::Relaxed),
+            Err(error) => {
+                // Another process may be at it. Everything else (a full disk) is
+                // tried again, and the writes fail loudly meanwhile.
+                count(&self.metrics.checkpoint_failures);
+                tracing::debug!(%error, "checkpoint failed; it will be tried again");
+            }
+        }
+        outcome
+    }
+
+    /// The writer's part, between two transactions.
+    pub(crate) fn tend(&self, conn: &Connection, busy_timeout: Duration, tried: &mut u64) {
+        let Ok(log) = look(conn) else { return };
+        self.metrics.wal_bytes.store(log.bytes, Ordering::Relaxed);
+        if log.bytes < self.wanted_bytes {
+            *tried = 0;
+            return;
+        }
+        if log.pending >= self.wanted_bytes {
+            self.want();
+        }
+        let little_left =
+            log.pending < self.wanted_bytes && self.finish.load(Ordering::Acquire);
+        let too_long = log.bytes >= LENGTHS_MAX * self.wanted_bytes
+            && log.bytes.saturating_sub(*tried) >= self.wanted_bytes / 8;
+        if !little_left && !too_long {
+            return;
+        }
+        *tried = log.bytes;
+        if conn.busy_timeout(RESTART_WAIT).is_ok() {
+            self.finish.store(false, Ordering::Release);
+            let _ = self.timed(conn, Mode::Restart);
+        }
+        // A number of milliseconds is always accepted.
+        let _ = conn.busy_timeout(busy_timeout);
+    }
+}

@@ -1,0 +1,20 @@
+//! A thread that runs read jobs.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::job::ReadJob;
+use crate::metrics::{Metrics, count};
+use crate::queue::{Lane, Queue};
+
+/// Reads waiting for a reader.
+pub(crate) type ReadQueue = Queue<Box<dyn ReadJob>>;
+
+/// Runs jobs until the queue is closed and empty.
+pub(crate) fn run(conn: &Connection, queue: &ReadQueue, metrics: &Arc<Metrics>) {
+    while let Some((_, job)) = queue.next(Lane::Foreground) {
+        job.run(conn);
+        count(&metrics.read_jobs);
+    }
+}
