@@ -1,0 +1,116 @@
+"""The real server in a directory of its own."""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from client import HashClient
+
+START_SECONDS = 30
+STOP_SECONDS = 15
+REFERENCE_PERMISSIONS = "@read,@report,@db-admin"
+ADMIN = ("admin", "secret")
+
+
+class Farm:
+    """A temporary directory, the servers in it, and the clients that a case opens."""
+
+    def __init__(self, binary, transport):
+        self.binary = binary
+        self.transport = transport
+        self.directory = tempfile.TemporaryDirectory(prefix="peers-")
+        self.servers = []
+        self.clients = []
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        for client in self.clients:
+            await client.close()
+        for server in self.servers:
+            await server.kill()
+        self.directory.cleanup()
+
+    async def server(self, **options):
+        server = Server(self, len(self.servers), **options)
+        self.servers.append(server)
+        await server.start()
+        return server
+
+    async def client(self, server, **options):
+        client = await HashClient(server.address, **options).open()
+        self.clients.append(client)
+        return client
+
+    async def pair(self, **options):
+        """The usual world: one server, one client."""
+        server = await self.server(**options)
+        return server, await self.client(server)
+
+
+class Server:
+    def __init__(self, farm, number, *, anonymous=REFERENCE_PERMISSIONS, admin=False, read_only=False, upstream=None):
+        self.farm = farm
+        self.path = Path(farm.directory.name) / f"server-{number}"
+        self.process = None
+        self.address = None
+        self.options = ["--database", f"{self.path}.db", f"--anon-perms={anonymous}"]
+        if admin:
+            self.options += ["--admin-user", ADMIN[0], "--admin-password", ADMIN[1]]
+        if read_only:
+            self.options += ["--read-only"]
+        if upstream:
+            self.options += ["--upstream", upstream.address]
+
+    def free_address(self):
+        return {
+            "tcp": "127.0.0.1:0",
+            "unix": f"unix://{self.path}.sock",
+            "ws": "ws://127.0.0.1:0",
+        }[self.farm.transport]
+
+    async def start(self):
+        """Starts it, the second time on the address of the first."""
+        address_file = Path(f"{self.path}.address")
+        address_file.unlink(missing_ok=True)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("FINGERPOST_", "HASHSERVER_"))}
+        environment |= {"FINGERPOST_SERVER__ADDRESS_FILE": str(address_file), "FINGERPOST_METRICS__BIND": ""}
+        with open(self.log_path, "ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                self.farm.binary, "serve", "--bind", self.address or self.free_address(), *self.options,
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not (address_file.exists() and address_file.read_text().endswith("\n")):
+            if self.process.returncode is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server does not listen:\n{self.log()}")
+            await asyncio.sleep(0.01)
+        self.address = address_file.read_text().splitlines()[0]
+
+    @property
+    def log_path(self):
+        return Path(f"{self.path}.log")
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    async def stop(self):
+        """Stops it politely; gives the seconds that it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        status = await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+        if status != 0:
+            raise RuntimeError(f"the server ended with {status}:\n{self.log()}")
+        return time.monotonic() - began
+
+    async def kill(self):
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
