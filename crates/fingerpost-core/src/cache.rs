@@ -109,6 +109,9 @@ mod tests {
         };
         assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
         assert_ne!(key(&["a"]), key(&["a", ""]));
-        assert_ne!(KeyHasher::new("get", 1).finish(), KeyHasher::new("get", 2).finish());
+        assert_ne!(
+            KeyHasher::new("get", 1).finish(),
+            KeyHasher::new("get", 2).finish()
+        );
     }
 }

@@ -42,6 +42,14 @@ impl Timestamp {
         text
     }
 
+    /// Reads what [`Timestamp::to_python_iso`] writes, and nothing else: a text
+    /// that would be written in another way is `None`.
+    pub fn from_python_iso(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let micros = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1000)).ok()?;
+        Some(Self(micros)).filter(|read| read.to_python_iso() == text)
+    }
+
     /// RFC 3339 in UTC, as in logs: `2026-11-22T04:41:07.123456Z`.
     pub fn to_rfc3339(self) -> String {
         self.date_time()
@@ -65,10 +73,15 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one home of the system clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one home of the system clock"
+    )]
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Timestamp(since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)))
+        Timestamp(since.map_or(0, |since| {
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        }))
     }
 }
 
@@ -101,7 +114,10 @@ mod tests {
     #[test]
     fn python_iso_drops_a_zero_fraction() {
         assert_eq!(Timestamp(0).to_python_iso(), "1970-01-01T00:00:00+00:00");
-        assert_eq!(Timestamp(1).to_python_iso(), "1970-01-01T00:00:00.000001+00:00");
+        assert_eq!(
+            Timestamp(1).to_python_iso(),
+            "1970-01-01T00:00:00.000001+00:00"
+        );
     }
 
     #[test]

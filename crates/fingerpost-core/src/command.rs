@@ -21,12 +21,10 @@ pub trait Command<S: Send + Sync + 'static>: Send + Sync + 'static {
     const DECLARATION: Declaration;
 
     /// Runs the command. Permission was checked by [`Entry::call`] already.
-    fn run<'a>(
-        call: Call<'a, S>,
+    fn run(
+        call: Call<'_, S>,
         args: Self::Args,
-    ) -> impl Future<Output = Result<Outcome<Self::Answer>, Failure>> + Send + 'a
-    where
-        Self::Args: 'a;
+    ) -> impl Future<Output = Result<Outcome<Self::Answer>, Failure>> + Send;
 }
 
 /// The facts of a command from which doors, permission table and
@@ -143,8 +141,7 @@ impl<S> Clone for Call<'_, S> {
 
 impl<S> Copy for Call<'_, S> {}
 
-type Running<'a> =
-    Pin<Box<dyn Future<Output = Result<Outcome<Encoded>, Failure>> + Send + 'a>>;
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Outcome<Encoded>, Failure>> + Send + 'a>>;
 
 /// A command with its types erased, as a registry holds it.
 pub struct Entry<S: Send + Sync + 'static> {
@@ -172,7 +169,11 @@ impl<S: Send + Sync + 'static> Entry<S> {
 
     /// Checks permission, reads the argument and runs the command. Order of
     /// checks: permission, then the argument's own check, then the handler.
-    pub async fn call(&self, call: Call<'_, S>, argument: &str) -> Result<Outcome<Encoded>, Failure> {
+    pub async fn call(
+        &self,
+        call: Call<'_, S>,
+        argument: &str,
+    ) -> Result<Outcome<Encoded>, Failure> {
         (self.run)(call, argument).await
     }
 
@@ -195,7 +196,14 @@ async fn run<S: Send + Sync + 'static, C: Command<S>>(
     if !access.self_service {
         permit(&C::DECLARATION, call.principal, None, false)?;
     }
-    let args = C::Args::parse(text)?;
+    let args = match C::Args::parse(text) {
+        Ok(args) => args,
+        Err(bad) => {
+            // Whoever may not use the command is told so before anything else.
+            permit(&C::DECLARATION, call.principal, None, false)?;
+            return Err(bad.into());
+        }
+    };
     if access.self_service {
         permit(&C::DECLARATION, call.principal, args.username(), true)?;
     }
@@ -307,7 +315,7 @@ mod tests {
             answer_example: "\"word\"",
         };
 
-        async fn run<'a>(_: Call<'a, ()>, args: Word) -> Result<Outcome<Json<String>>, Failure> {
+        async fn run(_: Call<'_, ()>, args: Word) -> Result<Outcome<Json<String>>, Failure> {
             Ok(Json(args.0).into())
         }
     }
@@ -333,9 +341,15 @@ mod tests {
     #[test]
     fn permission_comes_before_the_argument() {
         let nobody = Principal::anonymous(PermissionSet::NONE);
-        assert!(matches!(call(&nobody, "not json"), Err(Failure::Denied { .. })));
+        assert!(matches!(
+            call(&nobody, "not json"),
+            Err(Failure::Denied { .. })
+        ));
         let reader = Principal::anonymous(PermissionSet::of(&[Permission::Read]));
-        assert!(matches!(call(&reader, "not json"), Err(Failure::BadArgument(_))));
+        assert!(matches!(
+            call(&reader, "not json"),
+            Err(Failure::BadArgument(_))
+        ));
         let answer = call(&reader, "\"x\"").unwrap();
         assert!(matches!(answer.reply, Reply::Encoded(encoded) if encoded.bytes == "\"x\""));
     }
@@ -345,6 +359,11 @@ mod tests {
         let registry = Registry::<()>::new(vec![Entry::of::<Echo>()]);
         assert!(registry.find("echo", false).is_some());
         assert!(registry.find("echo", true).is_none());
-        assert!(registry.entries().iter().all(|entry| entry.parses(entry.example).is_ok()));
+        assert!(
+            registry
+                .entries()
+                .iter()
+                .all(|entry| entry.parses(entry.example).is_ok())
+        );
     }
 }

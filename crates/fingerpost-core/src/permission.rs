@@ -127,9 +127,7 @@ impl PermissionSet {
 
     /// Parses names; `@none` is dropped. Returns every unknown name, sorted,
     /// when there is one.
-    pub fn parse_names<'a>(
-        names: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, Vec<String>> {
+    pub fn parse_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, Vec<String>> {
         let mut set = Self::NONE;
         let mut unknown = Vec::new();
         for name in names {
@@ -155,7 +153,10 @@ mod tests {
     #[test]
     fn all_covers_everything_and_is_shown_plain_or_expanded() {
         let all = PermissionSet::of(&[Permission::All]);
-        assert!(all.covers(PermissionSet::of(&[Permission::UserAdmin, Permission::Read])));
+        assert!(all.covers(PermissionSet::of(&[
+            Permission::UserAdmin,
+            Permission::Read
+        ])));
         assert_eq!(all.stored(), ["@all"]);
         assert_eq!(
             all.expanded(),
@@ -165,7 +166,10 @@ mod tests {
 
     #[test]
     fn none_is_dropped_and_unknown_names_are_sorted() {
-        assert_eq!(PermissionSet::parse_names(["@none"]), Ok(PermissionSet::NONE));
+        assert_eq!(
+            PermissionSet::parse_names(["@none"]),
+            Ok(PermissionSet::NONE)
+        );
         assert_eq!(
             PermissionSet::parse_names(["@z", "@read", "@a"]),
             Err(vec!["@a".to_owned(), "@z".to_owned()])

@@ -91,7 +91,8 @@ impl Principal {
 
     /// Whether `username` (or no name at all) means the caller's own account.
     pub fn is_self(&self, username: Option<&str>) -> bool {
-        self.name().is_some_and(|own| username.is_none_or(|other| other == own))
+        self.name()
+            .is_some_and(|own| username.is_none_or(|other| other == own))
     }
 }
 

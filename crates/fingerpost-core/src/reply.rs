@@ -83,7 +83,11 @@ impl serde_json::ser::Formatter for PythonStyle {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
+        if first {
+            Ok(())
+        } else {
+            writer.write_all(b", ")
+        }
     }
 
     fn begin_object_key<W: ?Sized + std::io::Write>(
@@ -91,7 +95,11 @@ impl serde_json::ser::Formatter for PythonStyle {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
+        if first {
+            Ok(())
+        } else {
+            writer.write_all(b", ")
+        }
     }
 
     fn begin_object_value<W: ?Sized + std::io::Write>(
@@ -108,7 +116,10 @@ impl serde_json::ser::Formatter for PythonStyle {
     ) -> std::io::Result<()> {
         // Siginfo listings are long and nearly always ASCII: write whole runs.
         let mut rest = fragment;
-        while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii() || byte == 0x7f) {
+        while let Some(at) = rest
+            .bytes()
+            .position(|byte| !byte.is_ascii() || byte == 0x7f)
+        {
             writer.write_all(&rest.as_bytes()[..at])?;
             let character = rest[at..].chars().next().expect("`at` is before the end");
             if character == '\u{7f}' {

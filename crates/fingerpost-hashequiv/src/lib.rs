@@ -1,1 +1,32 @@
-//! Placeholder until its first code.
+//! Hash equivalence: what BitBake's hash server does, whatever door it is asked
+//! through and whatever database lies below.
+//!
+//! [`HashEquiv`] is the service, [`commands`] declares what it can be asked,
+//! [`Store`] is what it asks of a database, and [`rules`] decides which tasks
+//! are equivalent. It knows no socket, no wire format and no TLS: those are the
+//! doors' business.
+
+pub mod cache;
+pub mod query;
+pub mod rules;
+pub mod siginfo;
+pub mod sqlite;
+pub mod stats;
+pub mod store;
+pub mod upstream;
+
+mod backfill;
+mod commands;
+mod lookup;
+mod metrics;
+mod reporting;
+mod service;
+
+pub use cache::MethodId;
+pub use commands::commands;
+pub use metrics::Metrics;
+pub use reporting::Reported;
+pub use service::{Config, HashEquiv};
+pub use stats::RequestStats;
+pub use store::Store;
+pub use upstream::{Upstream, UpstreamError, UpstreamOptions};

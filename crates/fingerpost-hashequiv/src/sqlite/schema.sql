@@ -12,6 +12,9 @@ CREATE TABLE namespace (
     -- Raised in the transaction of every delete: remembered answers of an
     -- older epoch may be wrong.
     deletion_epoch INTEGER NOT NULL DEFAULT 0,
+    -- Random number of the process that raised it last: a process forgets
+    -- exactly what it deleted itself, and everything when another one did.
+    deletion_author INTEGER NOT NULL DEFAULT 0,
     -- The last number given to a row of `unihash`.
     unihash_sequence INTEGER NOT NULL DEFAULT 0,
     -- The collection that is running; NULL when none is.

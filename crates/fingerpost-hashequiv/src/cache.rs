@@ -1,0 +1,186 @@
+//! The cache in front of the store: (method, taskhash) → unihash.
+//!
+//! Only *found* answers are remembered, and only pairs of 32-byte hashes. A
+//! found answer changes only when rows are deleted. So whoever deletes removes
+//! the keys here before the deletion is answered, and a look-up that read the
+//! store before the deletion cannot put its answer here afterwards: it holds a
+//! [`Fill`] of the older generation, which is refused.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use parking_lot::RwLock;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+
+/// A method's number, the same for the life of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MethodId(pub(crate) u32);
+
+/// What the cache is asked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CachedTask {
+    /// The method.
+    pub method: MethodId,
+    /// The taskhash.
+    pub taskhash: [u8; 32],
+}
+
+/// The right to put answers into the cache that were read since it was taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Fill {
+    generation: u64,
+}
+
+/// Bytes that one entry takes, measured: key 36, value 32, and the cache's own
+/// books. `docs/performance.md` has the figure.
+pub const ENTRY_BYTES: u64 = 128;
+
+/// Method names that are remembered; look-ups with further ones go to the store.
+const METHODS_MAX: usize = 65_536;
+
+/// The cache. Cheap to ask from any thread.
+pub struct UnihashCache {
+    entries: Cache<CachedTask, [u8; 32], UnitWeighter, RandomState>,
+    generation: RwLock<u64>,
+    methods: RwLock<HashMap<Box<[u8]>, MethodId, RandomState>>,
+}
+
+impl UnihashCache {
+    /// Makes a cache of at most `bytes`.
+    pub fn new(bytes: u64) -> Self {
+        let entries = (bytes / ENTRY_BYTES).max(1);
+        Self {
+            entries: Cache::with(
+                usize::try_from(entries).unwrap_or(usize::MAX),
+                entries,
+                UnitWeighter,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
+            generation: RwLock::new(0),
+            methods: RwLock::default(),
+        }
+    }
+
+    /// The remembered unihash.
+    pub fn get(&self, task: &CachedTask) -> Option<[u8; 32]> {
+        self.entries.get(task)
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+
+    /// Call before reading the store.
+    pub fn begin_fill(&self) -> Fill {
+        Fill {
+            generation: *self.generation.read(),
+        }
+    }
+
+    /// Remembers what was read since `fill` was taken; nothing when rows were
+    /// deleted meanwhile.
+    pub fn fill(&self, fill: Fill, found: impl IntoIterator<Item = (CachedTask, [u8; 32])>) {
+        let generation = self.generation.read();
+        if *generation != fill.generation {
+            return;
+        }
+        for (task, unihash) in found {
+            self.entries.insert(task, unihash);
+        }
+    }
+
+    /// Forgets deleted rows. Returns before the deletion is answered.
+    pub fn forget(&self, tasks: &[CachedTask]) {
+        let mut generation = self.generation.write();
+        *generation += 1;
+        for task in tasks {
+            self.entries.remove(task);
+        }
+    }
+
+    /// Forgets everything: another process deleted rows.
+    pub fn forget_all(&self) {
+        let mut generation = self.generation.write();
+        *generation += 1;
+        self.entries.clear();
+    }
+
+    /// The number of a method that was met before.
+    pub fn method(&self, name: &[u8]) -> Option<MethodId> {
+        self.methods.read().get(name).copied()
+    }
+
+    /// Remembers the number of a method.
+    pub fn learn_method(&self, name: &[u8], id: MethodId) {
+        let mut methods = self.methods.write();
+        if methods.len() < METHODS_MAX {
+            methods.insert(name.into(), id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(byte: u8) -> CachedTask {
+        CachedTask {
+            method: MethodId(1),
+            taskhash: [byte; 32],
+        }
+    }
+
+    #[test]
+    fn found_answers_are_remembered_until_they_are_deleted() {
+        let cache = UnihashCache::new(1 << 20);
+        cache.fill(cache.begin_fill(), [(task(1), [9; 32]), (task(2), [8; 32])]);
+        assert_eq!(cache.get(&task(1)), Some([9; 32]));
+        cache.forget(&[task(1)]);
+        assert_eq!(cache.get(&task(1)), None);
+        assert_eq!(cache.get(&task(2)), Some([8; 32]));
+    }
+
+    #[test]
+    fn an_answer_read_before_a_deletion_is_not_remembered_after_it() {
+        let cache = UnihashCache::new(1 << 20);
+        let fill = cache.begin_fill();
+        cache.forget(&[task(1)]);
+        cache.fill(fill, [(task(1), [9; 32])]);
+        assert!(cache.is_empty());
+        let fill = cache.begin_fill();
+        cache.forget_all();
+        cache.fill(fill, [(task(1), [9; 32])]);
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn the_cache_keeps_its_bound() {
+        let cache = UnihashCache::new(100 * ENTRY_BYTES);
+        for round in 0..10_000u32 {
+            let mut taskhash = [0; 32];
+            taskhash[..4].copy_from_slice(&round.to_le_bytes());
+            let task = CachedTask {
+                method: MethodId(1),
+                taskhash,
+            };
+            cache.fill(cache.begin_fill(), [(task, [0; 32])]);
+        }
+        assert!(cache.len() <= 110, "{} entries", cache.len());
+    }
+
+    #[test]
+    fn methods_are_learnt() {
+        let cache = UnihashCache::new(1);
+        assert_eq!(cache.method(b"m"), None);
+        cache.learn_method(b"m", MethodId(7));
+        assert_eq!(cache.method(b"m"), Some(MethodId(7)));
+    }
+}

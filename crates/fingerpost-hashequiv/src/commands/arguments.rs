@@ -1,0 +1,251 @@
+//! Pieces of arguments that several commands share.
+
+use std::collections::HashMap;
+
+use fingerpost_core::{Argument, BadArgument, Failure, Field, PermissionSet, Principal, Shape};
+use fingerpost_hashequiv_proto::field::{self, Name, Text};
+use fingerpost_hashequiv_proto::types::{Method, Taskhash, Unihash};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::query::{Column, Conditions};
+use crate::store::Task;
+
+/// `method` and `taskhash`.
+pub(super) const TASK_FIELDS: &[Field] = &[
+    Field {
+        name: "method",
+        shape: Shape::Text,
+        required: true,
+        about: "name of the function that made the outhash",
+    },
+    Field {
+        name: "taskhash",
+        shape: Shape::Text,
+        required: true,
+        about: "hash of the task's inputs",
+    },
+];
+
+const fn optional(name: &'static str, about: &'static str) -> Field {
+    Field {
+        name,
+        shape: Shape::Text,
+        required: false,
+        about,
+    }
+}
+
+/// What is told about a task beside its hashes.
+pub(super) const METADATA_FIELDS: &[Field] = &[
+    optional("owner", "who built it; a login replaces it"),
+    optional("PN", "recipe"),
+    optional("PV", "version of the recipe"),
+    optional("PR", "revision of the recipe"),
+    optional("task", "name of the task"),
+    optional("outhash_siginfo", "the listing behind the outhash"),
+];
+
+/// `where`.
+pub(super) const WHERE_FIELD: Field = Field {
+    name: "where",
+    shape: Shape::Where,
+    required: true,
+    about: "columns with the text that each must equal; unknown ones and nulls are dropped",
+};
+
+/// `mark`.
+pub(super) const MARK_FIELD: Field = Field {
+    name: "mark",
+    shape: Shape::Text,
+    required: true,
+    about: "name of the collection; best a new one each time",
+};
+
+/// `username`.
+pub(super) const USERNAME_FIELD: Field = Field {
+    name: "username",
+    shape: Shape::Text,
+    required: true,
+    about: "the login",
+};
+
+/// Reads an argument that is an object.
+pub(super) fn object<T: DeserializeOwned>(text: &str) -> Result<T, BadArgument> {
+    // serde reads a struct from a list as well, which no client means.
+    if !text.starts_with('{') {
+        return Err(BadArgument("an object is needed".to_owned()));
+    }
+    serde_json::from_str(text).map_err(|error| BadArgument(error.to_string()))
+}
+
+/// The task that an argument names; `None` when a part is null.
+pub(super) fn task(method: Option<String>, taskhash: Option<String>) -> Option<Task> {
+    Some(Task {
+        method: Method::new(method?),
+        taskhash: Taskhash::parse(&taskhash?),
+    })
+}
+
+/// A text field that may be missing, which is found out later than at reading.
+#[derive(Default)]
+pub(super) struct Loose(Option<Option<String>>);
+
+impl<'de> Deserialize<'de> for Loose {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        field::text(deserializer).map(|text| Self(Some(text)))
+    }
+}
+
+impl Loose {
+    /// The text; `None` when it is null or missing.
+    pub(super) fn text(self) -> Option<String> {
+        self.0.flatten()
+    }
+}
+
+/// The text of a field that must be there; `None` when it is null.
+pub(super) fn required(name: &str, field: Loose) -> Result<Option<String>, BadArgument> {
+    field
+        .0
+        .ok_or_else(|| BadArgument(format!("{name} is missing")))
+}
+
+/// The unihash that a report proposes. Reading takes anything.
+#[derive(Default)]
+pub(super) struct Proposed(Option<Unihash>);
+
+impl<'de> Deserialize<'de> for Proposed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Value::deserialize(deserializer)?;
+        Ok(Self(
+            text.as_str()
+                .and_then(|text| Unihash::parse_valid(text).ok()),
+        ))
+    }
+}
+
+impl Proposed {
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.0 {
+            Some(_) => Ok(()),
+            None => Err(Failure::refused("invalid-unihash", "Invalid unihash")),
+        }
+    }
+
+    pub(super) fn valid(self) -> Result<Unihash, Failure> {
+        self.check()?;
+        self.0
+            .ok_or_else(|| Failure::refused("invalid-unihash", "Invalid unihash"))
+    }
+}
+
+/// Conditions as they are written: an object of column and value. Columns that
+/// no relation has and nulls are dropped; a list or an object is refused.
+pub(super) struct Where(pub(super) Conditions);
+
+impl<'de> Deserialize<'de> for Where {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given: HashMap<String, Box<RawValue>> = HashMap::deserialize(deserializer)?;
+        let mut conditions = Vec::new();
+        for column in Column::ALL {
+            let Some(raw) = given.get(column.as_str()) else {
+                continue;
+            };
+            let text: Text<'_> =
+                serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?;
+            if let Some(text) = text.into_string() {
+                conditions.push((column, text));
+            }
+        }
+        Ok(Self(Conditions(conditions)))
+    }
+}
+
+/// An argument that names a user, or nobody and so oneself.
+#[derive(Deserialize)]
+pub(super) struct UsernameArgs {
+    #[serde(default)]
+    username: Option<Name>,
+}
+
+impl Argument for UsernameArgs {
+    const FIELDS: &'static [Field] = &[Field {
+        required: false,
+        ..USERNAME_FIELD
+    }];
+    const EXAMPLE: &'static str = "{\"username\": \"ci\"}";
+
+    fn parse(text: &str) -> Result<Self, BadArgument> {
+        object(text)
+    }
+
+    fn username(&self) -> Option<&str> {
+        self.username.as_ref().map(|name| name.0.as_str())
+    }
+}
+
+impl UsernameArgs {
+    /// The named user, or the caller.
+    pub(super) fn or_self(self, caller: &Principal) -> Result<String, BadArgument> {
+        self.username
+            .map(|name| name.0)
+            .or_else(|| caller.name().map(str::to_owned))
+            .ok_or_else(|| BadArgument("username is missing".to_owned()))
+    }
+
+    /// The named user.
+    pub(super) fn named(self) -> Result<String, BadArgument> {
+        self.username
+            .map(|name| name.0)
+            .ok_or_else(|| BadArgument("username is missing".to_owned()))
+    }
+}
+
+/// An argument that gives a user permissions.
+#[derive(Deserialize)]
+pub(super) struct PermissionsArgs {
+    pub(super) username: Name,
+    permissions: Value,
+}
+
+impl Argument for PermissionsArgs {
+    const FIELDS: &'static [Field] = &[
+        USERNAME_FIELD,
+        Field {
+            name: "permissions",
+            shape: Shape::Names,
+            required: true,
+            about: "@read, @report, @db-admin, @user-admin, @all; @none is dropped",
+        },
+    ];
+    const EXAMPLE: &'static str =
+        "{\"username\": \"ci\", \"permissions\": [\"@read\", \"@report\"]}";
+
+    fn parse(text: &str) -> Result<Self, BadArgument> {
+        object(text)
+    }
+}
+
+impl PermissionsArgs {
+    /// The permissions as a set.
+    pub(super) fn set(&self) -> Result<PermissionSet, Failure> {
+        let Value::Array(names) = &self.permissions else {
+            let message = "Unexpected type for permissions";
+            return Err(Failure::refused("bad-permissions", message));
+        };
+        let names: Vec<String> = names
+            .iter()
+            .map(|name| {
+                name.as_str()
+                    .map_or_else(|| name.to_string(), str::to_owned)
+            })
+            .collect();
+        PermissionSet::parse_names(names.iter().map(String::as_str)).map_err(|unknown| {
+            let message = format!("Unknown permissions {}", unknown.join(", "));
+            Failure::refused("unknown-permissions", message)
+        })
+    }
+}

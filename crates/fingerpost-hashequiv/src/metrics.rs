@@ -1,0 +1,146 @@
+//! What the service counts. Names begin with `fingerpost_hashequiv_`.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The service's counters. Doors count what is theirs.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Look-ups answered from memory.
+    pub cache_hits: Counter,
+    /// Look-ups that went to the database.
+    pub cache_misses: Counter,
+    /// Look-ups that were answered with a unihash, from wherever.
+    pub unihashes_found: Counter,
+    /// Look-ups that were answered with a miss.
+    pub unihashes_unknown: Counter,
+    /// Stored unihashes of an old form that were answered as a miss.
+    pub invalid_unihashes: Counter,
+    /// Reports that were stored or confirmed.
+    pub reports: Counter,
+    /// Reports that gave a task its unihash.
+    pub reports_adopted: Counter,
+    /// Of those, the ones that took another unihash than they proposed.
+    pub reports_matched: Counter,
+    /// Reports that were answered without storing: no right, or read-only.
+    pub reports_unstored: Counter,
+    /// Rows that were removed on request.
+    pub rows_removed: Counter,
+    /// Questions to the upstream.
+    pub upstream_questions: Counter,
+    /// Questions that the upstream failed to answer.
+    pub upstream_failures: Counter,
+    /// Questions that the upstream did not answer in time.
+    pub upstream_timeouts: Counter,
+    /// Questions that were spared, because the answer was a miss lately.
+    pub upstream_misses_remembered: Counter,
+    /// Rows that were copied from the upstream.
+    pub backfilled: Counter,
+    /// Rows that were not copied, because the queue was full.
+    pub backfill_dropped: Counter,
+    /// Rows that wait to be copied.
+    pub backfill_queue: Gauge<i64, AtomicI64>,
+    /// Failed logins.
+    pub logins_failed: Counter,
+}
+
+impl Metrics {
+    /// Adds every counter to `registry`, whose prefix is `fingerpost`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("hashequiv");
+        let counters = [
+            (
+                "cache_hits",
+                "Look-ups answered from memory",
+                &self.cache_hits,
+            ),
+            (
+                "cache_misses",
+                "Look-ups that went to the database",
+                &self.cache_misses,
+            ),
+            (
+                "unihashes_found",
+                "Look-ups answered with a unihash",
+                &self.unihashes_found,
+            ),
+            (
+                "unihashes_unknown",
+                "Look-ups answered with a miss",
+                &self.unihashes_unknown,
+            ),
+            (
+                "invalid_unihashes",
+                "Stored unihashes of an old form that were answered as a miss",
+                &self.invalid_unihashes,
+            ),
+            (
+                "reports",
+                "Reports that were stored or confirmed",
+                &self.reports,
+            ),
+            (
+                "reports_adopted",
+                "Reports that gave a task its unihash",
+                &self.reports_adopted,
+            ),
+            (
+                "reports_matched",
+                "Reports that took the unihash of an equal output",
+                &self.reports_matched,
+            ),
+            (
+                "reports_unstored",
+                "Reports answered without storing",
+                &self.reports_unstored,
+            ),
+            (
+                "rows_removed",
+                "Rows removed on request",
+                &self.rows_removed,
+            ),
+            (
+                "upstream_questions",
+                "Questions to the upstream",
+                &self.upstream_questions,
+            ),
+            (
+                "upstream_failures",
+                "Questions the upstream failed to answer",
+                &self.upstream_failures,
+            ),
+            (
+                "upstream_timeouts",
+                "Questions the upstream did not answer in time",
+                &self.upstream_timeouts,
+            ),
+            (
+                "upstream_misses_remembered",
+                "Questions spared by a remembered miss",
+                &self.upstream_misses_remembered,
+            ),
+            (
+                "backfilled",
+                "Rows copied from the upstream",
+                &self.backfilled,
+            ),
+            (
+                "backfill_dropped",
+                "Rows not copied, the queue was full",
+                &self.backfill_dropped,
+            ),
+            ("logins_failed", "Failed logins", &self.logins_failed),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register(
+            "backfill_queue",
+            "Rows waiting to be copied",
+            self.backfill_queue.clone(),
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! How the domain's values lie in columns.
+
+use fingerpost_core::Timestamp;
+use fingerpost_hashequiv_proto::types::{Outhash, Taskhash, Unihash};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
+
+/// A hash in a column: a BLOB of 32 bytes, or TEXT of any other form.
+#[derive(Clone, Debug)]
+pub(super) struct Hash<T>(pub(super) T);
+
+/// A hash as a value of its own.
+pub(super) trait HashValue {
+    /// The column's value.
+    fn value(&self) -> Value;
+}
+
+macro_rules! hash_column {
+    ($($hash:ty),*) => {$(
+        impl ToSql for Hash<&$hash> {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(match self.0.as_bytes() {
+                    Some(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+                    None => ToSqlOutput::from(self.0.to_text()),
+                })
+            }
+        }
+
+        impl HashValue for Hash<&$hash> {
+            fn value(&self) -> Value {
+                match self.0.as_bytes() {
+                    Some(bytes) => Value::Blob(bytes.to_vec()),
+                    None => Value::Text(self.0.to_text()),
+                }
+            }
+        }
+
+        impl FromSql for Hash<$hash> {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                match value {
+                    ValueRef::Blob(bytes) => {
+                        let bytes = bytes.try_into().map_err(|_| FromSqlError::InvalidBlobSize {
+                            expected_size: 32,
+                            blob_size: bytes.len(),
+                        })?;
+                        Ok(Self(<$hash>::from_bytes(bytes)))
+                    }
+                    text => Ok(Self(<$hash>::parse(text.as_str()?))),
+                }
+            }
+        }
+    )*};
+}
+
+hash_column!(Taskhash, Outhash, Unihash);
+
+/// The time of a row of the relation O: microseconds, or the text that another
+/// program wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Created {
+    At(Timestamp),
+    Text(String),
+    Never,
+}
+
+impl Created {
+    /// Takes a time that an upstream or an older server wrote. A text that we
+    /// would write in the same way is kept as a number.
+    pub(super) fn from_text(text: Option<&str>) -> Self {
+        let Some(text) = text else {
+            return Self::Never;
+        };
+        match Timestamp::from_python_iso(text) {
+            Some(moment) => Self::At(moment),
+            None => Self::Text(text.to_owned()),
+        }
+    }
+
+    /// The text that clients see.
+    pub(super) fn into_text(self) -> Option<String> {
+        match self {
+            Self::At(moment) => Some(moment.to_python_iso()),
+            Self::Text(text) => Some(text),
+            Self::Never => None,
+        }
+    }
+
+    /// Whether the row is older than `moment`. A row without a time never is,
+    /// as in the reference.
+    pub(super) fn is_before(&self, moment: Timestamp) -> bool {
+        match self {
+            Self::At(created) => *created < moment,
+            // Texts of other forms are "YYYY-MM-DD HH:MM:SS[.ffffff]" in the
+            // other server's local time: good to a day, which is what an age
+            // that anybody asks for is about.
+            Self::Text(text) => text.replace(' ', "T") < moment.to_python_iso(),
+            Self::Never => false,
+        }
+    }
+}
+
+impl ToSql for Created {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::At(moment) => ToSqlOutput::from(moment.0),
+            Self::Text(text) => ToSqlOutput::from(text.as_str()),
+            Self::Never => ToSqlOutput::from(rusqlite::types::Null),
+        })
+    }
+}
+
+impl FromSql for Created {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Null => Ok(Self::Never),
+            ValueRef::Integer(micros) => Ok(Self::At(Timestamp(micros))),
+            text => Ok(Self::Text(text.as_str()?.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_texts_that_come_back_the_same_become_numbers() {
+        for text in [
+            "2026-11-22T04:41:07.123456+00:00",
+            "2026-11-22T04:41:07+00:00",
+        ] {
+            assert!(
+                matches!(Created::from_text(Some(text)), Created::At(_)),
+                "{text}"
+            );
+            assert_eq!(
+                Created::from_text(Some(text)).into_text().as_deref(),
+                Some(text)
+            );
+        }
+        for text in [
+            "2024-05-01 12:30:00.123456",
+            "2026-11-22T04:41:07.000000+00:00",
+            "2026-11-22T04:41:07.12+00:00",
+            "2026-11-22T04:41:07+02:00",
+            "yesterday",
+            "",
+        ] {
+            assert_eq!(
+                Created::from_text(Some(text)),
+                Created::Text(text.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn ages_compare_across_forms() {
+        let noon = Timestamp::from_python_iso("2024-05-01T12:00:00+00:00").unwrap();
+        assert!(Created::Text("2024-04-30 23:00:00.5".to_owned()).is_before(noon));
+        assert!(!Created::Text("2024-05-02 00:00:00".to_owned()).is_before(noon));
+        assert!(!Created::Never.is_before(noon));
+        assert!(!Created::At(noon).is_before(noon));
+    }
+}

@@ -1,0 +1,203 @@
+//! What the service asks of a database, in the words of the domain.
+
+use fingerpost_core::Timestamp;
+use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use futures_util::future::BoxFuture;
+
+use crate::cache::MethodId;
+use crate::query::{Conditions, GcStatus, Usage};
+
+/// The answer of a store.
+pub type Stored<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// The store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed, is full, or did not answer in time.
+    #[error("the database failed")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Stored bytes do not decode.
+    #[error("the database holds damaged data: {0}")]
+    Damaged(String),
+    /// `gc-sweep` named another mark than the current one.
+    #[error("'{0}' is not the current mark. Refusing to sweep")]
+    WrongMark(String),
+}
+
+impl StoreError {
+    /// Wraps a database's error.
+    pub fn database(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Database(source.into())
+    }
+}
+
+/// A task as requests name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// The method.
+    pub method: Method,
+    /// The taskhash.
+    pub taskhash: Taskhash,
+}
+
+/// A unihash that was found, with the number of its method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The method's number, for the cache.
+    pub method: MethodId,
+    /// The unihash, valid or not.
+    pub unihash: Unihash,
+}
+
+/// What is told about a task beside its hashes. Every field may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Metadata {
+    /// Who built it.
+    pub owner: Option<String>,
+    /// Recipe.
+    pub pn: Option<String>,
+    /// Version of the recipe.
+    pub pv: Option<String>,
+    /// Revision of the recipe.
+    pub pr: Option<String>,
+    /// Name of the task.
+    pub task: Option<String>,
+}
+
+/// One row of the relation O, joined with the unihash of its task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputRow {
+    /// The row's number.
+    pub id: i64,
+    /// The method.
+    pub method: Method,
+    /// The taskhash.
+    pub taskhash: Taskhash,
+    /// The outhash.
+    pub outhash: Outhash,
+    /// When it was stored, as clients see it.
+    pub created: Option<String>,
+    /// Recipe, version and so on.
+    pub metadata: Metadata,
+    /// The listing behind the outhash.
+    pub siginfo: Option<String>,
+    /// The task's unihash and mark, when it was asked for.
+    pub unihash: Option<(Unihash, String)>,
+}
+
+/// A report to be stored.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The task.
+    pub task: Task,
+    /// What it produced; `None` stores no row of the relation O.
+    pub outhash: Option<Outhash>,
+    /// The unihash that the client proposes; valid.
+    pub proposed: Unihash,
+    /// The unihash that an upstream has for the outhash.
+    pub upstream: Option<Unihash>,
+    /// Recipe, version and so on.
+    pub metadata: Metadata,
+    /// The listing behind the outhash.
+    pub siginfo: Option<String>,
+    /// The server's clock.
+    pub now: Timestamp,
+}
+
+/// What a stored report came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The unihash that the task has now.
+    pub unihash: Unihash,
+    /// Whether the task had none before.
+    pub adopted: bool,
+    /// Whether the row of the relation O is new.
+    pub new_output: bool,
+}
+
+/// A row that an upstream gave us, to be kept unless the task has one.
+#[derive(Clone, Debug)]
+pub struct CopiedRow {
+    /// The task.
+    pub task: Task,
+    /// Its unihash; valid.
+    pub unihash: Option<Unihash>,
+    /// The row of the relation O, when the upstream gave one.
+    pub output: Option<CopiedOutput>,
+}
+
+/// The relation O's part of a [`CopiedRow`].
+#[derive(Clone, Debug)]
+pub struct CopiedOutput {
+    /// The outhash.
+    pub outhash: Outhash,
+    /// The upstream's time, kept as it came.
+    pub created: Option<String>,
+    /// Recipe, version and so on.
+    pub metadata: Metadata,
+    /// The listing behind the outhash.
+    pub siginfo: Option<String>,
+}
+
+/// A database of hash equivalences. Every method is atomic unless it says
+/// otherwise; writes have reached the disk when they return.
+pub trait Store: Send + Sync + 'static {
+    /// Whether deletions by other processes have reached the cache within the
+    /// promised time. Cheap: asked for every batch of look-ups.
+    fn cache_is_fresh(&self) -> bool;
+
+    /// Looks tasks up, in order. May come in any number; the caller bounds it.
+    fn unihashes(&self, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>>;
+
+    /// Whether any task has the unihash, in order.
+    fn exist(&self, unihashes: Vec<Unihash>) -> Stored<'_, Vec<bool>>;
+
+    /// The oldest output of a task that has a unihash.
+    fn output_of_task(&self, task: Task) -> Stored<'_, Option<OutputRow>>;
+
+    /// The oldest row of (method, outhash); with `with_unihash` only rows whose
+    /// task has a unihash count, and with `valid_only` it must be a valid one.
+    fn output(
+        &self,
+        method: Method,
+        outhash: Outhash,
+        with_unihash: bool,
+        valid_only: bool,
+    ) -> Stored<'_, Option<OutputRow>>;
+
+    /// Whether a report of this task and output would take the proposed
+    /// unihash, because nothing is known of either.
+    fn is_unknown(&self, task: Task, outhash: Option<Outhash>) -> Stored<'_, bool>;
+
+    /// Stores a report by the rules of [`crate::rules`].
+    fn report(&self, report: Report) -> Stored<'_, Settled>;
+
+    /// Gives a task its unihash unless it has one; returns what it has now.
+    fn report_equiv(&self, task: Task, proposed: Unihash, now: Timestamp) -> Stored<'_, Unihash>;
+
+    /// Keeps rows of an upstream. Tasks that have a unihash keep theirs.
+    fn copy_rows(&self, rows: Vec<CopiedRow>, now: Timestamp) -> Stored<'_, ()>;
+
+    /// Removes rows of both relations; returns how many. In batches: other
+    /// writes go between them.
+    fn remove(&self, conditions: Conditions) -> Stored<'_, u64>;
+
+    /// Starts or goes on with the collection `mark` and marks rows; returns
+    /// how many matched. In batches.
+    fn gc_mark(&self, mark: String, conditions: Conditions, now: Timestamp) -> Stored<'_, u64>;
+
+    /// Removes every row of the relation U that is not marked, in batches, and
+    /// ends the collection. Returns how many were removed, or
+    /// [`StoreError::WrongMark`].
+    fn gc_sweep(&self, mark: String) -> Stored<'_, u64>;
+
+    /// Counts what a sweep would keep and remove.
+    fn gc_status(&self) -> Stored<'_, GcStatus>;
+
+    /// Removes rows of the relation O that were made before `before` and whose
+    /// task has no unihash, in batches; returns how many.
+    fn clean_unused(&self, before: Timestamp) -> Stored<'_, u64>;
+
+    /// Counts rows, for `get-db-usage`.
+    fn usage(&self) -> Stored<'_, Usage>;
+}
