@@ -162,17 +162,17 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_shared_letter_alone_waits_until_the_deadline() {
         let (mut near, mut far) = tokio::io::duplex(64);
         far.write_all(b"O").await.expect("room");
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_millis(20);
         let opening = read_opening(&mut near, deadline).await;
         assert!(
             matches!(opening, Opening::TimedOut { silent: false }),
             "{opening:?}"
         );
-        assert_eq!(Instant::now(), deadline);
+        assert!(Instant::now() >= deadline);
     }
 
     #[tokio::test]

@@ -136,7 +136,7 @@ impl Metrics {
         add(&mut self.registry.write());
     }
 
-    /// The text of `/metrics`, in the OpenMetrics format.
+    /// The text of `/metrics`, as `application/openmetrics-text`.
     pub fn encode(&self) -> String {
         let mut out = String::new();
         if let Err(fmt::Error) = text::encode(&mut out, &self.registry.read()) {

@@ -69,7 +69,6 @@ fn stat_field(stat: &str, number: usize) -> Option<f64> {
         .ok()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a small number")]
 fn ticks_per_second() -> f64 {
     clock_ticks_per_second() as f64
 }
@@ -79,14 +78,12 @@ fn cpu_seconds() -> Option<f64> {
     Some((stat_field(&stat, 14)? + stat_field(&stat, 15)?) / ticks_per_second())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "exact up to 8 PiB")]
 fn resident_bytes() -> Option<f64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: f64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * page_size() as f64)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a small number")]
 fn open_files() -> Option<f64> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count() as f64)
 }

@@ -97,7 +97,12 @@ pub(crate) fn bind_unix(
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(CWD, parent.unwrap_or(Path::new(".")), flags, Mode::empty())?;
+    let directory = openat(
+        CWD,
+        parent.unwrap_or_else(|| Path::new(".")),
+        flags,
+        Mode::empty(),
+    )?;
 
     // Two processes that both find a stale file must not remove each other's new one.
     let lock = Lock::take(&directory);
