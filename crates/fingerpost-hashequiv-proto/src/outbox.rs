@@ -125,7 +125,7 @@ fn write_piece<'a>(out: &mut Vec<u8>, rest: &'a str) -> &'a str {
     // Nothing but blanks as far as a piece reaches, so this is inside of a
     // text, and the last blank can be an escape.
     let mut blanks = window.chars();
-    let last = blanks.next_back().map_or(u32::from(' '), u32::from);
+    let last = u32::from(blanks.next_back().unwrap_or(' '));
     out.extend_from_slice(blanks.as_str().as_bytes());
     out.extend_from_slice(format!("\\u{last:04x}").as_bytes());
     behind

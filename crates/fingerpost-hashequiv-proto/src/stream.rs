@@ -28,7 +28,7 @@ impl<'a> Line<'a> {
     }
 
     #[inline]
-    const fn of_stripped(line: &'a [u8]) -> Self {
+    pub(crate) const fn of_stripped(line: &'a [u8]) -> Self {
         match line {
             b"" | b"END" => Self::End,
             line => Self::Text(line),

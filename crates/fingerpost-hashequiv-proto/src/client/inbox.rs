@@ -1,72 +1,86 @@
 //! The client's receiving half.
 
-use crate::python;
-use crate::wire::{Assembly, Frames, Framing, Limits, Misbehaved, announces_chunks};
+use crate::wire::{Framing, Limits, Messages, Misbehaved};
 
 /// Bytes in, the texts of answers out. The same for messages and for stream
-/// lines: neither looks like the other's chunks.
+/// lines, since none looks like the announcement of chunks.
 #[derive(Debug)]
-pub struct AnswerInbox {
-    frames: Frames,
-    limits: Limits,
-    assembly: Assembly,
-}
+pub struct AnswerInbox(Messages);
 
 impl AnswerInbox {
-    /// An empty inbox. Of `limits` the line and the message count.
+    /// An empty inbox. Of `limits` those of lines and of messages count.
     pub fn new(framing: Framing, limits: Limits) -> Self {
-        Self {
-            frames: Frames::new(framing, limits.line_bytes),
-            limits,
-            assembly: Assembly::default(),
-        }
+        Self(Messages::new(framing, &limits))
     }
 
     /// As [`Inbox::buffer`](crate::wire::Inbox::buffer).
     pub fn buffer(&mut self) -> &mut Vec<u8> {
-        debug_assert_eq!(self.frames.framing(), Framing::Lines);
-        self.frames.buffer()
+        self.0.buffer()
     }
 
     /// As [`Inbox::push_message`](crate::wire::Inbox::push_message).
     pub fn push_message(&mut self, message: &[u8]) -> Result<(), Misbehaved> {
-        debug_assert_eq!(self.frames.framing(), Framing::Messages);
-        if message.len() > self.limits.message_bytes {
-            return Err(Misbehaved::MessageTooLong);
-        }
-        self.frames.push_message(message);
-        Ok(())
+        self.0.push_message(message)
     }
 
-    /// Bytes that arrived and were not taken. Not zero when no answer is
+    /// Bytes that arrived and were not taken. More than none when no answer is
     /// awaited: the connection is out of step and of no more use.
     pub fn pending(&self) -> usize {
-        self.frames.pending()
-            + if self.assembly.is_open() {
-                self.assembly.message().len()
-            } else {
-                0
-            }
+        self.0.pending()
     }
 
-    /// Takes the next answer, a message with its chunks joined or a stream
-    /// line, stripped at its end except on a WebSocket. `None`: more bytes are
+    /// As [`Inbox::release`](crate::wire::Inbox::release).
+    pub fn release(&mut self) {
+        self.0.release();
+    }
+
+    /// Takes the next answer: a message with its chunks joined, or a stream
+    /// line; stripped at its end, except on a WebSocket. `None`: more bytes are
     /// needed. After an error the connection is of no more use.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot lend from itself"
+    )]
     pub fn next(&mut self) -> Result<Option<&str>, Misbehaved> {
-        while let Some(frame) = self.frames.take()? {
-            let text = self.frames.text(frame.clone())?;
-            if self.assembly.is_open() {
-                if self.assembly.piece(text, self.limits.message_bytes)? {
-                    return Ok(Some(self.assembly.message()));
-                }
-            } else if self.frames.framing() == Framing::Messages {
-                return Ok(Some(self.frames.text(frame)?));
-            } else if announces_chunks(python::strip_end(text)) == Ok(true) {
-                self.assembly.begin();
-            } else {
-                return Ok(Some(python::strip_end(self.frames.text(frame)?)));
+        self.0.next_message()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(wire: &str, piece: usize) -> Vec<String> {
+        let mut inbox = AnswerInbox::new(Framing::Lines, Limits::default());
+        let mut answers = Vec::new();
+        for piece in wire.as_bytes().chunks(piece) {
+            inbox.buffer().extend_from_slice(piece);
+            while let Some(answer) = inbox.next().unwrap() {
+                answers.push(answer.to_owned());
             }
         }
-        Ok(None)
+        answers
+    }
+
+    #[test]
+    fn messages_and_stream_lines_come_in_order() {
+        let wire = "null\n\"ok\"\nabc\n\nok\n{\"chunk-stream\": null}\n{\"count\"\n: 1 \n}\n\n";
+        for piece in 1..wire.len() {
+            assert_eq!(
+                answers(wire, piece),
+                ["null", "\"ok\"", "abc", "", "ok", "{\"count\": 1 }"]
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_websocket_message_is_an_answer() {
+        let mut inbox = AnswerInbox::new(Framing::Messages, Limits::default());
+        assert_eq!(inbox.next(), Ok(None));
+        inbox.push_message(b"").unwrap();
+        inbox.push_message(b"{\"chunk-stream\": null}").unwrap();
+        assert_eq!(inbox.next(), Ok(Some("")));
+        assert_eq!(inbox.next(), Ok(Some("{\"chunk-stream\": null}")));
+        assert_eq!(inbox.next(), Ok(None));
     }
 }

@@ -99,10 +99,6 @@ impl Frames {
         &self.buffer[frame]
     }
 
-    pub(crate) fn text(&self, frame: Range<usize>) -> Result<&str, Misbehaved> {
-        std::str::from_utf8(self.bytes(frame)).map_err(|_| Misbehaved::NotUtf8)
-    }
-
     pub(crate) fn stream_lines(&mut self) -> StreamLines<'_> {
         StreamLines {
             bytes: &self.buffer,
@@ -131,17 +127,16 @@ impl Cursor {
 
     #[inline]
     fn take_line(&mut self, bytes: &[u8]) -> Result<Option<Range<usize>>, Misbehaved> {
-        let unseen = bytes.get(self.scanned..).unwrap_or_default();
-        let Some(at) = memchr(b'\n', unseen) else {
-            self.scanned = bytes.len();
-            return match bytes.len() - self.start > self.line_bytes {
-                true => Err(Misbehaved::LineTooLong),
-                false => Ok(None),
-            };
-        };
-        let line = self.start..self.scanned + at;
+        let end = memchr(b'\n', &bytes[self.scanned..]).map(|at| self.scanned + at);
+        let line = self.start..end.unwrap_or(bytes.len());
         if line.len() > self.line_bytes {
+            // The rest must not be taken for lines by an owner who goes on.
+            (self.start, self.scanned) = (bytes.len(), bytes.len());
             return Err(Misbehaved::LineTooLong);
+        }
+        if end.is_none() {
+            self.scanned = bytes.len();
+            return Ok(None);
         }
         self.start = line.end + 1;
         self.scanned = self.start;
@@ -162,7 +157,7 @@ impl Cursor {
 /// Every item is a [`Line`], stripped at its end on [`Framing::Lines`]. The
 /// bytes are not checked to be UTF-8 unless stripping needed it;
 /// [`stream::parse_get_line`](crate::stream::parse_get_line) does. After an
-/// error the iterator must not be used further.
+/// error the connection is to be closed.
 #[derive(Debug)]
 pub struct StreamLines<'a> {
     bytes: &'a [u8],

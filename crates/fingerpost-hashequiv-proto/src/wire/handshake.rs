@@ -9,8 +9,9 @@ pub(crate) const PROTOCOL: &str = "OEHASHEQUIV";
 /// Reads the lines of a handshake.
 #[derive(Debug, Default)]
 pub(super) struct Handshake {
+    begun: bool,
     bytes: usize,
-    lines: usize,
+    headers: usize,
     needs_headers: bool,
 }
 
@@ -28,17 +29,21 @@ impl Handshake {
         limits: &Limits,
     ) -> Result<Option<Opened>, Misbehaved> {
         self.bytes += line.len();
-        if self.bytes > limits.handshake_bytes || self.lines > limits.header_lines {
+        if self.bytes > limits.handshake_bytes {
             return Err(Misbehaved::HandshakeTooLong);
         }
-        self.lines += 1;
-        if self.lines == 1 {
+        if !self.begun {
+            self.begun = true;
             return check_first_line(line).map(|()| None);
         }
         if line.is_empty() {
             return Ok(Some(Opened {
                 needs_headers: self.needs_headers,
             }));
+        }
+        self.headers += 1;
+        if self.headers > limits.header_lines {
+            return Err(Misbehaved::HandshakeTooLong);
         }
         self.header(line).map(|()| None)
     }

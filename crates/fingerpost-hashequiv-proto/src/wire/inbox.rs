@@ -1,9 +1,8 @@
 //! The server's receiving half of one connection.
 
-use super::chunks::announces_chunks;
 use super::handshake::{Handshake, Opened};
-use super::{Assembly, Frames, Framing, Limits, Misbehaved, StreamLines};
-use crate::python;
+use super::{Framing, Limits, Messages, Misbehaved, StreamLines};
+use crate::request;
 use crate::stream::Line;
 
 /// What the owner of the connection expects next. After the answer to a stream
@@ -44,30 +43,28 @@ pub enum Inbound<'a> {
 /// closed and the inbox dropped.
 #[derive(Debug)]
 pub struct Inbox {
-    frames: Frames,
+    messages: Messages,
     limits: Limits,
+    /// Until it is done.
     handshake: Option<Handshake>,
-    assembly: Assembly,
 }
 
 impl Inbox {
     /// An inbox that awaits a handshake.
     pub fn new(framing: Framing, limits: Limits) -> Self {
         Self {
-            frames: Frames::new(framing, limits.line_bytes),
+            messages: Messages::new(framing, &limits),
             limits,
             handshake: Some(Handshake::default()),
-            assembly: Assembly::default(),
         }
     }
 
     /// The buffer that a socket reads into ([`Framing::Lines`]). New bytes go
     /// to its end; what is in it must not be touched. Has spare room of 4 to
-    /// 64 KiB for a read. To be called right before a read, and when all
+    /// 64 KiB for a read. To be called right before a read, best when all
     /// complete lines are taken: the owner bounds what it reads ahead.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
-        debug_assert_eq!(self.frames.framing(), Framing::Lines);
-        self.frames.buffer()
+        self.messages.buffer()
     }
 
     /// Copies bytes to the end of [`Inbox::buffer`]; for those that were read
@@ -79,22 +76,12 @@ impl Inbox {
     /// Takes in one WebSocket message ([`Framing::Messages`]). More than
     /// [`Limits::message_bytes`] are refused.
     pub fn push_message(&mut self, message: &[u8]) -> Result<(), Misbehaved> {
-        debug_assert_eq!(self.frames.framing(), Framing::Messages);
-        if message.len() > self.limits.message_bytes {
-            return Err(Misbehaved::MessageTooLong);
-        }
-        self.frames.push_message(message);
-        Ok(())
+        self.messages.push_message(message)
     }
 
     /// Bytes that arrived and were not taken, unfinished chunks included.
     pub fn pending(&self) -> usize {
-        self.frames.pending()
-            + if self.assembly.is_open() {
-                self.assembly.message().len()
-            } else {
-                0
-            }
+        self.messages.pending()
     }
 
     /// Whether the handshake is done.
@@ -105,22 +92,18 @@ impl Inbox {
     /// Gives memory back that is not needed now; for a connection that has
     /// been silent for a while.
     pub fn release(&mut self) {
-        self.frames.release();
-        if !self.assembly.is_open() {
-            self.assembly.release();
-        }
+        self.messages.release();
     }
 
     /// Takes what is complete next, or `None` when more bytes are needed.
     pub fn next(&mut self, mode: Mode) -> Result<Option<Inbound<'_>>, Misbehaved> {
         if self.handshake.is_some() {
-            let opened = self.next_of_handshake()?;
-            return Ok(opened.map(|Opened { needs_headers }| Inbound::Opened { needs_headers }));
+            return self.next_of_handshake();
         }
-        match mode {
-            Mode::Requests => self.next_request(),
-            Mode::Stream => self.next_line(),
-        }
+        Ok(match mode {
+            Mode::Requests => self.messages.next_message()?.map(Inbound::of_message),
+            Mode::Stream => self.messages.next_line()?.map(Inbound::of_line),
+        })
     }
 
     /// The complete lines of a stream, to be taken in a loop without a copy:
@@ -128,61 +111,39 @@ impl Inbox {
     /// called when the handshake is done.
     pub fn stream_lines(&mut self) -> StreamLines<'_> {
         debug_assert!(self.is_open());
-        self.frames.stream_lines()
+        self.messages.stream_lines()
     }
 
-    fn next_of_handshake(&mut self) -> Result<Option<Opened>, Misbehaved> {
-        while let (Some(handshake), Some(frame)) = (&mut self.handshake, self.frames.take()?) {
-            let text = self.frames.text(frame)?;
-            let line = match self.frames.framing() {
-                Framing::Lines => python::strip_end(text),
-                Framing::Messages => text,
+    fn next_of_handshake(&mut self) -> Result<Option<Inbound<'_>>, Misbehaved> {
+        while let Some(handshake) = &mut self.handshake {
+            let Some(line) = self.messages.next_line()? else {
+                break;
             };
-            if let Some(opened) = handshake.line(line, &self.limits)? {
+            if let Some(Opened { needs_headers }) = handshake.line(line, &self.limits)? {
                 self.handshake = None;
-                return Ok(Some(opened));
+                return Ok(Some(Inbound::Opened { needs_headers }));
             }
         }
         Ok(None)
     }
+}
 
-    fn next_request(&mut self) -> Result<Option<Inbound<'_>>, Misbehaved> {
-        while let Some(frame) = self.frames.take()? {
-            let text = self.frames.text(frame.clone())?;
-            if self.assembly.is_open() {
-                if self.assembly.piece(text, self.limits.message_bytes)? {
-                    return Ok(Some(message(self.assembly.message())));
-                }
-            } else if self.frames.framing() == Framing::Messages {
-                return Ok(Some(message(self.frames.text(frame)?)));
-            } else if announces_chunks(python::strip_end(text))? {
-                self.assembly.begin();
-            } else {
-                return Ok(Some(message(python::strip_end(self.frames.text(frame)?))));
-            }
+impl<'a> Inbound<'a> {
+    /// Tells the goodbye from requests.
+    fn of_message(text: &'a str) -> Self {
+        match text.trim_matches(request::JSON_BLANKS) {
+            "null" => Self::Goodbye,
+            _ => Self::Request(text),
         }
-        Ok(None)
     }
 
-    fn next_line(&mut self) -> Result<Option<Inbound<'_>>, Misbehaved> {
-        let Some(frame) = self.frames.take()? else {
-            return Ok(None);
-        };
-        let line = Line::read(self.frames.bytes(frame), self.frames.framing())?;
-        Ok(Some(match line {
-            Line::End => Inbound::StreamEnd,
-            Line::Text(line) => {
-                Inbound::Line(std::str::from_utf8(line).map_err(|_| Misbehaved::NotUtf8)?)
-            }
-        }))
+    fn of_line(line: &'a str) -> Self {
+        match Line::of_stripped(line.as_bytes()) {
+            Line::End => Self::StreamEnd,
+            Line::Text(_) => Self::Line(line),
+        }
     }
 }
 
-/// Tells the goodbye from requests.
-fn message(text: &str) -> Inbound<'_> {
-    const JSON_BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
-    match text.trim_matches(JSON_BLANKS) {
-        "null" => Inbound::Goodbye,
-        _ => Inbound::Request(text),
-    }
-}
+#[cfg(test)]
+mod tests;

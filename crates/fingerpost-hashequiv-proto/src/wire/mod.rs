@@ -4,18 +4,17 @@
 //! [`Inbox::push_message`] on a WebSocket) and takes out what is complete with
 //! [`Inbox::next`], or with [`Inbox::stream_lines`] in the hot loop.
 
-mod chunks;
 mod frames;
 mod handshake;
 mod inbox;
+mod messages;
 mod misbehaved;
 
 pub use frames::StreamLines;
 pub use inbox::{Inbound, Inbox, Mode};
 pub use misbehaved::Misbehaved;
 
-pub(crate) use chunks::{Assembly, announces_chunks};
-pub(crate) use frames::Frames;
+pub(crate) use messages::Messages;
 
 /// The longest line either end of the reference takes, in bytes before the
 /// line end.
