@@ -1,0 +1,10 @@
+//! The service over a temporary SQLite file. The same suite is meant for every
+//! store: nothing here names SQLite but the world that it runs in.
+
+mod collect;
+mod equivalence;
+mod listing;
+mod model;
+mod order;
+mod upstream;
+mod world;
