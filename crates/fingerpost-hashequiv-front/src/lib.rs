@@ -1,1 +1,26 @@
-//! Placeholder until its first code.
+//! BitBake's protocol over sockets: the server's door and the client.
+//!
+//! [`NativeDoor`] serves a [`HashEquiv`](fingerpost_hashequiv::HashEquiv) on
+//! every connection that a [`fingerpost_net::Server`] hands it. [`client`] has
+//! the client for every transport, and [`NativeUpstream`] asks a parent server
+//! with it.
+//!
+//! The wire format itself is in [`fingerpost_hashequiv_proto`], the meaning of
+//! the commands in [`fingerpost_hashequiv`]. This crate knows neither SQL nor
+//! HTTP.
+
+mod budget;
+mod door;
+mod ended;
+mod link;
+mod metrics;
+mod options;
+mod respond;
+mod session;
+mod stream;
+mod timer;
+mod turn;
+mod wire;
+
+pub use door::NativeDoor;
+pub use options::DoorOptions;

@@ -35,7 +35,7 @@ pub use bind::{BindError, BindOptions, bind};
 pub use detect::{Detected, detect};
 pub use door::{LineDoor, Peer, PeerAddress, Transport};
 pub use http::{HttpOptions, Readiness};
-pub use limit::{Permit, default_connection_limit, raise_open_files};
+pub use limit::{Permit, Seldom, default_connection_limit, raise_open_files};
 pub use linger::linger;
 pub use listener::Listener;
 pub use metrics::Metrics;

@@ -86,13 +86,14 @@ impl ConnectionLimit {
 
 /// Lets a log line through at most once in a while, and counts what it held back.
 #[derive(Debug)]
-pub(crate) struct Seldom {
+pub struct Seldom {
     every: Duration,
     state: Mutex<(Option<Instant>, u64)>,
 }
 
 impl Seldom {
-    pub(crate) const fn new(every: Duration) -> Self {
+    /// Lets one line through in `every`.
+    pub const fn new(every: Duration) -> Self {
         Self {
             every,
             state: Mutex::new((None, 0)),
@@ -100,7 +101,7 @@ impl Seldom {
     }
 
     /// `Some(held_back)` if it is time to log again.
-    pub(crate) fn now(&self) -> Option<u64> {
+    pub fn now(&self) -> Option<u64> {
         let mut state = self.state.lock();
         let now = Instant::now();
         if state

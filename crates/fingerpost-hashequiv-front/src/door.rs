@@ -1,0 +1,137 @@
+//! The native door: BitBake's protocol on every transport.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::ws::WebSocket;
+use fingerpost_core::{Availability, Entry, Kind, Registry as Commands};
+use fingerpost_hashequiv::HashEquiv;
+use fingerpost_net::{ConnectionGuard, LineDoor, Peer, close_websocket, linger};
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::budget::Budget;
+use crate::link::{ByteLink, ServerSocket};
+use crate::metrics::Metrics;
+use crate::options::DoorOptions;
+use crate::respond::Log;
+use crate::session::Session;
+
+/// Serves a [`HashEquiv`] over BitBake's protocol. Cheap to clone.
+#[derive(Clone)]
+pub struct NativeDoor(Arc<Shared>);
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub(crate) service: Arc<HashEquiv>,
+    pub(crate) options: DoorOptions,
+    pub(crate) metrics: Metrics,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) log: Log,
+    commands: Commands<HashEquiv>,
+    /// Names that this server knows, by place in `commands`; the others' are empty.
+    names: Vec<&'static str>,
+    opens: Vec<Opens>,
+    connections: AtomicU64,
+}
+
+/// Which stream a command opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opens {
+    /// None.
+    Nothing,
+    /// One of keys, which are looked up in batches.
+    Gets,
+    /// One of unihashes, which are looked up in batches.
+    Exists,
+    /// One whose lines go to the command one by one.
+    Lines,
+}
+
+impl NativeDoor {
+    /// A door to `service`.
+    pub fn new(service: Arc<HashEquiv>, options: DoorOptions) -> Self {
+        let commands = fingerpost_hashequiv::commands();
+        let entries = commands.entries();
+        let read_only = service.is_read_only();
+        let known = |entry: &Entry<HashEquiv>| {
+            !read_only || entry.declaration.availability == Availability::Always
+        };
+        let name = |entry| {
+            if known(entry) {
+                entry.declaration.name
+            } else {
+                ""
+            }
+        };
+        Self(Arc::new(Shared {
+            metrics: Metrics::new(&commands),
+            budget: Arc::new(Budget::new(options.buffered_bytes_total)),
+            log: Log::default(),
+            names: entries.iter().map(name).collect(),
+            opens: entries.iter().map(|entry| opens(entry)).collect(),
+            connections: AtomicU64::new(0),
+            service,
+            options,
+            commands,
+        }))
+    }
+
+    /// Adds the door's counters to `registry`, whose prefix is `fingerpost`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry);
+    }
+}
+
+/// The two streams that are asked by the thousand have loops of their own; what
+/// their lines mean is the service's own batch look-up.
+fn opens(entry: &Entry<HashEquiv>) -> Opens {
+    match (entry.declaration.kind, entry.declaration.name) {
+        (Kind::Once, _) => Opens::Nothing,
+        (Kind::Stream, "get-stream") => Opens::Gets,
+        (Kind::Stream, "exists-stream") => Opens::Exists,
+        (Kind::Stream, _) => Opens::Lines,
+    }
+}
+
+impl Shared {
+    /// The place of a command that this server knows.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.names
+            .iter()
+            .position(|known| *known == name && !name.is_empty())
+    }
+
+    pub(crate) fn entry(&self, command: usize) -> &Entry<HashEquiv> {
+        &self.commands.entries()[command]
+    }
+
+    pub(crate) fn opens(&self, command: usize) -> Opens {
+        self.opens[command]
+    }
+
+    /// A number for the next connection, counted from 1.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl LineDoor for NativeDoor {
+    async fn serve<IO>(&self, io: IO, first: Vec<u8>, peer: Peer, guard: ConnectionGuard)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let session = Session::new(&self.0, &guard, ByteLink(io), &first, &peer);
+        drop(first);
+        let (link, with_care) = session.run().await;
+        if with_care {
+            linger(link.0).await;
+        }
+    }
+
+    async fn serve_websocket(&self, socket: WebSocket, peer: Peer, guard: ConnectionGuard) {
+        let session = Session::new(&self.0, &guard, ServerSocket::new(socket), &[], &peer);
+        let (link, _) = session.run().await;
+        close_websocket(link.socket, link.error.as_ref(), &guard).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! TCP and Unix sockets.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use fingerpost_hashequiv_proto::Framing;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::{Broken, Link, Outgoing, Receive};
+
+/// A byte stream.
+#[derive(Debug)]
+pub(crate) struct ByteLink<IO>(pub(crate) IO);
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Link for ByteLink<IO> {
+    fn framing(&self) -> Framing {
+        Framing::Lines
+    }
+
+    #[inline]
+    fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<io::Result<()>> {
+        while out.pending() > 0 {
+            let sent = ready!(Pin::new(&mut self.0).poll_write(cx, out.unsent()))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            out.advance(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// One read. The buffer is larger than what usually comes, so a short read
+    /// tells the runtime that the socket is empty, and the next attempt costs
+    /// no system call.
+    #[inline]
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut dyn Receive,
+    ) -> Poll<Result<bool, Broken>> {
+        let read = ready!(pin!(self.0.read_buf(into.buffer())).poll(cx))?;
+        Poll::Ready(Ok(read > 0))
+    }
+}
