@@ -1,13 +1,13 @@
 //! BitBake's hash equivalence protocol, version 1.1, both ends, without I/O.
 //!
 //! Bytes come in, typed requests and answers go out; sockets, timers and tasks
-//! live in the crates that use this one. A server feeds a [`wire::Inbox`],
+//! live in the crates that use this one. A server feeds an [`Inbox`],
 //! picks the command of a message with [`request::select`], reads loosely
 //! typed arguments with [`field`] and answers through [`outbox`]; the lines of
 //! a stream go through [`stream`]. A client uses [`client`].
 //!
 //! Nothing here knows a command's meaning, a database or a user, and nothing a
-//! peer sends makes it panic or grow beyond its [`wire::Limits`].
+//! peer sends makes it panic or grow beyond its [`Limits`].
 
 pub mod client;
 pub mod field;
@@ -16,9 +16,8 @@ pub mod outbox;
 pub mod request;
 pub mod stream;
 pub mod types;
-pub mod wire;
 
 mod python;
+mod wire;
 
-pub use types::{InvalidUnihash, Method, Outhash, Taskhash, Unihash, decode_hex, encode_hex};
-pub use wire::{Framing, Inbound, Inbox, Limits, Misbehaved, Mode};
+pub use wire::{Framing, Inbound, Inbox, LINE_BYTES, Limits, Misbehaved, Mode, StreamLines};

@@ -13,12 +13,12 @@ impl AnswerInbox {
         Self(Messages::new(framing, &limits))
     }
 
-    /// As [`Inbox::buffer`](crate::wire::Inbox::buffer).
+    /// As [`Inbox::buffer`](crate::Inbox::buffer).
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         self.0.buffer()
     }
 
-    /// As [`Inbox::push_message`](crate::wire::Inbox::push_message).
+    /// As [`Inbox::push_message`](crate::Inbox::push_message).
     pub fn push_message(&mut self, message: &[u8]) -> Result<(), Misbehaved> {
         self.0.push_message(message)
     }
@@ -29,7 +29,7 @@ impl AnswerInbox {
         self.0.pending()
     }
 
-    /// As [`Inbox::release`](crate::wire::Inbox::release).
+    /// As [`Inbox::release`](crate::Inbox::release).
     pub fn release(&mut self) {
         self.0.release();
     }

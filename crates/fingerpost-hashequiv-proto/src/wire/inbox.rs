@@ -25,7 +25,7 @@ pub enum Inbound<'a> {
         /// [`outbox::write_headers`](crate::outbox::write_headers).
         needs_headers: bool,
     },
-    /// The text of a message, for [`request::select`](crate::request::select);
+    /// The text of a message, for [`request::select`];
     /// chunks are joined. Not known to be JSON yet, possibly empty.
     Request(&'a str),
     /// The JSON value `null`: the client leaves, close.
