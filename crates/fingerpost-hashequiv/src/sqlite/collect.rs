@@ -2,30 +2,24 @@
 //!
 //! Every batch looks at a bounded number of rows and changes a bounded number,
 //! in a transaction of its own, and sees to it that caches forget what it
-//! deleted before the next batch begins. Where a condition has an index the
-//! rows are found through it, else the table is walked by row number.
+//! deleted before the next batch begins.
 
 use std::sync::Arc;
 
 use fingerpost_core::Timestamp;
 use fingerpost_db::Tx;
-use fingerpost_hashequiv_proto::types::{Outhash, Taskhash, Unihash};
-use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::epoch::Epoch;
-use super::tasks::{find_method, remove_unused_task};
-use super::value::{Created, Hash, HashValue};
+use super::rows::{OutputRow, Query, UnihashRow, find_outputs, find_unihashes};
+use super::tasks::remove_unused_task;
 use super::{NAMESPACE, SqliteStore, failed, listing};
-use crate::cache::{CachedTask, MethodId};
-use crate::query::{Column, Conditions, GcStatus};
+use crate::cache::CachedTask;
+use crate::query::{Conditions, GcStatus};
 use crate::store::StoreError;
 
 /// Rows that one batch changes at most: 200 take the writer some 5 ms.
 const BATCH_ROWS: usize = 200;
-
-/// Rows that one batch looks at at most when it walks a table.
-const SCAN_ROWS: i64 = 5_000;
 
 /// Where a walk stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,21 +254,6 @@ impl SqliteStore {
     }
 }
 
-/// A row of the relation U that a batch works on.
-struct UnihashRow {
-    task: i64,
-    method: MethodId,
-    taskhash: Taskhash,
-}
-
-/// A row of the relation O that a batch works on.
-struct OutputRow {
-    id: i64,
-    task: i64,
-    siginfo: Option<i64>,
-    created: Created,
-}
-
 fn remove_unihashes(
     tx: &mut Tx<'_>,
     epoch: &Arc<Epoch>,
@@ -309,236 +288,4 @@ fn remove_outputs(conn: &Connection, rows: &[OutputRow]) -> rusqlite::Result<()>
         }
     }
     Ok(())
-}
-
-/// Finds rows of the relation U after the row `after`, and where to go on.
-fn find_unihashes(
-    conn: &Connection,
-    conditions: &Conditions,
-    after: i64,
-    limit: usize,
-) -> rusqlite::Result<(Vec<UnihashRow>, Option<i64>)> {
-    if conditions.is_empty() {
-        return Ok((Vec::new(), None));
-    }
-    let mut query = if let Some(taskhash) = conditions.get(Column::Taskhash) {
-        Query::indexed(
-            "task.namespace = 1 AND task.method IN (SELECT id FROM method)",
-            after,
-        )
-        .and("task.taskhash = ?", owned(&Taskhash::parse(taskhash)))
-    } else if conditions.get(Column::Unihash).is_some() {
-        Query::indexed("unihash.namespace = 1", after)
-    } else {
-        Query::walk_unihashes(after)
-    };
-    for (column, value) in &conditions.0 {
-        query = match column {
-            Column::Unihash => query.and("unihash.unihash = ?", owned(&Unihash::parse(value))),
-            Column::GcMark => query.and(
-                "unihash.collection IN (SELECT id FROM collection WHERE mark = ?)",
-                value.clone(),
-            ),
-            Column::Method => match find_method(conn, value)? {
-                Some(method) => query.and("task.method = ?", method.0),
-                None => return Ok((Vec::new(), None)),
-            },
-            _ => query,
-        };
-    }
-    query.unihash_rows(conn, limit)
-}
-
-/// Finds rows of the relation O after the row `after`, and where to go on.
-fn find_outputs(
-    conn: &Connection,
-    conditions: &Conditions,
-    after: i64,
-    limit: usize,
-) -> rusqlite::Result<(Vec<OutputRow>, Option<i64>)> {
-    if conditions.is_empty() {
-        return Ok((Vec::new(), None));
-    }
-    let mut query = if conditions.get(Column::Outhash).is_some() {
-        Query::indexed(
-            "outhash.namespace = 1 AND outhash.method IN (SELECT id FROM method)",
-            after,
-        )
-    } else if conditions.get(Column::Taskhash).is_some() {
-        Query::indexed(
-            "outhash.task IN (SELECT id FROM task WHERE namespace = 1
-                 AND method IN (SELECT id FROM method) AND taskhash = ?)",
-            after,
-        )
-        .bind(owned(&Taskhash::parse(
-            conditions.get(Column::Taskhash).unwrap_or_default(),
-        )))
-    } else if conditions.get(Column::Siginfo).is_some() {
-        Query::indexed("outhash.siginfo IS NOT NULL", after)
-    } else {
-        Query::walk_outputs(after)
-    };
-    for (column, value) in &conditions.0 {
-        query = match column {
-            Column::Outhash => query.and("outhash.outhash = ?", owned(&Outhash::parse(value))),
-            Column::Taskhash => query.and("task.taskhash = ?", owned(&Taskhash::parse(value))),
-            Column::Method => match find_method(conn, value)? {
-                Some(method) => query.and("outhash.method = ?", method.0),
-                None => return Ok((Vec::new(), None)),
-            },
-            Column::Siginfo => match listing::find(conn, value)? {
-                Some(siginfo) => query.and("outhash.siginfo = ?", siginfo),
-                None => return Ok((Vec::new(), None)),
-            },
-            Column::Owner => query.and("metadata.owner = ?", value.clone()),
-            Column::Pn => query.and("metadata.pn = ?", value.clone()),
-            Column::Pv => query.and("metadata.pv = ?", value.clone()),
-            Column::Pr => query.and("metadata.pr = ?", value.clone()),
-            Column::Task => query.and("metadata.task = ?", value.clone()),
-            Column::Created | Column::Unihash | Column::GcMark => query,
-        };
-    }
-    let (mut found, next) = query.output_rows(conn, limit)?;
-    if let Some(created) = conditions.get(Column::Created) {
-        found.retain(|row| row.created.clone().into_text().as_deref() == Some(created));
-    }
-    Ok((found, next))
-}
-
-/// A hash as a parameter that a [`Query`] owns.
-fn owned<'a, T>(hash: &'a T) -> Value
-where
-    Hash<&'a T>: HashValue,
-{
-    Hash(hash).value()
-}
-
-/// A query that is put together from conditions. Values are always bound.
-struct Query {
-    clauses: Vec<&'static str>,
-    values: Vec<Box<dyn ToSql>>,
-    after: i64,
-    /// The walk's last row, when a table is walked and not an index.
-    until: Option<i64>,
-}
-
-impl Query {
-    fn indexed(clause: &'static str, after: i64) -> Self {
-        Self {
-            clauses: vec![clause],
-            values: Vec::new(),
-            after,
-            until: None,
-        }
-    }
-
-    fn walk_unihashes(after: i64) -> Self {
-        Self {
-            until: Some(after.saturating_add(SCAN_ROWS)),
-            ..Self::indexed("unihash.namespace = 1", after)
-        }
-    }
-
-    fn walk_outputs(after: i64) -> Self {
-        Self {
-            until: Some(after.saturating_add(SCAN_ROWS)),
-            ..Self::indexed("outhash.namespace = 1", after)
-        }
-    }
-
-    fn bind(mut self, value: impl ToSql + 'static) -> Self {
-        self.values.push(Box::new(value));
-        self
-    }
-
-    fn and(mut self, clause: &'static str, value: impl ToSql + 'static) -> Self {
-        self.clauses.push(clause);
-        self.bind(value)
-    }
-
-    fn and_plain(mut self, clause: &'static str) -> Self {
-        self.clauses.push(clause);
-        self
-    }
-
-    fn unihash_rows(
-        self,
-        conn: &Connection,
-        limit: usize,
-    ) -> rusqlite::Result<(Vec<UnihashRow>, Option<i64>)> {
-        let select = "SELECT unihash.task, task.method, task.taskhash
-            FROM unihash JOIN task ON task.id = unihash.task";
-        self.rows(conn, select, ("unihash", "task"), limit, |row| {
-            let found = UnihashRow {
-                task: row.get(0)?,
-                method: MethodId(row.get(1)?),
-                taskhash: row.get::<_, Hash<Taskhash>>(2)?.0,
-            };
-            Ok((found.task, found))
-        })
-    }
-
-    fn output_rows(
-        self,
-        conn: &Connection,
-        limit: usize,
-    ) -> rusqlite::Result<(Vec<OutputRow>, Option<i64>)> {
-        let select = "SELECT outhash.id, outhash.task, outhash.siginfo, outhash.created
-            FROM outhash JOIN task ON task.id = outhash.task
-            LEFT JOIN metadata ON metadata.id = outhash.metadata";
-        self.rows(conn, select, ("outhash", "id"), limit, |row| {
-            let found = OutputRow {
-                id: row.get(0)?,
-                task: row.get(1)?,
-                siginfo: row.get(2)?,
-                created: row.get(3)?,
-            };
-            Ok((found.id, found))
-        })
-    }
-
-    /// Runs the query. The second value is the row to go on after, `None` when
-    /// nothing is left.
-    fn rows<T>(
-        mut self,
-        conn: &Connection,
-        select: &str,
-        (table, key): (&str, &str),
-        limit: usize,
-        read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<(i64, T)>,
-    ) -> rusqlite::Result<(Vec<T>, Option<i64>)> {
-        let mut sql = format!("{select} WHERE {}", self.clauses.join(" AND "));
-        sql.push_str(&format!(" AND {table}.{key} > ?"));
-        self.values.push(Box::new(self.after));
-        if let Some(until) = self.until {
-            sql.push_str(&format!(" AND {table}.{key} <= ?"));
-            self.values.push(Box::new(until));
-        }
-        sql.push_str(&format!(" ORDER BY {table}.{key} LIMIT ?"));
-        self.values.push(Box::new(limit as i64));
-        let mut statement = conn.prepare_cached(&sql)?;
-        let parameters: Vec<&dyn ToSql> = self.values.iter().map(AsRef::as_ref).collect();
-        let mut last = self.after;
-        let mut found = Vec::new();
-        let mut rows = statement.query(&*parameters)?;
-        while let Some(row) = rows.next()? {
-            let (number, value) = read(row)?;
-            last = number;
-            found.push(value);
-        }
-        if found.len() == limit {
-            return Ok((found, Some(last)));
-        }
-        let next = match self.until {
-            Some(until) => {
-                let end: Option<i64> =
-                    conn.query_row(&format!("SELECT max({key}) FROM {table}"), [], |row| {
-                        row.get(0)
-                    })?;
-                end.filter(|end| *end > until).map(|_| until)
-            }
-            None => None,
-        };
-        Ok((found, next))
-    }
 }

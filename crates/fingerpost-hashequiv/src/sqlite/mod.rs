@@ -1,13 +1,15 @@
 //! The store on SQLite.
 //!
 //! One file per subject: [`lookup`] reads, [`report`] adds, [`listing`] keeps
-//! siginfo, [`collect`] deletes and marks, [`epoch`] tells caches about it.
+//! siginfo, [`collect`] deletes and marks the rows
+//! that [`rows`] finds, [`epoch`] tells caches about it.
 
 mod collect;
 mod epoch;
 mod listing;
 mod lookup;
 mod report;
+mod rows;
 mod tasks;
 mod value;
 

@@ -18,7 +18,7 @@ CREATE TABLE namespace (
     -- The last number given to a row of `unihash`.
     unihash_sequence INTEGER NOT NULL DEFAULT 0,
     -- The collection that is running; NULL when none is.
-    collection INTEGER REFERENCES collection (id)
+    collection INTEGER
 ) STRICT;
 INSERT INTO namespace (id, name) VALUES (1, 'default');
 

@@ -59,8 +59,11 @@ fn number(answer: Result<String, String>) -> Answer {
     Some(answer["count"].to_string())
 }
 
+/// The rows of U and of O, each a pair of short names.
+type State = (Vec<(String, String)>, Vec<(String, String)>);
+
 /// The relations as the database has them.
-async fn state(world: &World) -> (Vec<(String, String)>, Vec<(String, String)>) {
+async fn state(world: &World) -> State {
     let text = |bytes: Vec<u8>| name(&Taskhash::from_bytes(bytes.try_into().unwrap()).to_text());
     let pairs = move |sql: &'static str| {
         move |conn: &rusqlite::Connection| {
@@ -81,18 +84,13 @@ async fn state(world: &World) -> (Vec<(String, String)>, Vec<(String, String)>) 
 
 /// Whether some order of `operations`, applied to `start`, gives these answers
 /// and this end.
-fn explains(
-    start: &Model,
-    operations: &[Operation],
-    answers: &[Answer],
-    end: &(Vec<(String, String)>, Vec<(String, String)>),
-) -> bool {
+fn explains(start: &Model, operations: &[Operation], answers: &[Answer], end: &State) -> bool {
     fn search(
         model: &Model,
         left: &mut Vec<usize>,
         operations: &[Operation],
         answers: &[Answer],
-        end: &(Vec<(String, String)>, Vec<(String, String)>),
+        end: &State,
     ) -> bool {
         if left.is_empty() {
             let unihashes = model
@@ -197,12 +195,8 @@ fn property(cases: u32, services: usize, filter: fn(&Operation) -> bool) {
         failure_persistence: None,
         ..RunnerConfig::default()
     });
-    let operations = |range| {
-        prop::collection::vec(
-            operation().prop_filter("not here", move |each| filter(each)),
-            range,
-        )
-    };
+    let operations =
+        |range| prop::collection::vec(operation().prop_filter("not here", filter), range);
     let inputs = (operations(0..4), operations(2..7));
     runner
         .run(&inputs, |(before, together)| {
