@@ -111,4 +111,9 @@ mod tests {
             "{\"new-user\": {\"username\": \"u\", \"permissions\": [\"@all\"]}}",
         );
     }
+
+    #[test]
+    fn tokens_are_not_shown() {
+        assert_eq!(format!("{:?}", auth("u", "secret")), "Request(\"auth\")");
+    }
 }
