@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use fingerpost_core::{Argument, BadArgument, Failure, Field, PermissionSet, Principal, Shape};
-use fingerpost_hashequiv_proto::field::{self, Name, Text};
+use fingerpost_hashequiv_proto::field::{self, Name};
 use fingerpost_hashequiv_proto::types::{Method, Taskhash, Unihash};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::query::{Column, Conditions};
 use crate::store::Task;
@@ -78,7 +77,13 @@ pub(super) fn object<T: DeserializeOwned>(text: &str) -> Result<T, BadArgument> 
     if !text.starts_with('{') {
         return Err(BadArgument("an object is needed".to_owned()));
     }
-    serde_json::from_str(text).map_err(|error| BadArgument(error.to_string()))
+    serde_json::from_str(text).or_else(|_| {
+        // A key may come twice, and then the last one counts; derived readers
+        // refuse that, so it takes the long way.
+        serde_json::from_str::<Value>(text)
+            .and_then(serde_json::from_value)
+            .map_err(|error| BadArgument(error.to_string()))
+    })
 }
 
 /// The task that an argument names; `None` when a part is null.
@@ -148,15 +153,14 @@ pub(super) struct Where(pub(super) Conditions);
 
 impl<'de> Deserialize<'de> for Where {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let given: HashMap<String, Box<RawValue>> = HashMap::deserialize(deserializer)?;
+        let mut given: HashMap<String, Value> = HashMap::deserialize(deserializer)?;
         let mut conditions = Vec::new();
         for column in Column::ALL {
-            let Some(raw) = given.get(column.as_str()) else {
+            let Some(value) = given.remove(column.as_str()) else {
                 continue;
             };
-            let text: Text<'_> =
-                serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?;
-            if let Some(text) = text.into_string() {
+            let text = field::text(value).map_err(serde::de::Error::custom)?;
+            if let Some(text) = text {
                 conditions.push((column, text));
             }
         }
@@ -247,5 +251,38 @@ impl PermissionsArgs {
             let message = format!("Unknown permissions {}", unknown.join(", "));
             Failure::refused("unknown-permissions", message)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_equal_keys_the_last_counts() {
+        let args: PermissionsArgs =
+            object("{\"username\": \"a\", \"permissions\": [], \"username\": \"b\"}").unwrap();
+        assert_eq!(args.username.0, "b");
+    }
+
+    #[test]
+    fn an_argument_is_an_object() {
+        for text in ["[\"a\", []]", "null", "\"a\"", "{", ""] {
+            assert!(object::<PermissionsArgs>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn conditions_drop_what_is_unknown_or_null() {
+        let conditions = |text| {
+            serde_json::from_str::<Where>(text)
+                .map(|given| given.0.0)
+                .ok()
+        };
+        assert_eq!(
+            conditions("{\"PN\": 5, \"nosuch\": [], \"task\": null}"),
+            Some(vec![(Column::Pn, "5".to_owned())])
+        );
+        assert_eq!(conditions("{\"PN\": []}"), None);
     }
 }

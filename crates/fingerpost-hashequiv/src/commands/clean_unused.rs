@@ -44,10 +44,12 @@ impl Argument for CleanUnusedArgs {
 
 impl CleanUnusedArgs {
     /// The moment before which a row is old. The reference adds the age to the
-    /// clock; `ignores_age` does so too.
+    /// clock, so that only a negative one protects anything; `ignores_age` does
+    /// so too. Otherwise the sign means nothing, since jobs that were written
+    /// for the reference negate the age.
     fn before(&self, now: Timestamp, ignores_age: bool) -> Timestamp {
         let micros = (self.max_age_seconds * 1e6) as i64;
-        now.minus_micros(if ignores_age { -micros } else { micros })
+        now.minus_micros(if ignores_age { -micros } else { micros.abs() })
     }
 }
 
@@ -87,6 +89,9 @@ mod tests {
         let now = Timestamp(10_000_000);
         assert_eq!(args.before(now, false), Timestamp(8_500_000));
         assert_eq!(args.before(now, true), Timestamp(11_500_000));
+        let negated = CleanUnusedArgs::parse("{\"max_age_seconds\": -1.5}").unwrap();
+        assert_eq!(negated.before(now, false), Timestamp(8_500_000));
+        assert_eq!(negated.before(now, true), Timestamp(8_500_000));
     }
 
     #[test]
