@@ -123,7 +123,9 @@ impl Checkpoints {
                 continue;
             }
             since = Instant::now();
-            let left = self.timed(conn, Mode::Passive).map_or(log.pending, |log| log.pending);
+            let left = self
+                .timed(conn, Mode::Passive)
+                .map_or(log.pending, |log| log.pending);
             if grown {
                 self.finish.store(true, Ordering::Release);
             }
@@ -150,6 +152,12 @@ impl Checkpoints {
         let mut state = self.state.lock();
         while !state.stopped && !self.wake.wait_until(&mut state, until).timed_out() {}
         state.stopped
+    }
+
+    /// The last one, when the threads are gone. SQLite removes the log with the
+    /// last connection.
+    pub(crate) fn finish(&self, conn: &Connection) {
+        let _ = self.timed(conn, Mode::Passive);
     }
 
     /// Runs and counts a checkpoint.
@@ -182,8 +190,7 @@ impl Checkpoints {
         if log.pending >= self.wanted_bytes {
             self.want();
         }
-        let little_left =
-            log.pending < self.wanted_bytes && self.finish.load(Ordering::Acquire);
+        let little_left = log.pending < self.wanted_bytes && self.finish.load(Ordering::Acquire);
         let too_long = log.bytes >= LENGTHS_MAX * self.wanted_bytes
             && log.bytes.saturating_sub(*tried) >= self.wanted_bytes / 8;
         if !little_left && !too_long {
@@ -196,5 +203,110 @@ impl Checkpoints {
         }
         // A number of milliseconds is always accepted.
         let _ = conn.busy_timeout(busy_timeout);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{MIGRATIONS, TestFile, insert};
+    use crate::{Settings, Sqlite};
+
+    const WANTED: u64 = 1 << 20;
+
+    fn open(file: &TestFile, idle: Duration) -> Sqlite {
+        let settings = Settings {
+            checkpoint_bytes: WANTED,
+            checkpoint_idle: idle,
+            ..file.settings()
+        };
+        Sqlite::open(settings, MIGRATIONS).unwrap()
+    }
+
+    async fn add_blobs(db: &Sqlite, count: usize) {
+        for _ in 0..count {
+            db.write(|tx| {
+                tx.conn()
+                    .execute("INSERT INTO item (data) VALUES (randomblob(30000))", [])
+            })
+            .await
+            .unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_log_stays_short_under_constant_load() {
+        let file = TestFile::new();
+        let db = open(&file, Duration::from_secs(60));
+        let reading = db.clone();
+        let reader = tokio::spawn(async move {
+            loop {
+                let sql = "SELECT count(*) FROM item";
+                reading
+                    .read_snapshot(|conn| conn.query_row(sql, [], |_| Ok(())))
+                    .await
+                    .unwrap();
+            }
+        });
+        let tasks: Vec<_> = (0..4)
+            .map(|_| {
+                let db = db.clone();
+                tokio::spawn(async move { add_blobs(&db, 250).await })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        reader.abort();
+        let log = std::fs::metadata(file.sibling("test.db-wal"))
+            .unwrap()
+            .len();
+        // 30 MB were written.
+        assert!(log <= 8 * WANTED, "{log} bytes of log");
+        assert!(db.metrics().checkpoints.load(Ordering::Relaxed) > 1);
+        assert_eq!(db.metrics().checkpoint_failures.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_is_copied_when_nothing_happens() {
+        let file = TestFile::new();
+        let db = open(&file, Duration::from_millis(20));
+        insert(&db, "a").await.unwrap().unwrap();
+        let conn = file.connect();
+        let started = Instant::now();
+        loop {
+            // Whoever reads the file alone sees the row.
+            let uri = format!("file:{}?immutable=1", file.path().display());
+            let alone = Connection::open(uri).unwrap();
+            if alone
+                .query_row("SELECT 1 FROM item", [], |_| Ok(()))
+                .is_ok()
+            {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(conn);
+    }
+
+    #[tokio::test]
+    async fn a_long_read_only_delays_the_copying() {
+        let file = TestFile::new();
+        let db = open(&file, Duration::from_millis(50));
+        add_blobs(&db, 5).await;
+        let other = file.connect();
+        other
+            .execute_batch("BEGIN; SELECT count(*) FROM item")
+            .unwrap();
+        add_blobs(&db, 100).await;
+        let held = look(&file.connect_and_read()).unwrap();
+        assert!(held.bytes > 2 * WANTED);
+        other.execute_batch("COMMIT").unwrap();
+        let started = Instant::now();
+        while look(&file.connect_and_read()).unwrap().bytes > WANTED {
+            add_blobs(&db, 1).await;
+            assert!(started.elapsed() < Duration::from_secs(10));
+        }
     }
 }

@@ -30,12 +30,23 @@ pub(crate) fn writer(settings: &Settings) -> rusqlite::Result<Connection> {
 
 /// Opens a connection that cannot write.
 pub(crate) fn reader(settings: &Settings) -> rusqlite::Result<Connection> {
-    open(settings, OpenFlags::SQLITE_OPEN_READ_ONLY, settings.reader_cache_bytes)
+    open(
+        settings,
+        OpenFlags::SQLITE_OPEN_READ_ONLY,
+        settings.reader_cache_bytes,
+    )
 }
 
 /// Opens the connection for checkpoints, which needs hardly any cache.
 pub(crate) fn checkpointer(settings: &Settings) -> rusqlite::Result<Connection> {
-    open(settings, OpenFlags::SQLITE_OPEN_READ_WRITE, 256 * PAGE_BYTES)
+    let conn = open(
+        settings,
+        OpenFlags::SQLITE_OPEN_READ_WRITE,
+        256 * PAGE_BYTES,
+    )?;
+    // A connection knows of the log only after its first read.
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
+    Ok(conn)
 }
 
 /// Opens `path` without any of our pragmas.

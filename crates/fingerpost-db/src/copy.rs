@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::connection::{self, PAGE_BYTES};
+use crate::file_system::directory_of;
 use crate::format::{self, Kind};
 
 /// Why a file was not copied. Nothing is left at the target.
@@ -51,11 +52,7 @@ pub enum CopyError {
 /// # Errors
 ///
 /// When `from` is not ours, or `to` exists or cannot be written.
-pub fn backup(
-    from: &Path,
-    to: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(), CopyError> {
+pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), CopyError> {
     let source = open_source(from)?;
     let plan = Plan {
         vfs: None,
@@ -99,7 +96,7 @@ pub(crate) fn copy(
     }
     let part = Part::create(to)?;
     let mut copy = part.open(plan.vfs)?;
-    copy_pages(source, &mut copy, progress)?;
+    copy_database(source, &mut copy, progress)?;
     copy.close().map_err(|(_, error)| error)?;
     part.put_in_place(to, plan.overwrite)
 }
@@ -115,9 +112,21 @@ const STEP_PAGES: i32 = 1024;
 /// How long another process may lock the source in the middle of a copy.
 const LOCKED_MAX: Duration = Duration::from_secs(10);
 
+/// Makes `target` a copy of `source`, in a form that needs no files beside it:
+/// it can be read from a read-only medium. Opening turns the log on again.
+pub(crate) fn copy_database(
+    source: &Connection,
+    target: &mut Connection,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), CopyError> {
+    copy_pages(source, target, progress)?;
+    target.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+    Ok(())
+}
+
 /// Copies page by page. The open read transaction keeps the source's snapshot:
 /// without it each commit of another connection would start the copy over.
-pub(crate) fn copy_pages(
+fn copy_pages(
     source: &Connection,
     target: &mut Connection,
     progress: &mut dyn FnMut(u64, u64),
@@ -130,7 +139,10 @@ pub(crate) fn copy_pages(
         let step = backup.step(STEP_PAGES)?;
         let pages = backup.progress();
         let total = u64::try_from(pages.pagecount).unwrap_or(0);
-        progress(total.saturating_sub(u64::try_from(pages.remaining).unwrap_or(0)), total);
+        progress(
+            total.saturating_sub(u64::try_from(pages.remaining).unwrap_or(0)),
+            total,
+        );
         match step {
             StepResult::Done => return Ok(()),
             StepResult::More => moved = Instant::now(),
@@ -164,20 +176,33 @@ impl Part {
         Ok(part)
     }
 
-    /// Opens the file for writing. It is synced as a whole at the end, so
-    /// SQLite need not.
+    /// Opens the file for writing, for this process alone.
     pub(crate) fn open(&self, vfs: Option<&str>) -> rusqlite::Result<Connection> {
         let conn = connection::plain(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE, vfs)?;
         conn.execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA mmap_size = 0;",
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA mmap_size = 0; PRAGMA cache_size = -32768;",
         )?;
         Ok(conn)
+    }
+
+    /// Gives the file to whom the old one belongs, or the directory. Root
+    /// restores what another user serves.
+    pub(crate) fn give_to_owner_of(&self, target: &Path) {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let like = std::fs::metadata(target);
+        let like = like.or_else(|_| std::fs::metadata(directory_of(target)));
+        if let Ok(like) = like {
+            // Others than root can only keep it, which is right for them.
+            let _ = chown(&self.path, Some(like.uid()), Some(like.gid()));
+        }
     }
 
     /// Syncs the file and gives it its name. Every connection to it is closed.
     pub(crate) fn put_in_place(self, target: &Path, overwrite: bool) -> Result<(), CopyError> {
         let io = |source| io_error(target, source);
-        File::open(&self.path).and_then(|file| file.sync_all()).map_err(io)?;
+        File::open(&self.path)
+            .and_then(|file| file.sync_all())
+            .map_err(io)?;
         if overwrite {
             std::fs::rename(&self.path, target).map_err(io)?;
         } else {
@@ -216,7 +241,7 @@ impl Drop for Part {
 
 /// Makes a new or renamed entry of the directory durable.
 pub(crate) fn sync_directory_of(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    File::open(directory_of(path))?.sync_all()
 }
 
 pub(crate) fn io_error(path: &Path, source: io::Error) -> CopyError {
@@ -232,4 +257,89 @@ pub(crate) fn is_locked(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{MIGRATIONS, TestFile, count_items, insert, value};
+    use crate::{Settings, Sqlite};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_copy_under_load_is_one_moment_of_the_file() {
+        let file = TestFile::new();
+        let db = file.open();
+        let fill = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000)
+                    INSERT INTO item (data) SELECT randomblob(4000) FROM n";
+        db.write(|tx| tx.conn().execute(fill, [])).await.unwrap();
+        let writing = db.clone();
+        let writer = tokio::spawn(async move {
+            // Both rows or none: a copy that mixes moments has an odd number.
+            loop {
+                writing
+                    .write(|tx| {
+                        let add = "INSERT INTO item (data) VALUES (randomblob(2000))";
+                        tx.conn().execute(add, [])?;
+                        tx.conn().execute(add, [])
+                    })
+                    .await
+                    .unwrap();
+            }
+        });
+        let (copying, to) = (db.clone(), file.sibling("copy.db"));
+        let target = to.clone();
+        let steps = tokio::task::spawn_blocking(move || {
+            let mut steps = Vec::new();
+            copying
+                .backup(&target, &mut |done, total| steps.push((done, total)))
+                .unwrap();
+            steps
+        })
+        .await
+        .unwrap();
+        writer.abort();
+        assert!(steps.len() > 3 && steps.is_sorted());
+        assert!(steps.last().is_some_and(|(done, total)| done == total));
+        let copy = Sqlite::open(Settings::new(&to), MIGRATIONS).unwrap();
+        assert_eq!(count_items(&copy).await % 2, 0);
+        assert_eq!(copy.incarnation(), db.incarnation());
+        let check = copy
+            .read(|conn| Ok(value(conn, "PRAGMA integrity_check")))
+            .await
+            .unwrap();
+        assert_eq!(check.as_deref(), Some("ok"));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_file_is_copied_and_nothing_is_overwritten() {
+        let file = TestFile::new();
+        let db = file.open();
+        insert(&db, "a").await.unwrap().unwrap();
+        assert!(db.close().await);
+        let to = file.sibling("copy.db");
+        backup(&file.path(), &to, &mut |_, _| {}).unwrap();
+        let again = backup(&file.path(), &to, &mut |_, _| {});
+        assert!(matches!(again, Err(CopyError::Exists(_))));
+        let copy = Sqlite::open(Settings::new(&to), MIGRATIONS).unwrap();
+        assert_eq!(count_items(&copy).await, 1);
+    }
+
+    #[test]
+    fn a_copy_that_fails_leaves_nothing_behind() {
+        let file = TestFile::new();
+        drop(file.open());
+        let nowhere = file.sibling("none/copy.db");
+        assert!(matches!(
+            backup(&file.path(), &nowhere, &mut |_, _| {}),
+            Err(CopyError::Io { .. })
+        ));
+        let text = file.sibling("text");
+        std::fs::write(&text, "no database").unwrap();
+        let to = file.sibling("copy.db");
+        assert!(matches!(
+            backup(&text, &to, &mut |_, _| {}),
+            Err(CopyError::NotOurs(_))
+        ));
+        assert!(!to.exists());
+    }
 }

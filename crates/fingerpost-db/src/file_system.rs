@@ -9,8 +9,11 @@ use rustix::fs::{major, minor, stat, statfs, statvfs};
 /// on, `None` for a local one.
 pub(crate) fn network(path: &Path) -> io::Result<Option<String>> {
     // The file may be a link to elsewhere; before it exists its directory counts.
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let place = if path.exists() { path } else { directory };
+    let place = if path.exists() {
+        path
+    } else {
+        directory_of(path)
+    };
     let magic = u64::try_from(statfs(place)?.f_type).unwrap_or(0) & 0xffff_ffff;
     if magic != FUSE {
         return Ok(name_of(magic).map(str::to_owned));
@@ -27,9 +30,13 @@ pub(crate) fn network(path: &Path) -> io::Result<Option<String>> {
 
 /// Free bytes that an ordinary user may fill where `path` is.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
-    let place = path.parent().unwrap_or(Path::new("/"));
-    let stat = statvfs(place)?;
+    let stat = statvfs(directory_of(path))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The directory of an absolute path.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 /// File systems behind FUSE that keep their locks and their memory maps on this
@@ -61,7 +68,10 @@ const NETWORK: [(u64, &str); 17] = [
 ];
 
 fn name_of(magic: u64) -> Option<&'static str> {
-    NETWORK.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
+    NETWORK
+        .iter()
+        .find(|(known, _)| *known == magic)
+        .map(|(_, name)| *name)
 }
 
 /// Finds the type of the mounted device in the text of `mountinfo`; see

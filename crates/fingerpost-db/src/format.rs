@@ -42,19 +42,23 @@ pub(crate) struct Header {
 
 /// Reads the header of a file of ours.
 pub(crate) fn header(conn: &Connection) -> rusqlite::Result<Header> {
-    conn.query_row("SELECT version, min_reader, incarnation FROM fingerpost", [], |row| {
-        Ok(Header {
-            version: row.get(0)?,
-            min_reader: row.get(1)?,
-            incarnation: row.get(2)?,
-        })
-    })
+    conn.query_row(
+        "SELECT version, min_reader, incarnation FROM fingerpost",
+        [],
+        |row| {
+            Ok(Header {
+                version: row.get(0)?,
+                min_reader: row.get(1)?,
+                incarnation: row.get(2)?,
+            })
+        },
+    )
 }
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Nothing yet.
+    /// No table yet, and no mark of anybody.
     Empty,
     Ours,
     /// A database of `bitbake-hashserv`.
@@ -72,45 +76,58 @@ pub(crate) fn examine(path: &Path, vfs: Option<&str>) -> rusqlite::Result<Kind> 
     // Our application id is in the file itself before there is a log.
     let uri = PathBuf::from(immutable_uri(path));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let kind = connection::plain(&uri, flags, vfs).and_then(|conn| kind_of(&conn));
-    if matches!(kind, Ok(Kind::Ours | Kind::Empty | Kind::Reference)) || !has_log(path) {
-        return foreign_if_no_database(kind);
-    }
-    // Somebody else's tables may still be in the log. Reading it leaves the log
-    // and the file alone.
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    foreign_if_no_database(connection::plain(path, flags, vfs).and_then(|conn| kind_of(&conn)))
-}
-
-fn kind_of(conn: &Connection) -> rusqlite::Result<Kind> {
-    let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    if pages == 0 {
-        return Ok(Kind::Empty);
-    }
-    let id: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    if id == APPLICATION_ID {
-        return Ok(Kind::Ours);
-    }
-    let reference: bool = conn.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table'
-         AND name IN ('unihashes_v3', 'unihashes_v2', 'outhashes_v2', 'tasks_v2'))",
-        [],
-        |row| row.get(0),
-    )?;
-    Ok(if reference { Kind::Reference } else { Kind::Foreign })
-}
-
-fn foreign_if_no_database(kind: rusqlite::Result<Kind>) -> rusqlite::Result<Kind> {
-    match kind {
+    let first = connection::plain(&uri, flags, vfs).and_then(|conn| kind_of(&conn));
+    match first {
+        Ok(Kind::Empty | Kind::Foreign) if has_companion(path, "-wal") => {
+            // Somebody else's tables may still be in the log. Reading it leaves
+            // the log and the file alone.
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+            connection::plain(path, flags, vfs).and_then(|conn| kind_of(&conn))
+        }
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
-            Ok(Kind::Foreign)
+            let cut_short = has_companion(path, "-journal") && begins_with_zeros(path);
+            Ok(if cut_short {
+                Kind::Empty
+            } else {
+                Kind::Foreign
+            })
         }
         other => other,
     }
 }
 
-fn has_log(path: &Path) -> bool {
-    std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+fn kind_of(conn: &Connection) -> rusqlite::Result<Kind> {
+    let id = application_id(conn)?;
+    if id == APPLICATION_ID {
+        return Ok(Kind::Ours);
+    }
+    let (tables, reference): (i64, i64) = conn.query_row(
+        "SELECT count(*), count(CASE WHEN name IN
+         ('unihashes_v3', 'unihashes_v2', 'outhashes_v2', 'tasks_v2') THEN 1 END)
+         FROM sqlite_master",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(match (id, tables, reference) {
+        (0, 0, _) => Kind::Empty,
+        (_, _, 0) => Kind::Foreign,
+        _ => Kind::Reference,
+    })
+}
+
+/// Whether a power cut left a file that was just being made: it has its length
+/// but not its content. SQLite empties it by the journal.
+fn begins_with_zeros(path: &Path) -> bool {
+    use std::io::Read;
+    let mut header = [1; 100];
+    std::fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut header))
+        .is_ok()
+        && header == [0; 100]
+}
+
+fn has_companion(path: &Path, suffix: &str) -> bool {
+    std::fs::metadata(beside(path, suffix)).is_ok_and(|file| file.len() > 0)
 }
 
 /// `path` with `suffix` appended to its name.
@@ -138,18 +155,39 @@ fn immutable_uri(path: &Path) -> std::ffi::OsString {
 /// Makes an empty file ours, in WAL mode; does nothing to a file that is.
 /// Several processes may do this at once.
 pub(crate) fn initialize(conn: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
-    // Both take effect with the first page. Changing either later means
-    // rewriting the file.
-    conn.execute_batch(&format!(
-        "PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;"
-    ))?;
     if application_id(conn)? != APPLICATION_ID {
+        prepare_pages(conn)?;
         conn.execute_batch("BEGIN EXCLUSIVE")?;
         let outcome = create_base(conn);
-        conn.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        conn.execute_batch(if outcome.is_ok() {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        })?;
         outcome?;
     }
     enter_wal_mode(conn, busy_timeout)
+}
+
+/// Page size and vacuum mode are those of the first page; it is written here,
+/// outside of the transaction that makes the file ours.
+fn prepare_pages(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(&format!(
+        "PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;"
+    ))?;
+    let size: u64 = number(conn, "PRAGMA page_size")?;
+    let incremental = number(conn, "PRAGMA auto_vacuum")? == 2;
+    if size != PAGE_BYTES || !incremental {
+        // An empty file that somebody else made; rewriting it takes no time.
+        conn.execute_batch("VACUUM")?;
+    }
+    Ok(())
+}
+
+fn number(conn: &Connection, pragma: &str) -> rusqlite::Result<u64> {
+    conn.query_row(pragma, [], |row| {
+        row.get::<_, i64>(0).map(i64::unsigned_abs)
+    })
 }
 
 fn create_base(conn: &Connection) -> rusqlite::Result<()> {

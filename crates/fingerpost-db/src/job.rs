@@ -48,8 +48,6 @@ pub(crate) trait WriteJob: Send {
 pub(crate) trait ReadJob: Send {
     /// Runs the job and sends its result.
     fn run(self: Box<Self>, conn: &Connection);
-    /// Sends an error instead.
-    fn refuse(self: Box<Self>, error: DbError);
 }
 
 /// Where the result of a job arrives.
@@ -142,10 +140,6 @@ where
             let _ = conn.execute_batch("ROLLBACK");
         }
         let _ = sender.send(outcome);
-    }
-
-    fn refuse(self: Box<Self>, error: DbError) {
-        let _ = self.sender.send(Err(error));
     }
 }
 

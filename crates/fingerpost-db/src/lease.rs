@@ -61,7 +61,9 @@ pub fn release_lease(tx: &Tx<'_>, name: &str, holder: &str) -> rusqlite::Result<
 
 /// Milliseconds to the microseconds of [`Timestamp`].
 fn term(ttl_ms: u64) -> i64 {
-    i64::try_from(ttl_ms).unwrap_or(i64::MAX).saturating_mul(1000)
+    i64::try_from(ttl_ms)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000)
 }
 
 #[cfg(test)]

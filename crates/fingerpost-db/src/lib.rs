@@ -27,6 +27,8 @@ mod reader;
 mod restore;
 mod settings;
 mod sqlite;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub use copy::{CopyError, backup};
@@ -38,4 +40,4 @@ pub use migrate::Migration;
 pub use poll::Poller;
 pub use restore::restore;
 pub use settings::{Durability, Settings};
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, prepare};

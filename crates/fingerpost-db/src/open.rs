@@ -43,7 +43,11 @@ pub(crate) fn open(
 /// Makes an empty file that only its owner can read. The log and the shared
 /// memory get the file's permissions from SQLite.
 fn create(path: &Path) -> io::Result<()> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
     match made {
         Ok(_) => copy::sync_directory_of(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -70,15 +74,28 @@ fn bring_up_to_date(
     migrations: &[Migration],
 ) -> Result<Header, OpenError> {
     let path = &*settings.path;
-    let known = migrations.iter().map(|step| step.version).max().unwrap_or(0);
+    let known = migrations
+        .iter()
+        .map(|step| step.version)
+        .max()
+        .unwrap_or(0);
     let header = checked_header(path, conn, known)?;
     if header.version >= known {
         return Ok(header);
     }
-    conn.execute_batch("BEGIN IMMEDIATE").map_err(|error| sqlite_error(path, error))?;
+    conn.execute_batch("BEGIN IMMEDIATE")
+        .map_err(|error| sqlite_error(path, error))?;
     let outcome = migrate_locked(settings, conn, migrations, known);
-    let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    let ended = if conn.is_autocommit() { Ok(()) } else { conn.execute_batch(end) };
+    let end = if outcome.is_ok() {
+        "COMMIT"
+    } else {
+        "ROLLBACK"
+    };
+    let ended = if conn.is_autocommit() {
+        Ok(())
+    } else {
+        conn.execute_batch(end)
+    };
     let header = outcome?;
     ended.map_err(|error| sqlite_error(path, error))?;
     Ok(header)
@@ -95,7 +112,11 @@ fn migrate_locked(
     if header.version >= known {
         return Ok(header);
     }
-    let min_reader = migrations.iter().map(|step| step.min_reader).max().unwrap_or(0);
+    let min_reader = migrations
+        .iter()
+        .map(|step| step.min_reader)
+        .max()
+        .unwrap_or(0);
     if header.version > 0 && min_reader > header.min_reader {
         copy_before_migration(settings, header.version)?;
     }
@@ -172,3 +193,6 @@ pub(crate) fn sqlite_error(path: &Path, source: rusqlite::Error) -> OpenError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests;

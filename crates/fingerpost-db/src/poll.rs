@@ -31,7 +31,11 @@ impl Poller {
     pub fn last_poll_age(&self) -> Duration {
         match self.shared.polled_micros.load(Ordering::Acquire) {
             NEVER => Duration::MAX,
-            micros => self.shared.origin.elapsed().saturating_sub(Duration::from_micros(micros)),
+            micros => self
+                .shared
+                .origin
+                .elapsed()
+                .saturating_sub(Duration::from_micros(micros)),
         }
     }
 }
@@ -139,5 +143,75 @@ impl Poll {
         })?;
         self.seen = Some(version);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::testing::{TestFile, insert};
+
+    const EVERY: Duration = Duration::from_millis(10);
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn count_of(conn: &Connection) -> rusqlite::Result<i64> {
+        conn.query_row("SELECT count(*) FROM item", [], |row| row.get(0))
+    }
+
+    #[tokio::test]
+    async fn commits_of_others_and_of_our_own_are_noticed() {
+        let file = TestFile::new();
+        let (db, other) = (file.open(), file.open());
+        let (sender, seen) = mpsc::sync_channel(100);
+        let poller = db.poll(EVERY, move |conn| {
+            let _ = sender.send(count_of(conn)?);
+            Ok(())
+        });
+        assert_eq!(seen.recv_timeout(SOON), Ok(0), "once at the start");
+        insert(&other, "a").await.unwrap().unwrap();
+        assert_eq!(seen.recv_timeout(SOON), Ok(1));
+        insert(&db, "b").await.unwrap().unwrap();
+        assert_eq!(seen.recv_timeout(SOON), Ok(2));
+        assert!(poller.last_poll_age() < SOON);
+    }
+
+    #[tokio::test]
+    async fn a_failed_poll_does_not_count_and_is_repeated() {
+        let file = TestFile::new();
+        let db = file.open();
+        let mut failures = 3;
+        let poller = db.poll(EVERY, move |_| {
+            failures -= 1;
+            match failures {
+                2 => Err(rusqlite::Error::InvalidQuery),
+                1 => panic!("on purpose"),
+                _ => Ok(()),
+            }
+        });
+        let started = Instant::now();
+        while poller.last_poll_age() == Duration::MAX {
+            assert!(started.elapsed() < SOON);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(started.elapsed() >= EVERY);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_poller_stops() {
+        let file = TestFile::new();
+        let db = file.open();
+        let (sender, seen) = mpsc::sync_channel::<()>(100);
+        let poller = db.poll(EVERY, move |_| {
+            sender.send(()).map_err(|_| rusqlite::Error::InvalidQuery)
+        });
+        seen.recv_timeout(SOON).unwrap();
+        drop(poller);
+        // The closure, and with it the sender, goes with the thread.
+        assert_eq!(
+            seen.recv_timeout(SOON),
+            Err(mpsc::RecvTimeoutError::Disconnected)
+        );
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, TryAcquireError};
 
-use crate::metrics::{Metrics, count};
 use crate::DbError;
+use crate::metrics::{Metrics, count};
 
 /// The two kinds of work. Readers know the first one only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +64,9 @@ impl<J> Queue<J> {
             if state.closed {
                 return Err(DbError::Closed);
             }
+            (self.depth)(&self.metrics).fetch_add(1, Ordering::Relaxed);
             state.lanes[lane as usize].push_back(job);
         }
-        (self.depth)(&self.metrics).fetch_add(1, Ordering::Relaxed);
         self.wake.notify_one();
         Ok(())
     }
@@ -178,7 +178,10 @@ mod tests {
         let queue = queue(4);
         queue.push(Lane::Foreground, 1).await.unwrap();
         queue.close();
-        assert!(matches!(queue.push(Lane::Foreground, 2).await, Err(DbError::Closed)));
+        assert!(matches!(
+            queue.push(Lane::Foreground, 2).await,
+            Err(DbError::Closed)
+        ));
         assert_eq!(queue.next(Lane::Foreground), Some((Lane::Foreground, 1)));
         assert_eq!(queue.next(Lane::Foreground), None);
     }

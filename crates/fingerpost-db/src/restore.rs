@@ -35,10 +35,11 @@ pub fn restore(
     let source = copy::open_source(from)?;
     let part = Part::create(target)?;
     let mut restored = part.open(None)?;
-    copy::copy_pages(&source, &mut restored, progress)?;
+    copy::copy_database(&source, &mut restored, progress)?;
     check(&restored, from)?;
     begin_new_life(&restored)?;
     restored.close().map_err(|(_, error)| error)?;
+    part.give_to_owner_of(target);
     let lock = if target.exists() {
         clear(target)?
     } else {
@@ -102,7 +103,11 @@ fn lock_database(target: &Path) -> rusqlite::Result<Connection> {
 /// SQLite's locks are locks on byte ranges: a lock on all bytes meets them.
 fn lock_file(target: &Path) -> Result<File, CopyError> {
     let io = |source| io_error(target, source);
-    let file = OpenOptions::new().read(true).write(true).open(target).map_err(io)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(target)
+        .map_err(io)?;
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => {
@@ -122,4 +127,109 @@ fn remove_companions(target: &Path) -> Result<(), CopyError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::testing::{MIGRATIONS, TestFile, insert, names};
+    use crate::{Settings, Sqlite};
+
+    /// A file with the row `new`, and its backup with the row `old`.
+    async fn file_and_backup() -> (TestFile, PathBuf, Sqlite) {
+        let file = TestFile::new();
+        let db = file.open();
+        insert(&db, "old").await.unwrap().unwrap();
+        let copy = file.sibling("copy.db");
+        db.backup(&copy, &mut |_, _| {}).unwrap();
+        db.write(|tx| tx.conn().execute("UPDATE item SET name = 'new'", []))
+            .await
+            .unwrap();
+        (file, copy, db)
+    }
+
+    fn restore_to(from: &Path, to: &Path, overwrite: bool) -> Result<(), CopyError> {
+        restore(from, to, overwrite, &mut |_, _| {})
+    }
+
+    #[tokio::test]
+    async fn a_restored_file_begins_a_new_life() {
+        let (file, copy, db) = file_and_backup().await;
+        let target = file.sibling("restored.db");
+        restore_to(&copy, &target, false).unwrap();
+        let restored = Sqlite::open(Settings::new(&target), MIGRATIONS).unwrap();
+        assert_eq!(names(&restored).await, ["old"]);
+        assert_ne!(restored.incarnation(), db.incarnation());
+        assert!(restored.close().await);
+        assert!(db.close().await);
+        assert_eq!(
+            file.names_in_directory(),
+            ["copy.db", "restored.db", "test.db"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_is_replaced_only_on_demand_and_when_unused() {
+        let (file, copy, db) = file_and_backup().await;
+        let target = file.path();
+        assert!(matches!(
+            restore_to(&copy, &target, false),
+            Err(CopyError::Exists(_))
+        ));
+        assert!(matches!(
+            restore_to(&copy, &target, true),
+            Err(CopyError::InUse(_))
+        ));
+        assert_eq!(names(&db).await, ["new"]);
+        insert(&db, "more").await.unwrap().unwrap();
+        assert!(db.close().await);
+        restore_to(&copy, &target, true).unwrap();
+        assert_eq!(names(&file.open()).await, ["old"]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_left_behind_is_not_played_into_the_restored_file() {
+        let (file, copy, db) = file_and_backup().await;
+        let left = file.sibling("test.db-wal");
+        let log = std::fs::read(&left).unwrap();
+        assert!(db.close().await);
+        std::fs::write(&left, &log).unwrap();
+        restore_to(&copy, &file.path(), true).unwrap();
+        assert_eq!(names(&file.open()).await, ["old"]);
+
+        let elsewhere = file.sibling("other.db");
+        std::fs::write(file.sibling("other.db-wal"), &log).unwrap();
+        restore_to(&copy, &elsewhere, false).unwrap();
+        let restored = Sqlite::open(Settings::new(&elsewhere), MIGRATIONS).unwrap();
+        assert_eq!(names(&restored).await, ["old"]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_target_can_be_replaced_and_a_damaged_backup_is_refused() {
+        let (file, copy, db) = file_and_backup().await;
+        assert!(db.close().await);
+        std::fs::write(file.path(), [7; 10_000]).unwrap();
+        restore_to(&copy, &file.path(), true).unwrap();
+        assert_eq!(names(&file.open()).await, ["old"]);
+
+        let mut bytes = std::fs::read(&copy).unwrap();
+        let end = bytes.len();
+        bytes[end - 3 * 4096..].fill(0xff);
+        std::fs::write(&copy, bytes).unwrap();
+        let target = file.sibling("restored.db");
+        let error = restore_to(&copy, &target, false).unwrap_err();
+        assert!(
+            matches!(error, CopyError::Damaged { .. } | CopyError::Sqlite(_)),
+            "{error}"
+        );
+        assert!(!target.exists());
+        assert!(
+            !file
+                .names_in_directory()
+                .iter()
+                .any(|name| name.contains("part"))
+        );
+    }
 }

@@ -19,6 +19,17 @@ use crate::reader::{self, ReadQueue};
 use crate::writer::{WriteQueue, Writer};
 use crate::{DbError, OpenError, Settings, connection, open};
 
+/// Makes the file, or brings it up to date, as [`Sqlite::open`] does, and closes
+/// it again: for programs that fill it with a connection of their own.
+pub fn prepare(settings: &Settings, migrations: &[Migration]) -> Result<(), OpenError> {
+    let path = absolute(&settings.path)?;
+    let settings = Settings {
+        path,
+        ..settings.clone()
+    };
+    open::open(&settings, migrations).map(drop)
+}
+
 /// An open file. Clones share it; the last one that is dropped stops the
 /// threads without waiting for them, [`Sqlite::close`] waits.
 #[derive(Clone)]
@@ -36,9 +47,18 @@ struct Inner {
 
 #[derive(Default)]
 struct Threads {
+    writer: Option<JoinHandle<Connection>>,
+    others: Vec<JoinHandle<()>>,
     pollers: Vec<Arc<PollState>>,
-    running: Vec<JoinHandle<()>>,
+    /// What readers are doing now can be cut short.
     reading: Vec<InterruptHandle>,
+}
+
+impl Threads {
+    fn are_finished(&self) -> bool {
+        self.others.iter().all(JoinHandle::is_finished)
+            && self.writer.as_ref().is_none_or(JoinHandle::is_finished)
+    }
 }
 
 impl Sqlite {
@@ -58,12 +78,18 @@ impl Sqlite {
         let (timeout, counters) = (settings.queue_timeout, || Arc::clone(&metrics));
         let inner = Inner {
             incarnation: header.incarnation,
-            writes: Arc::new(Queue::new(settings.write_queue, timeout, counters(), |metrics| {
-                &metrics.write_queue_depth
-            })),
-            reads: Arc::new(Queue::new(settings.read_queue, timeout, counters(), |metrics| {
-                &metrics.read_queue_depth
-            })),
+            writes: Arc::new(Queue::new(
+                settings.write_queue,
+                timeout,
+                counters(),
+                |metrics| &metrics.write_queue_depth,
+            )),
+            reads: Arc::new(Queue::new(
+                settings.read_queue,
+                timeout,
+                counters(),
+                |metrics| &metrics.read_queue_depth,
+            )),
             checkpoints: Arc::new(Checkpoints::new(
                 settings.checkpoint_bytes,
                 settings.checkpoint_idle,
@@ -135,7 +161,9 @@ impl Sqlite {
     /// write. Returns how many free pages are left.
     pub async fn vacuum_step(&self, pages: u32) -> Result<u64, DbError> {
         self.write_background(move |tx| {
-            let mut step = tx.conn().prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+            let mut step = tx
+                .conn()
+                .prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
             let mut rows = step.query([])?;
             while rows.next()?.is_some() {}
             let left: i64 = tx
@@ -167,7 +195,7 @@ impl Sqlite {
         match started {
             Ok(thread) => {
                 let mut threads = self.0.threads.lock();
-                threads.running.push(thread);
+                threads.others.push(thread);
                 threads.pollers.push(Arc::clone(&state));
             }
             // The age of its polls stays endless, so nothing relies on it.
@@ -215,23 +243,48 @@ impl Sqlite {
     pub async fn close(self) -> bool {
         let deadline = Instant::now() + self.0.settings.close_timeout;
         self.0.stop();
-        let mut interrupted = false;
-        loop {
-            if self.0.threads.lock().running.iter().all(JoinHandle::is_finished) {
-                break;
-            }
+        let closed = self.wait_for_threads(deadline).await && self.finish(deadline).await;
+        if !closed {
+            tracing::warn!("the database did not close in time");
+        }
+        closed
+    }
+
+    async fn wait_for_threads(&self, deadline: Instant) -> bool {
+        let half = self.0.settings.close_timeout / 2;
+        while !self.0.threads.lock().are_finished() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                tracing::warn!("the database did not close in time");
                 return false;
             }
-            if !interrupted && left < self.0.settings.close_timeout / 2 {
-                interrupted = true;
-                self.0.threads.lock().reading.iter().for_each(InterruptHandle::interrupt);
+            if left < half {
+                self.0
+                    .threads
+                    .lock()
+                    .reading
+                    .iter()
+                    .for_each(InterruptHandle::interrupt);
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         true
+    }
+
+    /// The writer's connection is the last one: with it SQLite removes the log.
+    async fn finish(&self, deadline: Instant) -> bool {
+        let Some(writer) = self.0.threads.lock().writer.take() else {
+            return true;
+        };
+        let checkpoints = Arc::clone(&self.0.checkpoints);
+        let finish = tokio::task::spawn_blocking(move || {
+            if let Ok(conn) = writer.join() {
+                checkpoints.finish(&conn);
+            }
+        });
+        matches!(
+            tokio::time::timeout_at(deadline.into(), finish).await,
+            Ok(Ok(()))
+        )
     }
 }
 
@@ -247,11 +300,13 @@ impl Inner {
             threads.reading.push(conn.get_interrupt_handle());
             let (queue, metrics) = (Arc::clone(&self.reads), Arc::clone(&self.metrics));
             let reader = self.spawn("db-reader", move || reader::run(&conn, &queue, &metrics))?;
-            threads.running.push(reader);
+            threads.others.push(reader);
         }
         let copying = opened(connection::checkpointer(&self.settings))?;
         let checkpoints = Arc::clone(&self.checkpoints);
-        threads.running.push(self.spawn("db-checkpoint", move || checkpoints.run(&copying))?);
+        threads
+            .others
+            .push(self.spawn("db-checkpoint", move || checkpoints.run(&copying))?);
         let writer = Writer {
             conn,
             queue: Arc::clone(&self.writes),
@@ -259,15 +314,15 @@ impl Inner {
             metrics: Arc::clone(&self.metrics),
             busy_timeout: self.settings.busy_timeout,
         };
-        threads.running.push(self.spawn("db-writer", move || writer.run())?);
+        threads.writer = Some(self.spawn("db-writer", move || writer.run())?);
         Ok(())
     }
 
-    fn spawn(
+    fn spawn<T: Send + 'static>(
         &self,
         name: &str,
-        work: impl FnOnce() + Send + 'static,
-    ) -> Result<JoinHandle<()>, OpenError> {
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>, OpenError> {
         spawn(name, work).map_err(|source| OpenError::Io {
             path: self.settings.path.clone(),
             source,
@@ -278,7 +333,11 @@ impl Inner {
         self.writes.close();
         self.reads.close();
         self.checkpoints.stop();
-        self.threads.lock().pollers.iter().for_each(|poller| poller.stop());
+        self.threads
+            .lock()
+            .pollers
+            .iter()
+            .for_each(|poller| poller.stop());
     }
 }
 
@@ -288,17 +347,24 @@ impl Drop for Inner {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work)
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
 }
 
 /// An absolute path is never taken for a URI by SQLite, and survives a change
-/// of directory.
+/// of directory. Links are followed: the log lies beside the file itself.
 fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
-    std::path::absolute(path).map_err(|source| OpenError::Io {
-        path: path.into(),
-        source,
-    })
+    path.canonicalize()
+        .or_else(|_| std::path::absolute(path))
+        .map_err(|source| OpenError::Io {
+            path: path.into(),
+            source,
+        })
 }
 
 /// A thread that is gone drops the sender.

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::DbError;
 use crate::checkpoint::Checkpoints;
 use crate::job::{Hook, Tx, WriteJob, panic_text};
 use crate::metrics::{Metrics, add, count};
 use crate::queue::{Lane, Queue};
-use crate::DbError;
 
 /// Jobs in one commit at most.
 const GROUP_JOBS_MAX: usize = 512;
@@ -35,9 +35,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Runs jobs until the queue is closed and empty. A group and a background
-    /// job take turns as long as both are there.
-    pub(crate) fn run(&self) {
+    /// Runs jobs until the queue is closed and empty, then gives back the
+    /// connection. A group and a background job take turns as long as both are
+    /// there.
+    pub(crate) fn run(self) -> Connection {
         let mut preferred = Lane::Foreground;
         let mut tried = 0;
         while let Some((lane, job)) = self.queue.next(preferred) {
@@ -53,8 +54,10 @@ impl Writer {
                 Lane::Foreground => Lane::Background,
                 Lane::Background => Lane::Foreground,
             };
-            self.checkpoints.tend(&self.conn, self.busy_timeout, &mut tried);
+            self.checkpoints
+                .tend(&self.conn, self.busy_timeout, &mut tried);
         }
+        self.conn
     }
 
     /// Runs `first` and what arrives meanwhile in one transaction.
@@ -184,7 +187,13 @@ impl Writer {
 fn run_hooks(hooks: Vec<Hook>) {
     for hook in hooks {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(hook)) {
-            tracing::error!(panic = panic_text(&*panic), "a hook after a commit panicked");
+            tracing::error!(
+                panic = panic_text(&*panic),
+                "a hook after a commit panicked"
+            );
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
