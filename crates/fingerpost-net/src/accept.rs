@@ -9,9 +9,10 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::detect::{Detected, Opening, read_opening};
 use crate::http::Shell;
-use crate::limit::{ConnectionLimit, Seldom};
-use crate::metrics::{Metrics, Protocol, Reason};
-use crate::{ConnectionGuard, LineDoor, Peer, PeerAddress, Shutdown, Transport};
+use crate::limit::ConnectionLimit;
+use crate::metrics::{Metrics, Protocol};
+use crate::refusal::Refusals;
+use crate::{ConnectionGuard, LineDoor, Peer, PeerAddress, Seldom, Shutdown, Transport};
 
 /// The pause after a failure such as too many open files, which does not go
 /// away by trying again at once.
@@ -24,7 +25,7 @@ pub(crate) struct Gate<D> {
     pub(crate) shutdown: Shutdown,
     pub(crate) handshake: Duration,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) shed: Seldom,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) failed: Seldom,
 }
 
@@ -64,40 +65,43 @@ impl Accept for UnixListener {
 }
 
 /// Accepts until the server drains. `name` is the listener's address in logs.
-pub(crate) async fn accept_all<D: LineDoor>(
-    listener: impl Accept,
+pub(crate) async fn accept_all<A: Accept, D: LineDoor>(
+    listener: A,
     name: Arc<str>,
     gate: Arc<Gate<D>>,
 ) {
-    let accepting = accept_forever(&listener, &name, &gate);
+    let admit = |stream, address| {
+        let peer = Peer {
+            address,
+            transport: A::TRANSPORT,
+            listener: name.clone(),
+        };
+        gate.admit(stream, peer);
+    };
+    let fail = |error: &io::Error| {
+        gate.metrics.count_accept_error();
+        if let Some(held_back) = gate.failed.now() {
+            tracing::warn!(listener = %name, %error, held_back, "cannot accept connections");
+        }
+    };
     tokio::select! {
         biased;
         () = gate.shutdown.started() => {}
-        () = accepting => {}
+        () = accept_forever(&listener, admit, fail) => {}
     }
 }
 
-async fn accept_forever<A: Accept, D: LineDoor>(
+async fn accept_forever<A: Accept>(
     listener: &A,
-    name: &Arc<str>,
-    gate: &Arc<Gate<D>>,
+    admit: impl Fn(A::Stream, PeerAddress),
+    fail: impl Fn(&io::Error),
 ) {
     loop {
         match listener.accept_one().await {
-            Ok((stream, address)) => {
-                let peer = Peer {
-                    address,
-                    transport: A::TRANSPORT,
-                    listener: name.clone(),
-                };
-                gate.admit(stream, peer);
-            }
+            Ok((stream, address)) => admit(stream, address),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                gate.metrics.count_accept_error();
-                if let Some(held_back) = gate.failed.now() {
-                    tracing::warn!(listener = %name, %error, held_back, "cannot accept connections");
-                }
+                fail(&error);
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
@@ -121,11 +125,7 @@ impl<D: LineDoor> Gate<D> {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Some(permit) = self.limit.try_acquire() else {
-            self.metrics.count_refused(Reason::ConnectionLimit);
-            if let Some(held_back) = self.shed.now() {
-                let listener = &peer.listener;
-                tracing::warn!(%peer, %listener, held_back, "too many connections: closed a new one");
-            }
+            self.refusals.too_many(&peer);
             return;
         };
         let (handshake, metrics) = (self.handshake, self.metrics.clone());
@@ -150,7 +150,7 @@ impl<D: LineDoor> Gate<D> {
                         .count_connection(Protocol::BitBake, peer.address);
                     door.serve(io, first, peer, guard).await;
                 }
-                None => self.metrics.count_refused(Reason::NotHttp),
+                None => self.refusals.not_http(&peer),
             },
             Opening::Known(Detected::Http, first) => {
                 self.metrics.count_connection(Protocol::Http, peer.address);
@@ -159,16 +159,56 @@ impl<D: LineDoor> Gate<D> {
             }
             Opening::Known(Detected::Tls, _) => {
                 self.metrics.count_connection(Protocol::Tls, peer.address);
-                self.metrics.count_refused(Reason::Tls);
-                let listener = &peer.listener;
-                tracing::debug!(%peer, %listener, "closed a TLS connection: there is no TLS here");
+                self.refusals.tls(&peer);
             }
             Opening::Silent => self.metrics.count_silent(),
-            Opening::TimedOut { silent } => {
-                guard.count_handshake_timeout();
-                let listener = &peer.listener;
-                tracing::debug!(%peer, %listener, silent, "closed: no handshake in time");
-            }
+            Opening::TimedOut { silent } => self.refusals.too_late(&peer, silent),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::io::DuplexStream;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Fails to accept, in one way or another.
+    struct Failing(io::ErrorKind);
+
+    impl Accept for Failing {
+        const TRANSPORT: Transport = Transport::Tcp;
+        type Stream = DuplexStream;
+
+        async fn accept_one(&self) -> io::Result<(DuplexStream, PeerAddress)> {
+            tokio::task::yield_now().await;
+            Err(self.0.into())
+        }
+    }
+
+    async fn failures_in(time: Duration, kind: io::ErrorKind) -> u32 {
+        let failures = AtomicU32::new(0);
+        let fail = |_: &io::Error| {
+            failures.fetch_add(1, Ordering::Relaxed);
+        };
+        let listener = Failing(kind);
+        let endless = accept_forever(&listener, |_, _| {}, fail);
+        timeout(time, endless).await.expect_err("never ends");
+        failures.into_inner()
+    }
+
+    #[tokio::test]
+    async fn running_out_of_files_does_not_spin() {
+        let failures = failures_in(BACK_OFF * 4, io::ErrorKind::Other).await;
+        assert!((1..=5).contains(&failures), "{failures}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_left_early_is_no_failure() {
+        let failures = failures_in(BACK_OFF, io::ErrorKind::ConnectionAborted).await;
+        assert_eq!(failures, 0);
     }
 }

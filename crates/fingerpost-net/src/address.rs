@@ -91,7 +91,7 @@ pub enum ParseAddressError {
 }
 
 impl Address {
-    /// The WebSocket form of a TCP address; the others stay as they are.
+    /// Whether clients speak WebSocket there.
     pub fn is_websocket(&self) -> bool {
         matches!(self, Self::WebSocket { .. })
     }

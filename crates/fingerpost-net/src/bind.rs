@@ -15,6 +15,9 @@ use crate::{Address, Host};
 /// Connections that may wait to be accepted; the kernel caps it at `somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
 
+/// How often another free port is tried when the first is free for one family only.
+const FREE_PORT_TRIES: u32 = 8;
+
 /// How to bind.
 #[derive(Clone, Debug, Default)]
 pub struct BindOptions {
@@ -106,24 +109,50 @@ fn bind_tcp(
         address: address.clone(),
         source,
     })?;
-    let mut bound: Vec<Bound> = Vec::new();
+    let both = *host == Host::Any;
+    let mut tries = 1..=FREE_PORT_TRIES;
+    loop {
+        match listen_on_all(&candidates, both, options) {
+            Ok((chosen, bound)) => {
+                return Ok(Listener::tcp(address.clone().with_port(chosen), bound));
+            }
+            // The port that was free for one family is taken for the other.
+            Err((_, error))
+                if port == 0
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && tries.next().is_some() => {}
+            Err((at, error)) => return Err(explain(address, error, || Owner::of_port(at))),
+        }
+    }
+}
+
+/// Listens on every candidate that this machine has, at least one; all get the
+/// port of the first. The error comes with the candidate that failed.
+fn listen_on_all(
+    candidates: &[SocketAddr],
+    both: bool,
+    options: &BindOptions,
+) -> Result<(u16, Vec<Bound>), (SocketAddr, io::Error)> {
+    let mut bound = Vec::new();
+    let mut chosen = None;
     let mut absent = None;
-    let mut chosen = port;
-    for mut candidate in candidates {
-        candidate.set_port(chosen);
-        match listen(candidate, *host == Host::Any, options) {
+    for candidate in candidates {
+        let at = SocketAddr::new(candidate.ip(), chosen.unwrap_or_else(|| candidate.port()));
+        match listen(at, both, options) {
             Ok(socket) => {
-                chosen = socket.local_addr().map_or(chosen, |local| local.port());
+                let local = socket.local_addr().map_err(|error| (at, error))?;
+                chosen = Some(local.port());
                 bound.push(Bound::Tcp(socket));
             }
             // Without IPv6, say, the other family has to do.
-            Err(error) if is_absent(&error) => absent = Some(error),
-            Err(error) => return Err(explain(address, error, || Owner::of_port(candidate))),
+            Err(error) if is_absent(&error) => absent = Some((at, error)),
+            Err(error) => return Err((at, error)),
         }
     }
-    match absent {
-        Some(error) if bound.is_empty() => Err(explain(address, error, || None)),
-        _ => Ok(Listener::tcp(address.clone().with_port(chosen), bound)),
+    match (chosen, absent) {
+        (Some(port), _) => Ok((port, bound)),
+        (None, Some(failed)) => Err(failed),
+        (None, None) => unreachable!("`resolve` gives at least one candidate"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::body::Incoming;
@@ -15,10 +15,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tower::Service;
 
 use crate::http_io::HttpIo;
-use crate::metrics::{Metrics, Protocol, Reason};
+use crate::metrics::{Metrics, Protocol};
+use crate::refusal::Refusals;
 use crate::{ConnectionGuard, LineDoor, Peer, Shutdown, websocket};
 
 /// Says whether the server can do its work: `Err` holds a sentence why not,
@@ -71,6 +73,7 @@ pub(crate) struct Shell<D> {
     pub(crate) options: HttpOptions,
     pub(crate) handshake: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 /// One HTTP connection, as its requests see it.
@@ -163,10 +166,9 @@ impl<D: LineDoor> Shell<D> {
     }
 
     fn refuse_origin(&self, request: &Request<Incoming>, peer: &Peer) -> Response {
-        self.metrics.count_refused(Reason::Origin);
         let origin = request.headers().get(header::ORIGIN);
-        let (listener, path) = (&peer.listener, request.uri().path());
-        tracing::info!(%peer, %listener, ?origin, path, "refused a request of a web page");
+        let origin = String::from_utf8_lossy(origin.map_or(b"", HeaderValue::as_bytes));
+        self.refusals.origin(peer, &origin);
         (StatusCode::FORBIDDEN, "this Origin is not allowed here\n").into_response()
     }
 }
@@ -227,9 +229,12 @@ pub(crate) fn with_probes(
     router
 }
 
-/// Reads `/proc` and asks every collector, so it stays off the runtime's own threads.
+/// Reads `/proc` and asks every collector, so it stays off the runtime's own
+/// threads, and one scrape waits for the other.
 async fn show(metrics: Arc<Metrics>) -> Response {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
+    let _turn = ONE_AT_A_TIME.acquire().await;
     match tokio::task::spawn_blocking(move || metrics.encode()).await {
         Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

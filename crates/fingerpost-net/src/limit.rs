@@ -31,6 +31,13 @@ pub fn raise_open_files() -> u64 {
     }
 }
 
+/// The soft limit of open files; 1,048,576 when there is none.
+pub fn open_files_limit() -> u64 {
+    getrlimit(Resource::Nofile)
+        .current
+        .unwrap_or(OPEN_FILES_MAX)
+}
+
 /// The connections to allow when `open_files` may be open: all but a tenth
 /// (and at least 128, at most 4096) that the database, logs and connections
 /// to others need. At least 16.
@@ -84,7 +91,8 @@ impl ConnectionLimit {
     }
 }
 
-/// Lets a log line through at most once in a while, and counts what it held back.
+/// Lets a log line that peers can provoke through at most once in a while, and
+/// counts what it held back.
 #[derive(Debug)]
 pub struct Seldom {
     every: Duration,
@@ -100,7 +108,8 @@ impl Seldom {
         }
     }
 
-    /// `Some(held_back)` if it is time to log again.
+    /// `Some(held_back)` if it is time to log again, with the number of lines
+    /// that were held back since the last one.
     pub fn now(&self) -> Option<u64> {
         let mut state = self.state.lock();
         let now = Instant::now();

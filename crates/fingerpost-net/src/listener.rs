@@ -1,7 +1,7 @@
 //! A bound address.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::{Address, Host};
 /// kernel until a [`crate::Server`] takes them.
 ///
 /// Closing it (by dropping it, or with the server) removes the file of a Unix
-/// socket that [`crate::bind`] made.
+/// socket that [`crate::bind()`] made.
 #[derive(Debug)]
 pub struct Listener {
     address: Address,
@@ -56,8 +56,9 @@ impl Listener {
     pub fn from_tcp(socket: TcpListener) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let host = match local {
-            std::net::SocketAddr::V4(v4) => Host::Name(v4.ip().to_string()),
-            std::net::SocketAddr::V6(v6) => Host::V6(*v6.ip()),
+            SocketAddr::V4(v4) => Host::Name(v4.ip().to_string()),
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() && !takes_only_v6(&socket) => Host::Any,
+            SocketAddr::V6(v6) => Host::V6(*v6.ip()),
         };
         socket.set_nonblocking(true)?;
         tune(&SockRef::from(&socket))?;
@@ -111,4 +112,8 @@ impl Listener {
     pub(crate) fn into_parts(self) -> (Vec<Bound>, Option<SocketFile>) {
         (self.sockets, self.file)
     }
+}
+
+fn takes_only_v6(socket: &TcpListener) -> bool {
+    SockRef::from(socket).only_v6().unwrap_or(true)
 }

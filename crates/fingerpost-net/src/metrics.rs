@@ -192,3 +192,23 @@ impl fmt::Debug for Metrics {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_register_is_shown_with_the_prefix() {
+        let metrics = Metrics::new();
+        let counter = Counter::<u64>::default();
+        metrics.register(|registry| registry.register("reports", "Reports", counter.clone()));
+        counter.inc_by(2);
+        metrics.count_refused(Reason::Origin);
+        let text = metrics.encode();
+        assert!(text.contains("\nfingerpost_reports_total 2\n"), "{text}");
+        assert!(
+            text.contains("\nfingerpost_refused_total{reason=\"origin\"} 1\n"),
+            "{text}"
+        );
+    }
+}

@@ -10,16 +10,17 @@ use tokio::task::JoinSet;
 
 use crate::accept::{Gate, accept_all};
 use crate::http::{HttpOptions, Readiness, Shell, with_probes};
-use crate::limit::{ConnectionLimit, Seldom};
+use crate::limit::ConnectionLimit;
 use crate::listener::Bound;
 use crate::metrics::Metrics;
+use crate::refusal::Refusals;
 use crate::unix::SocketFile;
-use crate::{LineDoor, Listener, Shutdown, default_connection_limit, raise_open_files};
+use crate::{LineDoor, Listener, Seldom, Shutdown, default_connection_limit, open_files_limit};
 
 /// Metrics and probes have places of their own, so that they answer when the
 /// service has none left.
 const PROBE_CONNECTIONS_MAX: usize = 64;
-/// A line about refused connections at most this often.
+/// A line about failures to accept at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The limits of a [`Server`].
@@ -29,7 +30,7 @@ pub struct ServerOptions {
     /// handshake done. 10 s.
     pub handshake_max: Duration,
     /// The most connections at once; more are closed at once. Most of the
-    /// open-files limit, which the default raises as far as it goes.
+    /// open-files limit; see [`crate::raise_open_files`].
     pub connections_max: usize,
     /// How long requests in hand may take after [`Shutdown::start`]. 4 s, so that
     /// a process can be gone after 5.
@@ -42,7 +43,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             handshake_max: Duration::from_secs(10),
-            connections_max: default_connection_limit(raise_open_files()),
+            connections_max: default_connection_limit(open_files_limit()),
             drain_max: Duration::from_secs(4),
             http: HttpOptions::default(),
         }
@@ -171,6 +172,7 @@ impl<D: LineDoor> Server<D> {
         let router = with_probes(router, &options, readiness, self.shutdown.clone(), shown);
         let handshake = self.options.handshake_max;
         let metrics = self.metrics.clone();
+        let refusals = Arc::new(Refusals::new(metrics.clone()));
         Arc::new(Gate {
             shell: Arc::new(Shell {
                 door,
@@ -178,12 +180,13 @@ impl<D: LineDoor> Server<D> {
                 options,
                 handshake,
                 metrics,
+                refusals: refusals.clone(),
             }),
             limit,
             shutdown: self.shutdown.clone(),
             handshake,
             metrics: self.metrics.clone(),
-            shed: Seldom::new(LOG_EVERY),
+            refusals,
             failed: Seldom::new(LOG_EVERY),
         })
     }

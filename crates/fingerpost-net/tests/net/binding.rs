@@ -110,3 +110,12 @@ async fn an_inherited_socket_serves() {
     shutdown.start();
     assert_eq!(server.await.expect("no panic").expect("no failure"), 0);
 }
+
+#[test]
+fn a_wildcard_is_exposed_and_loopback_is_not() {
+    let bound = listener(":0");
+    let (_, port) = bound.address().host_port().expect("a TCP address");
+    assert_eq!(bound.address().to_string(), format!(":{port}"));
+    assert!(bound.is_exposed());
+    assert!(!listener("127.0.0.1:0").is_exposed());
+}

@@ -1,0 +1,83 @@
+//! Turning peers away: counted always, logged seldom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metrics::{Metrics, Reason};
+use crate::{Peer, Seldom};
+
+/// A line about each reason at most this often, because peers can provoke them.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Counts refusals and logs some of them.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    metrics: Arc<Metrics>,
+    connection_limit: Seldom,
+    handshake_timeout: Seldom,
+    tls: Seldom,
+    not_http: Seldom,
+    origin: Seldom,
+}
+
+impl Refusals {
+    pub(crate) const fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            connection_limit: Seldom::new(LOG_EVERY),
+            handshake_timeout: Seldom::new(LOG_EVERY),
+            tls: Seldom::new(LOG_EVERY),
+            not_http: Seldom::new(LOG_EVERY),
+            origin: Seldom::new(LOG_EVERY),
+        }
+    }
+
+    /// A new connection was closed because there are too many.
+    pub(crate) fn too_many(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::ConnectionLimit);
+        if let Some(held_back) = self.connection_limit.now() {
+            let listener = &peer.listener;
+            tracing::warn!(%peer, %listener, held_back, "closed a new connection: too many are open");
+        }
+    }
+
+    /// A connection did not say in time what it speaks. One that said nothing
+    /// at all is not worth a line.
+    pub(crate) fn too_late(&self, peer: &Peer, silent: bool) {
+        self.metrics.count_refused(Reason::HandshakeTimeout);
+        if silent {
+            return;
+        }
+        if let Some(held_back) = self.handshake_timeout.now() {
+            let listener = &peer.listener;
+            tracing::info!(%peer, %listener, held_back, "closed a connection: no protocol in time");
+        }
+    }
+
+    /// A connection began with TLS.
+    pub(crate) fn tls(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::Tls);
+        if let Some(held_back) = self.tls.now() {
+            let listener = &peer.listener;
+            tracing::warn!(%peer, %listener, held_back, "closed a TLS connection: there is no TLS here");
+        }
+    }
+
+    /// Something else than HTTP came to a listener of probes.
+    pub(crate) fn not_http(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::NotHttp);
+        if let Some(held_back) = self.not_http.now() {
+            let listener = &peer.listener;
+            tracing::info!(%peer, %listener, held_back, "closed a connection: only HTTP is spoken here");
+        }
+    }
+
+    /// A web page asked for what only allow-listed ones may.
+    pub(crate) fn origin(&self, peer: &Peer, origin: &str) {
+        self.metrics.count_refused(Reason::Origin);
+        if let Some(held_back) = self.origin.now() {
+            let listener = &peer.listener;
+            tracing::warn!(%peer, %listener, origin, held_back, "refused a request of a web page");
+        }
+    }
+}
