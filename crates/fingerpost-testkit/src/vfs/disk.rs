@@ -78,6 +78,7 @@ pub(super) struct State {
     fault_ticks: u64,
     cut_after: Option<(u64, Survival)>,
     delay: Duration,
+    lying: bool,
     counters: Counters,
 }
 
@@ -98,6 +99,7 @@ impl Default for State {
             fault_ticks: 0,
             cut_after: None,
             delay: Duration::ZERO,
+            lying: false,
             counters: Counters::default(),
         }
     }
@@ -205,6 +207,10 @@ impl State {
         self.delay = delay;
     }
 
+    pub(super) const fn set_lying(&mut self, lying: bool) {
+        self.lying = lying;
+    }
+
     pub(super) const fn counters(&self) -> Counters {
         self.counters
     }
@@ -259,7 +265,9 @@ impl State {
     }
 
     pub(super) fn synced(&mut self, path: &Path) {
-        if let Some(file) = self.files.get_mut(path) {
+        if !self.lying
+            && let Some(file) = self.files.get_mut(path)
+        {
             file.unsynced.clear();
         }
     }

@@ -90,6 +90,13 @@ impl FaultDisk {
         self.disk.lock().set_delay(delay);
     }
 
+    /// Makes syncs succeed without effect, as a drive does that lies about
+    /// them. It comes to the same as SQLite's `synchronous=OFF`, which leaves
+    /// them out.
+    pub fn set_lying(&self, lying: bool) {
+        self.disk.lock().set_lying(lying);
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> Counters {
         self.disk.lock().counters()

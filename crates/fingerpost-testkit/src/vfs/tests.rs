@@ -42,10 +42,11 @@ fn last_row(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// Inserts, cuts the power, opens again. Whether all that was committed is
 /// there, in a database that is whole.
-fn survives(synchronous: &str, operations: u64, survival: Survival) -> bool {
+fn survives(synchronous: &str, lying: bool, operations: u64, survival: Survival) -> bool {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("t.db");
     let disk = FaultDisk::register();
+    disk.set_lying(lying);
     let connection = open(&disk, &path, synchronous).unwrap();
     disk.cut_power_after(operations, survival);
     let committed = insert_until_cut(&connection);
@@ -61,26 +62,31 @@ fn survives(synchronous: &str, operations: u64, survival: Survival) -> bool {
 }
 
 /// How many of `rounds` power cuts, at ever later moments, cost a committed row.
-fn losses(synchronous: &str, rounds: u64) -> usize {
+fn losses(synchronous: &str, lying: bool, rounds: u64) -> usize {
     (0..rounds)
         .filter(|&round| {
             let survival = match round % 2 {
                 0 => Survival::Nothing,
                 _ => Survival::Some(round),
             };
-            !survives(synchronous, 1 + round * 3, survival)
+            !survives(synchronous, lying, 1 + round * 3, survival)
         })
         .count()
 }
 
 #[test]
 fn committed_rows_survive_a_power_cut_when_they_are_synced() {
-    assert_eq!(losses("FULL", 60), 0);
+    assert_eq!(losses("FULL", false, 60), 0);
 }
 
 #[test]
 fn committed_rows_are_lost_when_nothing_is_synced() {
-    assert!(losses("OFF", 20) > 10);
+    assert!(losses("OFF", false, 20) > 10);
+}
+
+#[test]
+fn a_drive_that_lies_about_syncs_loses_committed_rows() {
+    assert!(losses("FULL", true, 20) > 10);
 }
 
 #[test]
