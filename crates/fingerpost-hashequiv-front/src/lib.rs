@@ -9,6 +9,8 @@
 //! the commands in [`fingerpost_hashequiv`]. This crate knows neither SQL nor
 //! HTTP.
 
+pub mod client;
+
 mod budget;
 mod door;
 mod ended;
@@ -20,7 +22,9 @@ mod session;
 mod stream;
 mod timer;
 mod turn;
+mod upstream;
 mod wire;
 
 pub use door::NativeDoor;
 pub use options::DoorOptions;
+pub use upstream::{NativeUpstream, NativeUpstreamOptions};

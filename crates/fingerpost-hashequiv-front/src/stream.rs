@@ -5,7 +5,8 @@ use std::time::Instant;
 use fingerpost_core::Failure;
 use fingerpost_hashequiv::{HashEquiv, MethodId};
 use fingerpost_hashequiv_proto::stream::{GetLine, Line, parse_get_line};
-use fingerpost_hashequiv_proto::{Inbox, Misbehaved, Unihash, decode_hex, outbox};
+use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
+use fingerpost_hashequiv_proto::{Inbox, Misbehaved, outbox};
 
 use crate::ended::Ended;
 use crate::link::{Link, Outgoing};

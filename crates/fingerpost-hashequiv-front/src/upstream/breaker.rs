@@ -1,0 +1,118 @@
+//! Knowing that a server is down, so that nobody waits to learn it again.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Rest before a server that is down is tried again; doubled each time.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Whether the server of several connections can be asked.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    address: String,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Up,
+    Down { retry_at: Instant, pause: Duration },
+}
+
+/// What to do with a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admit {
+    /// Ask it.
+    Ask,
+    /// Refuse it, and try whether the server is back.
+    Probe,
+    /// Refuse it.
+    Refuse,
+}
+
+impl Breaker {
+    pub(super) const fn new(address: String) -> Self {
+        Self {
+            address,
+            state: Mutex::new(State::Up),
+        }
+    }
+
+    /// Whether a question may be asked. Of those that come while the server is
+    /// down one in a while is told to probe.
+    pub(super) fn admit(&self) -> Admit {
+        let mut state = self.state.lock();
+        let State::Down { retry_at, pause } = *state else {
+            return Admit::Ask;
+        };
+        let now = Instant::now();
+        if now < retry_at {
+            return Admit::Refuse;
+        }
+        // Should the probe be lost, another follows.
+        *state = State::Down {
+            retry_at: now + pause,
+            pause,
+        };
+        Admit::Probe
+    }
+
+    /// Notes that the server answers.
+    pub(super) fn up(&self) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Up);
+        if matches!(before, State::Down { .. }) {
+            tracing::info!(upstream = self.address, "The upstream answers again");
+        }
+    }
+
+    /// Notes that the server could not be reached, or does not answer.
+    pub(super) fn down(&self, why: &str) {
+        let mut state = self.state.lock();
+        let pause = match *state {
+            State::Up => {
+                let address = &self.address;
+                tracing::warn!(upstream = address, "Going on without the upstream: {why}");
+                PAUSE_MIN
+            }
+            State::Down { pause, .. } => (pause * 2).min(PAUSE_MAX),
+        };
+        *state = State::Down {
+            retry_at: Instant::now() + pause,
+            pause,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_down_is_probed_ever_less_often() {
+        let breaker = Breaker::new("test".to_owned());
+        assert_eq!(breaker.admit(), Admit::Ask);
+        breaker.down("a test");
+        for pause in [1, 2, 4, 8, 10, 10] {
+            assert_eq!(breaker.admit(), Admit::Refuse);
+            tokio::time::advance(Duration::from_secs(pause)).await;
+            assert_eq!(breaker.admit(), Admit::Probe);
+            assert_eq!(breaker.admit(), Admit::Refuse);
+            breaker.down("still");
+        }
+        breaker.up();
+        assert_eq!(breaker.admit(), Admit::Ask);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_probe_is_followed_by_another() {
+        let breaker = Breaker::new("test".to_owned());
+        breaker.down("a test");
+        tokio::time::advance(PAUSE_MIN).await;
+        assert_eq!(breaker.admit(), Admit::Probe);
+        tokio::time::advance(PAUSE_MIN).await;
+        assert_eq!(breaker.admit(), Admit::Probe);
+    }
+}

@@ -1,0 +1,338 @@
+//! One connection that many callers share.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use fingerpost_hashequiv::UpstreamError;
+use fingerpost_hashequiv_proto::client::{ServerError, read_answer};
+use serde::de::IgnoredAny;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::breaker::{Admit, Breaker};
+use crate::client::{ClientError, ClientOptions, Connection, Mode, request};
+use crate::link::Outgoing;
+use crate::timer::Timer;
+
+/// Questions that may wait to be sent.
+const QUEUE_MAX: usize = 256;
+
+/// Answers that may be awaited before further questions are sent.
+const WINDOW: usize = 10_000;
+
+/// The sending half of a shared connection. Its task ends with it.
+pub(super) struct Lane {
+    questions: mpsc::Sender<Queued>,
+    breaker: Arc<Breaker>,
+    timeout: Duration,
+}
+
+/// The lines of one caller. Writes those that have a form as lines, one by one.
+pub(super) struct Question {
+    count: usize,
+    write: Box<dyn FnMut(usize, &mut Outgoing) -> bool + Send>,
+}
+
+/// The answers in order, `None` for what could not be asked.
+type Answers = Vec<Option<String>>;
+type Reply = oneshot::Sender<Result<Answers, UpstreamError>>;
+
+/// A question on its way to the connection; `None` is a probe.
+type Queued = Option<(Question, Reply)>;
+
+impl Question {
+    /// `count` lines; `write` appends one of them, or says that it cannot.
+    pub(super) fn many(
+        count: usize,
+        write: impl FnMut(usize, &mut Outgoing) -> bool + Send + 'static,
+    ) -> Self {
+        Self {
+            count,
+            write: Box::new(write),
+        }
+    }
+
+    /// One message.
+    pub(super) fn one(mut write: impl FnMut(&mut Outgoing) -> bool + Send + 'static) -> Self {
+        Self::many(1, move |_, out| write(out))
+    }
+}
+
+impl Lane {
+    pub(super) fn start(options: ClientOptions, mode: Mode, breaker: Arc<Breaker>) -> Self {
+        let (questions, receiver) = mpsc::channel(QUEUE_MAX);
+        let timeout = options.receive_timeout;
+        let worker = Worker {
+            options,
+            mode,
+            breaker: Arc::clone(&breaker),
+            questions: receiver,
+        };
+        tokio::spawn(worker.run());
+        Self {
+            questions,
+            breaker,
+            timeout,
+        }
+    }
+
+    /// Asks, and waits for all answers: at most twice the timeout, once for a
+    /// connection and once for them.
+    pub(super) async fn ask(&self, question: Question) -> Result<Answers, UpstreamError> {
+        match self.breaker.admit() {
+            Admit::Ask => {}
+            Admit::Refuse => return Err(error("known to be down")),
+            Admit::Probe => {
+                // A full queue is tried by itself.
+                let _ = self.questions.try_send(None);
+                return Err(error("known to be down"));
+            }
+        }
+        let (reply, answers) = oneshot::channel();
+        self.questions
+            .try_send(Some((question, reply)))
+            .map_err(|_| error("too many questions"))?;
+        match timeout(self.timeout * 2, answers).await {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(_)) => Err(error("the connection's task ended")),
+            Err(_) => Err(error("no answer in time")),
+        }
+    }
+}
+
+fn error(text: impl Into<String>) -> UpstreamError {
+    UpstreamError(text.into())
+}
+
+/// The task that owns the connection.
+struct Worker {
+    options: ClientOptions,
+    mode: Mode,
+    breaker: Arc<Breaker>,
+    questions: mpsc::Receiver<Queued>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        while let Some(asked) = self.questions.recv().await {
+            match self.open().await {
+                Ok(connection) => self.share(connection, asked).await,
+                Err(failure) => {
+                    let why = with_cause(&failure);
+                    self.breaker.down(&why);
+                    self.refuse(asked, &why);
+                }
+            }
+        }
+    }
+
+    /// Uses a connection as long as it lasts.
+    async fn share(&mut self, connection: Connection, first: Queued) {
+        self.breaker.up();
+        let mut shared = Shared::new(connection, self.options.receive_timeout);
+        if let Some((question, reply)) = first {
+            shared.admit(question, reply);
+        }
+        let lost = poll_fn(|cx| shared.poll(cx, &mut self.questions)).await;
+        self.lose(shared, &lost);
+    }
+
+    /// Connects, and makes sure that somebody answers.
+    async fn open(&self) -> Result<Connection, ClientError> {
+        let give_up = Instant::now() + self.options.connect_timeout;
+        let mut connection = Connection::open(&self.options, give_up).await?;
+        if self.mode == Mode::Requests {
+            connection.call(&request::ping(), give_up).await?;
+        }
+        connection.enter(self.mode, give_up).await?;
+        Ok(connection)
+    }
+
+    /// Fails a question, and those that queued behind it meanwhile.
+    fn refuse(&mut self, first: Queued, why: &str) {
+        let mut next = Some(first);
+        while let Some(asked) = next {
+            if let Some((_, reply)) = asked {
+                // A caller that has gone is not told.
+                let _ = reply.send(Err(error(why)));
+            }
+            next = self.questions.try_recv().ok();
+        }
+    }
+
+    fn lose(&self, shared: Shared, lost: &Lost) {
+        let why = match lost {
+            Lost::Closed | Lost::Unused => "the connection was closed".to_owned(),
+            Lost::Silent => "it does not answer".to_owned(),
+            Lost::Failed(failure) => with_cause(failure),
+        };
+        // A connection that is closed may only mean a restart: whether the
+        // server is down shows when the next question connects.
+        if !matches!(lost, Lost::Closed | Lost::Unused) {
+            self.breaker.down(&why);
+        }
+        shared
+            .waiting
+            .into_iter()
+            .for_each(|waiting| waiting.fail(&why));
+    }
+}
+
+fn with_cause(failure: &ClientError) -> String {
+    match std::error::Error::source(failure) {
+        Some(cause) => format!("{failure}: {cause}"),
+        None => failure.to_string(),
+    }
+}
+
+/// Why a connection is of no more use.
+enum Lost {
+    /// The server closed it.
+    Closed,
+    /// Nobody is left to ask; or somebody wants to know whether the server
+    /// answers, which a new connection shows.
+    Unused,
+    /// Answers are due and nothing comes.
+    Silent,
+    Failed(ClientError),
+}
+
+impl From<ClientError> for Lost {
+    fn from(failure: ClientError) -> Self {
+        match failure {
+            ClientError::Closed => Self::Closed,
+            failure => Self::Failed(failure),
+        }
+    }
+}
+
+/// An open connection and who waits for its answers.
+struct Shared {
+    connection: Connection,
+    waiting: VecDeque<Waiting>,
+    /// Answers that are awaited.
+    awaited: usize,
+    silent_since: Option<Instant>,
+    timeout: Duration,
+    timer: Timer,
+}
+
+/// A caller and the answers that are here.
+struct Waiting {
+    /// Whether each line was sent.
+    sent: Vec<bool>,
+    answers: Answers,
+    reply: Reply,
+}
+
+impl Shared {
+    fn new(connection: Connection, timeout: Duration) -> Self {
+        Self {
+            connection,
+            waiting: VecDeque::new(),
+            awaited: 0,
+            silent_since: None,
+            timeout,
+            timer: Timer::default(),
+        }
+    }
+
+    /// Writes a caller's lines.
+    fn admit(&mut self, mut question: Question, reply: Reply) {
+        let Connection { out, .. } = &mut self.connection;
+        let sent: Vec<bool> = (0..question.count)
+            .map(|index| (question.write)(index, out))
+            .collect();
+        if self.awaited == 0 {
+            self.silent_since = Some(Instant::now());
+        }
+        self.awaited += sent.iter().filter(|sent| **sent).count();
+        self.waiting.push_back(Waiting {
+            answers: Vec::with_capacity(sent.len()),
+            sent,
+            reply,
+        });
+        self.settle();
+    }
+
+    /// Sends questions and hands out answers until the connection is lost.
+    fn poll(&mut self, cx: &mut Context<'_>, questions: &mut mpsc::Receiver<Queued>) -> Poll<Lost> {
+        loop {
+            if self.poll_questions(cx, questions).is_ready() && self.waiting.is_empty() {
+                return Poll::Ready(Lost::Unused);
+            }
+            match self.poll_answers(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(failure)) => return Poll::Ready(failure.into()),
+                Poll::Pending => break,
+            }
+        }
+        let due = self
+            .silent_since
+            .filter(|_| self.awaited > 0)
+            .map(|since| since + self.timeout);
+        self.timer.poll_until(due, cx).map(|()| Lost::Silent)
+    }
+
+    /// Takes questions while there is room. Ready on a probe, and when there
+    /// will be no more.
+    fn poll_questions(
+        &mut self,
+        cx: &mut Context<'_>,
+        questions: &mut mpsc::Receiver<Queued>,
+    ) -> Poll<()> {
+        while self.awaited < WINDOW {
+            match questions.poll_recv(cx) {
+                Poll::Ready(Some(Some((question, reply)))) => self.admit(question, reply),
+                Poll::Ready(Some(None) | None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends, receives, and hands out what came; ready when there was progress.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        let progress = self.connection.poll_progress(cx)?;
+        while let Some(text) = self.connection.inbox.next()? {
+            let Some(first) = self.waiting.front_mut() else {
+                return Poll::Ready(Err(ClientError::Senseless(
+                    "an answer to nothing".to_owned(),
+                )));
+            };
+            if let Err(ServerError::Told(told)) = read_answer::<IgnoredAny>(text) {
+                return Poll::Ready(Err(ClientError::Told(told)));
+            }
+            first.answers.push(Some(text.to_owned()));
+            self.awaited -= 1;
+            self.silent_since = Some(Instant::now());
+            self.settle();
+        }
+        progress.map(Ok)
+    }
+
+    /// Skips lines that were not sent, and replies to callers that have all.
+    fn settle(&mut self) {
+        while let Some(first) = self.waiting.front_mut() {
+            while first.sent.get(first.answers.len()) == Some(&false) {
+                first.answers.push(None);
+            }
+            if first.answers.len() < first.sent.len() {
+                return;
+            }
+            if let Some(done) = self.waiting.pop_front() {
+                // A caller that has gone is not told.
+                let _ = done.reply.send(Ok(done.answers));
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn fail(self, why: &str) {
+        let _ = self.reply.send(Err(error(why)));
+    }
+}
