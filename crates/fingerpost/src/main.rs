@@ -1,8 +1,32 @@
-//! Fingerpost: one server for build farms.
+//! The program `fingerpost`: the server, and everything an operator needs
+//! around it.
+//!
+//! This crate names all the others and decides nothing of its own: it reads
+//! the configuration, puts database, service, door and listeners together, and
+//! turns what went wrong into a sentence and an exit code.
 
+mod bench;
+mod check_config;
+mod cli;
 mod config;
 mod exit;
 mod log;
+mod notice;
 mod progress;
+mod serve;
+mod signals;
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("{error:#}");
+            exit::Exit::of(&error).into()
+        }
+    }
+}

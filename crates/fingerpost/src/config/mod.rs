@@ -15,10 +15,12 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub(crate) use layer::Setting;
-pub(crate) use render::{annotated_file, effective, help, manual};
+pub(crate) use render::{annotated_file, effective, help};
 pub(crate) use secret::Secret;
-pub(crate) use tree::{Config, Limits};
-pub(crate) use values::{AnonymousPermissions, Durability, LogFormat, LogLevel};
+pub(crate) use tree::Config;
+pub(crate) use values::{
+    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress,
+};
 
 /// Why a configuration is refused. The text names the file and line, the
 /// variable or the flag.
@@ -131,6 +133,7 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, BadConfig> {
         .map_err(|error| BadConfig(error.message().to_owned()))?;
     config.read_secret_files()?;
     config.check()?;
+    config.check_together()?;
     let state_directory = sources.variable("STATE_DIRECTORY");
     let first = state_directory
         .and_then(|dirs| dirs.split(':').next())
@@ -201,6 +204,13 @@ impl Config {
     /// Checks what types cannot: ranges, and keys that depend on each other.
     fn check(&self) -> Result<(), BadConfig> {
         let refuse = |text: &str| Err(BadConfig(text.to_owned()));
+        let database = self.database.path.as_deref().and_then(Path::to_str);
+        if database.is_some_and(|path| path.contains("://")) {
+            return refuse(
+                "database.path is an SQLAlchemy URL, and this version serves SQLite files only; \
+                 name a file",
+            );
+        }
         if self.upstream.miss_seconds > MISS_SECONDS_MAX {
             return refuse("upstream.miss_seconds is at most 30");
         }
@@ -216,8 +226,29 @@ impl Config {
         if self.limits.message_mib == 0 || self.limits.pending_kib == 0 {
             return refuse("limits.message_mib and limits.pending_kib are at least 1");
         }
+        if self.limits.message_seconds == 0 || self.limits.write_stall_seconds == 0 {
+            return refuse("limits.message_seconds and limits.write_stall_seconds are at least 1");
+        }
         if self.server.stop_seconds > STOP_SECONDS_MAX {
             return refuse("server.stop_seconds is at most 5");
+        }
+        Ok(())
+    }
+
+    /// Checks keys that need each other and may come from different places.
+    fn check_together(&self) -> Result<(), BadConfig> {
+        let pairs = [
+            ("accounts.admin_", &self.accounts.admin_username, &self.accounts.admin_password),
+            ("upstream.", &self.upstream.username, &self.upstream.password),
+        ];
+        for (keys, username, password) in pairs {
+            if username.is_some() != password.is_some() {
+                let why = format!("{keys}username and {keys}password need each other");
+                return Err(BadConfig(why));
+            }
+        }
+        if self.upstream.username.is_some() && self.upstream.address.0.is_none() {
+            return Err(BadConfig("upstream.username needs upstream.address".to_owned()));
         }
         Ok(())
     }
@@ -273,6 +304,10 @@ mod tests {
         file("")
     }
 
+    fn shown(loaded: &Loaded) -> Vec<String> {
+        loaded.config.server.bind.iter().map(|address| address.0.to_string()).collect()
+    }
+
     fn refusal(text: &str, environment: &[(&str, &str)]) -> String {
         let file = file(text);
         let sources = Sources {
@@ -295,7 +330,7 @@ mod tests {
                 flags,
                 ..Sources::default()
             };
-            load(sources).unwrap().config.server.bind
+            shown(&load(sources).unwrap())
         };
         let flag = Setting::parse("server.bind", "4.4.4.4:4", "--bind").unwrap();
         assert_eq!(bind(&[own, reference], vec![flag]), ["4.4.4.4:4"]);
@@ -312,14 +347,8 @@ mod tests {
             defaults: vec![Setting::parse("server.bind", "unix://x", "--compat").unwrap()],
             ..Sources::default()
         };
-        assert_eq!(
-            load(sources(&given)).unwrap().config.server.bind,
-            ["1.1.1.1:1"]
-        );
-        assert_eq!(
-            load(sources(&empty_file())).unwrap().config.server.bind,
-            ["unix://x"]
-        );
+        assert_eq!(shown(&load(sources(&given)).unwrap()), ["1.1.1.1:1"]);
+        assert_eq!(shown(&load(sources(&empty_file())).unwrap()), ["unix://x"]);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use fingerpost_core::{Permission, PermissionSet};
 use serde::{Deserialize, Serialize};
 
-use super::{AnonymousPermissions, Durability, LogFormat, LogLevel, Secret};
+use super::{
+    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, Secret,
+};
 
 /// One section of the file, as its documentation shows it.
 pub(crate) struct Section {
@@ -75,6 +77,12 @@ impl Value for u64 {
 }
 impl Value for bool {
     const KIND: Kind = Kind::Truth;
+}
+impl Value for MaybeAddress {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for Vec<Address> {
+    const KIND: Kind = Kind::List;
 }
 impl Value for Vec<String> {
     const KIND: Kind = Kind::List;
@@ -154,11 +162,7 @@ sections! {
         /// HTTP/2 and websocket: the first bytes of a connection tell which.
         /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (all interfaces), `unix://PATH`,
         /// `ws://HOST:PORT`. Port 0 takes a free port.
-        bind: Vec<String> = vec!["127.0.0.1:8686".to_owned()];
-        /// Addresses that speak BitBake's protocol only.
-        bind_native: Vec<String> = Vec::new();
-        /// Addresses that speak HTTP and websocket only.
-        bind_http: Vec<String> = Vec::new();
+        bind: Vec<Address> = vec![Address::local(8686)];
         /// Lets several processes listen on one TCP port (SO_REUSEPORT). They
         /// must share the database file.
         reuse_port: bool = false;
@@ -183,9 +187,10 @@ sections! {
 
     /// Metrics and probes (`/metrics`, `/healthz`, `/readyz`).
     metrics: Metrics {
-        /// Address for metrics and probes alone; empty for none. They are on
-        /// the addresses of `server.bind` as well.
-        bind: String = "127.0.0.1:9686".to_owned();
+        /// Address for metrics and probes alone, over HTTP; empty for none.
+        bind: MaybeAddress = MaybeAddress(Some(Address::local(9686)));
+        /// Metrics also on the addresses of `server.bind`. Probes always are.
+        everywhere: bool = true;
     }
 
     /// The SQLite database.
@@ -242,14 +247,15 @@ sections! {
         clean_unused_ignores_age: bool = false;
         /// Marks a row for the running collection also when it is reported
         /// again. The reference marks new rows only.
-        mark_repeated_reports: bool = false;
+        remark_on_report: bool = false;
     }
 
     /// Another hash equivalence server that is asked for what is unknown here.
     upstream: Upstream {
         /// Its address: `HOST:PORT`, `unix://PATH`, `ws://HOST[:PORT]` or
-        /// `wss://HOST[:PORT]`.
-        address: Option<String> = None, example "\"wss://hashserv.example.com:443\"";
+        /// `wss://HOST[:PORT]`, any server that speaks the protocol. Empty for
+        /// none.
+        address: MaybeAddress = MaybeAddress(None);
         /// Login there. Without it, its anonymous permissions apply.
         username: Option<String> = None, example "\"mirror\"";
         /// Token there. Also as `password_file`.
@@ -268,28 +274,34 @@ sections! {
 
     /// Limits on what a client can make the server hold or wait for.
     limits: Limits {
-        /// Longest line, in bytes. The reference's limit, and its client's, is
-        /// 65536.
-        line_bytes: u64 = 65_536;
-        /// Longest message sent in pieces (over TCP and Unix sockets), in MiB.
-        message_mib: u64 = 64;
-        /// Longest websocket message, in bytes. The reference's limit, and its
-        /// client's, is 1 MiB.
-        websocket_message_bytes: u64 = 1_048_576;
-        /// Most header lines of a handshake.
-        handshake_lines: u64 = 64;
+        /// Most connections at a time; more are closed at once. 0: most of the
+        /// limit on open files, which is raised at start.
+        connections: u64 = 0;
         /// A connection must have said what it is within this time. There is no
         /// limit afterwards: BitBake keeps a silent connection for a whole build.
         handshake_seconds: u64 = 10;
-        /// Most connections at a time. 0: most of the limit on open files.
-        connections: u64 = 0;
-        /// Answers that may wait for a client to read them, in KiB for each
-        /// connection, before nothing more is read from it.
-        pending_kib: u64 = 1024;
+        /// Most header lines of a handshake.
+        handshake_lines: u64 = 256;
+        /// Most bytes of a handshake.
+        handshake_bytes: u64 = 131_072;
+        /// Longest line, in bytes. The reference's limit, and its client's, is
+        /// 65536.
+        line_bytes: u64 = 65_536;
+        /// Longest message sent in pieces (over TCP and Unix sockets), in MiB. A
+        /// websocket message has at most 1 MiB, as the reference's.
+        message_mib: u64 = 64;
+        /// The longest time from a message's first byte to its last.
+        message_seconds: u64 = 120;
+        /// Answers that may wait for one client to read them, in KiB; its
+        /// requests are not read meanwhile.
+        pending_kib: u64 = 4096;
+        /// What all connections together may have buffered, in MiB.
+        buffered_mib: u64 = 512;
         /// A client that takes none of its answers for this long is closed.
-        write_seconds: u64 = 60;
-        /// Most items of one batch.
-        batch: u64 = 10_000;
+        write_stall_seconds: u64 = 120;
+        /// Lines of a stream that are looked up together when memory does not
+        /// know them.
+        batch_lines: u64 = 1000;
     }
 
     /// Logs, written to standard error.

@@ -5,6 +5,56 @@ use fingerpost_core::{Permission, PermissionSet};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// An address to listen on or to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address(pub(crate) fingerpost_net::Address);
+
+impl Address {
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn local(port: u16) -> Self {
+        Self(fingerpost_net::Address::Tcp {
+            host: fingerpost_net::Host::Name("127.0.0.1".to_owned()),
+            port,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// An address, or none when the text is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MaybeAddress(pub(crate) Option<Address>);
+
+impl<'de> Deserialize<'de> for MaybeAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        text.parse().map(|address| Self(Some(Address(address)))).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for MaybeAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(address) => address.serialize(serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+}
+
 /// How much is logged. The reference's names, in any case, and `trace`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogLevel {

@@ -1,0 +1,90 @@
+//! The command line: subcommands, and the two names of the reference's
+//! programs that this one also answers to.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::exit::Exit;
+use crate::{bench, check_config, config, serve};
+
+/// Fingerpost: one server for build farms. It speaks the hash equivalence
+/// protocol of BitBake's `bitbake-hashserv`, byte for byte.
+#[derive(Debug, Parser)]
+#[command(name = "fingerpost", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::Args),
+    /// Measure a server, or make a database to measure one with.
+    Bench(bench::BenchArgs),
+    /// Check the configuration and show what is in force.
+    CheckConfig(check_config::Args),
+}
+
+/// Runs the program with the process's arguments.
+pub(crate) fn run() -> anyhow::Result<Exit> {
+    let matches = match command().try_get_matches_from(arguments(std::env::args_os())) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Failing to print leaves nothing to tell it to.
+            let _ = error.print();
+            return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Ok });
+        }
+    };
+    let cli = Cli::from_arg_matches(&matches).expect("clap matched its own command");
+    match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
+    }
+}
+
+/// The command with the documentation of every key behind `serve --help`.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("serve", |serve| serve.after_long_help(config::help()))
+}
+
+/// The arguments as ours: called `bitbake-hashserv` it is the server with the
+/// reference's defaults, called `bitbake-hashclient` it is the client.
+fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut given = given.collect::<Vec<_>>();
+    let name = given.first().map(|name| Path::new(name).file_name().unwrap_or_default());
+    let words: &[&str] = match name.and_then(std::ffi::OsStr::to_str) {
+        Some("bitbake-hashserv") => &["serve", "--compat"],
+        Some("bitbake-hashclient") => &["client"],
+        _ => &[],
+    };
+    given.splice(given.len().min(1)..given.len().min(1), words.iter().map(OsString::from));
+    given
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_references_names_are_known() {
+        let words = |given: &[&str]| {
+            let given = given.iter().map(OsString::from);
+            arguments(given).into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            words(&["/usr/bin/bitbake-hashserv", "-r"]),
+            ["/usr/bin/bitbake-hashserv", "serve", "--compat", "-r"]
+        );
+        assert_eq!(words(&["bitbake-hashclient", "ping"]), ["bitbake-hashclient", "client", "ping"]);
+        assert_eq!(words(&["fingerpost", "serve"]), ["fingerpost", "serve"]);
+    }
+}

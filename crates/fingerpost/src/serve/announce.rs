@@ -1,0 +1,124 @@
+//! What an operator sees at start: the address and what to paste on standard
+//! output, warnings on standard error.
+
+use std::io::Write;
+use std::path::Path;
+
+use fingerpost_core::{Permission, PermissionSet};
+use fingerpost_net::{Address, Listener};
+
+use crate::exit::{Exit, OrExit};
+use crate::notice;
+
+/// The lines of a start, on standard output.
+pub(super) fn lines(listening: &[Address], database: &Path) -> String {
+    let mut out = String::new();
+    for address in listening {
+        out.push_str(&format!("Listening on {address} (BitBake, HTTP, websocket)\n"));
+    }
+    out.push_str(&format!("Data in {}\n", database.display()));
+    let Some(first) = listening.first() else { return out };
+    out.push_str("Paste into conf/local.conf:\n");
+    out.push_str("BB_SIGNATURE_HANDLER = \"OEEquivHash\"\n");
+    out.push_str(&format!("BB_HASHSERVE = \"{first}\"\n"));
+    if first.to_string() == CLIENT_DEFAULT {
+        out.push_str("Check: fingerpost client ping\n");
+    } else {
+        out.push_str(&format!("Check: fingerpost client --address {first} ping\n"));
+    }
+    out
+}
+
+/// Writes the addresses to `file`, one a line. Whoever waits for the file sees
+/// all of it or nothing.
+pub(super) fn write_addresses(file: &Path, addresses: &[Address]) -> anyhow::Result<()> {
+    let text: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+    let sentence = || format!("cannot write the addresses to {}", file.display());
+    let dir = match file.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let mut part = tempfile::NamedTempFile::new_in(dir).or_exit(Exit::Io, sentence())?;
+    part.write_all(text.as_bytes()).or_exit(Exit::Io, sentence())?;
+    // The file is for others; a temporary one is its owner's alone.
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    part.as_file().set_permissions(readable).or_exit(Exit::Io, sentence())?;
+    part.persist(file).or_exit(Exit::Io, sentence())?;
+    Ok(())
+}
+
+/// Prints `text`. A closed standard output is no reason not to serve.
+pub(super) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Says on the first start what operators of the reference server must know,
+/// unless anonymous clients may clean or the operator chose otherwise.
+pub(super) fn tell_about_cleaning(anonymous: PermissionSet) {
+    if !anonymous.contains(Permission::DbAdmin) {
+        eprintln!("{}", notice::ANONYMOUS_CLEANING);
+    }
+}
+
+/// Names listeners that other machines reach, with what they get there.
+pub(super) fn warn_of_exposed(listeners: &[Listener], anonymous: PermissionSet) {
+    for listener in listeners.iter().filter(|listener| listener.is_exposed()) {
+        let address = listener.address();
+        if anonymous.is_empty() {
+            tracing::warn!(
+                listener = %address,
+                "{address} can be reached from other machines without TLS: logins are readable \
+                 on the way"
+            );
+        } else {
+            let may = anonymous.stored().join(" ");
+            tracing::warn!(
+                listener = %address,
+                "{address} can be reached from other machines without TLS or login; everybody \
+                 there may {may} (accounts.anonymous_permissions)"
+            );
+        }
+    }
+}
+
+/// Warns of passwords in the process list.
+pub(super) fn warn_of_visible_passwords(flags: &[&str]) {
+    for flag in flags {
+        tracing::warn!(
+            "{flag}: every user of this machine can read the command line; use {flag}-file or a \
+             variable ending in _FILE instead"
+        );
+    }
+}
+
+/// Where `fingerpost client` looks without being told.
+const CLIENT_DEFAULT: &str = "127.0.0.1:8686";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(address: &str) -> String {
+        lines(&[address.parse().unwrap()], Path::new("./data/x.db"))
+    }
+
+    #[test]
+    fn the_lines_are_the_promised_ones() {
+        assert_eq!(
+            text("127.0.0.1:8686"),
+            "Listening on 127.0.0.1:8686 (BitBake, HTTP, websocket)\n\
+             Data in ./data/x.db\n\
+             Paste into conf/local.conf:\n\
+             BB_SIGNATURE_HANDLER = \"OEEquivHash\"\n\
+             BB_HASHSERVE = \"127.0.0.1:8686\"\n\
+             Check: fingerpost client ping\n"
+        );
+    }
+
+    #[test]
+    fn another_address_is_named_in_the_check() {
+        let check = "Check: fingerpost client --address unix:///run/x.sock ping\n";
+        assert!(text("unix:///run/x.sock").ends_with(check));
+    }
+}

@@ -1,0 +1,228 @@
+//! Flags of `fingerpost serve`. Every one sets a key; those of the reference
+//! server keep its names.
+
+use std::path::PathBuf;
+
+use crate::config::{BadConfig, Setting, Sources};
+
+/// Run the server.
+///
+/// Without any option it serves on 127.0.0.1:8686 from SQLite in
+/// ./fingerpost-data. The options of `bitbake-hashserv` are taken as they are.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file instead of $FINGERPOST_CONFIG or
+    /// /etc/fingerpost/fingerpost.toml.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on: HOST:PORT, [IPV6]:PORT, :PORT, unix://PATH or
+    /// ws://HOST:PORT. Can be given more than once.
+    #[arg(short, long, value_name = "ADDR")]
+    bind: Vec<String>,
+    /// Database file. A database of bitbake-hashserv is never written to.
+    #[arg(short, long, value_name = "FILE")]
+    database: Option<String>,
+    /// Directory for the database when --database is not given.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Log level: error, warning, info, debug or trace.
+    #[arg(short, long, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Server to ask for what is not known here.
+    #[arg(short, long, value_name = "ADDR")]
+    upstream: Option<String>,
+    /// Refuse everything that writes.
+    #[arg(short, long)]
+    read_only: bool,
+    /// Login of a database server; not used with SQLite.
+    #[arg(long, value_name = "USER")]
+    db_username: Option<String>,
+    /// Password of a database server; not used with SQLite.
+    #[arg(long, value_name = "PASSWORD")]
+    db_password: Option<String>,
+    /// What clients may do without a login, separated by commas or blanks;
+    /// empty for nothing.
+    #[arg(long, value_name = "PERM[,PERM..]")]
+    anon_perms: Option<String>,
+    /// User with every permission, made or reset at each start.
+    #[arg(long, value_name = "USER")]
+    admin_user: Option<String>,
+    /// Token of that user. Other users of this machine can see it: better use
+    /// --admin-password-file.
+    #[arg(long, value_name = "PASSWORD")]
+    admin_password: Option<String>,
+    /// File that holds the token of that user.
+    #[arg(long, value_name = "FILE", conflicts_with = "admin_password")]
+    admin_password_file: Option<String>,
+    /// Let several processes listen on one TCP port.
+    #[arg(long)]
+    reuseport: bool,
+    /// Address for metrics and probes alone; empty for none.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<String>,
+    /// Write the addresses that were bound to this file, one a line.
+    #[arg(long, value_name = "FILE")]
+    address_file: Option<String>,
+    /// Use the defaults of bitbake-hashserv: bind to unix://./hashserve.sock,
+    /// database ./hashserv.db. Also when the program is called by that name.
+    #[arg(long)]
+    compat: bool,
+    /// Set any key of the configuration; see the list below.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Args {
+    /// Everything that configuration is made of, the process's environment
+    /// included.
+    pub(super) fn sources(&self) -> Result<Sources, BadConfig> {
+        Ok(Sources {
+            file: self.config.clone(),
+            environment: Sources::process_environment(),
+            flags: self.settings()?,
+            defaults: if self.compat { compat_defaults() } else { Vec::new() },
+        })
+    }
+
+    /// Passwords that every user of the machine can read in the process list.
+    pub(super) fn visible_passwords(&self) -> Vec<&'static str> {
+        let passwords =
+            [("--admin-password", &self.admin_password), ("--db-password", &self.db_password)];
+        passwords.into_iter().filter(|(_, text)| text.is_some()).map(|(flag, _)| flag).collect()
+    }
+
+    fn settings(&self) -> Result<Vec<Setting>, BadConfig> {
+        let mut settings = Vec::new();
+        for text in &self.set {
+            let origin = format!("--set {text}");
+            let (path, value) = text.split_once('=').unwrap_or((text, ""));
+            settings.push(Setting::parse(path.trim(), value.trim(), &origin)?);
+        }
+        if !self.bind.is_empty() {
+            settings.push(Setting::new("server.bind", self.bind.clone(), "--bind"));
+        }
+        for (path, flag, text) in self.texts() {
+            if let Some(text) = text {
+                settings.push(Setting::parse(path, text, flag)?);
+            }
+        }
+        for (path, flag, given) in [
+            ("server.read_only", "--read-only", self.read_only),
+            ("server.reuse_port", "--reuseport", self.reuseport),
+        ] {
+            if given {
+                settings.push(Setting::new(path, true, flag));
+            }
+        }
+        Ok(settings)
+    }
+
+    fn texts(&self) -> [(&'static str, &'static str, Option<&String>); 12] {
+        [
+            ("database.path", "--database", self.database.as_ref()),
+            ("server.data_dir", "--data-dir", self.data_dir.as_ref()),
+            ("log.level", "--log", self.log.as_ref()),
+            ("upstream.address", "--upstream", self.upstream.as_ref()),
+            ("database.username", "--db-username", self.db_username.as_ref()),
+            ("database.password", "--db-password", self.db_password.as_ref()),
+            ("accounts.anonymous_permissions", "--anon-perms", self.anon_perms.as_ref()),
+            ("accounts.admin_username", "--admin-user", self.admin_user.as_ref()),
+            ("accounts.admin_password", "--admin-password", self.admin_password.as_ref()),
+            (
+                "accounts.admin_password_file",
+                "--admin-password-file",
+                self.admin_password_file.as_ref(),
+            ),
+            ("metrics.bind", "--metrics", self.metrics.as_ref()),
+            ("server.address_file", "--address-file", self.address_file.as_ref()),
+        ]
+    }
+}
+
+fn compat_defaults() -> Vec<Setting> {
+    let origin = "--compat";
+    vec![
+        Setting::new("server.bind", vec!["unix://./hashserve.sock"], origin),
+        Setting::new("database.path", "./hashserv.db", origin),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::{Loaded, load};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// What a command line leads to, with no environment and an empty file.
+    fn loaded(words: &[&str]) -> Result<Loaded, BadConfig> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let line = Line::parse_from([&["serve"], words].concat());
+        let sources = Sources {
+            file: Some(file.path().to_owned()),
+            environment: Vec::new(),
+            ..line.args.sources()?
+        };
+        load(sources)
+    }
+
+    #[test]
+    fn the_references_command_line_is_taken_as_it_is() {
+        let config = loaded(&[
+            "-b", ":8686", "-d", "/srv/x.db", "-l", "WARNING", "-u", "ws://up", "-r",
+            "--anon-perms", "@read", "--admin-user", "admin", "--admin-password", "pw",
+            "--reuseport",
+        ])
+        .unwrap()
+        .config;
+        assert_eq!(config.server.bind[0].0.to_string(), ":8686");
+        assert_eq!(config.database.path.unwrap().to_str(), Some("/srv/x.db"));
+        assert_eq!(config.accounts.anonymous_permissions.0.stored(), ["@read"]);
+        assert_eq!(config.accounts.admin_password.unwrap().reveal(), "pw");
+        assert!(config.server.read_only && config.server.reuse_port);
+        assert!(config.upstream.address.0.is_some());
+    }
+
+    #[test]
+    fn compat_changes_two_defaults_and_flags_beat_it() {
+        let config = loaded(&["--compat"]).unwrap().config;
+        assert_eq!(config.server.bind[0].0.to_string(), "unix://./hashserve.sock");
+        assert_eq!(config.database.path.unwrap().to_str(), Some("./hashserv.db"));
+        let config = loaded(&["--compat", "-b", ":1"]).unwrap().config;
+        assert_eq!(config.server.bind[0].0.to_string(), ":1");
+    }
+
+    #[test]
+    fn wrong_combinations_are_refused_by_name() {
+        let refusal = |words: &[&str]| loaded(words).unwrap_err().to_string();
+        assert!(refusal(&["--anon-perms", "@all"]).contains("--anon-perms: @all cannot be given"));
+        assert!(refusal(&["--anon-perms", "@x"]).contains("unknown permission @x"));
+        assert!(refusal(&["--admin-user", "a"]).contains("need each other"));
+        assert!(refusal(&["-l", "loud"]).starts_with("--log: "));
+        assert!(refusal(&["-b", "nowhere"]).starts_with("--bind: "));
+        assert!(refusal(&["--set", "a.b=c"]).contains("there is no key a.b"));
+    }
+
+    #[test]
+    fn a_read_only_server_may_have_an_upstream() {
+        assert!(loaded(&["-r", "-u", "host:1"]).is_ok());
+    }
+
+    #[test]
+    fn empty_anonymous_permissions_are_none() {
+        let config = loaded(&["--anon-perms", ""]).unwrap().config;
+        assert!(config.accounts.anonymous_permissions.0.is_empty());
+    }
+
+    #[test]
+    fn any_key_can_be_set() {
+        let config = loaded(&["--set", "limits.handshake_seconds=3"]).unwrap().config;
+        assert_eq!(config.limits.handshake_seconds, 3);
+    }
+}

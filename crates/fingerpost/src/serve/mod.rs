@@ -1,0 +1,160 @@
+//! `fingerpost serve`: puts database, service, door and listeners together, in
+//! this order, and takes them apart in the reverse one.
+
+mod announce;
+mod args;
+mod database;
+mod database_metrics;
+mod listen;
+mod readiness;
+mod service;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fingerpost_db::Sqlite;
+use fingerpost_hashequiv_front::NativeDoor;
+use fingerpost_net::{Address, Metrics, Server, Shutdown, raise_open_files};
+use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+pub(crate) use args::Args;
+
+use crate::config::{self, Loaded};
+use crate::exit::{Exit, OrExit};
+use crate::log;
+use crate::signals::StopSignals;
+
+/// Serves until a stop signal.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let sources = args.sources().or_exit(Exit::Configuration, WRONG)?;
+    let loaded = config::load(sources).or_exit(Exit::Configuration, WRONG)?;
+    log::start(loaded.config.log.level, loaded.config.log.format);
+    announce::warn_of_visible_passwords(&args.visible_passwords());
+    let runtime = runtime(loaded.config.server.worker_threads)?;
+    let outcome = runtime.block_on(serve(loaded));
+    // A start that was interrupted may still be at work on a blocking thread;
+    // the database is built for a process that ends at any moment.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn runtime(worker_threads: u64) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = usize::try_from(worker_threads).ok().filter(|threads| *threads > 0) {
+        builder.worker_threads(threads.min(WORKER_THREADS_MAX));
+    }
+    builder.enable_all().build().context("cannot start the runtime")
+}
+
+async fn serve(loaded: Loaded) -> anyhow::Result<Exit> {
+    let mut signals = StopSignals::catch().context("cannot catch signals")?;
+    let shutdown = Shutdown::new();
+    let started = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped while starting");
+            return Ok(Exit::Ok);
+        }
+        started = start(loaded, shutdown.clone()) => started?,
+    };
+    let mut serving = tokio::spawn(started.server.run());
+    notify(NotifyState::Ready);
+    tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping: requests in hand finish, idle connections close");
+        }
+        ended = &mut serving => {
+            ended.context("the server panicked")?.context("the server cannot listen")?;
+            return Ok(Exit::Ok);
+        }
+    }
+    notify(NotifyState::Stopping);
+    shutdown.start();
+    stop(serving, started.database, &mut signals).await;
+    Ok(Exit::Ok)
+}
+
+/// A server that is ready to run.
+struct Started {
+    server: Server<NativeDoor>,
+    database: Sqlite,
+}
+
+async fn start(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<Started> {
+    let open_files = raise_open_files();
+    let opening = tokio::task::spawn_blocking(move || {
+        let opened = database::open(&loaded);
+        opened.map(|opened| (opened, loaded))
+    });
+    let (opened, loaded) = opening.await.context("opening the database panicked")??;
+    let config = &loaded.config;
+    let metrics = Arc::new(Metrics::new());
+    let door = service::door(config, &opened.database, &metrics).await?;
+    let listeners = listen::listen(&loaded)?;
+    let anonymous = config.accounts.anonymous_permissions.0;
+    if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
+        announce::tell_about_cleaning(anonymous);
+    }
+    announce::warn_of_exposed(&listeners.service, anonymous);
+    let options = service::server_options(config, open_files);
+    tracing::info!(
+        open_files,
+        connections_max = options.connections_max,
+        "at most {} connections (open files: {open_files})",
+        options.connections_max
+    );
+    let addresses: Vec<Address> =
+        listeners.service.iter().map(fingerpost_net::Listener::client_address).collect();
+    let watch = readiness::DatabaseWatch::start(opened.database.clone());
+    let mut server = Server::new(door, options, metrics, shutdown).readiness(move || watch.state());
+    for listener in listeners.service {
+        server = server.listen(listener);
+    }
+    if let Some(listener) = listeners.probes {
+        server = server.listen_probes(listener);
+    }
+    announce::print(&announce::lines(&addresses, &opened.path));
+    if let Some(file) = &config.server.address_file {
+        announce::write_addresses(file, &addresses)?;
+    }
+    Ok(Started {
+        server,
+        database: opened.database,
+    })
+}
+
+/// Waits for what is in hand, within [`STOP_MAX`]; a second signal ends the
+/// wait.
+async fn stop(
+    serving: JoinHandle<std::io::Result<usize>>,
+    database: Sqlite,
+    signals: &mut StopSignals,
+) {
+    let deadline = Instant::now() + STOP_MAX;
+    let orderly = async {
+        // Its errors are those of taking the sockets in, which is long past.
+        let _ = timeout_at(deadline, serving).await;
+        if !matches!(timeout_at(deadline, database.close()).await, Ok(true)) {
+            tracing::warn!("the database was still at work; what was answered is safe");
+        }
+    };
+    tokio::select! {
+        () = orderly => {}
+        signal = signals.next() => tracing::warn!(signal, "stopped again, without waiting"),
+    }
+}
+
+/// Tells systemd, if it asked to be told.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("cannot notify systemd: {error}");
+    }
+}
+
+const WRONG: &str = "The configuration is wrong";
+/// From the signal to the end. Operators are promised five seconds.
+const STOP_MAX: Duration = Duration::from_millis(4800);
+const WORKER_THREADS_MAX: usize = 1024;

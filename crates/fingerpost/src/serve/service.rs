@@ -1,0 +1,104 @@
+//! The service and its door, as configured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fingerpost_core::SystemClock;
+use fingerpost_db::Sqlite;
+use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, UpstreamOptions};
+use fingerpost_hashequiv_front::{DoorOptions, NativeDoor};
+use fingerpost_hashequiv_proto::Limits;
+use fingerpost_net::{HttpOptions, Metrics, ServerOptions, default_connection_limit};
+
+use super::database_metrics::DatabaseCollector;
+use crate::config::Config;
+
+/// Builds the service over `database`, makes the configured administrator, and
+/// puts every counter on `metrics`.
+pub(super) async fn door(
+    config: &Config,
+    database: &Sqlite,
+    metrics: &Metrics,
+) -> anyhow::Result<NativeDoor> {
+    let clock = Arc::new(SystemClock);
+    let service = HashEquiv::new(database.clone(), service_config(config), None, clock)
+        .await
+        .context("cannot start the hash equivalence service")?;
+    let accounts = &config.accounts;
+    if let (Some(name), Some(token)) = (&accounts.admin_username, &accounts.admin_password) {
+        service
+            .accounts()
+            .ensure_admin(name, token.reveal())
+            .await
+            .with_context(|| format!("cannot make the administrator {name}"))?;
+    }
+    let door = NativeDoor::new(Arc::clone(&service), door_options(config));
+    let collector = DatabaseCollector::new(database.clone());
+    metrics.register(|registry| {
+        service.metrics().register(registry);
+        door.register_metrics(registry);
+        registry.register_collector(Box::new(collector));
+    });
+    Ok(door)
+}
+
+fn service_config(config: &Config) -> ServiceConfig {
+    let (hashequiv, upstream) = (&config.hashequiv, &config.upstream);
+    ServiceConfig {
+        read_only: config.server.read_only,
+        anonymous: config.accounts.anonymous_permissions.0,
+        serve_invalid_unihashes: hashequiv.serve_invalid_unihashes,
+        clean_unused_ignores_age: hashequiv.clean_unused_ignores_age,
+        remark_on_report: hashequiv.remark_on_report,
+        cache_bytes: hashequiv.lookup_cache_mib.saturating_mul(MIB),
+        upstream: UpstreamOptions {
+            timeout: Duration::from_millis(upstream.timeout_ms),
+            miss_ttl: Duration::from_secs(upstream.miss_seconds),
+        },
+        ..ServiceConfig::default()
+    }
+}
+
+fn door_options(config: &Config) -> DoorOptions {
+    let limits = &config.limits;
+    DoorOptions {
+        limits: Limits {
+            line_bytes: size(limits.line_bytes),
+            message_bytes: size(limits.message_mib.saturating_mul(MIB)),
+            handshake_bytes: size(limits.handshake_bytes),
+            header_lines: size(limits.handshake_lines),
+        },
+        pending_bytes: size(limits.pending_kib.saturating_mul(KIB)),
+        buffered_bytes_total: size(limits.buffered_mib.saturating_mul(MIB)),
+        batch_lines: size(limits.batch_lines).max(1),
+        write_stall: Duration::from_secs(limits.write_stall_seconds),
+        message_time: Duration::from_secs(limits.message_seconds),
+    }
+}
+
+/// The listeners' limits. `open_files` is the limit of open files in force.
+pub(super) fn server_options(config: &Config, open_files: u64) -> ServerOptions {
+    let limits = &config.limits;
+    ServerOptions {
+        handshake_max: Duration::from_secs(limits.handshake_seconds),
+        connections_max: match limits.connections {
+            0 => default_connection_limit(open_files),
+            connections => size(connections),
+        },
+        drain_max: Duration::from_secs(config.server.stop_seconds),
+        http: HttpOptions {
+            write_stall_max: Duration::from_secs(limits.write_stall_seconds),
+            allowed_origins: config.server.allowed_origins.clone(),
+            metrics_everywhere: config.metrics.everywhere,
+            ..HttpOptions::default()
+        },
+    }
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
