@@ -86,7 +86,9 @@ pub(crate) fn check(tree: &Tree) -> Vec<String> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.contains("/tests/") || path.ends_with("/tests.rs") || path.contains("fingerpost-testkit")
+    ["/tests/", "/tests.rs", "/testing.rs", "/examples/", "fingerpost-testkit"]
+        .iter()
+        .any(|part| path.contains(part))
 }
 
 /// `unwrap()`s before the tests of the file, which come last.
