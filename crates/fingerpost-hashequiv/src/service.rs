@@ -82,7 +82,7 @@ impl HashEquiv {
         };
         let accounts = Accounts::new(db.clone());
         let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::new(db, Arc::clone(&cache), options).await?);
+            Arc::new(SqliteStore::new(db, Arc::clone(&cache), options, Arc::clone(&clock)).await?);
         let metrics = Arc::new(Metrics::default());
         let bounded =
             upstream.map(|upstream| Bounded::new(upstream, config.upstream, Arc::clone(&metrics)));

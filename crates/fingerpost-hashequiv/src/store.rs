@@ -19,6 +19,9 @@ pub enum StoreError {
     /// Stored bytes do not decode.
     #[error("the database holds damaged data: {0}")]
     Damaged(String),
+    /// Something that goes one at a time went on for too long.
+    #[error("{0} is running")]
+    Busy(&'static str),
     /// `gc-sweep` named another mark than the current one.
     #[error("'{0}' is not the current mark. Refusing to sweep")]
     WrongMark(String),

@@ -5,9 +5,11 @@
 //! deleted before the next batch begins.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use fingerpost_core::Timestamp;
-use fingerpost_db::Tx;
+use fingerpost_db::{Tx, release_lease, try_lease};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::epoch::Epoch;
@@ -20,6 +22,24 @@ use crate::store::StoreError;
 
 /// Rows that one batch changes at most: 200 take the writer some 5 ms.
 const BATCH_ROWS: usize = 200;
+
+/// A row by which processes agree who does something.
+#[derive(Clone, Copy)]
+struct Lease {
+    name: &'static str,
+    ttl_ms: u64,
+}
+
+impl Lease {
+    /// Takes or prolongs it; whether the holder has it now.
+    fn hold(self, tx: &Tx<'_>, holder: &str, now: Timestamp) -> rusqlite::Result<bool> {
+        try_lease(tx, self.name, holder, self.ttl_ms, now)
+    }
+
+    fn release(self, tx: &Tx<'_>, holder: &str) -> rusqlite::Result<()> {
+        release_lease(tx, self.name, holder)
+    }
+}
 
 /// Where a walk stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,22 +167,64 @@ fn current(conn: &Connection) -> rusqlite::Result<Option<(i64, String)>> {
     .optional()
 }
 
-/// One batch of a sweep; `None`: the mark is not the current one.
-type SweepBatch = Option<(u64, Option<i64>)>;
+/// What a batch of a sweep came to.
+enum Swept {
+    /// Rows that were removed, and where to go on.
+    Rows(u64, Option<i64>),
+    /// The mark is not the current one.
+    WrongMark,
+    /// Another sweep is running, in this process or in another.
+    Busy,
+}
+
+/// The lease of a sweep, so that two of them run one after the other. It ends
+/// by itself when its client left or its process died.
+const SWEEP_LEASE: Lease = Lease {
+    name: "gc-sweep",
+    ttl_ms: 5_000,
+};
+
+/// How long a sweep waits for another one; a client waits 30 s for us.
+const SWEEP_WAIT: Duration = Duration::from_secs(25);
+
+/// How often it looks.
+const SWEEP_RETRY: Duration = Duration::from_millis(200);
 
 /// Removes every unmarked row of the relation U, and ends the collection.
 pub(super) async fn sweep(store: &SqliteStore, mark: String) -> Result<u64, StoreError> {
-    let mark = Arc::new(mark);
-    let mut after = Some(0);
+    let (mark, holder) = (Arc::new(mark), Arc::new(store.holder()));
+    let mut after = 0;
     let mut total = 0;
-    while let Some(start) = after {
-        let (epoch, wanted) = (Arc::clone(&store.epoch), Arc::clone(&mark));
-        let job = move |tx: &mut Tx<'_>| sweep_batch(tx, &epoch, &wanted, start);
-        let Some((rows, next)) = store.db.write_background(job).await.map_err(failed)? else {
-            return Err(StoreError::WrongMark(mark.to_string()));
+    let mut waited = Duration::ZERO;
+    loop {
+        let epoch = Arc::clone(&store.epoch);
+        let (wanted, holder) = (Arc::clone(&mark), Arc::clone(&holder));
+        let now = store.clock.now();
+        let job = move |tx: &mut Tx<'_>| {
+            if !SWEEP_LEASE.hold(tx, &holder, now)? {
+                return Ok(Swept::Busy);
+            }
+            let swept = sweep_batch(tx, &epoch, &wanted, after)?;
+            if !matches!(swept, Swept::Rows(_, Some(_))) {
+                SWEEP_LEASE.release(tx, &holder)?;
+            }
+            Ok(swept)
         };
-        total += rows;
-        after = next;
+        match store.db.write_background(job).await.map_err(failed)? {
+            Swept::Rows(rows, next) => {
+                total += rows;
+                match next {
+                    Some(next) => after = next,
+                    None => break,
+                }
+            }
+            Swept::Busy if waited < SWEEP_WAIT => {
+                waited += SWEEP_RETRY;
+                tokio::time::sleep(SWEEP_RETRY).await;
+            }
+            Swept::Busy => return Err(StoreError::Busy("another sweep")),
+            Swept::WrongMark => return Err(StoreError::WrongMark(mark.to_string())),
+        }
     }
     store.shrink().await;
     Ok(total)
@@ -173,10 +235,10 @@ fn sweep_batch(
     epoch: &Arc<Epoch>,
     mark: &str,
     after: i64,
-) -> rusqlite::Result<SweepBatch> {
+) -> rusqlite::Result<Swept> {
     let is_current = current(tx.conn())?.is_some_and(|(_, running)| running == mark);
     if mark.is_empty() || !is_current {
-        return Ok(None);
+        return Ok(Swept::WrongMark);
     }
     let query = Query::walk_unihashes(after).and(
         "unihash.collection NOT IN (SELECT id FROM collection WHERE mark = ?)",
@@ -189,7 +251,7 @@ fn sweep_batch(
             .prepare_cached("UPDATE namespace SET collection = NULL WHERE id = ?1")?
             .execute([NAMESPACE])?;
     }
-    Ok(Some((found.len() as u64, next)))
+    Ok(Swept::Rows(found.len() as u64, next))
 }
 
 /// Counts what a sweep would keep and remove.
@@ -235,22 +297,46 @@ pub(super) async fn clean_unused(
     Ok(total)
 }
 
+/// The lease of giving pages back: one process does it for all.
+const SHRINK_LEASE: Lease = Lease {
+    name: "shrink",
+    ttl_ms: 60_000,
+};
+
 impl SqliteStore {
-    /// Gives freed pages back to the file system, a little at a time. A failure
-    /// costs space and nothing else.
+    /// Gives freed pages back to the file system, a little at a time, unless
+    /// another process is at it. A failure costs space and nothing else.
     async fn shrink(&self) {
+        if let Err(error) = self.try_shrink().await {
+            tracing::warn!(%error, "Freed pages stay in the database file for now");
+        }
+    }
+
+    async fn try_shrink(&self) -> Result<(), fingerpost_db::DbError> {
         const PAGES: u32 = 512;
         const ROUNDS: usize = 10_000;
+        let (holder, now) = (Arc::new(self.holder()), self.clock.now());
+        let taker = Arc::clone(&holder);
+        let take = self
+            .db
+            .write_background(move |tx| SHRINK_LEASE.hold(tx, &taker, now));
+        if !take.await? {
+            return Ok(());
+        }
         for _ in 0..ROUNDS {
-            match self.db.vacuum_step(PAGES).await {
-                Ok(freed) if freed > 0 => {}
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "Freed pages stay in the database file for now");
-                    return;
-                }
+            if self.db.vacuum_step(PAGES).await? == 0 {
+                break;
             }
         }
+        self.db
+            .write_background(move |tx| SHRINK_LEASE.release(tx, &holder))
+            .await
+    }
+
+    /// A name for the holder of a lease that nobody else has.
+    fn holder(&self) -> String {
+        let serial = self.leases.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}-{serial}", self.epoch.author())
     }
 }
 

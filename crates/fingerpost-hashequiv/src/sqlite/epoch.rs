@@ -29,6 +29,11 @@ impl Epoch {
         }
     }
 
+    /// This process's number.
+    pub(super) const fn author(&self) -> i64 {
+        self.author
+    }
+
     /// Sets the epoch at the start, when the cache is empty.
     pub(super) fn start_at(&self, epoch: i64) {
         self.known.store(epoch, Ordering::Release);

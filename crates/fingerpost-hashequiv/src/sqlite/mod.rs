@@ -14,12 +14,15 @@ mod tasks;
 mod value;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use fingerpost_core::Timestamp;
+use fingerpost_core::{Clock, Timestamp};
 use fingerpost_db::{DbError, Migration, Poller, Sqlite};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 
+pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
+pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
 use crate::query::{Conditions, GcStatus, Usage};
 use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
@@ -62,6 +65,9 @@ pub struct SqliteStore {
     bases: Arc<listing::Bases>,
     options: StoreOptions,
     poller: Poller,
+    clock: Arc<dyn Clock>,
+    /// Leases that were asked for, to tell their holders apart.
+    leases: AtomicU64,
 }
 
 impl SqliteStore {
@@ -71,6 +77,7 @@ impl SqliteStore {
         db: Sqlite,
         cache: Arc<UnihashCache>,
         options: StoreOptions,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let epoch = Arc::new(epoch::Epoch::new(Arc::clone(&cache)));
         let initial = db.read(epoch::read).await.map_err(failed)?;
@@ -84,6 +91,8 @@ impl SqliteStore {
             bases: Arc::new(listing::Bases::new(BASES_BYTES)),
             options,
             poller,
+            clock,
+            leases: AtomicU64::new(0),
         })
     }
 

@@ -16,7 +16,7 @@ pub(super) fn find_method(conn: &Connection, name: &str) -> rusqlite::Result<Opt
 }
 
 /// The number of a method, which is added when it is new.
-pub(super) fn intern_method(conn: &Connection, name: &str) -> rusqlite::Result<MethodId> {
+pub(crate) fn intern_method(conn: &Connection, name: &str) -> rusqlite::Result<MethodId> {
     if let Some(id) = find_method(conn, name)? {
         return Ok(id);
     }
@@ -25,14 +25,14 @@ pub(super) fn intern_method(conn: &Connection, name: &str) -> rusqlite::Result<M
 }
 
 /// A task with the unihash that it has.
-pub(super) struct KnownTask {
-    pub(super) id: i64,
-    pub(super) unihash: Option<Unihash>,
-    pub(super) used_day: Option<i64>,
+pub(crate) struct KnownTask {
+    pub(crate) id: i64,
+    pub(crate) unihash: Option<Unihash>,
+    pub(crate) used_day: Option<i64>,
 }
 
 /// Finds a task.
-pub(super) fn find_task(
+pub(crate) fn find_task(
     conn: &Connection,
     method: MethodId,
     taskhash: &Taskhash,
@@ -53,7 +53,7 @@ pub(super) fn find_task(
 }
 
 /// Adds a task that [`find_task`] did not find.
-pub(super) fn insert_task(
+pub(crate) fn insert_task(
     conn: &Connection,
     method: MethodId,
     taskhash: &Taskhash,
@@ -75,7 +75,7 @@ pub(super) fn remove_unused_task(conn: &Connection, task: i64) -> rusqlite::Resu
 
 /// The number of a combination of metadata, which is added when it is new.
 /// `None` when nothing is told.
-pub(super) fn intern_metadata(
+pub(crate) fn intern_metadata(
     conn: &Connection,
     metadata: &Metadata,
 ) -> rusqlite::Result<Option<i64>> {

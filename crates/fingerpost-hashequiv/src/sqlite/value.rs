@@ -6,10 +6,10 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 
 /// A hash in a column: a BLOB of 32 bytes, or TEXT of any other form.
 #[derive(Clone, Debug)]
-pub(super) struct Hash<T>(pub(super) T);
+pub(crate) struct Hash<T>(pub(crate) T);
 
 /// A hash as a value of its own.
-pub(super) trait HashValue {
+pub(crate) trait HashValue {
     /// The column's value.
     fn value(&self) -> Value;
 }
@@ -56,7 +56,7 @@ hash_column!(Taskhash, Outhash, Unihash);
 /// The time of a row of the relation O: microseconds, or the text that another
 /// program wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Created {
+pub(crate) enum Created {
     At(Timestamp),
     Text(String),
     Never,
@@ -65,7 +65,7 @@ pub(super) enum Created {
 impl Created {
     /// Takes a time that an upstream or an older server wrote. A text that we
     /// would write in the same way is kept as a number.
-    pub(super) fn from_text(text: Option<&str>) -> Self {
+    pub(crate) fn from_text(text: Option<&str>) -> Self {
         let Some(text) = text else {
             return Self::Never;
         };
@@ -76,7 +76,7 @@ impl Created {
     }
 
     /// The text that clients see.
-    pub(super) fn into_text(self) -> Option<String> {
+    pub(crate) fn into_text(self) -> Option<String> {
         match self {
             Self::At(moment) => Some(moment.to_python_iso()),
             Self::Text(text) => Some(text),
@@ -86,7 +86,7 @@ impl Created {
 
     /// Whether the row is older than `moment`. A row without a time never is,
     /// as in the reference.
-    pub(super) fn is_before(&self, moment: Timestamp) -> bool {
+    pub(crate) fn is_before(&self, moment: Timestamp) -> bool {
         match self {
             Self::At(created) => *created < moment,
             // Texts of other forms are "YYYY-MM-DD HH:MM:SS[.ffffff]" in the

@@ -28,7 +28,8 @@ async fn usage(world: &World) -> (u64, u64) {
 
 async fn store(world: &World) -> SqliteStore {
     let cache = std::sync::Arc::new(fingerpost_hashequiv::cache::UnihashCache::new(1 << 20));
-    SqliteStore::new(world.db.clone(), cache, StoreOptions::default())
+    let clock = std::sync::Arc::new(fingerpost_core::SystemClock);
+    SqliteStore::new(world.db.clone(), cache, StoreOptions::default(), clock)
         .await
         .unwrap()
 }
@@ -129,4 +130,23 @@ async fn every_text_column_is_a_condition() {
         world.command("remove", all).await.unwrap();
         assert_eq!(usage(&world).await, (0, 0));
     }
+}
+
+#[tokio::test]
+async fn two_sweeps_run_one_after_the_other() {
+    let world = World::new().await;
+    fill(&world, 3_000).await;
+    let (first, second) = (store(&world).await, store(&world).await);
+    let now = fingerpost_core::Timestamp(0);
+    first
+        .gc_mark("K".to_owned(), conditions(&[]), now)
+        .await
+        .unwrap();
+    let (one, other) = tokio::join!(
+        first.gc_sweep("K".to_owned()),
+        second.gc_sweep("K".to_owned())
+    );
+    let mut counts = [one.unwrap_or(0), other.unwrap_or(0)];
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 3_000]);
 }
