@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
-use crate::{bench, check_config, config, serve};
+use crate::{backup, bench, check_config, config, docs, serve};
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
 /// protocol of BitBake's `bitbake-hashserv`, byte for byte.
@@ -22,8 +22,15 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(serve::Args),
+    /// Copy the database to a file, while the server runs or not.
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the database, with the server stopped.
+    Restore(backup::RestoreArgs),
     /// Measure a server, or make a database to measure one with.
     Bench(bench::BenchArgs),
+    /// Print a page that is made from the code.
+    #[command(hide = true)]
+    Docs(docs::Args),
     /// Check the configuration and show what is in force.
     CheckConfig(check_config::Args),
 }
@@ -35,13 +42,20 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Err(error) => {
             // Failing to print leaves nothing to tell it to.
             let _ = error.print();
-            return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Ok });
+            return Ok(if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            });
         }
     };
     let cli = Cli::from_arg_matches(&matches).expect("clap matched its own command");
     match cli.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Docs(args) => Ok(docs::run(&args)),
         Command::CheckConfig(args) => check_config::run(&args),
     }
 }
@@ -55,13 +69,18 @@ fn command() -> clap::Command {
 /// reference's defaults, called `bitbake-hashclient` it is the client.
 fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut given = given.collect::<Vec<_>>();
-    let name = given.first().map(|name| Path::new(name).file_name().unwrap_or_default());
+    let name = given
+        .first()
+        .map(|name| Path::new(name).file_name().unwrap_or_default());
     let words: &[&str] = match name.and_then(std::ffi::OsStr::to_str) {
         Some("bitbake-hashserv") => &["serve", "--compat"],
         Some("bitbake-hashclient") => &["client"],
         _ => &[],
     };
-    given.splice(given.len().min(1)..given.len().min(1), words.iter().map(OsString::from));
+    given.splice(
+        given.len().min(1)..given.len().min(1),
+        words.iter().map(OsString::from),
+    );
     given
 }
 
@@ -78,13 +97,19 @@ mod tests {
     fn the_references_names_are_known() {
         let words = |given: &[&str]| {
             let given = given.iter().map(OsString::from);
-            arguments(given).into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>()
+            arguments(given)
+                .into_iter()
+                .map(|word| word.into_string().unwrap())
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             words(&["/usr/bin/bitbake-hashserv", "-r"]),
             ["/usr/bin/bitbake-hashserv", "serve", "--compat", "-r"]
         );
-        assert_eq!(words(&["bitbake-hashclient", "ping"]), ["bitbake-hashclient", "client", "ping"]);
+        assert_eq!(
+            words(&["bitbake-hashclient", "ping"]),
+            ["bitbake-hashclient", "client", "ping"]
+        );
         assert_eq!(words(&["fingerpost", "serve"]), ["fingerpost", "serve"]);
     }
 }

@@ -5,10 +5,12 @@
 //! the configuration, puts database, service, door and listeners together, and
 //! turns what went wrong into a sentence and an exit code.
 
+mod backup;
 mod bench;
 mod check_config;
 mod cli;
 mod config;
+mod docs;
 mod exit;
 mod log;
 mod notice;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub(crate) use layer::Setting;
-pub(crate) use render::{annotated_file, effective, help};
+pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
 pub(crate) use tree::Config;
 pub(crate) use values::{
@@ -92,9 +92,17 @@ impl Loaded {
         self.set.iter().any(|known| known == path)
     }
 
+    /// The database file: the key, else `fingerpost.db` in the data directory.
+    pub(crate) fn database_path(&self) -> PathBuf {
+        match &self.config.database.path {
+            Some(path) => path.clone(),
+            None => self.data_dir().join(DATABASE_NAME),
+        }
+    }
+
     /// The data directory: the key, else systemd's, else the system's when
     /// there is a configuration file, else one below the current directory.
-    pub(crate) fn data_dir(&self) -> PathBuf {
+    fn data_dir(&self) -> PathBuf {
         if let Some(dir) = &self.config.server.data_dir {
             return dir.clone();
         }
@@ -238,8 +246,16 @@ impl Config {
     /// Checks keys that need each other and may come from different places.
     fn check_together(&self) -> Result<(), BadConfig> {
         let pairs = [
-            ("accounts.admin_", &self.accounts.admin_username, &self.accounts.admin_password),
-            ("upstream.", &self.upstream.username, &self.upstream.password),
+            (
+                "accounts.admin_",
+                &self.accounts.admin_username,
+                &self.accounts.admin_password,
+            ),
+            (
+                "upstream.",
+                &self.upstream.username,
+                &self.upstream.password,
+            ),
         ];
         for (keys, username, password) in pairs {
             if username.is_some() != password.is_some() {
@@ -248,7 +264,9 @@ impl Config {
             }
         }
         if self.upstream.username.is_some() && self.upstream.address.0.is_none() {
-            return Err(BadConfig("upstream.username needs upstream.address".to_owned()));
+            return Err(BadConfig(
+                "upstream.username needs upstream.address".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -273,6 +291,7 @@ impl Config {
     }
 }
 
+const DATABASE_NAME: &str = "fingerpost.db";
 const SYSTEM_FILE: &str = "/etc/fingerpost/fingerpost.toml";
 const SYSTEM_DATA_DIR: &str = "/var/lib/fingerpost";
 const LOCAL_DATA_DIR: &str = "./fingerpost-data";
@@ -305,7 +324,13 @@ mod tests {
     }
 
     fn shown(loaded: &Loaded) -> Vec<String> {
-        loaded.config.server.bind.iter().map(|address| address.0.to_string()).collect()
+        loaded
+            .config
+            .server
+            .bind
+            .iter()
+            .map(|address| address.0.to_string())
+            .collect()
     }
 
     fn refusal(text: &str, environment: &[(&str, &str)]) -> String {

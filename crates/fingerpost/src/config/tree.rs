@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use fingerpost_core::{Permission, PermissionSet};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, Secret,
-};
+use super::{Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, Secret};
 
 /// One section of the file, as its documentation shows it.
 pub(crate) struct Section {

@@ -42,7 +42,9 @@ impl<'de> Deserialize<'de> for MaybeAddress {
         if text.is_empty() {
             return Ok(Self(None));
         }
-        text.parse().map(|address| Self(Some(Address(address)))).map_err(D::Error::custom)
+        text.parse()
+            .map(|address| Self(Some(Address(address))))
+            .map_err(D::Error::custom)
     }
 }
 

@@ -14,17 +14,23 @@ use crate::notice;
 pub(super) fn lines(listening: &[Address], database: &Path) -> String {
     let mut out = String::new();
     for address in listening {
-        out.push_str(&format!("Listening on {address} (BitBake, HTTP, websocket)\n"));
+        out.push_str(&format!(
+            "Listening on {address} (BitBake, HTTP, websocket)\n"
+        ));
     }
     out.push_str(&format!("Data in {}\n", database.display()));
-    let Some(first) = listening.first() else { return out };
+    let Some(first) = listening.first() else {
+        return out;
+    };
     out.push_str("Paste into conf/local.conf:\n");
     out.push_str("BB_SIGNATURE_HANDLER = \"OEEquivHash\"\n");
     out.push_str(&format!("BB_HASHSERVE = \"{first}\"\n"));
     if first.to_string() == CLIENT_DEFAULT {
         out.push_str("Check: fingerpost client ping\n");
     } else {
-        out.push_str(&format!("Check: fingerpost client --address {first} ping\n"));
+        out.push_str(&format!(
+            "Check: fingerpost client --address {first} ping\n"
+        ));
     }
     out
 }
@@ -32,17 +38,23 @@ pub(super) fn lines(listening: &[Address], database: &Path) -> String {
 /// Writes the addresses to `file`, one a line. Whoever waits for the file sees
 /// all of it or nothing.
 pub(super) fn write_addresses(file: &Path, addresses: &[Address]) -> anyhow::Result<()> {
-    let text: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+    let text: String = addresses
+        .iter()
+        .map(|address| format!("{address}\n"))
+        .collect();
     let sentence = || format!("cannot write the addresses to {}", file.display());
     let dir = match file.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
     let mut part = tempfile::NamedTempFile::new_in(dir).or_exit(Exit::Io, sentence())?;
-    part.write_all(text.as_bytes()).or_exit(Exit::Io, sentence())?;
+    part.write_all(text.as_bytes())
+        .or_exit(Exit::Io, sentence())?;
     // The file is for others; a temporary one is its owner's alone.
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    part.as_file().set_permissions(readable).or_exit(Exit::Io, sentence())?;
+    part.as_file()
+        .set_permissions(readable)
+        .or_exit(Exit::Io, sentence())?;
     part.persist(file).or_exit(Exit::Io, sentence())?;
     Ok(())
 }

@@ -80,15 +80,25 @@ impl Args {
             file: self.config.clone(),
             environment: Sources::process_environment(),
             flags: self.settings()?,
-            defaults: if self.compat { compat_defaults() } else { Vec::new() },
+            defaults: if self.compat {
+                compat_defaults()
+            } else {
+                Vec::new()
+            },
         })
     }
 
     /// Passwords that every user of the machine can read in the process list.
     pub(super) fn visible_passwords(&self) -> Vec<&'static str> {
-        let passwords =
-            [("--admin-password", &self.admin_password), ("--db-password", &self.db_password)];
-        passwords.into_iter().filter(|(_, text)| text.is_some()).map(|(flag, _)| flag).collect()
+        let passwords = [
+            ("--admin-password", &self.admin_password),
+            ("--db-password", &self.db_password),
+        ];
+        passwords
+            .into_iter()
+            .filter(|(_, text)| text.is_some())
+            .map(|(flag, _)| flag)
+            .collect()
     }
 
     fn settings(&self) -> Result<Vec<Setting>, BadConfig> {
@@ -123,18 +133,42 @@ impl Args {
             ("server.data_dir", "--data-dir", self.data_dir.as_ref()),
             ("log.level", "--log", self.log.as_ref()),
             ("upstream.address", "--upstream", self.upstream.as_ref()),
-            ("database.username", "--db-username", self.db_username.as_ref()),
-            ("database.password", "--db-password", self.db_password.as_ref()),
-            ("accounts.anonymous_permissions", "--anon-perms", self.anon_perms.as_ref()),
-            ("accounts.admin_username", "--admin-user", self.admin_user.as_ref()),
-            ("accounts.admin_password", "--admin-password", self.admin_password.as_ref()),
+            (
+                "database.username",
+                "--db-username",
+                self.db_username.as_ref(),
+            ),
+            (
+                "database.password",
+                "--db-password",
+                self.db_password.as_ref(),
+            ),
+            (
+                "accounts.anonymous_permissions",
+                "--anon-perms",
+                self.anon_perms.as_ref(),
+            ),
+            (
+                "accounts.admin_username",
+                "--admin-user",
+                self.admin_user.as_ref(),
+            ),
+            (
+                "accounts.admin_password",
+                "--admin-password",
+                self.admin_password.as_ref(),
+            ),
             (
                 "accounts.admin_password_file",
                 "--admin-password-file",
                 self.admin_password_file.as_ref(),
             ),
             ("metrics.bind", "--metrics", self.metrics.as_ref()),
-            ("server.address_file", "--address-file", self.address_file.as_ref()),
+            (
+                "server.address_file",
+                "--address-file",
+                self.address_file.as_ref(),
+            ),
         ]
     }
 }
@@ -175,8 +209,21 @@ mod tests {
     #[test]
     fn the_references_command_line_is_taken_as_it_is() {
         let config = loaded(&[
-            "-b", ":8686", "-d", "/srv/x.db", "-l", "WARNING", "-u", "ws://up", "-r",
-            "--anon-perms", "@read", "--admin-user", "admin", "--admin-password", "pw",
+            "-b",
+            ":8686",
+            "-d",
+            "/srv/x.db",
+            "-l",
+            "WARNING",
+            "-u",
+            "ws://up",
+            "-r",
+            "--anon-perms",
+            "@read",
+            "--admin-user",
+            "admin",
+            "--admin-password",
+            "pw",
             "--reuseport",
         ])
         .unwrap()
@@ -192,8 +239,14 @@ mod tests {
     #[test]
     fn compat_changes_two_defaults_and_flags_beat_it() {
         let config = loaded(&["--compat"]).unwrap().config;
-        assert_eq!(config.server.bind[0].0.to_string(), "unix://./hashserve.sock");
-        assert_eq!(config.database.path.unwrap().to_str(), Some("./hashserv.db"));
+        assert_eq!(
+            config.server.bind[0].0.to_string(),
+            "unix://./hashserve.sock"
+        );
+        assert_eq!(
+            config.database.path.unwrap().to_str(),
+            Some("./hashserv.db")
+        );
         let config = loaded(&["--compat", "-b", ":1"]).unwrap().config;
         assert_eq!(config.server.bind[0].0.to_string(), ":1");
     }
@@ -222,7 +275,9 @@ mod tests {
 
     #[test]
     fn any_key_can_be_set() {
-        let config = loaded(&["--set", "limits.handshake_seconds=3"]).unwrap().config;
+        let config = loaded(&["--set", "limits.handshake_seconds=3"])
+            .unwrap()
+            .config;
         assert_eq!(config.limits.handshake_seconds, 3);
     }
 }

@@ -22,21 +22,29 @@ pub(super) struct Opened {
 /// written to: it is refused with the way out, or, when `FILE.fingerpost` was
 /// imported from it completely, that one is opened instead.
 pub(super) fn open(loaded: &Loaded) -> anyhow::Result<Opened> {
-    let path = match &loaded.config.database.path {
-        Some(path) => path.clone(),
-        None => in_data_dir(&loaded.data_dir())?,
-    };
+    let path = loaded.database_path();
+    if !loaded.is_set("database.path") {
+        make_directory_of(&path)?;
+    }
     let is_new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
     match Sqlite::open(settings(&loaded.config, path.clone()), MIGRATIONS) {
-        Ok(database) => Ok(Opened { database, path, is_new }),
+        Ok(database) => Ok(Opened {
+            database,
+            path,
+            is_new,
+        }),
         Err(error) => Err(explain(error, &path)),
     }
 }
 
-fn in_data_dir(dir: &Path) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(dir)
-        .or_exit(Exit::Io, format!("cannot make the data directory {}", dir.display()))?;
-    Ok(dir.join(FILE_NAME))
+/// The data directory is ours to make; a directory that the operator named
+/// with a file in it is not.
+fn make_directory_of(path: &Path) -> anyhow::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).or_exit(
+        Exit::Io,
+        format!("cannot make the data directory {}", dir.display()),
+    )
 }
 
 /// Gives an error of opening its exit code and, where there is one, the way out.
@@ -89,6 +97,5 @@ fn readers(configured: u64) -> usize {
     }
 }
 
-const FILE_NAME: &str = "fingerpost.db";
 const MIB: u64 = 1 << 20;
 const READERS_MAX: usize = 256;

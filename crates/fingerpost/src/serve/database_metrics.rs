@@ -29,28 +29,87 @@ impl Collector for DatabaseCollector {
         let metrics = self.0.metrics();
         for (name, help, value) in [
             ("commits", "Transactions committed.", &metrics.commits),
-            ("commit_failures", "Transactions rolled back.", &metrics.commit_failures),
+            (
+                "commit_failures",
+                "Transactions rolled back.",
+                &metrics.commit_failures,
+            ),
             ("jobs", "Writes answered with success.", &metrics.jobs),
-            ("job_failures", "Writes and reads answered with an error.", &metrics.job_failures),
-            ("groups", "Groups of writes committed together.", &metrics.groups),
+            (
+                "job_failures",
+                "Writes and reads answered with an error.",
+                &metrics.job_failures,
+            ),
+            (
+                "groups",
+                "Groups of writes committed together.",
+                &metrics.groups,
+            ),
             ("group_jobs", "Writes in those groups.", &metrics.group_jobs),
-            ("background_batches", "Background batches.", &metrics.background_batches),
+            (
+                "background_batches",
+                "Background batches.",
+                &metrics.background_batches,
+            ),
             ("read_jobs", "Reads run.", &metrics.read_jobs),
-            ("queue_timeouts", "Jobs refused as busy.", &metrics.queue_timeouts),
-            ("checkpoints", "Checkpoints of the log.", &metrics.checkpoints),
-            ("checkpoint_failures", "Checkpoints that failed.", &metrics.checkpoint_failures),
-            ("polls", "Looks for commits of other processes.", &metrics.polls),
+            (
+                "queue_timeouts",
+                "Jobs refused as busy.",
+                &metrics.queue_timeouts,
+            ),
+            (
+                "checkpoints",
+                "Checkpoints of the log.",
+                &metrics.checkpoints,
+            ),
+            (
+                "checkpoint_failures",
+                "Checkpoints that failed.",
+                &metrics.checkpoint_failures,
+            ),
+            (
+                "polls",
+                "Looks for commits of other processes.",
+                &metrics.polls,
+            ),
         ] {
-            encode(&mut encoder, name, help, None, &ConstCounter::new(load(value)))?;
+            encode(
+                &mut encoder,
+                name,
+                help,
+                None,
+                &ConstCounter::new(load(value)),
+            )?;
         }
         let seconds = load(&metrics.checkpoint_micros) as f64 / 1e6;
         let help = "Time spent in checkpoints.";
         let counter = ConstCounter::new(seconds);
-        encode(&mut encoder, "checkpoint", help, Some(&Unit::Seconds), &counter)?;
+        encode(
+            &mut encoder,
+            "checkpoint",
+            help,
+            Some(&Unit::Seconds),
+            &counter,
+        )?;
         for (name, help, unit, value) in [
-            ("write_queue", "Writes that wait.", None, &metrics.write_queue_depth),
-            ("read_queue", "Reads that wait.", None, &metrics.read_queue_depth),
-            ("wal", "Length of the log.", Some(&Unit::Bytes), &metrics.wal_bytes),
+            (
+                "write_queue",
+                "Writes that wait.",
+                None,
+                &metrics.write_queue_depth,
+            ),
+            (
+                "read_queue",
+                "Reads that wait.",
+                None,
+                &metrics.read_queue_depth,
+            ),
+            (
+                "wal",
+                "Length of the log.",
+                Some(&Unit::Bytes),
+                &metrics.wal_bytes,
+            ),
         ] {
             let value = i64::try_from(load(value)).unwrap_or(i64::MAX);
             encode(&mut encoder, name, help, unit, &ConstGauge::new(value))?;

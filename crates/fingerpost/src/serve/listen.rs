@@ -17,9 +17,16 @@ pub(super) struct Listeners {
 /// Takes systemd's sockets, or binds.
 pub(super) fn listen(loaded: &Loaded) -> anyhow::Result<Listeners> {
     let inherited = inherited()?;
-    let service = if inherited.is_empty() { bind_all(&loaded.config)? } else { inherited };
+    let service = if inherited.is_empty() {
+        bind_all(&loaded.config)?
+    } else {
+        inherited
+    };
     if service.is_empty() {
-        return Err(failure(Exit::Configuration, "server.bind names no address to listen on"));
+        return Err(failure(
+            Exit::Configuration,
+            "server.bind names no address to listen on",
+        ));
     }
     Ok(Listeners {
         service,
@@ -56,7 +63,9 @@ fn bind_all(config: &Config) -> anyhow::Result<Vec<Listener>> {
         ..BindOptions::default()
     };
     let addresses = config.server.bind.iter();
-    addresses.map(|address| bind_one(&address.0, &options)).collect()
+    addresses
+        .map(|address| bind_one(&address.0, &options))
+        .collect()
 }
 
 fn bind_one(address: &Address, options: &BindOptions) -> anyhow::Result<Listener> {
@@ -66,7 +75,9 @@ fn bind_one(address: &Address, options: &BindOptions) -> anyhow::Result<Listener
 /// The address of metrics alone. Somebody who did not ask for it loses nothing
 /// when another server has it already.
 fn bind_probes(loaded: &Loaded) -> anyhow::Result<Option<Listener>> {
-    let Some(address) = &loaded.config.metrics.bind.0 else { return Ok(None) };
+    let Some(address) = &loaded.config.metrics.bind.0 else {
+        return Ok(None);
+    };
     match bind(&address.0, &BindOptions::default()) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if loaded.is_set("metrics.bind") => Err(explain(error)),

@@ -43,10 +43,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 fn runtime(worker_threads: u64) -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = usize::try_from(worker_threads).ok().filter(|threads| *threads > 0) {
+    if let Some(threads) = usize::try_from(worker_threads)
+        .ok()
+        .filter(|threads| *threads > 0)
+    {
         builder.worker_threads(threads.min(WORKER_THREADS_MAX));
     }
-    builder.enable_all().build().context("cannot start the runtime")
+    builder
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 async fn serve(loaded: Loaded) -> anyhow::Result<Exit> {
@@ -106,8 +112,11 @@ async fn start(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<Started> {
         "at most {} connections (open files: {open_files})",
         options.connections_max
     );
-    let addresses: Vec<Address> =
-        listeners.service.iter().map(fingerpost_net::Listener::client_address).collect();
+    let addresses: Vec<Address> = listeners
+        .service
+        .iter()
+        .map(fingerpost_net::Listener::client_address)
+        .collect();
     let watch = readiness::DatabaseWatch::start(opened.database.clone());
     let mut server = Server::new(door, options, metrics, shutdown).readiness(move || watch.state());
     for listener in listeners.service {

@@ -1,0 +1,106 @@
+//! `fingerpost backup` and `fingerpost restore`: copies of the database file,
+//! with the server running, and back with the server stopped.
+
+use std::path::{Path, PathBuf};
+
+use fingerpost_db::CopyError;
+
+use crate::config::{self, Setting, Sources};
+use crate::exit::{Exit, OrExit, failure};
+use crate::progress::Progress;
+
+/// Copy the database to a file, while the server runs or not.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    which: WhichDatabase,
+    /// The copy; must not exist yet.
+    to: PathBuf,
+}
+
+/// Put a backup in the place of the database. The server must be stopped.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    which: WhichDatabase,
+    /// The backup.
+    from: PathBuf,
+    /// Replace a database that exists.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// The database that a command works on: the one that `serve` would open.
+#[derive(Debug, clap::Args)]
+struct WhichDatabase {
+    /// Configuration file instead of $FINGERPOST_CONFIG or
+    /// /etc/fingerpost/fingerpost.toml.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The database instead of the configured one.
+    #[arg(short, long, value_name = "FILE")]
+    database: Option<String>,
+}
+
+impl WhichDatabase {
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        let flag = self.database.as_ref();
+        let flags = flag.map(|file| Setting::new("database.path", file.as_str(), "--database"));
+        let sources = Sources {
+            file: self.config.clone(),
+            environment: Sources::process_environment(),
+            flags: flags.into_iter().collect(),
+            ..Sources::default()
+        };
+        let loaded =
+            config::load(sources).or_exit(Exit::Configuration, "The configuration is wrong")?;
+        Ok(loaded.database_path())
+    }
+}
+
+/// Copies the database; the copy is complete and on disk, or not there.
+pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
+    let from = args.which.path()?;
+    let progress = Progress::new("Backing up", "pages", None);
+    let copied = fingerpost_db::backup(&from, &args.to, &mut |done, total| {
+        progress.set(done, total)
+    });
+    progress.finish();
+    copied.map_err(|error| explain(error, &from))?;
+    println!("Backed up {} to {}", from.display(), args.to.display());
+    Ok(Exit::Ok)
+}
+
+/// Checks the backup and puts it in place.
+pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
+    let target = args.which.path()?;
+    let progress = Progress::new("Restoring", "pages", None);
+    let restored =
+        fingerpost_db::restore(&args.from, &target, args.overwrite, &mut |done, total| {
+            progress.set(done, total);
+        });
+    progress.finish();
+    restored.map_err(|error| explain(error, &args.from))?;
+    println!("Restored {} from {}", target.display(), args.from.display());
+    Ok(Exit::Ok)
+}
+
+fn explain(error: CopyError, source: &Path) -> anyhow::Error {
+    let (exit, way_out) = match &error {
+        CopyError::Exists(_) => (
+            Exit::Io,
+            "; choose another file, or --overwrite with restore",
+        ),
+        CopyError::NotOurs(_) | CopyError::Damaged { .. } => (Exit::BadData, ""),
+        CopyError::InUse(_) => (Exit::Unavailable, ""),
+        CopyError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            (Exit::Denied, "")
+        }
+        CopyError::Io { .. } | CopyError::Sqlite(_) => (Exit::Io, ""),
+    };
+    let sentence = format!("{:#}{way_out}", anyhow::Error::new(error));
+    failure(
+        exit,
+        format!("cannot copy {}: {sentence}", source.display()),
+    )
+}
