@@ -99,6 +99,9 @@ class HashClient(bb.asyncrpc.AsyncClient):
 
     # The commands, in the order of the protocol's description.
 
+    async def ping(self):
+        return await self.call("ping", {})
+
     async def get(self, method, taskhash, everything=False):
         return await self.call("get", {"method": method, "taskhash": taskhash, "all": everything})
 

@@ -31,6 +31,7 @@ pub struct ServerOptions {
     name: String,
     bind: String,
     database: PathBuf,
+    admin: Option<(String, String)>,
     arguments: Vec<OsString>,
     settings: Vec<(String, OsString)>,
 }
@@ -44,6 +45,7 @@ impl ServerOptions {
             name,
             bind: "127.0.0.1:0".to_owned(),
             database,
+            admin: None,
             arguments: Vec::new(),
             settings: Vec::new(),
         }
@@ -101,13 +103,11 @@ impl ServerOptions {
         self.argument(format!("--anon-perms={permissions}"))
     }
 
-    /// The user that is made at the start.
+    /// The user that is made at the start; replaces an earlier one.
     #[must_use]
-    pub fn admin(self, name: &str, password: &str) -> Self {
-        self.argument("--admin-user")
-            .argument(name)
-            .argument("--admin-password")
-            .argument(password)
+    pub fn admin(mut self, name: &str, password: &str) -> Self {
+        self.admin = Some((name.to_owned(), password.to_owned()));
+        self
     }
 
     /// The upstream's address.
@@ -153,6 +153,9 @@ impl ServerOptions {
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true);
+        if let Some((name, password)) = &self.admin {
+            command.args(["--admin-user", name, "--admin-password", password]);
+        }
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             let foreign = name.starts_with("FINGERPOST_") || name.starts_with("HASHSERVER_");

@@ -75,13 +75,23 @@ pub enum Step {
     Restart {
         /// Its name.
         server: String,
-        /// A changed admin account.
-        admin: Option<(String, String)>,
+        /// What changes.
+        change: Change,
     },
     /// Stops a server.
     Stop(String),
     /// Waits.
     Sleep(Duration),
+}
+
+/// Options that change with a restart.
+#[derive(Clone, Debug, Deserialize, Default, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Change {
+    /// Another name or password of the user made at the start.
+    pub admin: Option<(String, String)>,
+    /// From now on it refuses writes.
+    pub read_only: bool,
 }
 
 /// What goes over a connection.
@@ -144,18 +154,12 @@ struct RawStep {
     shutdown: bool,
     close: bool,
     restart: Option<String>,
-    with: RawChange,
+    with: Change,
     stop: Option<String>,
     sleep: Option<f64>,
     /// A hint how long the answer may take to begin; we wait as long as it takes.
     #[serde(rename = "wait")]
     _wait: Option<f64>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct RawChange {
-    admin: Option<(String, String)>,
 }
 
 #[derive(Deserialize, Default)]
@@ -207,8 +211,8 @@ impl RawTranscript {
 impl RawStep {
     fn cooked(self) -> Result<Step> {
         if let Some(server) = self.restart {
-            let admin = self.with.admin;
-            return Ok(Step::Restart { server, admin });
+            let change = self.with;
+            return Ok(Step::Restart { server, change });
         }
         if let Some(server) = self.stop {
             return Ok(Step::Stop(server));

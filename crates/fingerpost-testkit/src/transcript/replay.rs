@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::compare::{Tokens, compare, fill_in};
-use super::{Expectation, Payload, Setup, Step, Transcript};
+use super::{Change, Expectation, Payload, Setup, Step, Transcript};
 use crate::connection::{Connection, Lines, Messages, Received, Transport};
 use crate::farm::TestFarm;
 use crate::server::{Server, ServerOptions, Stopped};
@@ -129,7 +129,7 @@ impl Stage {
                 self.connections.remove(connection);
                 Ok(())
             }
-            Step::Restart { server, admin } => self.restart(server, admin.as_ref()).await,
+            Step::Restart { server, change } => self.restart(server, change).await,
             Step::Stop(name) => {
                 let server = self.servers.remove(name).context("no such server")?;
                 ensure!(server.stop().await?.status.success(), "a stop is a success");
@@ -142,14 +142,15 @@ impl Stage {
         }
     }
 
-    async fn restart(&mut self, name: &str, admin: Option<&(String, String)>) -> Result<()> {
+    async fn restart(&mut self, name: &str, change: &Change) -> Result<()> {
         let server = self.servers.remove(name).context("no such server")?;
-        let Stopped { options, .. } = server.stop().await?;
-        // Of an option that is given twice the last one counts.
-        let options = match admin {
-            Some((username, password)) => options.admin(username, password),
-            None => options,
-        };
+        let Stopped { mut options, .. } = server.stop().await?;
+        if let Some((username, password)) = &change.admin {
+            options = options.admin(username, password);
+        }
+        if change.read_only {
+            options = options.read_only();
+        }
         self.servers.insert(name.to_owned(), options.start().await?);
         Ok(())
     }

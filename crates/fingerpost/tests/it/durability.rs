@@ -1,0 +1,293 @@
+//! No answered report is ever lost: power cuts under SQLite, and `kill -9`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use fingerpost_core::{Permission, PermissionSet, Principal, SystemClock};
+use fingerpost_db::{Durability, Settings, Sqlite};
+use fingerpost_hashequiv::sqlite::MIGRATIONS;
+use fingerpost_hashequiv::store::{Metadata, Task};
+use fingerpost_hashequiv::{Config, HashEquiv, Reported};
+use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use fingerpost_testkit::vfs::{FaultDisk, Survival};
+use fingerpost_testkit::{Report, Server, Session, hash};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::world::{eventually, farm, from_environment};
+
+/// Power cuts, unless `FINGERPOST_POWER_CUTS` says otherwise.
+const POWER_CUTS: u64 = 40;
+/// Rounds of `kill -9`, unless `FINGERPOST_KILLS` says otherwise.
+const KILLS: u64 = 4;
+const REPORTERS: u64 = 6;
+const ROUND_LIMIT: Duration = Duration::from_secs(60);
+
+/// Taskhash and unihash of every report that was answered.
+type Answered = BTreeMap<String, String>;
+
+/// How the drive of a round treats syncs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Syncs {
+    Kept,
+    /// As if `synchronous=OFF` were forced.
+    Forgotten,
+    /// As `durability = "relaxed"` leaves them out.
+    Relaxed,
+}
+
+struct Machine {
+    disk: FaultDisk,
+    directory: tempfile::TempDir,
+    durability: Durability,
+}
+
+impl Machine {
+    fn new(syncs: Syncs) -> Result<Self> {
+        let disk = FaultDisk::register();
+        disk.set_lying(syncs == Syncs::Forgotten);
+        Ok(Self {
+            disk,
+            directory: tempfile::tempdir()?,
+            durability: match syncs {
+                Syncs::Relaxed => Durability::Relaxed,
+                _ => Durability::Full,
+            },
+        })
+    }
+
+    /// Opens the database and the service, with checkpoints often enough that
+    /// power cuts hit them too.
+    async fn boot(&self) -> Result<(Sqlite, Arc<HashEquiv>)> {
+        let mut settings = Settings::new(self.directory.path().join("machine.db"));
+        settings.vfs = Some(self.disk.vfs_name().to_owned());
+        settings.durability = self.durability;
+        settings.checkpoint_bytes = 256 << 10;
+        settings.checkpoint_idle = Duration::from_millis(20);
+        settings.close_timeout = Duration::from_secs(20);
+        let db = tokio::task::spawn_blocking(|| Sqlite::open(settings, MIGRATIONS)).await??;
+        let service = HashEquiv::new(db.clone(), Config::default(), None, Arc::new(SystemClock));
+        match service.await {
+            Ok(service) => Ok((db, service)),
+            Err(error) => {
+                db.close().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Waits until nothing of the dead machine's process is left, and turns the
+    /// power on.
+    async fn power_on(&self) -> Result<()> {
+        eventually(ROUND_LIMIT, async || Ok(self.disk.power_on().is_ok())).await?;
+        Ok(())
+    }
+}
+
+fn builder() -> Principal {
+    Principal::anonymous(PermissionSet::of(&[Permission::Read, Permission::Report]))
+}
+
+/// A report as the service takes it. Every third one repeats an output.
+fn report(number: u64, siginfo: String) -> Reported {
+    Reported {
+        task: Task {
+            method: Method::new("TestMethod"),
+            taskhash: Taskhash::parse(&hash(1, number)),
+        },
+        outhash: Some(Outhash::parse(&hash(
+            2,
+            number - u64::from(number % 3 == 2),
+        ))),
+        proposed: Unihash::parse(&hash(1, number)),
+        metadata: Metadata::default(),
+        siginfo: (!siginfo.is_empty()).then_some(siginfo),
+    }
+}
+
+/// Reports until one fails; gives what was answered.
+async fn report_until_failure(service: Arc<HashEquiv>, first: u64, seed: u64) -> Answered {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut answered = Answered::new();
+    for number in first.. {
+        let lines = random.random_range(0..40);
+        let siginfo = (0..lines)
+            .map(|_| format!("{:x}\n", random.random::<u128>()))
+            .collect();
+        match service.report(&builder(), report(number, siginfo)).await {
+            Ok(unihash) => answered.insert(hash(1, number), unihash.to_text()),
+            Err(_) => break,
+        };
+    }
+    answered
+}
+
+/// One power cut under reports. Gives how many answered reports are lost; a
+/// database that cannot be read has lost them all.
+async fn power_cut(seed: u64, syncs: Syncs) -> Result<usize> {
+    let machine = Machine::new(syncs)?;
+    let mut random = StdRng::seed_from_u64(seed);
+    let survival = match seed % 2 {
+        0 => Survival::Nothing,
+        _ => Survival::Some(seed),
+    };
+    // Every eighth cut comes early enough to hit the first start.
+    let operations = match seed % 8 {
+        0 => random.random_range(0..60),
+        _ => random.random_range(0..600),
+    };
+    let first_start = seed.is_multiple_of(8);
+    if first_start {
+        machine.disk.cut_power_after(operations, survival);
+    }
+    let mut answered = Answered::new();
+    if let Ok((db, service)) = machine.boot().await {
+        if !first_start {
+            machine.disk.cut_power_after(operations, survival);
+        }
+        let mut reporters = JoinSet::new();
+        for number in 0..REPORTERS {
+            let service = Arc::clone(&service);
+            reporters.spawn(report_until_failure(
+                service,
+                number << 32,
+                seed * 100 + number,
+            ));
+        }
+        while let Some(part) = reporters.join_next().await {
+            answered.extend(part?);
+        }
+        drop(service);
+        db.close().await;
+    }
+    ensure!(
+        !machine.disk.is_powered(),
+        "a report failed before the power cut"
+    );
+    machine.power_on().await?;
+    Ok(lost(&machine, &answered)
+        .await
+        .unwrap_or_else(|_| answered.len().max(1)))
+}
+
+/// Boots again and counts the answered reports that are gone. Fails when the
+/// database is not whole or takes no more reports.
+async fn lost(machine: &Machine, answered: &Answered) -> Result<usize> {
+    let (db, service) = machine.boot().await?;
+    let keys: Vec<(String, String)> = answered
+        .keys()
+        .map(|taskhash| ("TestMethod".to_owned(), taskhash.clone()))
+        .collect();
+    let found = service.unihashes(keys).await.context("look-ups")?;
+    let lost = found
+        .iter()
+        .zip(answered.values())
+        .filter(|(found, unihash)| found.as_ref().map(Unihash::to_text).as_ref() != Some(unihash))
+        .count();
+    let after = report(u64::MAX, String::new());
+    service
+        .report(&builder(), after)
+        .await
+        .context("a report after the power cut")?;
+    let whole = db.read(|conn| conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)));
+    let whole: String = whole.await?;
+    drop(service);
+    db.close().await;
+    ensure!(whole == "ok", "{whole}");
+    Ok(lost)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answered_report_is_lost_in_a_power_cut() -> Result<()> {
+    let rounds = from_environment("FINGERPOST_POWER_CUTS", POWER_CUTS);
+    let first = from_environment("FINGERPOST_SEED", 0);
+    for seed in first..first + rounds {
+        let lost = timeout(ROUND_LIMIT * 2, power_cut(seed, Syncs::Kept))
+            .await
+            .with_context(|| format!("seed {seed} takes too long"))?
+            .with_context(|| format!("seed {seed}"))?;
+        ensure!(lost == 0, "seed {seed}: {lost} answered reports are lost");
+    }
+    println!("{rounds} power cuts");
+    Ok(())
+}
+
+/// The test above can fail: without syncs it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn power_cuts_cost_answered_reports_when_nothing_is_synced() -> Result<()> {
+    for syncs in [Syncs::Forgotten, Syncs::Relaxed] {
+        let mut lost = 0;
+        for seed in 1..8 {
+            lost += timeout(ROUND_LIMIT * 2, power_cut(seed, syncs)).await??;
+        }
+        ensure!(lost > 0, "nothing is lost, so the test above shows nothing");
+        println!("{lost} answered reports lost");
+    }
+    Ok(())
+}
+
+/// Reports over the wire until the server is gone; gives what was answered.
+async fn report_until_closed(address: String, first: u64) -> Answered {
+    let mut answered = Answered::new();
+    let Ok(mut session) = Session::open(&address).await else {
+        return answered;
+    };
+    for number in first.. {
+        let siginfo = hash(7, number).repeat(1 + number as usize % 20);
+        let report = Report::new(number, number).with_siginfo(siginfo);
+        match session.report(&report).await {
+            Ok(unihash) => answered.insert(report.taskhash, unihash),
+            Err(_) => break,
+        };
+    }
+    answered
+}
+
+async fn is_all_there(server: &Server, answered: &Answered) -> Result<()> {
+    let mut session = server.session().await?;
+    session.enter("get-stream").await?;
+    for (taskhash, unihash) in answered {
+        let found = session.line(&format!("TestMethod {taskhash}")).await?;
+        ensure!(
+            found == *unihash,
+            "{taskhash} was answered {unihash} and is {found:?} now"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answered_report_is_lost_to_kill_9() -> Result<()> {
+    let rounds = from_environment("FINGERPOST_KILLS", KILLS);
+    let mut random = StdRng::seed_from_u64(from_environment("FINGERPOST_SEED", 9));
+    let farm = farm();
+    let mut server = farm.server().start().await?;
+    let mut answered = Answered::new();
+    for round in 0..rounds {
+        let mut reporters = JoinSet::new();
+        for reporter in 0..REPORTERS {
+            let first = (round * REPORTERS + reporter) << 24;
+            reporters.spawn(report_until_closed(server.address().to_owned(), first));
+        }
+        sleep(Duration::from_millis(random.random_range(20..400))).await;
+        let options = server.kill().await?;
+        let mut fresh = Answered::new();
+        while let Some(part) = reporters.join_next().await {
+            fresh.extend(part?);
+        }
+        server = options.start().await?;
+        is_all_there(&server, &fresh)
+            .await
+            .with_context(|| format!("round {round}"))?;
+        answered.extend(fresh);
+    }
+    is_all_there(&server, &answered).await?;
+    ensure!(Path::new(server.options().database_path()).exists());
+    println!("{} reports, {rounds} kills", answered.len());
+    Ok(())
+}

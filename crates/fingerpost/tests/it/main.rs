@@ -1,0 +1,15 @@
+//! The real program, tested from the outside; and the service on a drive that
+//! fails, which no process can be given from the outside.
+//!
+//! One binary for all of it: each further one is another link of everything.
+
+mod durability;
+mod full_disk;
+mod fuzz;
+mod hostile;
+mod sharing;
+mod stopping;
+mod sweeping;
+mod transcripts;
+mod upstream;
+mod world;
