@@ -40,4 +40,4 @@ pub use migrate::Migration;
 pub use poll::Poller;
 pub use restore::restore;
 pub use settings::{Durability, Settings};
-pub use sqlite::{Sqlite, prepare};
+pub use sqlite::{Sqlite, connect, connect_read_only, prepare};

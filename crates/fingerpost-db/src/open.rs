@@ -40,6 +40,25 @@ pub(crate) fn open(
     Ok((conn, header))
 }
 
+/// Opens a file that has to be ours already, without changing it.
+pub(crate) fn open_read_only(
+    settings: &Settings,
+    migrations: &[Migration],
+) -> Result<Connection, OpenError> {
+    let path = &*settings.path;
+    std::fs::metadata(path).map_err(|source| io_error(path, source))?;
+    match format::examine(path, settings.vfs.as_deref()) {
+        Ok(Kind::Ours) => {}
+        Ok(Kind::Reference) => return Err(OpenError::ReferenceDatabase { path: path.into() }),
+        Ok(Kind::Empty | Kind::Foreign) => return Err(OpenError::NotOurs { path: path.into() }),
+        Err(error) => return Err(sqlite_error(path, error)),
+    }
+    let conn = connection::reader(settings).map_err(|error| sqlite_error(path, error))?;
+    let known = migrations.iter().map(|step| step.version).max().unwrap_or(0);
+    checked_header(path, &conn, known)?;
+    Ok(conn)
+}
+
 /// Makes an empty file that only its owner can read. The log and the shared
 /// memory get the file's permissions from SQLite.
 fn create(path: &Path) -> io::Result<()> {

@@ -30,6 +30,31 @@ pub fn prepare(settings: &Settings, migrations: &[Migration]) -> Result<(), Open
     open::open(&settings, migrations).map(drop)
 }
 
+/// Opens the file, as [`Sqlite::open`] does, as a single connection without
+/// threads, and without checkpoints: for programs that write beside a server.
+pub fn connect(settings: &Settings, migrations: &[Migration]) -> Result<Connection, OpenError> {
+    let path = absolute(&settings.path)?;
+    let settings = Settings {
+        path,
+        ..settings.clone()
+    };
+    open::open(&settings, migrations).map(|(conn, _)| conn)
+}
+
+/// Opens a file that exists as a single connection that cannot write. The
+/// schema stays as it is: statements have to suit every version of it.
+pub fn connect_read_only(
+    settings: &Settings,
+    migrations: &[Migration],
+) -> Result<Connection, OpenError> {
+    let path = absolute(&settings.path)?;
+    let settings = Settings {
+        path,
+        ..settings.clone()
+    };
+    open::open_read_only(&settings, migrations)
+}
+
 /// An open file. Clones share it; the last one that is dropped stops the
 /// threads without waiting for them, [`Sqlite::close`] waits.
 #[derive(Clone)]

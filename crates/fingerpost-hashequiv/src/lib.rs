@@ -7,6 +7,7 @@
 //! doors' business.
 
 pub mod cache;
+pub mod moving;
 pub mod query;
 pub mod rules;
 pub mod siginfo;

@@ -1,0 +1,491 @@
+//! Back to the reference's current schema.
+
+use std::fs::{self, File, OpenOptions};
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fingerpost_db::Settings;
+use fingerpost_hashequiv_proto::types::{Outhash, Taskhash, Unihash};
+use foldhash::fast::RandomState;
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
+
+use super::bulk_insert::BulkInsert;
+use super::reference::CURRENT_SCHEMA;
+use super::work::with_suffix;
+use super::{ExportError, Progress, Stage};
+use crate::siginfo::{self, DecodeError};
+use crate::sqlite::{Created, Hash, MIGRATIONS};
+use crate::store::Metadata;
+
+/// Rows that are written together.
+const BATCH_ROWS: usize = 2000;
+/// Bytes of base listings that are kept decoded.
+const BASES_BYTES: u64 = 32 << 20;
+
+/// What an export came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportReport {
+    /// Rows of `unihashes_v3`.
+    pub mappings: u64,
+    /// Rows of `outhashes_v2`.
+    pub outputs: u64,
+    /// Users.
+    pub users: u64,
+    /// Mark of the running collection.
+    pub mark: Option<String>,
+    /// Ids of rows that were written without their listing, because it does
+    /// not decode any more; the first hundred.
+    pub damaged: Vec<i64>,
+}
+
+/// Writes the Fingerpost database `from` to the new file `to`, in the current
+/// schema of the reference. Blocks.
+///
+/// Everything comes from one snapshot: a server may run on the database, whose
+/// write-ahead log grows meanwhile. `to` appears when it is complete. Only its
+/// owner can read it, because it has the hashes of tokens.
+///
+/// # Errors
+///
+/// See [`ExportError`]; nothing is left of `to` then.
+pub fn export(
+    from: &Path,
+    to: &Path,
+    progress: &mut dyn Progress,
+) -> Result<ExportReport, ExportError> {
+    if to.exists() {
+        return Err(ExportError::Exists {
+            path: to.to_owned(),
+        });
+    }
+    let source = fingerpost_db::connect_read_only(&Settings::new(from), MIGRATIONS)?;
+    let unfinished = Unfinished::create(to)?;
+    let target = unfinished.connect().map_err(ExportError::target(to))?;
+    let mut export = Export {
+        source: &source,
+        target: &target,
+        from,
+        to,
+        report: ExportReport::default(),
+        progress,
+    };
+    export.run()?;
+    let report = export.report;
+    target
+        .close()
+        .map_err(|(_, error)| ExportError::target(to)(error))?;
+    unfinished.publish(to)?;
+    Ok(report)
+}
+
+struct Export<'a> {
+    source: &'a Connection,
+    target: &'a Connection,
+    from: &'a Path,
+    to: &'a Path,
+    report: ExportReport,
+    progress: &'a mut dyn Progress,
+}
+
+impl Export<'_> {
+    fn run(&mut self) -> Result<(), ExportError> {
+        let [tables, indexes] = CURRENT_SCHEMA;
+        let (source, target) = (ExportError::source(self.from), ExportError::target(self.to));
+        self.source.execute_batch("BEGIN").map_err(&source)?;
+        self.target.execute_batch(tables).map_err(&target)?;
+        self.target.execute_batch("BEGIN").map_err(&target)?;
+        self.mappings()?;
+        self.outputs()?;
+        self.users()?;
+        self.config()?;
+        self.progress.begin(Stage::Indexes, 1);
+        self.target.execute_batch(indexes).map_err(&target)?;
+        self.progress.begin(Stage::Syncing, 1);
+        self.target
+            .execute_batch("COMMIT; PRAGMA journal_mode = WAL")
+            .map_err(&target)
+    }
+
+    /// By (method, taskhash), which is the order of the target's unique index;
+    /// numbers are given in that order, nobody sees them.
+    fn mappings(&mut self) -> Result<(), ExportError> {
+        let failed = ExportError::source(self.from);
+        let total = self.count("unihash")?;
+        self.progress.begin(Stage::Mappings, total);
+        let methods: Vec<(i64, String)> = self
+            .source
+            .prepare("SELECT id, name FROM method ORDER BY name")
+            .and_then(|mut statement| {
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect()
+            })
+            .map_err(&failed)?;
+        let mut statement = self
+            .source
+            .prepare(
+                "SELECT task.taskhash, unihash.unihash, collection.mark
+                   FROM task CROSS JOIN unihash ON unihash.task = task.id
+                   LEFT JOIN collection ON collection.id = unihash.collection
+                  WHERE task.namespace = 1 AND task.method = ?1 ORDER BY task.taskhash",
+            )
+            .map_err(&failed)?;
+        for (id, method) in &methods {
+            let mut rows = statement.query([id]).map_err(&failed)?;
+            let mut batch = Vec::with_capacity(BATCH_ROWS);
+            while let Some(row) = rows.next().map_err(&failed)? {
+                batch.push(mapping(row).map_err(&failed)?);
+                if batch.len() == BATCH_ROWS {
+                    self.add_mappings(method, &batch)?;
+                    batch.clear();
+                }
+            }
+            self.add_mappings(method, &batch)?;
+        }
+        Ok(())
+    }
+
+    fn add_mappings(
+        &mut self,
+        method: &str,
+        rows: &[(String, String, String)],
+    ) -> Result<(), ExportError> {
+        let insert = "INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)";
+        BulkInsert::new(self.target, insert, "(?, ?, ?, ?)")
+            .and_then(|mut bulk| {
+                bulk.insert(rows, |statement, base, (taskhash, unihash, mark)| {
+                    statement.raw_bind_parameter(base + 1, method)?;
+                    statement.raw_bind_parameter(base + 2, taskhash)?;
+                    statement.raw_bind_parameter(base + 3, unihash)?;
+                    statement.raw_bind_parameter(base + 4, mark)
+                })
+            })
+            .map_err(ExportError::target(self.to))?;
+        self.report.mappings += rows.len() as u64;
+        self.advance(self.report.mappings)
+    }
+
+    /// By id, which stays: the oldest row stays the oldest.
+    fn outputs(&mut self) -> Result<(), ExportError> {
+        let failed = ExportError::source(self.from);
+        let total = self.count("outhash")?;
+        self.progress.begin(Stage::Outputs, total);
+        let mut listings = Listings::new(self.source);
+        let mut statement = self.source.prepare(OUTPUTS).map_err(&failed)?;
+        let mut rows = statement.query([]).map_err(&failed)?;
+        let insert = "INSERT INTO outhashes_v2 (id, method, taskhash, outhash, created,
+            owner, PN, PV, PR, task, outhash_siginfo)";
+        let mut bulk = BulkInsert::new(self.target, insert, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            .map_err(ExportError::target(self.to))?;
+        let (mut batch, mut bytes) = (Vec::with_capacity(BATCH_ROWS), 0);
+        loop {
+            let row = rows.next().map_err(&failed)?;
+            let ended = row.is_none();
+            if let Some(row) = row {
+                let output = self.output(row, &mut listings)?;
+                bytes += output.siginfo.as_ref().map_or(0, String::len);
+                batch.push(output);
+            }
+            if ended || batch.len() == BATCH_ROWS || bytes > 4 << 20 {
+                bulk.insert(&batch, Output::bind)
+                    .map_err(ExportError::target(self.to))?;
+                self.report.outputs += batch.len() as u64;
+                self.advance(self.report.outputs)?;
+                batch.clear();
+                bytes = 0;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn output(
+        &mut self,
+        row: &Row<'_>,
+        listings: &mut Listings<'_>,
+    ) -> Result<Output, ExportError> {
+        let failed = ExportError::source(self.from);
+        let (mut output, siginfo) = Output::read(row).map_err(&failed)?;
+        if let Some(siginfo) = siginfo {
+            match listings.text(siginfo).map_err(&failed)? {
+                Ok(text) => output.siginfo = text,
+                // The mapping is worth more than its listing.
+                Err(_) if self.report.damaged.len() >= DAMAGED_MAX => {}
+                Err(_) => self.report.damaged.push(output.id),
+            }
+        }
+        Ok(output)
+    }
+
+    fn users(&mut self) -> Result<(), ExportError> {
+        let (source, target) = (ExportError::source(self.from), ExportError::target(self.to));
+        let mut statement = self
+            .source
+            .prepare("SELECT username, token, permissions FROM user ORDER BY username")
+            .map_err(&source)?;
+        let mut rows = statement.query([]).map_err(&source)?;
+        while let Some(row) = rows.next().map_err(&source)? {
+            let user: (String, String, String) = row.try_into().map_err(&source)?;
+            self.target
+                .execute(
+                    "INSERT INTO users (username, token, permissions) VALUES (?1, ?2, ?3)",
+                    user,
+                )
+                .map_err(&target)?;
+            self.report.users += 1;
+        }
+        Ok(())
+    }
+
+    /// The reference has the row once a collection was begun.
+    fn config(&mut self) -> Result<(), ExportError> {
+        let (exists, mark): (bool, Option<String>) = self
+            .source
+            .query_row(
+                "SELECT namespace.collection IS NOT NULL
+                            OR EXISTS (SELECT 1 FROM collection WHERE id > 0), collection.mark
+                   FROM namespace LEFT JOIN collection ON collection.id = namespace.collection
+                  WHERE namespace.id = 1",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .map_err(ExportError::source(self.from))?;
+        if exists {
+            self.target
+                .execute(
+                    "INSERT INTO config (name, value) VALUES ('gc-mark', ?1)",
+                    [&mark],
+                )
+                .map_err(ExportError::target(self.to))?;
+        }
+        self.report.mark = mark;
+        Ok(())
+    }
+
+    fn count(&self, table: &str) -> Result<u64, ExportError> {
+        self.source
+            .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                row.get(0)
+            })
+            .map_err(ExportError::source(self.from))
+    }
+
+    fn advance(&mut self, done: u64) -> Result<(), ExportError> {
+        match self.progress.advance(done) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(ExportError::Interrupted),
+        }
+    }
+}
+
+const DAMAGED_MAX: usize = 100;
+
+fn mapping(row: &Row<'_>) -> rusqlite::Result<(String, String, String)> {
+    let taskhash: Hash<Taskhash> = row.get(0)?;
+    let unihash: Hash<Unihash> = row.get(1)?;
+    let mark: Option<String> = row.get(2)?;
+    Ok((
+        taskhash.0.to_text(),
+        unihash.0.to_text(),
+        mark.unwrap_or_default(),
+    ))
+}
+
+const OUTPUTS: &str = "
+SELECT outhash.id, method.name, task.taskhash, outhash.outhash, outhash.created,
+       metadata.owner, metadata.pn, metadata.pv, metadata.pr, metadata.task, outhash.siginfo
+  FROM outhash
+  CROSS JOIN task ON task.id = outhash.task
+  CROSS JOIN method ON method.id = outhash.method
+  LEFT JOIN metadata ON metadata.id = outhash.metadata
+ WHERE outhash.namespace = 1 ORDER BY outhash.id";
+
+/// A row of the reference's relation O.
+struct Output {
+    id: i64,
+    method: String,
+    taskhash: Taskhash,
+    outhash: Outhash,
+    created: Option<String>,
+    metadata: Metadata,
+    siginfo: Option<String>,
+}
+
+impl Output {
+    /// Reads a row of [`OUTPUTS`]; the second value is its listing's number.
+    fn read(row: &Row<'_>) -> rusqlite::Result<(Self, Option<i64>)> {
+        let output = Self {
+            id: row.get(0)?,
+            method: row.get(1)?,
+            taskhash: row.get::<_, Hash<Taskhash>>(2)?.0,
+            outhash: row.get::<_, Hash<Outhash>>(3)?.0,
+            created: row.get::<_, Created>(4)?.into_text(),
+            metadata: Metadata {
+                owner: row.get(5)?,
+                pn: row.get(6)?,
+                pv: row.get(7)?,
+                pr: row.get(8)?,
+                task: row.get(9)?,
+            },
+            siginfo: None,
+        };
+        Ok((output, row.get(10)?))
+    }
+
+    fn bind(
+        statement: &mut rusqlite::Statement<'_>,
+        base: usize,
+        row: &Self,
+    ) -> rusqlite::Result<()> {
+        statement.raw_bind_parameter(base + 1, row.id)?;
+        statement.raw_bind_parameter(base + 2, &row.method)?;
+        statement.raw_bind_parameter(base + 3, row.taskhash.to_text())?;
+        statement.raw_bind_parameter(base + 4, row.outhash.to_text())?;
+        statement.raw_bind_parameter(base + 5, &row.created)?;
+        statement.raw_bind_parameter(base + 6, &row.metadata.owner)?;
+        statement.raw_bind_parameter(base + 7, &row.metadata.pn)?;
+        statement.raw_bind_parameter(base + 8, &row.metadata.pv)?;
+        statement.raw_bind_parameter(base + 9, &row.metadata.pr)?;
+        statement.raw_bind_parameter(base + 10, &row.metadata.task)?;
+        statement.raw_bind_parameter(base + 11, &row.siginfo)
+    }
+}
+
+#[derive(Clone)]
+struct ByText;
+
+impl Weighter<i64, Arc<Vec<u8>>> for ByText {
+    fn weight(&self, _: &i64, text: &Arc<Vec<u8>>) -> u64 {
+        text.len() as u64 + 100
+    }
+}
+
+/// Decodes listings; keeps bases.
+struct Listings<'a> {
+    source: &'a Connection,
+    bases: Cache<i64, Arc<Vec<u8>>, ByText, RandomState>,
+}
+
+impl<'a> Listings<'a> {
+    fn new(source: &'a Connection) -> Self {
+        Self {
+            source,
+            bases: Cache::with(
+                (BASES_BYTES / 16_384) as usize,
+                BASES_BYTES,
+                ByText,
+                RandomState::default(),
+                quick_cache::unsync::DefaultLifecycle::default(),
+            ),
+        }
+    }
+
+    /// The text of a listing; `None` inside when there is no such row.
+    fn text(&mut self, id: i64) -> rusqlite::Result<Result<Option<String>, DecodeError>> {
+        let Some((length, data, base)) = self.row(id)? else {
+            return Ok(Ok(None));
+        };
+        let base = match base {
+            None => None,
+            Some(base) => match self.base(base)? {
+                Ok(text) => Some(text),
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        let text = siginfo::decode(&data, length, base.as_ref().map(|text| &text[..]));
+        // What we stored was text.
+        Ok(text.map(|text| String::from_utf8(text).ok()))
+    }
+
+    fn base(&mut self, id: i64) -> rusqlite::Result<Result<Arc<Vec<u8>>, DecodeError>> {
+        if let Some(text) = self.bases.get(&id) {
+            return Ok(Ok(Arc::clone(text)));
+        }
+        // Without its base a listing cannot be read: as if it were empty.
+        let (length, data, _) = self.row(id)?.unwrap_or_default();
+        Ok(siginfo::decode(&data, length, None).map(|text| {
+            let text = Arc::new(text);
+            self.bases.insert(id, Arc::clone(&text));
+            text
+        }))
+    }
+
+    fn row(&self, id: i64) -> rusqlite::Result<Option<(usize, Vec<u8>, Option<i64>)>> {
+        self.source
+            .prepare_cached("SELECT length, data, base FROM siginfo WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()
+    }
+}
+
+/// `TO.exporting`, removed unless it is published.
+struct Unfinished {
+    path: PathBuf,
+    published: bool,
+}
+
+impl Unfinished {
+    fn create(to: &Path) -> Result<Self, ExportError> {
+        let unfinished = Self {
+            path: with_suffix(to, ".exporting"),
+            published: false,
+        };
+        unfinished.remove();
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished.path)
+            .map_err(ExportError::io(&unfinished.path))?;
+        Ok(unfinished)
+    }
+
+    /// Opens the file without any safety: it is worth something only when it
+    /// is complete and synced.
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&self.path, flags)?;
+        conn.execute_batch(
+            "PRAGMA locking_mode = EXCLUSIVE;
+             PRAGMA journal_mode = OFF;
+             PRAGMA synchronous = OFF;
+             PRAGMA cache_size = -98304;
+             PRAGMA threads = 1;",
+        )?;
+        Ok(conn)
+    }
+
+    fn publish(mut self, to: &Path) -> Result<(), ExportError> {
+        let io = ExportError::io(&self.path);
+        File::open(&self.path)
+            .and_then(|file| file.sync_all())
+            .map_err(&io)?;
+        if to.exists() {
+            return Err(ExportError::Exists {
+                path: to.to_owned(),
+            });
+        }
+        fs::rename(&self.path, to).map_err(&io)?;
+        self.published = true;
+        Ok(())
+    }
+
+    fn remove(&self) {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            // What cannot be removed is met again when it is made.
+            let _ = fs::remove_file(with_suffix(&self.path, suffix));
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.published {
+            self.remove();
+        }
+    }
+}

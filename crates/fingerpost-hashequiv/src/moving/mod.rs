@@ -1,0 +1,108 @@
+//! Moving in from `bitbake-hashserv`, and back.
+//!
+//! [`import`] reads a database of the reference server, of any of its schema
+//! versions, and makes a Fingerpost database of it: in bulk when the target
+//! does not exist yet, row by row when it does. [`export`] writes the
+//! reference's current schema, so that rolling back is possible. Both work on
+//! files beside running servers, from one snapshot each.
+//!
+//! Nothing here prints or waits for anybody: what happens is told to a
+//! [`Progress`] and summed up in a report. Memory does not grow with the number
+//! of rows.
+
+mod bulk_insert;
+mod error;
+mod export;
+mod import;
+mod listings;
+mod load;
+mod merge;
+mod oddity;
+mod pipe;
+mod reference;
+mod report;
+mod scratch;
+mod users;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+pub use error::{ExportError, ImportError};
+pub use export::{ExportReport, export};
+pub use import::{ImportOptions, import};
+pub use oddity::{Consequence, Oddity, OddityKind};
+pub use reference::{Generation, generation_of};
+pub use report::{ImportReport, ListingTally, Manner, Tally};
+
+/// Is told how far a piece of work has come.
+pub trait Progress {
+    /// A stage begins. `total` is in the stage's unit and may be an estimate.
+    fn begin(&mut self, stage: Stage, total: u64);
+
+    /// `done` of the stage's total are done. `Break` ends the work at once, as
+    /// if the process had been killed: an import goes on from there when it is
+    /// run again.
+    fn advance(&mut self, done: u64) -> ControlFlow<()>;
+
+    /// Something that the operator should know now and not only at the end.
+    fn note(&mut self, line: &str);
+}
+
+/// Hears nothing and never stops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&mut self, _: Stage, _: u64) {}
+
+    fn advance(&mut self, _: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn note(&mut self, _: &str) {}
+}
+
+/// A piece of an import or export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Counts what an interrupted import has taken already.
+    Comparing,
+    /// Takes the relation U: which unihash a task has.
+    Mappings,
+    /// Reads the keys of the relation O and finds their tasks.
+    Matching,
+    /// Takes the relation O: what was reported for a task.
+    Outputs,
+    /// Builds the indexes.
+    Indexes,
+    /// Waits until everything is on disk.
+    Syncing,
+}
+
+impl Stage {
+    /// What the stage's total counts.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Indexes => "indexes",
+            Self::Syncing => "files",
+            _ => "rows",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Comparing => "Comparing with the interrupted run",
+            Self::Mappings => "Moving unihashes",
+            Self::Matching => "Matching outputs with tasks",
+            Self::Outputs => "Moving outputs",
+            Self::Indexes => "Building indexes",
+            Self::Syncing => "Writing to disk",
+        })
+    }
+}

@@ -1,0 +1,15 @@
+//! Databases of the reference server, as they are met in the field.
+
+mod generation;
+mod open;
+mod outputs;
+mod rows;
+
+pub use generation::Generation;
+pub(super) use generation::{CURRENT_SCHEMA, Tables};
+pub(super) use open::Reference;
+pub use open::generation_of;
+pub(super) use outputs::{OutputOrder, OutputReader};
+pub(super) use rows::{
+    Listing, MappingBatch, MappingRow, OutputBatch, OutputRow, read_mappings,
+};

@@ -1,0 +1,11 @@
+//! Databases of every schema version are made by our own SQL, imported,
+//! compared, and exported again.
+
+mod export;
+mod fixture;
+mod fresh;
+mod generations;
+mod merge;
+mod oddities;
+mod opening;
+mod resume;
