@@ -69,7 +69,7 @@ impl NativeDoor {
             budget: Arc::new(Budget::new(options.buffered_bytes_total)),
             log: Log::default(),
             names: entries.iter().map(name).collect(),
-            opens: entries.iter().map(|entry| opens(entry)).collect(),
+            opens: entries.iter().map(opens).collect(),
             connections: AtomicU64::new(0),
             service,
             options,

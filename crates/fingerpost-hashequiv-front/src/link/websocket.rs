@@ -1,4 +1,4 @@
-//! WebSockets: axum's on the server's side, tungstenite's own on the client's.
+//! Both ends of a WebSocket: axum's on the server's side, tungstenite's own on the client's.
 
 use std::io;
 use std::pin::Pin;

@@ -33,8 +33,11 @@ pub(super) struct Lane {
 /// The lines of one caller. Writes those that have a form as lines, one by one.
 pub(super) struct Question {
     count: usize,
-    write: Box<dyn FnMut(usize, &mut Outgoing) -> bool + Send>,
+    write: WriteLine,
 }
+
+/// Appends the line with this number, or says that it has no form as one.
+type WriteLine = Box<dyn FnMut(usize, &mut Outgoing) -> bool + Send>;
 
 /// The answers in order, `None` for what could not be asked.
 type Answers = Vec<Option<String>>;
@@ -82,7 +85,7 @@ impl Lane {
     /// Asks, and waits for all answers: at most twice the timeout, once for a
     /// connection and once for them.
     pub(super) async fn ask(&self, question: Question) -> Result<Answers, UpstreamError> {
-        match self.breaker.admit() {
+        match self.breaker.admit(Instant::now()) {
             Admit::Ask => {}
             Admit::Refuse => return Err(error("known to be down")),
             Admit::Probe => {
@@ -122,7 +125,7 @@ impl Worker {
                 Ok(connection) => self.share(connection, asked).await,
                 Err(failure) => {
                     let why = with_cause(&failure);
-                    self.breaker.down(&why);
+                    self.breaker.down(Instant::now(), &why);
                     self.refuse(asked, &why);
                 }
             }
@@ -172,7 +175,7 @@ impl Worker {
         // A connection that is closed may only mean a restart: whether the
         // server is down shows when the next question connects.
         if !matches!(lost, Lost::Closed | Lost::Unused) {
-            self.breaker.down(&why);
+            self.breaker.down(Instant::now(), &why);
         }
         shared
             .waiting

@@ -1,0 +1,9 @@
+//! The door and the client against each other, and against peers that misbehave.
+
+mod commands;
+mod limits;
+mod sessions;
+mod streams;
+mod transports;
+mod upstream;
+mod world;
