@@ -33,6 +33,8 @@ pub(crate) struct Wire<L> {
     /// Since when the peer has taken nothing of what waits for it.
     stalled: Option<Instant>,
     rest: Rest,
+    /// Bytes that were sent and are not counted yet.
+    sent_bytes: u64,
     /// Input since the task last let others run.
     turn_bytes: usize,
 }
@@ -72,6 +74,7 @@ impl<L: Link> Wire<L> {
             timer: Timer::default(),
             stalled: None,
             rest: Rest::default(),
+            sent_bytes: 0,
             turn_bytes: 0,
         }
     }
@@ -94,7 +97,7 @@ impl<L: Link> Wire<L> {
         metrics: &Metrics,
     ) -> Result<Arrived, Ended> {
         self.rest.touched = true;
-        let (held, waiting, full) = (inbox.pending(), self.out.pending(), self.is_full());
+        let (held, full) = (inbox.pending(), self.is_full());
         let waits = Waits {
             full,
             message_due,
@@ -105,7 +108,7 @@ impl<L: Link> Wire<L> {
         metrics.received_bytes.inc_by(received as u64);
         metrics
             .sent_bytes
-            .inc_by((waiting - self.out.pending()) as u64);
+            .inc_by(std::mem::take(&mut self.sent_bytes));
         self.rest.large |= received >= IDLE_BYTES || self.out.capacity() > IDLE_BYTES;
         self.turn_bytes += received;
         if self.turn_bytes > TURN_BYTES {
@@ -180,6 +183,7 @@ impl<L: Link> Wire<L> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         let before = self.out.pending();
         let sending = self.link.poll_send(cx, &mut self.out);
+        self.sent_bytes += (before - self.out.pending()) as u64;
         if sending.is_ready() {
             self.stalled = None;
         } else if self.stalled.is_none() || self.out.pending() < before {
@@ -205,7 +209,6 @@ impl<L: Link> Wire<L> {
     /// Sends the last answers, and throws away what still comes: the peer may
     /// read only when it has written everything.
     pub(crate) async fn finish(&mut self, metrics: &Metrics) {
-        metrics.sent_bytes.inc_by(self.out.pending() as u64);
         let due = Some(Instant::now() + self.options.write_stall);
         let mut waste = Waste::default();
         let mut is_open = true;
@@ -219,6 +222,7 @@ impl<L: Link> Wire<L> {
             self.timer.poll_until(due, cx)
         })
         .await;
+        metrics.sent_bytes.inc_by(self.sent_bytes);
     }
 }
 
@@ -247,5 +251,25 @@ impl Rest {
         self.due = None;
         self.large &= !over;
         over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_over_when_nothing_was_touched_for_a_while() {
+        let mut rest = Rest {
+            large: true,
+            due: None,
+            touched: true,
+        };
+        let now = rest.due().unwrap();
+        assert!(!rest.is_over(now - REST));
+        assert!(!rest.is_over(now), "touched since");
+        let now = rest.due().unwrap() + REST;
+        assert!(rest.is_over(now));
+        assert_eq!(rest.due(), None, "nothing is left to give back");
     }
 }
