@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
-use crate::{backup, bench, check_config, config, docs, serve};
+use crate::{backup, bench, check_config, client, config, demo, docs, serve};
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
 /// protocol of BitBake's `bitbake-hashserv`, byte for byte.
@@ -22,6 +22,14 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(serve::Args),
+    /// Talk to a hash equivalence server, as `bitbake-hashclient` does.
+    Client(client::Args),
+    /// Show two builders sharing a result, then measure look-ups; cleans up.
+    Demo(demo::Args),
+    /// Make a Fingerpost database of one of bitbake-hashserv.
+    Import(moving::ImportArgs),
+    /// Write a database that bitbake-hashserv can use, to go back to it.
+    Export(moving::ExportArgs),
     /// Copy the database to a file, while the server runs or not.
     Backup(backup::BackupArgs),
     /// Put a backup in the place of the database, with the server stopped.
@@ -52,6 +60,10 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     let cli = Cli::from_arg_matches(&matches).expect("clap matched its own command");
     match cli.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Client(args) => Ok(client::run(&args)),
+        Command::Demo(args) => demo::run(&args),
+        Command::Import(args) => moving::import(&args),
+        Command::Export(args) => moving::export(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),

@@ -15,7 +15,9 @@ pub(super) struct Login {
 /// The login for `address` in the user's `~/.netrc`, if there is one. A file
 /// that is not there has none.
 pub(super) fn find(address: &str) -> std::io::Result<Option<Login>> {
-    let Some(home) = std::env::var_os("HOME") else { return Ok(None) };
+    let Some(home) = std::env::var_os("HOME") else {
+        return Ok(None);
+    };
     match std::fs::read_to_string(PathBuf::from(home).join(".netrc")) {
         Ok(text) => Ok(lookup(&text, address)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -27,7 +29,9 @@ pub(super) fn find(address: &str) -> std::io::Result<Option<Login>> {
 /// or a password is none.
 fn lookup(text: &str, machine: &str) -> Option<Login> {
     let entries = entries(text);
-    let named = entries.iter().find(|entry| entry.machine.as_deref() == Some(machine));
+    let named = entries
+        .iter()
+        .find(|entry| entry.machine.as_deref() == Some(machine));
     let entry = named.or_else(|| entries.iter().find(|entry| entry.machine.is_none()))?;
     Some(Login {
         username: entry.login.clone()?,
@@ -57,7 +61,9 @@ fn entries(text: &str) -> Vec<Entry> {
             "macdef" => words.skip_paragraph(),
             "login" | "user" | "password" | "account" => {
                 let value = words.next();
-                let Some(entry) = entries.last_mut() else { continue };
+                let Some(entry) = entries.last_mut() else {
+                    continue;
+                };
                 match word.as_str() {
                     "password" => entry.password = value,
                     "account" => {}
@@ -155,7 +161,8 @@ mod tests {
 
     #[test]
     fn macros_are_passed_over() {
-        let text = "macdef init\nmachine a:1 login no password no\n\nmachine a:1 login u password p";
+        let text =
+            "macdef init\nmachine a:1 login no password no\n\nmachine a:1 login u password p";
         assert_eq!(found(text, "a:1"), pair("u", "p"));
     }
 

@@ -10,7 +10,9 @@ pub(super) fn pretty(value: &serde_json::Value) -> String {
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
     // Without the feature `preserve_order` objects are sorted by key.
-    value.serialize(&mut serializer).expect("a JSON value always serializes");
+    value
+        .serialize(&mut serializer)
+        .expect("a JSON value always serializes");
     ascii(&String::from_utf8(out).expect("serde_json writes UTF-8"))
 }
 
@@ -32,7 +34,10 @@ fn ascii(json: &str) -> String {
 
 /// Two columns under a heading, the first one twenty wide.
 pub(super) fn table(heading: [&str; 2], rows: &[(String, String)]) -> String {
-    let mut out = format!("{:20}| {}\n{:-<20}+{:-<20}\n", heading[0], heading[1], "", "");
+    let mut out = format!(
+        "{:20}| {}\n{:-<20}+{:-<20}\n",
+        heading[0], heading[1], "", ""
+    );
     for (first, second) in rows {
         out.push_str(&format!("{first:20}| {second}\n"));
     }
@@ -53,8 +58,10 @@ pub(super) fn user(username: &str, permissions: Option<&[String]>, token: Option
 
 /// All users as a table.
 pub(super) fn users(users: &[UserInfo]) -> String {
-    let rows: Vec<_> =
-        users.iter().map(|user| (user.username.clone(), user.permissions.join(" "))).collect();
+    let rows: Vec<_> = users
+        .iter()
+        .map(|user| (user.username.clone(), user.permissions.join(" ")))
+        .collect();
     let table = table(["Username", "Permissions"], &rows);
     format!("{table}\nTotal users: {}\n", users.len())
 }

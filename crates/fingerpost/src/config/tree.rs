@@ -266,8 +266,6 @@ sections! {
         /// For how long "not known there" is remembered, in seconds, at most
         /// 30. A report made here clears it at once.
         miss_seconds: u64 = 30;
-        /// How many answers may wait to be copied into the local database.
-        backfill_max: u64 = 100_000;
     }
 
     /// Limits on what a client can make the server hold or wait for.

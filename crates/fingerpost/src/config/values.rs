@@ -83,16 +83,23 @@ impl LogLevel {
     ];
 }
 
-impl<'de> Deserialize<'de> for LogLevel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl std::str::FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let lower = text.to_ascii_lowercase();
         let known = Self::NAMES.iter().find(|(name, _)| *name == lower);
         known.map(|(_, level)| *level).ok_or_else(|| {
-            D::Error::custom(format!(
-                "{text:?} is no log level; known are error, warning, info, debug, trace"
-            ))
+            format!("{text:?} is no log level; known are error, warning, info, debug, trace")
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for LogLevel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 

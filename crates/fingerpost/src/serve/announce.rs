@@ -8,7 +8,7 @@ use fingerpost_core::{Permission, PermissionSet};
 use fingerpost_net::{Address, Listener};
 
 use crate::exit::{Exit, OrExit};
-use crate::notice;
+use crate::{client, notice};
 
 /// The lines of a start, on standard output.
 pub(super) fn lines(listening: &[Address], database: &Path) -> String {
@@ -25,7 +25,7 @@ pub(super) fn lines(listening: &[Address], database: &Path) -> String {
     out.push_str("Paste into conf/local.conf:\n");
     out.push_str("BB_SIGNATURE_HANDLER = \"OEEquivHash\"\n");
     out.push_str(&format!("BB_HASHSERVE = \"{first}\"\n"));
-    if first.to_string() == CLIENT_DEFAULT {
+    if first.to_string() == client::DEFAULT_ADDRESS {
         out.push_str("Check: fingerpost client ping\n");
     } else {
         out.push_str(&format!(
@@ -103,9 +103,6 @@ pub(super) fn warn_of_visible_passwords(flags: &[&str]) {
         );
     }
 }
-
-/// Where `fingerpost client` looks without being told.
-const CLIENT_DEFAULT: &str = "127.0.0.1:8686";
 
 #[cfg(test)]
 mod tests {

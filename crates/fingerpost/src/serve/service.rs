@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Context;
 use fingerpost_core::SystemClock;
 use fingerpost_db::Sqlite;
-use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, UpstreamOptions};
-use fingerpost_hashequiv_front::{DoorOptions, NativeDoor};
+use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, Upstream, UpstreamOptions};
+use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
+use fingerpost_hashequiv_front::{DoorOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions};
 use fingerpost_hashequiv_proto::Limits;
 use fingerpost_net::{HttpOptions, Metrics, ServerOptions, default_connection_limit};
 
@@ -22,7 +23,8 @@ pub(super) async fn door(
     metrics: &Metrics,
 ) -> anyhow::Result<NativeDoor> {
     let clock = Arc::new(SystemClock);
-    let service = HashEquiv::new(database.clone(), service_config(config), None, clock)
+    let upstream = upstream(config);
+    let service = HashEquiv::new(database.clone(), service_config(config), upstream, clock)
         .await
         .context("cannot start the hash equivalence service")?;
     let accounts = &config.accounts;
@@ -41,6 +43,25 @@ pub(super) async fn door(
         registry.register_collector(Box::new(collector));
     });
     Ok(door)
+}
+
+/// The configured upstream, not connected yet.
+fn upstream(config: &Config) -> Option<Arc<dyn Upstream>> {
+    let upstream = &config.upstream;
+    let address = upstream.address.0.as_ref()?;
+    let login = upstream.username.as_ref().zip(upstream.password.as_ref());
+    let client = ClientOptions {
+        credentials: login.map(|(username, token)| Credentials {
+            username: username.clone(),
+            token: token.reveal().to_owned(),
+        }),
+        ..ClientOptions::to(address.0.clone())
+    };
+    let options = NativeUpstreamOptions {
+        timeout: Duration::from_millis(upstream.timeout_ms),
+        ..NativeUpstreamOptions::to(client)
+    };
+    Some(Arc::new(NativeUpstream::start(options)))
 }
 
 fn service_config(config: &Config) -> ServiceConfig {
