@@ -298,7 +298,7 @@ async fn batches_are_pipelined_and_answered_in_order() {
 #[tokio::test]
 async fn a_message_of_5_mib_goes_both_ways() {
     let world = World::new().await.listen();
-    let siginfo = "drwxr-xr-x   \u{e9}\u{1f600} path with  blanks \n".repeat(130_000);
+    let siginfo = "drwxr-xr-x   \u{e9}\u{1f600} path with  blanks \n".repeat(140_000);
     assert!(siginfo.len() > 5 << 20);
     let (task, unihash) = (taskhash(1), unihash(1));
     let report = Report {
