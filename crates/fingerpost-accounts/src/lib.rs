@@ -9,4 +9,4 @@ mod token;
 mod users;
 
 pub use token::{StoredToken, Token};
-pub use users::{Accounts, StoredUser, User};
+pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};

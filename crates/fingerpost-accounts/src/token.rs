@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 
 /// A token as its user has it: 64 characters of `[A-Za-z0-9._]` when it was
 /// made here, any text when an administrator chose it. Never printed by accident.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
@@ -36,8 +36,14 @@ impl fmt::Debug for Token {
 /// A token as the database has it: `sha256:SALT:HEX`, where SALT is 16 hex
 /// characters and HEX the SHA-256 over the *text* of SALT followed by the
 /// token's text. Other algorithms may be imported; they verify nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredToken(pub String);
+
+impl fmt::Debug for StoredToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredToken({}, hidden)", self.algorithm())
+    }
+}
 
 impl StoredToken {
     /// Hashes `token` with a fresh salt.
@@ -48,24 +54,37 @@ impl StoredToken {
         Ok(Self(format!("sha256:{salt}:{}", digest(&salt, token))))
     }
 
-    /// Whether `token` is the stored one, in time that does not depend on how
-    /// much of it is right.
+    /// Whether `token` is the stored one. Takes the time of one hash whatever is
+    /// stored, and compares in time that does not depend on how much is right.
     pub fn verifies(&self, token: &str) -> bool {
-        let mut parts = self.0.splitn(3, ':');
-        let (Some("sha256"), Some(salt), Some(expected)) =
-            (parts.next(), parts.next(), parts.next())
-        else {
-            return false;
-        };
+        let (salt, expected) = self.sha256().unwrap_or((NO_SALT, ""));
         let actual = digest(salt, token);
         actual.as_bytes().ct_eq(expected.as_bytes()).into()
     }
 
+    /// What an unknown user's token is compared with: it takes the same time and
+    /// is never right.
+    pub(crate) const fn nobodys() -> Self {
+        Self(String::new())
+    }
+
     /// Whether the algorithm is one that [`StoredToken::verifies`] knows.
     pub fn is_known(&self) -> bool {
-        self.0.starts_with("sha256:")
+        self.sha256().is_some()
+    }
+
+    /// The name of the algorithm, for the log.
+    pub fn algorithm(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+
+    fn sha256(&self) -> Option<(&str, &str)> {
+        self.0.strip_prefix("sha256:")?.split_once(':')
     }
 }
+
+/// As long as a real one.
+const NO_SALT: &str = "0000000000000000";
 
 fn digest(salt: &str, token: &str) -> String {
     let mut hasher = Sha256::new();
@@ -75,7 +94,7 @@ fn digest(salt: &str, token: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    faster_hex::hex_string(bytes)
 }
 
 #[cfg(test)]
@@ -93,7 +112,7 @@ mod tests {
                 .all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte))
         );
         assert_eq!(format!("{token:?}"), "Token(hidden)");
-        assert_ne!(token, Token::random().unwrap());
+        assert_ne!(token.reveal(), Token::random().unwrap().reveal());
     }
 
     #[test]
@@ -117,9 +136,24 @@ mod tests {
 
     #[test]
     fn unknown_algorithms_verify_nothing() {
-        for text in ["", "sha256", "sha256:aa", "md5:aa:bb", "scrypt:x:y"] {
-            assert!(!StoredToken(text.to_owned()).verifies(""), "{text}");
+        for text in [
+            "",
+            "sha256",
+            "sha256:aa",
+            "md5:aa:bb",
+            "scrypt:x:y",
+            "SHA256:aa:bb",
+        ] {
+            let stored = StoredToken(text.to_owned());
+            assert!(!stored.verifies("") && !stored.is_known(), "{text}");
         }
-        assert!(!StoredToken("md5:aa:bb".to_owned()).is_known());
+        assert!(!StoredToken("sha256::".to_owned()).verifies(""));
+        assert!(!StoredToken::nobodys().verifies(""));
+    }
+
+    #[test]
+    fn hashes_do_not_reach_the_log() {
+        let stored = StoredToken("md5:aa:bb".to_owned());
+        assert_eq!(format!("{stored:?}"), "StoredToken(md5, hidden)");
     }
 }

@@ -26,6 +26,17 @@ pub struct StoredUser {
     pub permissions: String,
 }
 
+/// Why a method of [`Accounts`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountsError {
+    /// The database did; nothing was changed.
+    #[error("the accounts cannot be reached")]
+    Database(#[from] DbError),
+    /// The operating system gave no random numbers for a token.
+    #[error("no random numbers for a token")]
+    Randomness(#[from] getrandom::Error),
+}
+
 /// Users in one database. Every method fails when the database does.
 #[derive(Clone)]
 pub struct Accounts {
@@ -44,28 +55,30 @@ impl Accounts {
         &self,
         username: &str,
         token: &str,
-    ) -> Result<Option<PermissionSet>, DbError> {
-        /// What an unknown user's token is compared with: no digest is all zero.
-        const NOBODY: &str = "sha256:0000000000000000:\
-             0000000000000000000000000000000000000000000000000000000000000000";
-        let username = username.to_owned();
-        let row = self.db.read(move |conn| find(conn, &username)).await?;
-        let (known, stored) = match row {
-            Some(row) => (parse(&row.permissions), row.token),
-            None => (PermissionSet::NONE, StoredToken(NOBODY.to_owned())),
+    ) -> Result<Option<PermissionSet>, AccountsError> {
+        let row = self.find(username).await?;
+        let Some(row) = row else {
+            let verified = StoredToken::nobodys().verifies(token);
+            return Ok(verified.then_some(PermissionSet::NONE));
         };
-        Ok(stored.verifies(token).then_some(known))
+        if !row.token.is_known() {
+            tracing::warn!(
+                user = username,
+                algorithm = row.token.algorithm(),
+                "The token of {username} is hashed in an unknown way and never verifies; refresh it"
+            );
+        }
+        let verified = row.token.verifies(token);
+        Ok(verified.then(|| parse(&row.permissions)))
     }
 
     /// One user.
-    pub async fn get(&self, username: &str) -> Result<Option<User>, DbError> {
-        let username = username.to_owned();
-        let row = self.db.read(move |conn| find(conn, &username)).await?;
-        Ok(row.map(User::from))
+    pub async fn get(&self, username: &str) -> Result<Option<User>, AccountsError> {
+        Ok(self.find(username).await?.map(User::from))
     }
 
     /// All users, by name.
-    pub async fn all(&self) -> Result<Vec<User>, DbError> {
+    pub async fn all(&self) -> Result<Vec<User>, AccountsError> {
         let rows = self.db.read(stored_users).await?;
         Ok(rows.into_iter().map(User::from).collect())
     }
@@ -75,26 +88,19 @@ impl Accounts {
         &self,
         username: &str,
         permissions: PermissionSet,
-    ) -> Result<Option<Token>, DbError> {
+    ) -> Result<Option<Token>, AccountsError> {
         let (token, stored) = fresh_token()?;
         let row = StoredUser {
             username: username.to_owned(),
             token: stored,
             permissions: print(permissions),
         };
-        let made = self.db.write(move |tx| {
-            tx.conn()
-                .prepare_cached(
-                    "INSERT INTO user (username, token, permissions) VALUES (?1, ?2, ?3)
-                         ON CONFLICT DO NOTHING",
-                )?
-                .execute((&row.username, &row.token.0, &row.permissions))
-        });
-        Ok((made.await? > 0).then_some(token))
+        let made = self.db.write(move |tx| add_user(tx.conn(), &row)).await?;
+        Ok(made.then_some(token))
     }
 
     /// Gives a user a new token; `None` when there is no such user.
-    pub async fn refresh(&self, username: &str) -> Result<Option<Token>, DbError> {
+    pub async fn refresh(&self, username: &str) -> Result<Option<Token>, AccountsError> {
         let (token, stored) = fresh_token()?;
         let username = username.to_owned();
         let changed = self.db.write(move |tx| {
@@ -110,7 +116,7 @@ impl Accounts {
         &self,
         username: &str,
         permissions: PermissionSet,
-    ) -> Result<bool, DbError> {
+    ) -> Result<bool, AccountsError> {
         let (username, permissions) = (username.to_owned(), print(permissions));
         let changed = self.db.write(move |tx| {
             tx.conn()
@@ -121,7 +127,7 @@ impl Accounts {
     }
 
     /// Removes a user; false when there is no such user.
-    pub async fn delete(&self, username: &str) -> Result<bool, DbError> {
+    pub async fn delete(&self, username: &str) -> Result<bool, AccountsError> {
         let username = username.to_owned();
         let removed = self.db.write(move |tx| {
             tx.conn()
@@ -133,21 +139,38 @@ impl Accounts {
 
     /// Sees to it that `username` exists with `@all` and this token, as at each
     /// start with an admin user configured.
-    pub async fn ensure_admin(&self, username: &str, token: &str) -> Result<(), DbError> {
+    pub async fn ensure_admin(&self, username: &str, token: &str) -> Result<(), AccountsError> {
         let row = StoredUser {
             username: username.to_owned(),
-            token: StoredToken::of(token).map_err(no_randomness)?,
+            token: StoredToken::of(token)?,
             permissions: Permission::All.as_str().to_owned(),
         };
-        self.db.write(move |tx| put(tx.conn(), &row)).await
+        Ok(self.db.write(move |tx| put(tx.conn(), &row)).await?)
+    }
+
+    async fn find(&self, username: &str) -> Result<Option<StoredUser>, DbError> {
+        let username = username.to_owned();
+        self.db.read(move |conn| find(conn, &username)).await
     }
 }
 
-/// Every row, by name.
-pub(crate) fn stored_users(conn: &Connection) -> rusqlite::Result<Vec<StoredUser>> {
+/// Every row as it is stored, by name: for export.
+pub fn stored_users(conn: &Connection) -> rusqlite::Result<Vec<StoredUser>> {
     conn.prepare_cached("SELECT username, token, permissions FROM user ORDER BY username")?
         .query_map([], read)?
         .collect()
+}
+
+/// Adds a row as it is, for import; `false` when the name is taken, whose token
+/// and permissions stay.
+pub fn add_user(conn: &Connection, row: &StoredUser) -> rusqlite::Result<bool> {
+    let added = conn
+        .prepare_cached(
+            "INSERT INTO user (username, token, permissions) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO NOTHING",
+        )?
+        .execute((&row.username, &row.token.0, &row.permissions))?;
+    Ok(added > 0)
 }
 
 fn put(conn: &Connection, row: &StoredUser) -> rusqlite::Result<()> {
@@ -197,12 +220,146 @@ fn print(permissions: PermissionSet) -> String {
     permissions.stored().join(" ")
 }
 
-fn fresh_token() -> Result<(Token, StoredToken), DbError> {
-    let token = Token::random().map_err(no_randomness)?;
-    let stored = StoredToken::of(token.reveal()).map_err(no_randomness)?;
+fn fresh_token() -> Result<(Token, StoredToken), AccountsError> {
+    let token = Token::random()?;
+    let stored = StoredToken::of(token.reveal())?;
     Ok((token, stored))
 }
 
-fn no_randomness(error: getrandom::Error) -> DbError {
-    DbError::Panicked(format!("no random numbers: {error}"))
+#[cfg(test)]
+mod tests {
+    use fingerpost_core::Permission::{All, Read, Report};
+    use fingerpost_db::{Migration, Settings};
+
+    use super::*;
+
+    const MIGRATIONS: &[Migration] = &[Migration {
+        version: 1,
+        name: "schema",
+        sql: include_str!("../../fingerpost-hashequiv/src/sqlite/schema.sql"),
+        min_reader: 1,
+    }];
+
+    fn accounts() -> (tempfile::TempDir, Accounts) {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings::new(directory.path().join("test.db"));
+        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
+        (directory, Accounts::new(db))
+    }
+
+    const READER: PermissionSet = PermissionSet::of(&[Read]);
+
+    #[tokio::test]
+    async fn a_user_logs_in_with_the_token_of_the_last_refresh() {
+        let (_directory, accounts) = accounts();
+        let first = accounts.create("ci", READER).await.unwrap().unwrap();
+        let login = accounts.authenticate("ci", first.reveal()).await.unwrap();
+        assert_eq!(login, Some(READER));
+        let second = accounts.refresh("ci").await.unwrap().unwrap();
+        assert_eq!(
+            accounts.authenticate("ci", first.reveal()).await.unwrap(),
+            None
+        );
+        let login = accounts.authenticate("ci", second.reveal()).await.unwrap();
+        assert_eq!(login, Some(READER));
+        assert_eq!(
+            accounts.authenticate("CI", second.reveal()).await.unwrap(),
+            None
+        );
+        assert_eq!(accounts.authenticate("nobody", "").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn names_are_taken_once_and_unknown_ones_are_told() {
+        let (_directory, accounts) = accounts();
+        accounts.create("ci", READER).await.unwrap().unwrap();
+        assert!(
+            accounts
+                .create("ci", PermissionSet::NONE)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(
+            accounts.get("ci").await.unwrap().unwrap().permissions,
+            READER
+        );
+        assert!(accounts.get("x").await.unwrap().is_none());
+        assert!(accounts.refresh("x").await.unwrap().is_none());
+        assert!(!accounts.set_permissions("x", READER).await.unwrap());
+        assert!(!accounts.delete("x").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn permissions_change_and_users_go() {
+        let (_directory, accounts) = accounts();
+        for name in ["b", "a"] {
+            accounts.create(name, READER).await.unwrap().unwrap();
+        }
+        let more = PermissionSet::of(&[Report, Read]);
+        assert!(accounts.set_permissions("b", more).await.unwrap());
+        let user = |username: &str, permissions| User {
+            username: username.to_owned(),
+            permissions,
+        };
+        assert_eq!(
+            accounts.all().await.unwrap(),
+            [user("a", READER), user("b", more)]
+        );
+        assert!(accounts.delete("a").await.unwrap());
+        assert_eq!(accounts.all().await.unwrap(), [user("b", more)]);
+    }
+
+    #[tokio::test]
+    async fn the_admin_is_reset_at_each_start() {
+        let (_directory, accounts) = accounts();
+        let all = PermissionSet::of(&[All]);
+        accounts.ensure_admin("admin", "first").await.unwrap();
+        assert_eq!(
+            accounts.authenticate("admin", "first").await.unwrap(),
+            Some(all)
+        );
+        accounts.set_permissions("admin", READER).await.unwrap();
+        accounts.ensure_admin("admin", "second").await.unwrap();
+        assert_eq!(accounts.authenticate("admin", "first").await.unwrap(), None);
+        assert_eq!(
+            accounts.authenticate("admin", "second").await.unwrap(),
+            Some(all)
+        );
+    }
+
+    #[tokio::test]
+    async fn imported_rows_keep_their_token_and_text() {
+        let (_directory, accounts) = accounts();
+        let row = |username: &str, token: StoredToken, permissions: &str| StoredUser {
+            username: username.to_owned(),
+            token,
+            permissions: permissions.to_owned(),
+        };
+        let rows = [
+            row(
+                "new",
+                StoredToken("argon9:x:y".to_owned()),
+                "@read @of-tomorrow",
+            ),
+            row("old", StoredToken::of("secret").unwrap(), "@report @read"),
+        ];
+        let imported = rows.clone();
+        let added = accounts.db.write(move |tx| {
+            let mut added = Vec::new();
+            for row in imported.iter().chain(&imported) {
+                added.push(add_user(tx.conn(), row)?);
+            }
+            Ok(added)
+        });
+        assert_eq!(added.await.unwrap(), [true, true, false, false]);
+        let login = accounts.authenticate("old", "secret").await.unwrap();
+        assert_eq!(login, Some(PermissionSet::of(&[Read, Report])));
+        assert_eq!(accounts.authenticate("new", "y").await.unwrap(), None);
+        assert_eq!(
+            accounts.get("new").await.unwrap().unwrap().permissions,
+            READER
+        );
+        assert_eq!(accounts.db.read(stored_users).await.unwrap(), rows);
+    }
 }
