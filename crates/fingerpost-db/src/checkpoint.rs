@@ -19,11 +19,14 @@ use crate::metrics::{Metrics, add, count};
 const FRAME_BYTES: u64 = 4096 + 24;
 /// How long the writer waits for readers, and for the checkpointer.
 const RESTART_WAIT: Duration = Duration::from_millis(10);
-/// Rest after a checkpoint that a reader's old snapshot held up.
+/// Rest after a checkpoint that gained nothing: a reader's old snapshot holds it
+/// up, or the disk is full.
 const HELD_UP_PAUSE: Duration = Duration::from_millis(200);
 /// The writer does all the copying itself once the log is this many times as
 /// long as wanted: the disk does not keep up, and clients have to feel it.
 const LENGTHS_MAX: u64 = 4;
+/// The writer copies this part of the wanted length at most by itself.
+const FEW: u64 = 8;
 
 /// What the log holds, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +80,12 @@ pub(crate) struct Checkpoints {
     finish: AtomicBool,
 }
 
+enum Reason {
+    Wanted,
+    Time,
+    Stopped,
+}
+
 #[derive(Default)]
 struct State {
     wanted: bool,
@@ -110,40 +119,46 @@ impl Checkpoints {
     pub(crate) fn run(&self, conn: &Connection) {
         let mut seen = Log::default();
         let mut since = Instant::now();
-        while !self.wait_for_a_reason() {
+        loop {
+            let wanted = match self.wait_for_a_reason() {
+                Reason::Stopped => return,
+                Reason::Wanted => true,
+                Reason::Time => false,
+            };
             let Ok(log) = look(conn) else { continue };
             self.metrics.wal_bytes.store(log.bytes, Ordering::Relaxed);
             if log != seen {
                 seen = log;
                 since = Instant::now();
             }
-            let grown = log.pending >= self.wanted_bytes;
             let idle = log.pending > 0 && since.elapsed() >= self.idle;
-            if !grown && !idle {
+            if !idle && !wanted && log.pending < self.wanted_bytes {
                 continue;
             }
             since = Instant::now();
-            let left = self
-                .timed(conn, Mode::Passive)
-                .map_or(log.pending, |log| log.pending);
-            if grown {
+            let _ = self.timed(conn, Mode::Passive);
+            if !idle {
                 self.finish.store(true, Ordering::Release);
             }
-            if left >= self.wanted_bytes && self.pause() {
+            let left = look(conn).map_or(log.pending, |log| log.pending);
+            if left >= log.pending && self.pause() {
                 return;
             }
         }
     }
 
-    /// Returns after a wish, or after a while; `true` when stopped.
-    fn wait_for_a_reason(&self) -> bool {
+    /// Returns after a wish, or after a while.
+    fn wait_for_a_reason(&self) -> Reason {
         let mut state = self.state.lock();
         if !state.wanted && !state.stopped {
             let turn = (self.idle / 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
             self.wake.wait_for(&mut state, turn);
         }
-        state.wanted = false;
-        state.stopped
+        match std::mem::take(&mut state.wanted) {
+            _ if state.stopped => Reason::Stopped,
+            true => Reason::Wanted,
+            false => Reason::Time,
+        }
     }
 
     /// Rests; `true` when stopped.
@@ -187,13 +202,16 @@ impl Checkpoints {
             *tried = 0;
             return;
         }
-        if log.pending >= self.wanted_bytes {
+        // Rounds of the thread get shorter and shorter, and leave less and less.
+        let rounds_ran = self.finish.load(Ordering::Acquire);
+        let few = self.wanted_bytes / FEW;
+        let few_left = rounds_ran && log.pending <= few;
+        if log.pending > if rounds_ran { few } else { self.wanted_bytes } {
             self.want();
         }
-        let little_left = log.pending < self.wanted_bytes && self.finish.load(Ordering::Acquire);
-        let too_long = log.bytes >= LENGTHS_MAX * self.wanted_bytes
-            && log.bytes.saturating_sub(*tried) >= self.wanted_bytes / 8;
-        if !little_left && !too_long {
+        let too_long =
+            log.bytes >= LENGTHS_MAX * self.wanted_bytes && log.bytes.saturating_sub(*tried) >= few;
+        if !few_left && !too_long {
             return;
         }
         *tried = log.bytes;

@@ -77,10 +77,16 @@ pub(crate) fn examine(path: &Path, vfs: Option<&str>) -> rusqlite::Result<Kind> 
     let uri = PathBuf::from(immutable_uri(path));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let first = connection::plain(&uri, flags, vfs).and_then(|conn| kind_of(&conn));
+    let by_the_log = match &first {
+        // Somebody else's tables may still be in the log.
+        Ok(kind) => matches!(kind, Kind::Empty | Kind::Foreign),
+        // A power cut during a checkpoint leaves a file that only its log
+        // makes whole.
+        Err(error) => error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt),
+    };
     match first {
-        Ok(Kind::Empty | Kind::Foreign) if has_companion(path, "-wal") => {
-            // Somebody else's tables may still be in the log. Reading it leaves
-            // the log and the file alone.
+        _ if by_the_log && has_companion(path, "-wal") => {
+            // Reading the log leaves it and the file alone.
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
             connection::plain(path, flags, vfs).and_then(|conn| kind_of(&conn))
         }

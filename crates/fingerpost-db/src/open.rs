@@ -54,7 +54,11 @@ pub(crate) fn open_read_only(
         Err(error) => return Err(sqlite_error(path, error)),
     }
     let conn = connection::reader(settings).map_err(|error| sqlite_error(path, error))?;
-    let known = migrations.iter().map(|step| step.version).max().unwrap_or(0);
+    let known = migrations
+        .iter()
+        .map(|step| step.version)
+        .max()
+        .unwrap_or(0);
     checked_header(path, &conn, known)?;
     Ok(conn)
 }

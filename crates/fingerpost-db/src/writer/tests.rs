@@ -284,3 +284,89 @@ async fn waiting_for_a_lock_that_is_given_back_succeeds() {
     other.execute_batch("COMMIT").unwrap();
     job.await.unwrap().unwrap();
 }
+
+const CHILD: &str = "FINGERPOST_DB_TEST_CHILD";
+
+/// Not a test by itself: the process that the next test kills.
+#[tokio::test]
+#[ignore = "run by answered_writes_survive_a_killed_process"]
+async fn child_that_writes_until_it_is_killed() {
+    use std::io::Write as _;
+    let Some(path) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let db = Sqlite::open(crate::Settings::new(path), crate::testing::MIGRATIONS).unwrap();
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let db = db.clone();
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let name = format!("{}-{task}-{n}", std::process::id());
+                    insert(&db, &name).await.unwrap().unwrap();
+                    // One write, so that no line is cut or mixed.
+                    let line = format!("answered {name}\n");
+                    std::io::stderr().write_all(line.as_bytes()).unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn answered_writes_survive_a_killed_process() {
+    use std::io::{BufRead as _, BufReader};
+    let file = TestFile::new();
+    let ours = file.open();
+    let mut answered = Vec::new();
+    let mut own = 0;
+    for round in 0..5 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "writer::tests::child_that_writes_until_it_is_killed",
+            ])
+            .args(["--ignored", "--nocapture"])
+            .env(CHILD, file.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let enough = answered.len() + 100 + 37 * round;
+        while let Some(Ok(line)) = lines.next() {
+            answered.extend(line.strip_prefix("answered ").map(str::to_owned));
+            // The file is written from two processes meanwhile.
+            if answered.len() % 40 == 0 {
+                own += 1;
+                insert(&ours, &format!("ours {own}"))
+                    .await
+                    .unwrap()
+                    .unwrap();
+            }
+            if answered.len() >= enough {
+                break;
+            }
+        }
+        assert!(answered.len() >= enough, "the child wrote");
+        child.kill().unwrap();
+        answered.extend(
+            lines
+                .map_while(Result::ok)
+                .filter_map(|line| line.strip_prefix("answered ").map(str::to_owned)),
+        );
+        child.wait().unwrap();
+    }
+    let stored = names(&ours).await;
+    let lost: Vec<_> = answered
+        .iter()
+        .filter(|name| stored.binary_search(name).is_err())
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    let check = ours
+        .read(|conn| Ok(crate::testing::value(conn, "PRAGMA quick_check")))
+        .await;
+    assert_eq!(check.unwrap().as_deref(), Some("ok"));
+}
