@@ -52,6 +52,35 @@ async fn a_new_file_is_ours_and_private() {
     assert_eq!(file.open().incarnation(), incarnation);
 }
 
+/// A power cut in the middle of a checkpoint: the first page tells of more
+/// pages than the file has, and the log has them all.
+#[tokio::test]
+async fn a_file_that_only_its_log_makes_whole_is_opened() {
+    let file = TestFile::new();
+    let db = file.open();
+    insert(&db, "large").await.unwrap().unwrap();
+    db.write(|tx| tx.conn().execute("UPDATE item SET data = randomblob(100000)", []).map(drop))
+        .await
+        .unwrap();
+    value(&file.connect_and_read(), "PRAGMA wal_checkpoint(PASSIVE)");
+    let torn = TestFile::new();
+    for suffix in ["", "-wal"] {
+        std::fs::copy(beside(&file, suffix), beside(&torn, suffix)).unwrap();
+    }
+    let length = std::fs::metadata(torn.path()).unwrap().len();
+    let main = OpenOptions::new().write(true).open(torn.path()).unwrap();
+    main.set_len(length / 2 + 512).unwrap();
+    let torn = torn.open();
+    assert_eq!(names(&torn).await, ["large"]);
+    let whole = torn.read(|conn| Ok(value(conn, "PRAGMA integrity_check")));
+    assert_eq!(whole.await.unwrap().as_deref(), Some("ok"));
+    drop(db);
+}
+
+fn beside(file: &TestFile, suffix: &str) -> std::path::PathBuf {
+    format::beside(&file.path(), suffix)
+}
+
 #[tokio::test]
 async fn every_connection_has_its_pragmas() {
     let file = TestFile::new();
