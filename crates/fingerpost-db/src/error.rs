@@ -126,6 +126,10 @@ pub enum DbError {
     /// The job ended the transaction that it ran in, or hid an error that did.
     #[error("a database job lost its transaction")]
     TransactionLost,
+    /// A newer program migrated the file in such a way that this one must not
+    /// write to it any more.
+    #[error("a newer program migrated the database; start this one anew")]
+    Superseded,
     /// The database was closed.
     #[error("the database is closed")]
     Closed,

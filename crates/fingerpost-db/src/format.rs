@@ -82,14 +82,19 @@ pub(crate) fn examine(path: &Path, vfs: Option<&str>) -> rusqlite::Result<Kind> 
         Ok(kind) => matches!(kind, Kind::Empty | Kind::Foreign),
         // A power cut during a checkpoint leaves a file that only its log
         // makes whole.
-        Err(error) => error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt),
+        Err(error) => matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        ),
     };
-    match first {
-        _ if by_the_log && has_companion(path, "-wal") => {
-            // Reading the log leaves it and the file alone.
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-            connection::plain(path, flags, vfs).and_then(|conn| kind_of(&conn))
-        }
+    let kind = if by_the_log && has_companion(path, "-wal") {
+        // Reading the log leaves it and the file alone.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        connection::plain(path, flags, vfs).and_then(|conn| kind_of(&conn))
+    } else {
+        first
+    };
+    match kind {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
             let cut_short = has_companion(path, "-journal") && begins_with_zeros(path);
             Ok(if cut_short {

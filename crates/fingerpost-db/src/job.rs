@@ -46,8 +46,8 @@ pub(crate) trait WriteJob: Send {
 
 /// A read.
 pub(crate) trait ReadJob: Send {
-    /// Runs the job and sends its result.
-    fn run(self: Box<Self>, conn: &Connection);
+    /// Runs the job and sends its result. Returns whether it was good.
+    fn run(self: Box<Self>, conn: &Connection) -> bool;
 }
 
 /// Where the result of a job arrives.
@@ -118,10 +118,10 @@ where
     T: Send,
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
 {
-    fn run(self: Box<Self>, conn: &Connection) {
+    fn run(self: Box<Self>, conn: &Connection) -> bool {
         // Nobody waits any more: a disconnected client costs nothing.
         if self.sender.is_closed() {
-            return;
+            return true;
         }
         let Self {
             work,
@@ -139,7 +139,9 @@ where
             // the next job with a snapshot would be told.
             let _ = conn.execute_batch("ROLLBACK");
         }
+        let good = outcome.is_ok();
         let _ = sender.send(outcome);
+        good
     }
 }
 

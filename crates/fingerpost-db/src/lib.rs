@@ -4,8 +4,8 @@
 //!
 //! [`Sqlite`] is the handle. [`Sqlite::write`] takes a job for the writer and
 //! answers when its commit is on disk; [`Sqlite::read`] runs a job on a reader;
-//! [`Sqlite::poll`] tells when anybody committed. [`backup`] and [`restore`]
-//! copy a file, in use or not.
+//! [`Sqlite::poll`] tells when anybody committed. [`connect`] is for programs
+//! that need no threads. [`backup`] and [`restore`] copy a file, in use or not.
 //!
 //! This crate knows no table but its own two (`fingerpost`, `lease`): schema and
 //! statements belong to the services.
@@ -37,7 +37,8 @@ pub use job::Tx;
 pub use lease::{release_lease, renew_lease, try_lease};
 pub use metrics::Metrics;
 pub use migrate::Migration;
+pub use open::{connect, connect_read_only, prepare};
 pub use poll::Poller;
 pub use restore::restore;
 pub use settings::{Durability, Settings};
-pub use sqlite::{Sqlite, connect, connect_read_only, prepare};
+pub use sqlite::Sqlite;

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
+use rustix::fs::Access;
 
 use crate::connection;
 use crate::copy;
@@ -13,6 +14,49 @@ use crate::file_system;
 use crate::format::{self, Header, Kind};
 use crate::migrate::{self, Migration};
 use crate::{OpenError, Settings};
+
+/// Makes the file, or brings it up to date, as [`Sqlite::open`] does, and closes
+/// it again: for programs that fill it with a connection of their own.
+///
+/// [`Sqlite::open`]: crate::Sqlite::open
+pub fn prepare(settings: &Settings, migrations: &[Migration]) -> Result<(), OpenError> {
+    open(&resolved(settings)?, migrations).map(drop)
+}
+
+/// Opens the file, as [`Sqlite::open`] does, as a single connection without
+/// threads, and without checkpoints: for programs that write beside a server.
+///
+/// [`Sqlite::open`]: crate::Sqlite::open
+pub fn connect(settings: &Settings, migrations: &[Migration]) -> Result<Connection, OpenError> {
+    open(&resolved(settings)?, migrations).map(|(conn, _)| conn)
+}
+
+/// Opens a file that exists as a single connection that cannot write. The
+/// schema stays as it is: statements have to suit every version of it.
+pub fn connect_read_only(
+    settings: &Settings,
+    migrations: &[Migration],
+) -> Result<Connection, OpenError> {
+    open_read_only(&resolved(settings)?, migrations)
+}
+
+/// The settings with an absolute path, which SQLite never takes for a URI and
+/// which survives a change of directory. Links are followed: the log lies
+/// beside the file itself.
+pub(crate) fn resolved(settings: &Settings) -> Result<Settings, OpenError> {
+    let path = &*settings.path;
+    let absolute = path.canonicalize().or_else(|_| std::path::absolute(path));
+    Ok(Settings {
+        path: absolute.map_err(|source| io_error(path, source))?,
+        ..settings.clone()
+    })
+}
+
+/// The newest version that this program knows.
+pub(crate) fn known_version(migrations: &[Migration]) -> u32 {
+    let versions = migrations.iter().map(|step| step.version);
+    versions.max().unwrap_or(0)
+}
 
 /// Opens, makes or migrates the file. Nothing in here scans a table.
 pub(crate) fn open(
@@ -24,7 +68,9 @@ pub(crate) fn open(
         if !settings.allow_network_file_system {
             refuse_network_file_systems(path)?;
         }
-        create(path).map_err(|source| io_error(path, source))?;
+        create(path)
+            .and_then(|()| may_write(path))
+            .map_err(|source| io_error(path, source))?;
     }
     match format::examine(path, settings.vfs.as_deref()) {
         Ok(Kind::Ours | Kind::Empty) => {}
@@ -41,10 +87,7 @@ pub(crate) fn open(
 }
 
 /// Opens a file that has to be ours already, without changing it.
-pub(crate) fn open_read_only(
-    settings: &Settings,
-    migrations: &[Migration],
-) -> Result<Connection, OpenError> {
+fn open_read_only(settings: &Settings, migrations: &[Migration]) -> Result<Connection, OpenError> {
     let path = &*settings.path;
     std::fs::metadata(path).map_err(|source| io_error(path, source))?;
     match format::examine(path, settings.vfs.as_deref()) {
@@ -54,11 +97,7 @@ pub(crate) fn open_read_only(
         Err(error) => return Err(sqlite_error(path, error)),
     }
     let conn = connection::reader(settings).map_err(|error| sqlite_error(path, error))?;
-    let known = migrations
-        .iter()
-        .map(|step| step.version)
-        .max()
-        .unwrap_or(0);
+    let known = known_version(migrations);
     checked_header(path, &conn, known)?;
     Ok(conn)
 }
@@ -76,6 +115,15 @@ fn create(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// SQLite would say no more than that it cannot open the file. The log is made
+/// in the file's directory.
+fn may_write(path: &Path) -> io::Result<()> {
+    for place in [path, file_system::directory_of(path)] {
+        rustix::fs::access(place, Access::READ_OK | Access::WRITE_OK)?;
+    }
+    Ok(())
 }
 
 fn refuse_network_file_systems(path: &Path) -> Result<(), OpenError> {
@@ -97,11 +145,7 @@ fn bring_up_to_date(
     migrations: &[Migration],
 ) -> Result<Header, OpenError> {
     let path = &*settings.path;
-    let known = migrations
-        .iter()
-        .map(|step| step.version)
-        .max()
-        .unwrap_or(0);
+    let known = known_version(migrations);
     let header = checked_header(path, conn, known)?;
     if header.version >= known {
         return Ok(header);
@@ -190,7 +234,15 @@ fn copy_before_migration(settings: &Settings, version: u32) -> Result<(), OpenEr
         vfs: settings.vfs.as_deref(),
         overwrite: true,
     };
-    copy::copy(&source, &target, &plan, &mut |_, _| {}).map_err(|source| OpenError::Copy {
+    let mut told = 0;
+    let mut progress = |done: u64, total: u64| {
+        let percent = done * 100 / total.max(1);
+        if percent >= told + 10 {
+            told = percent;
+            tracing::info!(percent, "copying the database before its migration");
+        }
+    };
+    copy::copy(&source, &target, &plan, &mut progress).map_err(|source| OpenError::Copy {
         path: path.into(),
         source: Box::new(source),
     })

@@ -1,7 +1,5 @@
 //! A thread that runs read jobs.
 
-use std::sync::Arc;
-
 use rusqlite::Connection;
 
 use crate::job::ReadJob;
@@ -12,9 +10,11 @@ use crate::queue::{Lane, Queue};
 pub(crate) type ReadQueue = Queue<Box<dyn ReadJob>>;
 
 /// Runs jobs until the queue is closed and empty.
-pub(crate) fn run(conn: &Connection, queue: &ReadQueue, metrics: &Arc<Metrics>) {
+pub(crate) fn run(conn: &Connection, queue: &ReadQueue, metrics: &Metrics) {
     while let Some((_, job)) = queue.next(Lane::Foreground) {
-        job.run(conn);
+        if !job.run(conn) {
+            count(&metrics.job_failures);
+        }
         count(&metrics.read_jobs);
     }
 }

@@ -36,6 +36,7 @@ pub fn restore(
     let part = Part::create(target)?;
     let mut restored = part.open(None)?;
     copy::copy_database(&source, &mut restored, progress)?;
+    drop(source);
     check(&restored, from)?;
     begin_new_life(&restored)?;
     restored.close().map_err(|(_, error)| error)?;

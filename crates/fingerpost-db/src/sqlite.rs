@@ -1,6 +1,6 @@
 //! The handle of an open file and the threads behind it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,44 +16,8 @@ use crate::migrate::Migration;
 use crate::poll::{PollState, Poller};
 use crate::queue::{Lane, Queue};
 use crate::reader::{self, ReadQueue};
-use crate::writer::{WriteQueue, Writer};
+use crate::writer::{Schema, WriteQueue, Writer};
 use crate::{DbError, OpenError, Settings, connection, open};
-
-/// Makes the file, or brings it up to date, as [`Sqlite::open`] does, and closes
-/// it again: for programs that fill it with a connection of their own.
-pub fn prepare(settings: &Settings, migrations: &[Migration]) -> Result<(), OpenError> {
-    let path = absolute(&settings.path)?;
-    let settings = Settings {
-        path,
-        ..settings.clone()
-    };
-    open::open(&settings, migrations).map(drop)
-}
-
-/// Opens the file, as [`Sqlite::open`] does, as a single connection without
-/// threads, and without checkpoints: for programs that write beside a server.
-pub fn connect(settings: &Settings, migrations: &[Migration]) -> Result<Connection, OpenError> {
-    let path = absolute(&settings.path)?;
-    let settings = Settings {
-        path,
-        ..settings.clone()
-    };
-    open::open(&settings, migrations).map(|(conn, _)| conn)
-}
-
-/// Opens a file that exists as a single connection that cannot write. The
-/// schema stays as it is: statements have to suit every version of it.
-pub fn connect_read_only(
-    settings: &Settings,
-    migrations: &[Migration],
-) -> Result<Connection, OpenError> {
-    let path = absolute(&settings.path)?;
-    let settings = Settings {
-        path,
-        ..settings.clone()
-    };
-    open::open_read_only(&settings, migrations)
-}
 
 /// An open file. Clones share it; the last one that is dropped stops the
 /// threads without waiting for them, [`Sqlite::close`] waits.
@@ -96,7 +60,7 @@ impl Sqlite {
     /// Files that are not ours, that are too new, or that lie on a network file
     /// system are refused by name and left unchanged; see [`OpenError`].
     pub fn open(mut settings: Settings, migrations: &[Migration]) -> Result<Self, OpenError> {
-        settings.path = absolute(&settings.path)?;
+        settings = open::resolved(&settings)?;
         settings.readers = settings.readers.max(1);
         let (conn, header) = open::open(&settings, migrations)?;
         let metrics = Arc::new(Metrics::default());
@@ -125,7 +89,7 @@ impl Sqlite {
             settings,
         };
         // From here on a failure drops `inner`, which stops what runs already.
-        inner.start(conn)?;
+        inner.start(conn, open::known_version(migrations))?;
         Ok(Self(Arc::new(inner)))
     }
 
@@ -314,7 +278,7 @@ impl Sqlite {
 }
 
 impl Inner {
-    fn start(&self, conn: Connection) -> Result<(), OpenError> {
+    fn start(&self, conn: Connection, known: u32) -> Result<(), OpenError> {
         let path = &*self.settings.path;
         let opened = |outcome: rusqlite::Result<Connection>| {
             outcome.map_err(|error| open::sqlite_error(path, error))
@@ -338,6 +302,7 @@ impl Inner {
             checkpoints: Arc::clone(&self.checkpoints),
             metrics: Arc::clone(&self.metrics),
             busy_timeout: self.settings.busy_timeout,
+            schema: Schema::new(known),
         };
         threads.writer = Some(self.spawn("db-writer", move || writer.run())?);
         Ok(())
@@ -379,17 +344,6 @@ fn spawn<T: Send + 'static>(
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(work)
-}
-
-/// An absolute path is never taken for a URI by SQLite, and survives a change
-/// of directory. Links are followed: the log lies beside the file itself.
-fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
-    path.canonicalize()
-        .or_else(|_| std::path::absolute(path))
-        .map_err(|source| OpenError::Io {
-            path: path.into(),
-            source,
-        })
 }
 
 /// A thread that is gone drops the sender.

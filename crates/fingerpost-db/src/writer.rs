@@ -3,6 +3,7 @@
 //! Commits are grouped by nature, not by a timer: whatever has arrived while
 //! the last commit was on its way to the disk shares the next one.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use rusqlite::Connection;
 
 use crate::DbError;
 use crate::checkpoint::Checkpoints;
+use crate::format;
 use crate::job::{Hook, Tx, WriteJob, panic_text};
 use crate::metrics::{Metrics, add, count};
 use crate::queue::{Lane, Queue};
@@ -32,6 +34,39 @@ pub(crate) struct Writer {
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) busy_timeout: Duration,
+    pub(crate) schema: Schema,
+}
+
+/// What the writer believes of the file's schema.
+pub(crate) struct Schema {
+    /// The newest version that this program knows.
+    known: u32,
+    /// SQLite's own counter of changes when the version was looked at last.
+    seen: Cell<Option<i64>>,
+}
+
+impl Schema {
+    pub(crate) const fn new(known: u32) -> Self {
+        Self {
+            known,
+            seen: Cell::new(None),
+        }
+    }
+
+    /// Looks whether another process migrated the file beyond this program.
+    fn check(&self, conn: &Connection) -> Result<(), DbError> {
+        let now = conn
+            .prepare_cached("PRAGMA schema_version")?
+            .query_row([], |row| row.get(0))?;
+        if self.seen.get() == Some(now) {
+            return Ok(());
+        }
+        if format::header(conn)?.min_reader > self.known {
+            return Err(DbError::Superseded);
+        }
+        self.seen.set(Some(now));
+        Ok(())
+    }
 }
 
 impl Writer {
@@ -63,6 +98,7 @@ impl Writer {
     /// Runs `first` and what arrives meanwhile in one transaction.
     fn group(&self, first: Boxed) {
         if let Err(error) = self.begin() {
+            self.rollback();
             return self.refuse(first, &error);
         }
         let started = Instant::now();
@@ -141,10 +177,9 @@ impl Writer {
         Ok(())
     }
 
-    /// The file could not be locked: what waits now would wait as long again,
+    /// No transaction could begin: what waits now would wait as long again,
     /// each group after the other.
     fn refuse(&self, first: Boxed, error: &DbError) {
-        count(&self.metrics.commit_failures);
         self.answer_all([first], &Err(error.clone()));
         self.answer_all(self.queue.drain(Lane::Foreground), &Err(error.clone()));
     }
@@ -162,7 +197,7 @@ impl Writer {
 
     fn begin(&self) -> Result<(), DbError> {
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(())
+        self.schema.check(&self.conn)
     }
 
     fn commit(&self) -> Result<(), DbError> {

@@ -59,9 +59,13 @@ async fn a_file_that_only_its_log_makes_whole_is_opened() {
     let file = TestFile::new();
     let db = file.open();
     insert(&db, "large").await.unwrap().unwrap();
-    db.write(|tx| tx.conn().execute("UPDATE item SET data = randomblob(100000)", []).map(drop))
-        .await
-        .unwrap();
+    db.write(|tx| {
+        tx.conn()
+            .execute("UPDATE item SET data = randomblob(100000)", [])
+            .map(drop)
+    })
+    .await
+    .unwrap();
     value(&file.connect_and_read(), "PRAGMA wal_checkpoint(PASSIVE)");
     let torn = TestFile::new();
     for suffix in ["", "-wal"] {
@@ -160,6 +164,9 @@ async fn a_migration_that_shuts_old_programs_out_copies_the_file_first() {
         )
     );
     assert!(migrated.close().await);
+    // Nor does an old one that runs already go on.
+    let late = insert(&db, "b").await.unwrap();
+    assert!(matches!(late, Err(crate::DbError::Superseded)));
     drop(db);
     let copy = file.sibling("test.db.before-migration-from-1");
     let old = Sqlite::open(Settings::new(copy), MIGRATIONS).unwrap();
@@ -272,6 +279,21 @@ fn other_files_are_refused() {
     let file = TestFile::new();
     std::fs::write(file.path(), "short").unwrap();
     assert!(matches!(refusal(&file), OpenError::NotOurs { .. }));
+}
+
+#[test]
+fn a_torn_page_that_the_log_repairs_is_no_reason_to_refuse() {
+    let file = TestFile::new();
+    let db = file.open();
+    let log = std::fs::read(file.sibling("test.db-wal")).unwrap();
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    drop(db);
+    // The first page is in the log, since the migration changed it.
+    bytes[..4096].fill(0x55);
+    let other = TestFile::new();
+    std::fs::write(other.path(), bytes).unwrap();
+    std::fs::write(other.sibling("test.db-wal"), log).unwrap();
+    drop(other.open());
 }
 
 #[test]

@@ -370,3 +370,64 @@ async fn answered_writes_survive_a_killed_process() {
         .await;
     assert_eq!(check.unwrap().as_deref(), Some("ok"));
 }
+
+/// A job whose runs are scripted.
+struct Scripted {
+    outcomes: Vec<Result<(), DbError>>,
+    runs: Arc<parking_lot::Mutex<Vec<&'static str>>>,
+    name: &'static str,
+}
+
+impl WriteJob for Scripted {
+    fn run(&mut self, _: &mut Tx<'_>) -> Result<(), DbError> {
+        self.runs.lock().push(self.name);
+        self.outcomes.remove(0)
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), DbError>) {
+        let text = if outcome.is_ok() { "stored" } else { "failed" };
+        self.runs.lock().push(text);
+    }
+}
+
+#[tokio::test]
+async fn when_the_storage_fails_a_lone_job_the_rest_is_not_tried() {
+    let file = TestFile::new();
+    let db = file.open();
+    let metrics = Arc::new(Metrics::default());
+    let idle = Duration::from_secs(1);
+    let timeout = Duration::from_secs(1);
+    let queue = Arc::new(Queue::new(8, timeout, Arc::clone(&metrics), |metrics| {
+        &metrics.write_queue_depth
+    }));
+    let runs = Arc::default();
+    let job = |name, outcomes: Vec<Result<(), DbError>>| -> Boxed {
+        let runs = Arc::clone(&runs);
+        Box::new(Scripted {
+            outcomes,
+            runs,
+            name,
+        })
+    };
+    for scripted in [
+        job("a", vec![Ok(()), Ok(())]),
+        job("b", vec![Ok(()), Err(DbError::Full)]),
+        job("c", vec![Err(DbError::Full)]),
+        job("d", vec![Ok(())]),
+    ] {
+        queue.push(Lane::Foreground, scripted).await.unwrap();
+    }
+    queue.close();
+    let writer = Writer {
+        conn: file.connect(),
+        queue,
+        checkpoints: Arc::new(Checkpoints::new(1 << 20, idle, Arc::clone(&metrics))),
+        metrics,
+        busy_timeout: timeout,
+        schema: Schema::new(1),
+    };
+    drop(writer.run());
+    drop(db);
+    let order = runs.lock().join(" ");
+    assert_eq!(order, "a b c a stored b failed failed d stored");
+}
