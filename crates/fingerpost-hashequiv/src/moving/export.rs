@@ -225,7 +225,7 @@ impl Export<'_> {
         let (source, target) = (ExportError::source(self.from), ExportError::target(self.to));
         let mut statement = self
             .source
-            .prepare("SELECT username, token, permissions FROM user ORDER BY username")
+            .prepare("SELECT username, token, permissions FROM user ORDER BY id")
             .map_err(&source)?;
         let mut rows = statement.query([]).map_err(&source)?;
         while let Some(row) = rows.next().map_err(&source)? {
@@ -364,6 +364,9 @@ impl Weighter<i64, Arc<Vec<u8>>> for ByText {
     }
 }
 
+/// Length of the text, encoded bytes, and number of the base.
+type StoredRow = (usize, Vec<u8>, Option<i64>);
+
 /// Decodes listings; keeps bases.
 struct Listings<'a> {
     source: &'a Connection,
@@ -414,7 +417,7 @@ impl<'a> Listings<'a> {
         }))
     }
 
-    fn row(&self, id: i64) -> rusqlite::Result<Option<(usize, Vec<u8>, Option<i64>)>> {
+    fn row(&self, id: i64) -> rusqlite::Result<Option<StoredRow>> {
         self.source
             .prepare_cached("SELECT length, data, base FROM siginfo WHERE id = ?1")?
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn hash(number: u64) -> Taskhash {
-        if number % 7 == 0 {
+        if number.is_multiple_of(7) {
             return Taskhash::parse(&format!("odd {number}"));
         }
         Taskhash::from_bytes(Sha256::digest(number.to_le_bytes()).into())

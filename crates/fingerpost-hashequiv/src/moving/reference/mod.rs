@@ -10,6 +10,4 @@ pub(super) use generation::{CURRENT_SCHEMA, Tables};
 pub(super) use open::Reference;
 pub use open::generation_of;
 pub(super) use outputs::{OutputOrder, OutputReader};
-pub(super) use rows::{
-    Listing, MappingBatch, MappingRow, OutputBatch, OutputRow, read_mappings,
-};
+pub(super) use rows::{Listing, MappingBatch, MappingRow, OutputBatch, OutputRow, read_mappings};

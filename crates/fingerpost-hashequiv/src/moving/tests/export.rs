@@ -25,11 +25,22 @@ fn odd_farm() -> Farm {
     farm.mapping("m", "odd task", "odd unihash", "K");
     farm.mapping("m ö", &hash("t", 500), &hash("u", 500), "older");
     farm.mapping("equivalent only", &hash("t", 501), &hash("u", 501), "K");
-    farm.output("m", "odd task", "odd output", "2026-05-01T12:30:00.100000+00:00");
+    farm.output(
+        "m",
+        "odd task",
+        "odd output",
+        "2026-05-01T12:30:00.100000+00:00",
+    );
     farm.output("m", "no unihash", "o", "2027-05-01 12:30:00");
-    farm.run("INSERT INTO outhashes_v2 (method, taskhash, outhash, created, PN, outhash_siginfo)
-        VALUES ('m', 'x', 'y', 'tomorrow', '', '')", &[]);
-    farm.run("INSERT INTO config (name, value) VALUES ('gc-mark', 'K')", &[]);
+    farm.run(
+        "INSERT INTO outhashes_v2 (method, taskhash, outhash, created, PN, outhash_siginfo)
+        VALUES ('m', 'x', 'y', 'tomorrow', '', '')",
+        &[],
+    );
+    farm.run(
+        "INSERT INTO config (name, value) VALUES ('gc-mark', 'K')",
+        &[],
+    );
     for user in ["bob", "admin", "Émile"] {
         farm.run(
             "INSERT INTO users (username, token, permissions) VALUES (?, 'sha256:0011:abcd', '@read @report')",
@@ -43,7 +54,9 @@ fn exported(farm: &Farm, to: &str) -> (ExportReport, Connection) {
     let to = farm.path(to);
     let report = export(&farm.target(), &to, &mut Silent).unwrap();
     let conn = Connection::open(to).unwrap();
-    let check: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let check: String = conn
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(check, "ok");
     (report, conn)
 }
@@ -56,7 +69,10 @@ fn what_was_imported_comes_back_equal() {
     for sql in [MAPPINGS, OUTPUTS, USERS, CONFIG] {
         assert_eq!(rows(&back, sql), rows(&farm.conn, sql), "{sql}");
     }
-    assert_eq!((report.mappings, report.outputs, report.users), (203, 203, 3));
+    assert_eq!(
+        (report.mappings, report.outputs, report.users),
+        (203, 203, 3)
+    );
     assert_eq!(report.mark.as_deref(), Some("K"));
 }
 
@@ -80,7 +96,13 @@ fn what_was_exported_can_be_imported_again() {
     farm.import();
     exported(&farm, "back.db");
     let again = farm.path("again.fingerpost");
-    crate::moving::import(&farm.path("back.db"), &again, &super::fixture::OPTIONS, &mut Silent).unwrap();
+    crate::moving::import(
+        &farm.path("back.db"),
+        &again,
+        &super::fixture::OPTIONS,
+        &mut Silent,
+    )
+    .unwrap();
     export(&again, &farm.path("again.db"), &mut Silent).unwrap();
     let conn = Connection::open(farm.path("again.db")).unwrap();
     for sql in [MAPPINGS, OUTPUTS, USERS, CONFIG] {
@@ -99,7 +121,10 @@ async fn reports_served_after_an_import_are_exported_too() {
     let before = rows(&farm.conn, OUTPUTS);
     assert_eq!(rows(&back, OUTPUTS)[..before.len()], before);
     // The reports agree with an output from before the import.
-    let equivalent = format!("SELECT count(*) FROM unihashes_v3 WHERE unihash = '{}'", hash("u", 2));
+    let equivalent = format!(
+        "SELECT count(*) FROM unihashes_v3 WHERE unihash = '{}'",
+        hash("u", 2)
+    );
     assert_eq!(rows(&back, &equivalent), ["Integer(11)"]);
     let newest = "SELECT created, PN, outhash_siginfo FROM outhashes_v2 ORDER BY id DESC LIMIT 1";
     let expected = format!(
@@ -115,7 +140,14 @@ async fn serve_reports(path: &Path) {
 
     let db = Sqlite::open(Settings::new(path), MIGRATIONS).unwrap();
     let cache = std::sync::Arc::new(crate::cache::UnihashCache::new(1 << 20));
-    let store = crate::sqlite::SqliteStore::new(db.clone(), cache, Default::default(), std::sync::Arc::new(fingerpost_core::SystemClock)).await.unwrap();
+    let store = crate::sqlite::SqliteStore::new(
+        db.clone(),
+        cache,
+        Default::default(),
+        std::sync::Arc::new(fingerpost_core::SystemClock),
+    )
+    .await
+    .unwrap();
     for number in 0..10 {
         let report = Report {
             task: Task {
@@ -146,13 +178,20 @@ fn nothing_is_replaced_and_nothing_is_left_of_a_stopped_export() {
     let refused = export(&farm.target(), &farm.source(), &mut Silent);
     assert!(matches!(refused, Err(ExportError::Exists { .. })));
     let before = farm.files();
-    let stopped = export(&farm.target(), &farm.path("back.db"), &mut StopAfter::calls(1));
+    let stopped = export(
+        &farm.target(),
+        &farm.path("back.db"),
+        &mut StopAfter::calls(1),
+    );
     assert!(matches!(stopped, Err(ExportError::Interrupted)));
     let no_source = export(&farm.source(), &farm.path("back.db"), &mut Silent);
     assert!(matches!(no_source, Err(ExportError::Open(_))));
     let after: Vec<String> = farm.files();
     let kept = |name: &&String| !name.contains("-wal") && !name.contains("-shm");
-    assert!(after.iter().filter(kept).eq(before.iter().filter(kept)), "{after:?}");
+    assert!(
+        after.iter().filter(kept).eq(before.iter().filter(kept)),
+        "{after:?}"
+    );
 }
 
 #[test]
@@ -160,10 +199,15 @@ fn a_damaged_listing_costs_the_listing_only() {
     let farm = odd_farm();
     farm.import();
     let conn = Connection::open(farm.target()).unwrap();
-    conn.execute_batch("UPDATE siginfo SET data = x'00' WHERE id = (SELECT siginfo FROM outhash WHERE id = 60)")
-        .unwrap();
+    conn.execute_batch(
+        "UPDATE siginfo SET data = x'00' WHERE id = (SELECT siginfo FROM outhash WHERE id = 60)",
+    )
+    .unwrap();
     drop(conn);
     let (report, back) = exported(&farm, "back.db");
     assert_eq!(report.damaged, [60]);
-    assert_eq!(rows(&back, "SELECT count(*) FROM outhashes_v2"), ["Integer(203)"]);
+    assert_eq!(
+        rows(&back, "SELECT count(*) FROM outhashes_v2"),
+        ["Integer(203)"]
+    );
 }

@@ -10,9 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::moving::reference::CURRENT_SCHEMA;
-use crate::moving::{
-    ImportError, ImportOptions, ImportReport, Progress, Silent, Stage, import,
-};
+use crate::moving::{ImportError, ImportOptions, ImportReport, Progress, Silent, Stage, import};
 use crate::sqlite::{Created, Hash};
 
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -54,7 +52,8 @@ impl Farm {
     pub(super) fn with_schema(sql: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let conn = Connection::open(directory.path().join("hashserv.db")).unwrap();
-        conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF").unwrap();
+        conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")
+            .unwrap();
         conn.execute_batch(sql).unwrap();
         Self { directory, conn }
     }
@@ -157,7 +156,9 @@ impl Farm {
     /// Opens the imported database, which has to be sound.
     pub(super) fn imported(&self) -> Connection {
         let conn = Connection::open(self.target()).unwrap();
-        let check: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        let check: String = conn
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(check, "ok");
         conn
     }
@@ -172,8 +173,15 @@ pub(super) fn hash(kind: &str, number: u32) -> String {
 /// A listing; those of the same recipe resemble each other.
 pub(super) fn listing(number: u32) -> String {
     let line = |line: u32| {
-        let changed = if line % 20 == 0 { number } else { number % 5 };
-        format!("-rw-r--r-- root root 100 {} ./usr/file-{line}\n", hash(&line.to_string(), changed))
+        let changed = if line.is_multiple_of(20) {
+            number
+        } else {
+            number % 5
+        };
+        format!(
+            "-rw-r--r-- root root 100 {} ./usr/file-{line}\n",
+            hash(&line.to_string(), changed)
+        )
     };
     (0..60).map(line).collect()
 }
@@ -188,13 +196,17 @@ pub(super) fn mappings(conn: &Connection) -> Vec<[String; 4]> {
     let rows = statement.query_map([], |row| {
         let taskhash: Hash<Taskhash> = row.get(1)?;
         let unihash: Hash<Unihash> = row.get(2)?;
-        Ok([row.get(0)?, taskhash.0.to_text(), unihash.0.to_text(), row.get(3)?])
+        Ok([
+            row.get(0)?,
+            taskhash.0.to_text(),
+            unihash.0.to_text(),
+            row.get(3)?,
+        ])
     });
     let mut rows: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
     rows.sort();
     rows
 }
-
 
 /// `(id, method, taskhash, outhash, created)` of a Fingerpost database, by id.
 pub(super) fn outputs(conn: &Connection) -> Vec<(i64, String, String, String, Option<String>)> {
@@ -207,7 +219,13 @@ pub(super) fn outputs(conn: &Connection) -> Vec<(i64, String, String, String, Op
         let outhash: Hash<Outhash> = row.get(3)?;
         let created: Created = row.get(4)?;
         let texts = (taskhash.0.to_text(), outhash.0.to_text());
-        Ok((row.get(0)?, row.get(1)?, texts.0, texts.1, created.into_text()))
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            texts.0,
+            texts.1,
+            created.into_text(),
+        ))
     });
     rows.unwrap().map(Result::unwrap).collect()
 }

@@ -32,8 +32,14 @@ fn everything_is_there_and_the_file_is_as_if_made_by_the_server() {
         let of = |conn: &rusqlite::Connection| super::fixture::rows(conn, sql);
         assert_eq!(of(&conn), of(&empty), "{sql}");
     }
-    assert_eq!(number(&conn, "SELECT unihash_sequence FROM namespace"), 2000);
-    assert_eq!(number(&conn, "SELECT count(*) FROM siginfo WHERE base IS NULL"), 10);
+    assert_eq!(
+        number(&conn, "SELECT unihash_sequence FROM namespace"),
+        2000
+    );
+    assert_eq!(
+        number(&conn, "SELECT count(*) FROM siginfo WHERE base IS NULL"),
+        10
+    );
     assert!(farm.files().iter().all(|name| !name.contains("importing")));
 }
 
@@ -53,7 +59,13 @@ fn ids_stay_when_they_are_in_order() {
     let ids: Vec<i64> = outputs(&conn).into_iter().map(|row| row.0).collect();
     assert_eq!(ids, [3, 7]);
     // A number that was given away is not given again.
-    assert_eq!(number(&conn, "SELECT seq FROM sqlite_sequence WHERE name = 'outhash'"), 8);
+    assert_eq!(
+        number(
+            &conn,
+            "SELECT seq FROM sqlite_sequence WHERE name = 'outhash'"
+        ),
+        8
+    );
 }
 
 #[test]
@@ -73,9 +85,12 @@ fn the_oldest_by_created_gets_the_lowest_id() {
         );
     }
     farm.import();
-    let rows: Vec<(i64, String)> =
-        outputs(&farm.imported()).into_iter().map(|row| (row.0, row.3)).collect();
-    let expected = [(10, "c"), (20, "b"), (30, "a"), (40, "d")].map(|(id, text)| (id, text.to_owned()));
+    let rows: Vec<(i64, String)> = outputs(&farm.imported())
+        .into_iter()
+        .map(|row| (row.0, row.3))
+        .collect();
+    let expected =
+        [(10, "c"), (20, "b"), (30, "a"), (40, "d")].map(|(id, text)| (id, text.to_owned()));
     assert_eq!(rows, expected);
 }
 
@@ -84,17 +99,30 @@ fn outputs_without_a_unihash_get_tasks_of_their_own() {
     let farm = Farm::current();
     farm.mapping("m", &hash("t", 1), &hash("u", 1), "");
     for (task, output) in [(2, 1), (1, 1), (2, 2), (3, 3)] {
-        farm.output("m", &hash("t", task), &hash("o", output), "2026-01-01T00:00:00+00:00");
+        farm.output(
+            "m",
+            &hash("t", task),
+            &hash("o", output),
+            "2026-01-01T00:00:00+00:00",
+        );
     }
-    farm.output("other", &hash("t", 1), &hash("o", 1), "2026-01-01T00:00:00+00:00");
+    farm.output(
+        "other",
+        &hash("t", 1),
+        &hash("o", 1),
+        "2026-01-01T00:00:00+00:00",
+    );
     farm.import();
     let conn = farm.imported();
     assert_eq!(mappings(&conn).len(), 1);
     assert_eq!(outputs(&conn).len(), 5);
     assert_eq!(number(&conn, "SELECT count(*) FROM task"), 4);
     assert_eq!(
-        number(&conn, "SELECT count(*) FROM outhash JOIN task ON task.id = outhash.task
-                        WHERE task.method <> outhash.method"),
+        number(
+            &conn,
+            "SELECT count(*) FROM outhash JOIN task ON task.id = outhash.task
+                        WHERE task.method <> outhash.method"
+        ),
         0
     );
 }
@@ -132,7 +160,13 @@ fn stages_are_told_in_order() {
     farm.builds(0..10);
     let mut progress = StopAfter::calls(u32::MAX);
     farm.import_with(&OPTIONS, &mut progress).unwrap();
-    let expected = [Stage::Mappings, Stage::Matching, Stage::Outputs, Stage::Indexes, Stage::Syncing];
+    let expected = [
+        Stage::Mappings,
+        Stage::Matching,
+        Stage::Outputs,
+        Stage::Indexes,
+        Stage::Syncing,
+    ];
     assert_eq!(progress.stages, expected);
 }
 
@@ -145,7 +179,14 @@ async fn the_service_answers_from_an_imported_file() {
     farm.import();
     let db = Sqlite::open(Settings::new(farm.target()), MIGRATIONS).unwrap();
     let cache = std::sync::Arc::new(crate::cache::UnihashCache::new(1 << 20));
-    let store = crate::sqlite::SqliteStore::new(db, cache, Default::default(), std::sync::Arc::new(fingerpost_core::SystemClock)).await.unwrap();
+    let store = crate::sqlite::SqliteStore::new(
+        db,
+        cache,
+        Default::default(),
+        std::sync::Arc::new(fingerpost_core::SystemClock),
+    )
+    .await
+    .unwrap();
     let task = Task {
         method: Method::new("TestMethod"),
         taskhash: Taskhash::parse(&hash("t", 6)),

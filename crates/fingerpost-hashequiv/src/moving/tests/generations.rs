@@ -14,10 +14,31 @@ fn tasks_v2_gives_a_task_the_unihash_of_its_oldest_row() {
         );
     };
     let (task, other) = (hash("t", 1), hash("t", 2));
-    add(1, &task, &hash("o", 1), &hash("u", 1), Some("2020-03-01 10:00:00"));
-    add(2, &task, &hash("o", 2), &hash("u", 2), Some("2020-01-01 10:00:00"));
-    add(3, &other, &hash("o", 2), &hash("u", 2), Some("2020-02-01 10:00:00"));
-    assert_eq!(generation_of(&farm.source()).unwrap(), Some(Generation::TasksV2));
+    add(
+        1,
+        &task,
+        &hash("o", 1),
+        &hash("u", 1),
+        Some("2020-03-01 10:00:00"),
+    );
+    add(
+        2,
+        &task,
+        &hash("o", 2),
+        &hash("u", 2),
+        Some("2020-01-01 10:00:00"),
+    );
+    add(
+        3,
+        &other,
+        &hash("o", 2),
+        &hash("u", 2),
+        Some("2020-02-01 10:00:00"),
+    );
+    assert_eq!(
+        generation_of(&farm.source()).unwrap(),
+        Some(Generation::TasksV2)
+    );
 
     let report = farm.import();
     assert_eq!(report.generation, Generation::TasksV2);
@@ -41,12 +62,25 @@ fn unihashes_v2_comes_without_marks() {
         &[&hash("t", 1), &hash("u", 1)],
     );
     farm.output("m", &hash("t", 1), &hash("o", 1), "2022-01-01 10:00:00.5");
-    assert_eq!(generation_of(&farm.source()).unwrap(), Some(Generation::UnihashesV2));
+    assert_eq!(
+        generation_of(&farm.source()).unwrap(),
+        Some(Generation::UnihashesV2)
+    );
 
     let report = farm.import();
-    assert_eq!((report.mappings.added, report.outputs.added, report.users.read), (1, 1, 0));
+    assert_eq!(
+        (
+            report.mappings.added,
+            report.outputs.added,
+            report.users.read
+        ),
+        (1, 1, 0)
+    );
     let conn = farm.imported();
-    assert_eq!(mappings(&conn), [["m".into(), hash("t", 1), hash("u", 1), String::new()]]);
+    assert_eq!(
+        mappings(&conn),
+        [["m".into(), hash("t", 1), hash("u", 1), String::new()]]
+    );
 }
 
 #[test]
@@ -65,7 +99,11 @@ fn unihashes_v2_may_have_users() {
     assert!(report.notes[0].contains("\"eve\""), "{:?}", report.notes);
     let permissions: String = farm
         .imported()
-        .query_row("SELECT permissions FROM user WHERE username = 'bob'", [], |row| row.get(0))
+        .query_row(
+            "SELECT permissions FROM user WHERE username = 'bob'",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     assert_eq!(permissions, "@read @report");
 }
@@ -76,8 +114,14 @@ fn the_current_schema_comes_with_marks_users_and_the_running_collection() {
     farm.mapping("m", &hash("t", 1), &hash("u", 1), "K");
     farm.mapping("m", &hash("t", 2), &hash("u", 2), "older");
     farm.mapping("m", &hash("t", 3), &hash("u", 3), "");
-    farm.run("INSERT INTO config (name, value) VALUES ('gc-mark', 'K')", &[]);
-    farm.run("INSERT INTO users (username, token, permissions) VALUES ('bob', 'sha256:a:b', '@all')", &[]);
+    farm.run(
+        "INSERT INTO config (name, value) VALUES ('gc-mark', 'K')",
+        &[],
+    );
+    farm.run(
+        "INSERT INTO users (username, token, permissions) VALUES ('bob', 'sha256:a:b', '@all')",
+        &[],
+    );
 
     let report = farm.import();
     assert_eq!(report.mark.as_deref(), Some("K"));
@@ -93,17 +137,32 @@ fn the_current_schema_comes_with_marks_users_and_the_running_collection() {
         )
         .unwrap();
     assert_eq!(running, "K");
-    assert_eq!(number(&conn, "SELECT count(*) FROM user WHERE token = 'sha256:a:b'"), 1);
+    assert_eq!(
+        number(
+            &conn,
+            "SELECT count(*) FROM user WHERE token = 'sha256:a:b'"
+        ),
+        1
+    );
 }
 
 #[test]
 fn an_idle_collection_stays_idle() {
     let farm = Farm::current();
     farm.mapping("m", &hash("t", 1), &hash("u", 1), "K");
-    farm.run("INSERT INTO config (name, value) VALUES ('gc-mark', NULL)", &[]);
+    farm.run(
+        "INSERT INTO config (name, value) VALUES ('gc-mark', NULL)",
+        &[],
+    );
     assert_eq!(farm.import().mark, None);
     let conn = farm.imported();
-    assert_eq!(number(&conn, "SELECT count(*) FROM namespace WHERE collection IS NULL"), 1);
+    assert_eq!(
+        number(
+            &conn,
+            "SELECT count(*) FROM namespace WHERE collection IS NULL"
+        ),
+        1
+    );
 }
 
 #[test]
@@ -119,9 +178,18 @@ fn an_older_table_beside_the_newer_one_fills_what_is_missing() {
     }
     let report = farm.import();
     assert_eq!((report.mappings.added, report.mappings.present), (2, 1));
-    let unihashes: Vec<String> =
-        mappings(&farm.imported()).into_iter().map(|[_, _, unihash, _]| unihash).collect();
+    let unihashes: Vec<String> = mappings(&farm.imported())
+        .into_iter()
+        .map(|[_, _, unihash, _]| unihash)
+        .collect();
     let mut expected = [hash("u", 1), hash("u", 2)];
     expected.sort();
-    assert_eq!({ let mut sorted = unihashes; sorted.sort(); sorted }, expected);
+    assert_eq!(
+        {
+            let mut sorted = unihashes;
+            sorted.sort();
+            sorted
+        },
+        expected
+    );
 }

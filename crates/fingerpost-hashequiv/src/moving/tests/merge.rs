@@ -10,7 +10,10 @@ use crate::sqlite::MIGRATIONS;
 fn rows_of_the_target_stay() {
     let farm = Farm::current();
     farm.builds(0..40);
-    farm.run("INSERT INTO users (username, token, permissions) VALUES ('bob', 'sha256:a:b', '@all')", &[]);
+    farm.run(
+        "INSERT INTO users (username, token, permissions) VALUES ('bob', 'sha256:a:b', '@all')",
+        &[],
+    );
     farm.import();
     farm.run("UPDATE unihashes_v3 SET unihash = ?", &[&hash("u", 999)]);
     farm.run("UPDATE users SET token = 'sha256:c:d'", &[]);
@@ -18,17 +21,36 @@ fn rows_of_the_target_stay() {
 
     let report = farm.import();
     assert_eq!(report.manner, Manner::Merged);
-    assert_eq!((report.mappings.read, report.mappings.added, report.mappings.present), (100, 60, 40));
+    assert_eq!(
+        (
+            report.mappings.read,
+            report.mappings.added,
+            report.mappings.present
+        ),
+        (100, 60, 40)
+    );
     assert_eq!((report.outputs.added, report.outputs.present), (60, 40));
     assert_eq!((report.users.added, report.users.present), (0, 1));
     let conn = farm.imported();
-    let replaced = mappings(&conn).iter().filter(|[_, _, unihash, _]| *unihash == hash("u", 999)).count();
+    let replaced = mappings(&conn)
+        .iter()
+        .filter(|[_, _, unihash, _]| *unihash == hash("u", 999))
+        .count();
     assert_eq!((mappings(&conn).len(), replaced), (100, 0));
     assert_eq!(outputs(&conn).len(), 100);
-    assert_eq!(number(&conn, "SELECT count(*) FROM user WHERE token = 'sha256:a:b'"), 1);
+    assert_eq!(
+        number(
+            &conn,
+            "SELECT count(*) FROM user WHERE token = 'sha256:a:b'"
+        ),
+        1
+    );
     assert_eq!(number(&conn, "SELECT unihash_sequence FROM namespace"), 100);
     // Later listings of a recipe are stored against the base that was there.
-    assert_eq!(number(&conn, "SELECT count(*) FROM siginfo WHERE base IS NULL"), 10);
+    assert_eq!(
+        number(&conn, "SELECT count(*) FROM siginfo WHERE base IS NULL"),
+        10
+    );
 
     let again = farm.import();
     assert_eq!((again.mappings.added, again.outputs.added), (0, 0));
@@ -46,8 +68,12 @@ fn an_empty_target_takes_everything() {
     let texts: Vec<i64> = (0..30)
         .map(|number| {
             let digest = crate::siginfo::Digest::of(listing(number).as_bytes());
-            conn.query_row("SELECT count(*) FROM siginfo WHERE digest = ?1", [digest.0], |row| row.get(0))
-                .unwrap()
+            conn.query_row(
+                "SELECT count(*) FROM siginfo WHERE digest = ?1",
+                [digest.0],
+                |row| row.get(0),
+            )
+            .unwrap()
         })
         .collect();
     assert_eq!(texts, [1; 30]);
@@ -56,7 +82,10 @@ fn an_empty_target_takes_everything() {
 #[test]
 fn new_rows_belong_to_the_collection_that_runs() {
     let farm = Farm::current();
-    farm.run("INSERT INTO config (name, value) VALUES ('gc-mark', 'theirs')", &[]);
+    farm.run(
+        "INSERT INTO config (name, value) VALUES ('gc-mark', 'theirs')",
+        &[],
+    );
     farm.mapping("m", "t", &hash("u", 1), "theirs");
     farm.import();
     let conn = farm.imported();
@@ -70,7 +99,10 @@ fn new_rows_belong_to_the_collection_that_runs() {
     let report = farm.import();
     assert_eq!(report.mark, None);
     assert!(report.notes[0].contains("\"theirs\""));
-    let marks: Vec<String> = mappings(&farm.imported()).into_iter().map(|[.., mark]| mark).collect();
+    let marks: Vec<String> = mappings(&farm.imported())
+        .into_iter()
+        .map(|[.., mark]| mark)
+        .collect();
     assert_eq!(marks, ["theirs", "ours"]);
 }
 
@@ -80,5 +112,8 @@ fn a_reference_database_is_no_target() {
     let other = Farm::current();
     let into = |path: std::path::PathBuf| import(&farm.source(), &path, &OPTIONS, &mut Silent);
     assert!(matches!(into(other.source()), Err(ImportError::Open(_))));
-    assert!(matches!(into(farm.source()), Err(ImportError::Itself { .. })));
+    assert!(matches!(
+        into(farm.source()),
+        Err(ImportError::Itself { .. })
+    ));
 }

@@ -28,7 +28,13 @@ fn created_texts_come_back_exactly() {
     let conn = farm.imported();
     let back: Vec<Option<String>> = outputs(&conn).into_iter().map(|row| row.4).collect();
     assert_eq!(back, texts.map(|text| text.map(str::to_owned)));
-    assert_eq!(number(&conn, "SELECT count(*) FROM outhash WHERE typeof(created) = 'integer'"), 3);
+    assert_eq!(
+        number(
+            &conn,
+            "SELECT count(*) FROM outhash WHERE typeof(created) = 'integer'"
+        ),
+        3
+    );
 }
 
 #[test]
@@ -43,7 +49,14 @@ fn hashes_of_any_form_are_kept() {
     let report = farm.import();
     assert_eq!(report.invalid_unihashes, 5);
     let conn = farm.imported();
-    let mut expected = texts.map(|text| ["m".to_owned(), text.to_owned(), text.to_owned(), String::new()]);
+    let mut expected = texts.map(|text| {
+        [
+            "m".to_owned(),
+            text.to_owned(),
+            text.to_owned(),
+            String::new(),
+        ]
+    });
     expected.sort();
     assert_eq!(mappings(&conn), expected);
     assert_eq!(outputs(&conn).len(), texts.len());
@@ -55,7 +68,12 @@ fn invalid_unihashes_can_be_dropped() {
     let farm = Farm::current();
     farm.mapping("m", &hash("t", 1), "odd", "");
     farm.mapping("m", &hash("t", 2), &hash("u", 2), "");
-    farm.output("m", &hash("t", 1), &hash("o", 1), "2026-01-01T00:00:00+00:00");
+    farm.output(
+        "m",
+        &hash("t", 1),
+        &hash("o", 1),
+        "2026-01-01T00:00:00+00:00",
+    );
     let options = ImportOptions {
         drop_invalid_unihashes: true,
         ..OPTIONS
@@ -110,7 +128,13 @@ fn rows_with_impossible_keys_are_left_out_and_named() {
     );
     let conn = farm.imported();
     assert_eq!(number(&conn, "SELECT count(*) FROM task"), 2);
-    assert_eq!(number(&conn, "SELECT count(*) FROM metadata WHERE pv = '3.5' AND pr IS NULL"), 1);
+    assert_eq!(
+        number(
+            &conn,
+            "SELECT count(*) FROM metadata WHERE pv = '3.5' AND pr IS NULL"
+        ),
+        1
+    );
 }
 
 #[test]
@@ -128,7 +152,10 @@ fn repeated_keys_of_a_damaged_file_are_taken_once() {
     assert_eq!((report.mappings.added, report.mappings.left_out), (2, 2));
     assert_eq!((report.outputs.added, report.outputs.left_out), (2, 1));
     let conn = farm.imported();
-    let unihashes: Vec<String> = mappings(&conn).into_iter().map(|[_, _, unihash, _]| unihash).collect();
+    let unihashes: Vec<String> = mappings(&conn)
+        .into_iter()
+        .map(|[_, _, unihash, _]| unihash)
+        .collect();
     assert_eq!(unihashes, ["x", "first"]);
 }
 
@@ -145,7 +172,13 @@ fn equal_listings_are_stored_once_and_families_share_a_base() {
     let report = farm.import();
     assert_eq!((report.listings.read, report.listings.stored), (30, 10));
     let conn = farm.imported();
-    assert_eq!(number(&conn, "SELECT count(*) FROM siginfo WHERE base IS NULL"), 1);
+    assert_eq!(
+        number(&conn, "SELECT count(*) FROM siginfo WHERE base IS NULL"),
+        1
+    );
     assert_eq!(number(&conn, "SELECT count(*) FROM siginfo_family"), 1);
-    assert_eq!(number(&conn, "SELECT count(DISTINCT siginfo) FROM outhash"), 10);
+    assert_eq!(
+        number(&conn, "SELECT count(DISTINCT siginfo) FROM outhash"),
+        10
+    );
 }

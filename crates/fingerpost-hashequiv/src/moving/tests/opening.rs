@@ -9,7 +9,9 @@ use crate::moving::{ImportError, Silent, generation_of, import};
 #[test]
 fn rows_in_the_log_of_a_running_server_are_read() {
     let farm = Farm::current();
-    farm.conn.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
+    farm.conn
+        .execute_batch("PRAGMA wal_autocheckpoint = 0")
+        .unwrap();
     farm.builds(0..10);
     assert!(fs::metadata(farm.path("hashserv.db-wal")).unwrap().len() > 0);
     farm.import();
@@ -23,7 +25,9 @@ fn the_source_stays_as_it_is() {
     let farm = Farm::current();
     farm.builds(0..10);
     let copy = farm.path("copy.db");
-    farm.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    farm.conn
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
     fs::copy(farm.source(), &copy).unwrap();
     let before = fs::read(&copy).unwrap();
     import(&copy, &farm.target(), &OPTIONS, &mut Silent).unwrap();
@@ -34,7 +38,9 @@ fn the_source_stays_as_it_is() {
 fn a_directory_without_the_right_to_write_will_do() {
     let farm = Farm::current();
     farm.builds(0..10);
-    farm.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    farm.conn
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
     let directory = farm.path("read only ?%");
     fs::create_dir(&directory).unwrap();
     let copy = directory.join("a#b.db");
@@ -54,7 +60,10 @@ fn other_files_are_refused_by_name() {
     for path in [farm.source(), text] {
         assert_eq!(generation_of(&path).unwrap(), None);
         let refused = import(&path, &farm.target(), &OPTIONS, &mut Silent).unwrap_err();
-        assert!(matches!(refused, ImportError::NotReference { .. }), "{refused:?}");
+        assert!(
+            matches!(refused, ImportError::NotReference { .. }),
+            "{refused:?}"
+        );
     }
     assert_eq!(generation_of(&farm.path("nowhere")).unwrap(), None);
     let missing = import(&farm.path("nowhere"), &farm.target(), &OPTIONS, &mut Silent);

@@ -23,7 +23,12 @@ fn wherever_it_is_killed_it_goes_on() {
     farm.conn.execute_batch("BEGIN").unwrap();
     for number in 1000..3000 {
         farm.mapping("m", &hash("t", number), &hash("u", number), "");
-        farm.output("m", &hash("t", number + 5), &hash("o", number), "2026-01-01T00:00:00+00:00");
+        farm.output(
+            "m",
+            &hash("t", number + 5),
+            &hash("o", number),
+            "2026-01-01T00:00:00+00:00",
+        );
     }
     farm.conn.execute_batch("COMMIT").unwrap();
     farm.import();
@@ -40,7 +45,11 @@ fn wherever_it_is_killed_it_goes_on() {
         }
         assert!(!farm.target().exists());
         let report = farm.import_with(&OPTIONS, &mut Silent).unwrap();
-        assert_eq!(visible(&farm.imported()), expected, "stopped after {stop} calls");
+        assert_eq!(
+            visible(&farm.imported()),
+            expected,
+            "stopped after {stop} calls"
+        );
         assert_eq!(report.mappings.added, 2300);
         assert_eq!(report.outputs.added, 2300);
         std::fs::remove_file(farm.target()).unwrap();
@@ -75,7 +84,10 @@ fn a_file_as_a_kill_leaves_it_is_continued() {
     let farm = Farm::current();
     farm.builds(0..900);
     for stage in [1, 3, 6, 9, 11] {
-        let mut progress = CopyAt { farm: &farm, left: stage };
+        let mut progress = CopyAt {
+            farm: &farm,
+            left: stage,
+        };
         farm.import_with(&OPTIONS, &mut progress).unwrap();
         let expected = visible(&farm.imported());
         std::fs::remove_file(farm.target()).unwrap();
@@ -133,12 +145,21 @@ fn a_source_that_lost_or_marked_rows_is_begun_anew() {
 fn rows_marked_meanwhile_are_seen_by_their_number() {
     let farm = Farm::current();
     farm.builds(0..50);
-    farm.run("INSERT INTO config (name, value) VALUES ('gc-mark', 'K')", &[]);
+    farm.run(
+        "INSERT INTO config (name, value) VALUES ('gc-mark', 'K')",
+        &[],
+    );
     stop_in_outputs(&farm);
     farm.run("UPDATE unihashes_v3 SET gc_mark = 'K' WHERE id < 4", &[]);
     assert!(!farm.import().resumed);
     let conn = farm.imported();
-    assert_eq!(mappings(&conn).iter().filter(|[.., mark]| mark == "K").count(), 3);
+    assert_eq!(
+        mappings(&conn)
+            .iter()
+            .filter(|[.., mark]| mark == "K")
+            .count(),
+        3
+    );
 }
 
 #[test]
@@ -162,7 +183,10 @@ fn a_work_file_that_is_no_database_is_replaced_by_force_only() {
     farm.builds(0..5);
     std::fs::write(farm.path("hashserv.db.fingerpost.importing"), "precious").unwrap();
     let refused = farm.import_with(&OPTIONS, &mut Silent);
-    assert!(matches!(refused, Err(ImportError::Target { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ImportError::Target { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -173,7 +197,10 @@ fn two_imports_into_one_target_exclude_each_other() {
         fn advance(&mut self, _: u64) -> std::ops::ControlFlow<()> {
             if !std::mem::replace(&mut self.1, true) {
                 let second = self.0.import_with(&OPTIONS, &mut Silent);
-                assert!(matches!(second, Err(ImportError::Running { .. })), "{second:?}");
+                assert!(
+                    matches!(second, Err(ImportError::Running { .. })),
+                    "{second:?}"
+                );
             }
             std::ops::ControlFlow::Continue(())
         }
@@ -181,6 +208,7 @@ fn two_imports_into_one_target_exclude_each_other() {
     }
     let farm = Farm::current();
     farm.builds(0..50);
-    farm.import_with(&OPTIONS, &mut Second(&farm, false)).unwrap();
+    farm.import_with(&OPTIONS, &mut Second(&farm, false))
+        .unwrap();
     assert_eq!(mappings(&farm.imported()).len(), 50);
 }

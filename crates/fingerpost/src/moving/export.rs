@@ -1,0 +1,69 @@
+//! `fingerpost export`.
+
+use std::path::PathBuf;
+
+use fingerpost_hashequiv::moving::{self, ExportError, ExportReport};
+
+use super::import::{exit_of_io, exit_of_opening};
+use super::stages::Stages;
+use crate::exit::{Exit, failure};
+
+/// Write a database that bitbake-hashserv can use, to go back to it.
+///
+/// Everything comes from one moment; the server may run meanwhile. Only its
+/// owner can read the new file, because it has the hashes of tokens.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The Fingerpost database.
+    database: PathBuf,
+    /// The database to be made; must not exist yet.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+/// Exports, and tells what it came to.
+pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
+    let mut stages = Stages::default();
+    let report = moving::export(&args.database, &args.to, &mut stages);
+    stages.finish();
+    let report = report.map_err(explain)?;
+    println!(
+        "Exported {} to {}",
+        args.database.display(),
+        args.to.display()
+    );
+    print!("{}", summary(&report));
+    Ok(if report.damaged.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Found
+    })
+}
+
+fn summary(report: &ExportReport) -> String {
+    let mut text = format!(
+        "  unihashes  {}\n  outputs    {}\n  users      {}\n",
+        report.mappings, report.outputs, report.users
+    );
+    if let Some(mark) = &report.mark {
+        text.push_str(&format!("  the collection {mark:?} is running\n"));
+    }
+    if !report.damaged.is_empty() {
+        text.push_str(&format!(
+            "  damaged siginfo was left out of these rows: {:?}\n",
+            report.damaged
+        ));
+    }
+    text
+}
+
+/// Gives an error its exit code.
+fn explain(error: ExportError) -> anyhow::Error {
+    let exit = match &error {
+        ExportError::Exists { .. } => Exit::Usage,
+        ExportError::Open(error) => exit_of_opening(error),
+        ExportError::Io { source, .. } => exit_of_io(source),
+        _ => Exit::Io,
+    };
+    failure(exit, format!("{:#}", anyhow::Error::new(error)))
+}

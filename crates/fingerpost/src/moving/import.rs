@@ -1,0 +1,183 @@
+//! `fingerpost import`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use fingerpost_core::{Clock as _, SystemClock};
+use fingerpost_db::OpenError;
+use fingerpost_hashequiv::moving::{self, ImportError, ImportOptions, ImportReport, Manner, Tally};
+
+use super::stages::Stages;
+use crate::exit::{Exit, failure};
+use crate::notice::ANONYMOUS_CLEANING;
+
+/// Make a Fingerpost database of a database of bitbake-hashserv.
+///
+/// The source is only read, and its server may run meanwhile; what it adds
+/// after the import began is not taken. An import that was killed goes on when
+/// the same command is run again. Into a database that exists, rows are added;
+/// the rows that it has stay.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// The database of bitbake-hashserv: SQLite, of any version.
+    source: PathBuf,
+    /// The Fingerpost database [default: SOURCE.fingerpost].
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
+    /// Read everything, report what could not be taken, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave rows out whose unihash is not 64 lower-case hex digits. Kept, they
+    /// are answered as a miss, and exported again.
+    #[arg(long)]
+    drop_invalid_unihashes: bool,
+}
+
+/// Imports, and tells what it came to.
+pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
+    let into = args
+        .into
+        .clone()
+        .unwrap_or_else(|| imported_path(&args.source));
+    let options = ImportOptions {
+        dry_run: args.dry_run,
+        drop_invalid_unihashes: args.drop_invalid_unihashes,
+        now: SystemClock.now(),
+    };
+    let report = run(&args.source, &into, &options)?;
+    print!("{}", summary(&report, &args.source, &into));
+    if !args.dry_run {
+        println!("{ANONYMOUS_CLEANING}");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Imports `source` for `serve --import`: all of it, into a file that appears
+/// when it is complete. Returns the lines to be logged.
+pub(crate) fn import_database(source: &Path, into: &Path) -> anyhow::Result<String> {
+    let options = ImportOptions {
+        dry_run: false,
+        drop_invalid_unihashes: false,
+        now: SystemClock.now(),
+    };
+    let report = run(source, into, &options)?;
+    Ok(summary(&report, source, into))
+}
+
+/// Where an import goes unless told otherwise: `SOURCE.fingerpost`. The file is
+/// complete when it exists.
+pub(crate) fn imported_path(source: &Path) -> PathBuf {
+    let mut name = source.as_os_str().to_owned();
+    name.push(".fingerpost");
+    name.into()
+}
+
+fn run(source: &Path, into: &Path, options: &ImportOptions) -> anyhow::Result<ImportReport> {
+    let mut stages = Stages::default();
+    let report = moving::import(source, into, options, &mut stages);
+    stages.finish();
+    report.map_err(explain)
+}
+
+/// Gives an error its exit code.
+fn explain(error: ImportError) -> anyhow::Error {
+    let exit = match &error {
+        ImportError::NotReference { .. } | ImportError::Damaged { .. } => Exit::BadData,
+        ImportError::Itself { .. } => Exit::Usage,
+        ImportError::Running { .. } => Exit::Unavailable,
+        ImportError::WalUnreadable { .. } => Exit::Denied,
+        ImportError::Open(error) => exit_of_opening(error),
+        ImportError::Io { source, .. } => exit_of_io(source),
+        _ => Exit::Io,
+    };
+    failure(exit, format!("{:#}", anyhow::Error::new(error)))
+}
+
+/// The code of a database that does not open.
+pub(crate) fn exit_of_opening(error: &OpenError) -> Exit {
+    match error {
+        OpenError::NetworkFileSystem { .. }
+        | OpenError::ReferenceDatabase { .. }
+        | OpenError::NotOurs { .. }
+        | OpenError::TooNew { .. } => Exit::Configuration,
+        OpenError::Io { source, .. } => exit_of_io(source),
+        _ => Exit::Io,
+    }
+}
+
+/// The code of what the operating system refused.
+pub(super) fn exit_of_io(error: &std::io::Error) -> Exit {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Exit::Denied,
+        _ => Exit::Io,
+    }
+}
+
+/// What an import came to, in lines.
+fn summary(report: &ImportReport, source: &Path, into: &Path) -> String {
+    let (source, into) = (source.display(), into.display());
+    let resumed = if report.resumed {
+        ", going on from an interrupted import"
+    } else {
+        ""
+    };
+    let mut text = match report.manner {
+        Manner::Fresh => format!("Imported {source} into {into}{resumed}\n"),
+        Manner::Merged => format!("Added {source} to {into}\n"),
+        Manner::DryRun => format!("Read {source}; nothing was written\n"),
+    };
+    let mut line = |line: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{line}");
+    };
+    line(format_args!("  tables     {}", report.generation));
+    line(format_args!("  unihashes  {}", tally(&report.mappings)));
+    line(format_args!("  outputs    {}", tally(&report.outputs)));
+    line(format_args!("  users      {}", tally(&report.users)));
+    let listings = &report.listings;
+    if listings.read > 0 {
+        let stored = match report.manner {
+            Manner::DryRun => String::new(),
+            _ => format!(
+                ", stored as {} ({})",
+                listings.stored,
+                mib(listings.stored_bytes)
+            ),
+        };
+        line(format_args!(
+            "  siginfo    {} read ({}){stored}",
+            listings.read,
+            mib(listings.text_bytes)
+        ));
+    }
+    if report.invalid_unihashes > 0 {
+        line(format_args!(
+            "  {} unihashes are not 64 lower-case hex digits (--drop-invalid-unihashes leaves them out)",
+            report.invalid_unihashes
+        ));
+    }
+    if let Some(mark) = &report.mark {
+        line(format_args!("  the collection {mark:?} is running"));
+    }
+    for oddity in report.oddities() {
+        line(format_args!("  {oddity}"));
+    }
+    for note in &report.notes {
+        line(format_args!("  {note}"));
+    }
+    text
+}
+
+fn tally(tally: &Tally) -> String {
+    let mut text = format!("{} read, {} taken", tally.read, tally.added);
+    if tally.present > 0 {
+        let _ = write!(text, ", {} there already", tally.present);
+    }
+    if tally.left_out > 0 {
+        let _ = write!(text, ", {} left out", tally.left_out);
+    }
+    text
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
+}

@@ -1,0 +1,8 @@
+//! `fingerpost import`, `export` and `shadow`: from `bitbake-hashserv`, and back.
+
+mod export;
+mod import;
+mod stages;
+
+pub(crate) use export::{ExportArgs, export};
+pub(crate) use import::{ImportArgs, exit_of_opening, import, import_database, imported_path};
