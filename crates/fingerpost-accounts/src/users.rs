@@ -77,7 +77,7 @@ impl Accounts {
         Ok(self.find(username).await?.map(User::from))
     }
 
-    /// All users, by name.
+    /// All users, the oldest first.
     pub async fn all(&self) -> Result<Vec<User>, AccountsError> {
         let rows = self.db.read(stored_users).await?;
         Ok(rows.into_iter().map(User::from).collect())
@@ -154,9 +154,9 @@ impl Accounts {
     }
 }
 
-/// Every row as it is stored, by name: for export.
+/// Every row as it is stored, the oldest first: for export.
 pub fn stored_users(conn: &Connection) -> rusqlite::Result<Vec<StoredUser>> {
-    conn.prepare_cached("SELECT username, token, permissions FROM user ORDER BY username")?
+    conn.prepare_cached("SELECT username, token, permissions FROM user ORDER BY id")?
         .query_map([], read)?
         .collect()
 }
@@ -304,7 +304,7 @@ mod tests {
         };
         assert_eq!(
             accounts.all().await.unwrap(),
-            [user("a", READER), user("b", more)]
+            [user("b", more), user("a", READER)]
         );
         assert!(accounts.delete("a").await.unwrap());
         assert_eq!(accounts.all().await.unwrap(), [user("b", more)]);

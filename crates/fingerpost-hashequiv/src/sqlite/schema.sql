@@ -116,7 +116,9 @@ INSERT INTO collection (id, namespace, mark, started) VALUES (0, 1, '', 0);
 
 -- Logins. `token` is `ALGORITHM:SALT:HEX`, `permissions` a blank-separated list.
 CREATE TABLE user (
-    username TEXT PRIMARY KEY,
+    -- Users are listed in the order in which they were made.
+    id INTEGER PRIMARY KEY,
+    username TEXT NOT NULL UNIQUE,
     token TEXT NOT NULL,
     permissions TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
