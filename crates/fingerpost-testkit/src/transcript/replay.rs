@@ -131,7 +131,7 @@ impl Stage {
             }
             Step::Restart { server, change } => self.restart(server, change).await,
             Step::Stop(name) => {
-                let server = self.servers.remove(name).context("no such server")?;
+                let server = self.take(name)?;
                 ensure!(server.stop().await?.status.success(), "a stop is a success");
                 Ok(())
             }
@@ -142,8 +142,15 @@ impl Stage {
         }
     }
 
+    /// Takes a server off the stage; its connections are of no use then.
+    fn take(&mut self, name: &str) -> Result<Server> {
+        self.connections
+            .retain(|connection, _| server_of(connection) != name);
+        self.servers.remove(name).context("no such server")
+    }
+
     async fn restart(&mut self, name: &str, change: &Change) -> Result<()> {
-        let server = self.servers.remove(name).context("no such server")?;
+        let server = self.take(name)?;
         let Stopped { mut options, .. } = server.stop().await?;
         if let Some((username, password)) = &change.admin {
             options = options.admin(username, password);
@@ -163,8 +170,10 @@ impl Stage {
         expectation: &Expectation,
     ) -> Result<()> {
         if !self.connections.contains_key(name) {
-            let server = name.split_once(':').map_or("main", |(server, _)| server);
-            let server = self.servers.get(server).context("no such server")?;
+            let server = self
+                .servers
+                .get(server_of(name))
+                .context("no such server")?;
             self.connections
                 .insert(name.to_owned(), server.connect().await?);
         }
@@ -198,6 +207,13 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// The server that a connection belongs to.
+fn server_of(connection: &str) -> &str {
+    connection
+        .split_once(':')
+        .map_or("main", |(server, _)| server)
 }
 
 fn options(setup: &Setup, farm: &TestFarm, upstream: Option<&str>) -> Result<ServerOptions> {

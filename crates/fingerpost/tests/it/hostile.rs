@@ -52,12 +52,10 @@ async fn a_handshake_that_does_not_come_is_cut_off() -> Result<()> {
     begun.send(b"OEHASHEQUIV 1.1\nneeds-he").await?;
     let mut undecided = server.connect().await?.into_lines()?;
     undecided.send(b"O").await?;
-    let mut half_http = server.connect().await?.into_lines()?;
-    half_http.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-").await?;
     is_closed_within(silent, limit).await?;
-    for mut lines in [begun, undecided, half_http] {
+    for mut lines in [begun, undecided] {
         let rest = timeout(limit, lines.rest()).await.context("still open")??;
-        ensure!(!rest.starts_with(b"{"), "an answer");
+        ensure!(rest.is_empty(), "an answer");
     }
     serves_within(&server, OTHERS_LIMIT).await
 }

@@ -110,7 +110,7 @@ async fn collections_of_two_processes_sweep_once() -> Result<()> {
     let (one, other) = pair(&farm).await?;
     let mut first = one.session().await?;
     let mut second = other.session().await?;
-    fill(&mut first, 0..1500).await?;
+    fill(&one, 0..1500).await?;
     let mark = json!({"gc-mark": {"mark": "K", "where": {"taskhash": hash(1, 7)}}});
     ensure!(first.ask(mark).await? == json!({"count": 1}));
     let sweep = json!({"gc-sweep": {"mark": "K"}});

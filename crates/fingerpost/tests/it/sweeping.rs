@@ -63,7 +63,7 @@ async fn look_ups_and_reports_go_on_during_a_sweep() -> Result<()> {
         .start()
         .await?;
     let mut cleaner = server.session().await?;
-    fill(&mut cleaner, 0..ROWS).await?;
+    fill(&server, 0..ROWS).await?;
     cleaner.enter("gc-mark-stream").await?;
     for number in (0..ROWS).step_by(MARKED_STEP as usize) {
         let mark = json!({"mark": "K", "where": {"taskhash": hash(1, number)}});
@@ -115,7 +115,7 @@ async fn removal_of_many_rows_lets_others_through() -> Result<()> {
         .start()
         .await?;
     let mut cleaner = server.session().await?;
-    fill(&mut cleaner, 0..2000).await?;
+    fill(&server, 0..2000).await?;
     let mut other = server.session().await?;
     cleaner
         .send(&json!({"remove": {"where": {"method": "TestMethod"}}}))

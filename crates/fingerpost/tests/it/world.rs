@@ -85,16 +85,26 @@ pub(crate) async fn http(server: &Server, request: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&lines.rest().await?).into_owned())
 }
 
-/// Reports tasks `numbers`, each with an output of its own, 200 in flight.
-pub(crate) async fn fill(session: &mut Session, numbers: std::ops::Range<u64>) -> Result<()> {
-    let numbers: Vec<u64> = numbers.collect();
-    for batch in numbers.chunks(200) {
-        for &number in batch {
-            session.send(&Report::new(number, number).request()).await?;
-        }
-        for _ in batch {
-            session.answer().await?.context("the server closed")?;
-        }
+/// Connections that [`fill`] reports over: their reports share commits.
+const FILLING: u64 = 40;
+
+/// Reports tasks `numbers`, each with an output of its own.
+pub(crate) async fn fill(server: &Server, numbers: std::ops::Range<u64>) -> Result<()> {
+    let mut filling = tokio::task::JoinSet::new();
+    for first in numbers.start..numbers.end.min(numbers.start + FILLING) {
+        let mine = (first..numbers.end).step_by(FILLING as usize);
+        let session = server.session().await?;
+        filling.spawn(report_all(session, mine));
+    }
+    while let Some(result) = filling.join_next().await {
+        result??;
+    }
+    Ok(())
+}
+
+async fn report_all(mut session: Session, numbers: impl Iterator<Item = u64>) -> Result<()> {
+    for number in numbers {
+        session.report(&Report::new(number, number)).await?;
     }
     Ok(())
 }
