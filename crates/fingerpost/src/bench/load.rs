@@ -55,6 +55,10 @@ pub(crate) struct LoadArgs {
     /// Measure this many requests instead of a time.
     #[arg(long, conflicts_with = "duration")]
     requests: Option<u64>,
+    /// Measure until standard input is closed: for the time that something
+    /// else takes.
+    #[arg(long, conflicts_with_all = ["duration", "requests"])]
+    until_stdin_closes: bool,
     /// Seconds of the same load before measuring begins.
     #[arg(long, default_value = "0", value_parser = seconds)]
     warmup: Duration,
@@ -176,9 +180,9 @@ fn measure(args: &LoadArgs, trees: Option<&Arc<Trees>>) -> anyhow::Result<Summar
     let workers = (0..args.threads)
         .map(|thread| args.worker(&stage, thread, trees))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    thread::scope(|scope| {
-        let mut cpu = args.cpu()?;
-        let mut start = Instant::now();
+    let mut before = args.cpu()?;
+    let mut start = Instant::now();
+    let (tally, after, elapsed) = thread::scope(|scope| -> anyhow::Result<_> {
         let threads: Vec<_> = workers
             .into_iter()
             .map(|worker| scope.spawn(|| worker.run()))
@@ -186,33 +190,34 @@ fn measure(args: &LoadArgs, trees: Option<&Arc<Trees>>) -> anyhow::Result<Summar
         let running = || !threads.iter().any(thread::ScopedJoinHandle::is_finished);
         if warm_up {
             pause(args.warmup, running);
-            cpu = args.cpu()?;
+            before = args.cpu()?;
             start = Instant::now();
             stage.set(Stage::MEASURE);
         }
-        if args.requests().is_none() {
-            pause(args.duration, running);
+        let timed = args.wait_for_end(running)?;
+        // Counted requests end with the threads, timed ones at this moment.
+        let timed = timed.then(|| (args.cpu(), start.elapsed()));
+        if timed.is_some() {
             stage.set(Stage::STOP);
         }
-        let mut after = args.cpu()?;
-        let mut elapsed = start.elapsed();
         let mut tally = Tally::new();
         for thread in threads {
             tally.merge(thread.join().expect("a generating thread does not panic")?);
         }
-        if args.requests().is_some() {
-            (after, elapsed) = (args.cpu()?, start.elapsed());
-        }
-        let settled = args.settle()?;
-        if settled.is_some() {
-            after = args.cpu()?;
-        }
-        let server = cpu.zip(after).map(|(before, after)| ServerCost {
-            cpu: after.since(&before),
-            settled,
-        });
-        Ok(Summary::new(&tally, elapsed, server))
-    })
+        let (after, elapsed) = timed.unwrap_or_else(|| (args.cpu(), start.elapsed()));
+        Ok((tally, after?, elapsed))
+    })?;
+    let settled = args.settle()?;
+    let after = if settled.is_some() {
+        args.cpu()?
+    } else {
+        after
+    };
+    let server = before.zip(after).map(|(before, after)| ServerCost {
+        cpu: after.since(&before),
+        settled,
+    });
+    Ok(Summary::new(&tally, elapsed, server))
 }
 
 /// Sleeps for `length`, or until `running` is false.
@@ -239,6 +244,21 @@ impl LoadArgs {
     fn requests(&self) -> Option<u64> {
         self.requests
             .or_else(|| (self.mode == Mode::Store).then_some(self.keys))
+    }
+
+    /// Waits until the measured time is over; `false` at once if requests are
+    /// counted.
+    fn wait_for_end(&self, running: impl Fn() -> bool) -> anyhow::Result<bool> {
+        if self.requests().is_some() {
+            return Ok(false);
+        }
+        if self.until_stdin_closes {
+            std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())
+                .context("waiting for standard input to close")?;
+        } else {
+            pause(self.duration, running);
+        }
+        Ok(true)
     }
 
     fn cpu(&self) -> anyhow::Result<Option<CpuTimes>> {

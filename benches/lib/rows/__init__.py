@@ -1,0 +1,9 @@
+"""The rows of the table, in its order."""
+
+from . import growth, lookups, memory, moving, reports, start, sweep
+
+ROWS = {
+    row.name: row
+    for module in (lookups, reports, growth, sweep, start, memory, moving)
+    for row in module.ROWS
+}
