@@ -67,6 +67,10 @@ pub(crate) struct Args {
     /// database ./hashserv.db. Also when the program is called by that name.
     #[arg(long)]
     compat: bool,
+    /// When the database is one of bitbake-hashserv, import it into
+    /// FILE.fingerpost first, and serve that.
+    #[arg(long)]
+    pub(super) import: bool,
     /// Set any key of the configuration; see the list below.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,

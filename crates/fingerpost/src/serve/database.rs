@@ -8,6 +8,7 @@ use fingerpost_hashequiv::sqlite::MIGRATIONS;
 
 use crate::config::{self, Loaded};
 use crate::exit::{Exit, OrExit, failure};
+use crate::moving;
 
 /// An opened database.
 pub(super) struct Opened {
@@ -19,22 +20,49 @@ pub(super) struct Opened {
 }
 
 /// Opens the configured database. A file of the reference server is never
-/// written to: it is refused with the way out, or, when `FILE.fingerpost` was
-/// imported from it completely, that one is opened instead.
-pub(super) fn open(loaded: &Loaded) -> anyhow::Result<Opened> {
+/// written to: what was imported from it is opened instead, or, with `import`,
+/// is made first; otherwise the file is refused with the way out.
+pub(super) fn open(loaded: &Loaded, import: bool) -> anyhow::Result<Opened> {
     let path = loaded.database_path();
     if !loaded.is_set("database.path") {
         make_directory_of(&path)?;
     }
     let is_new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
-    match Sqlite::open(settings(&loaded.config, path.clone()), MIGRATIONS) {
+    match open_file(loaded, &path) {
         Ok(database) => Ok(Opened {
             database,
             path,
             is_new,
         }),
-        Err(error) => Err(explain(error, &path)),
+        Err(OpenError::ReferenceDatabase { .. }) => open_imported(loaded, &path, import),
+        Err(error) => Err(explain(error)),
     }
+}
+
+fn open_file(loaded: &Loaded, path: &Path) -> Result<Sqlite, OpenError> {
+    Sqlite::open(settings(&loaded.config, path.to_owned()), MIGRATIONS)
+}
+
+/// Opens `REFERENCE.fingerpost`, which is there only when it is complete.
+fn open_imported(loaded: &Loaded, reference: &Path, import: bool) -> anyhow::Result<Opened> {
+    let path = moving::imported_path(reference);
+    let (from, into) = (reference.display(), path.display());
+    let is_new = !path.exists();
+    match (is_new, import) {
+        (false, _) => tracing::info!("serving {into}, which was imported from {from}"),
+        (true, true) => {
+            for line in moving::import_database(reference, &path)?.lines() {
+                tracing::info!("{line}");
+            }
+        }
+        (true, false) => return Err(refuse_reference(reference)),
+    }
+    let database = open_file(loaded, &path).map_err(explain)?;
+    Ok(Opened {
+        database,
+        path,
+        is_new,
+    })
 }
 
 /// The data directory is ours to make; a directory that the operator named
@@ -47,21 +75,15 @@ fn make_directory_of(path: &Path) -> anyhow::Result<()> {
     )
 }
 
-/// Gives an error of opening its exit code and, where there is one, the way out.
-fn explain(error: OpenError, path: &Path) -> anyhow::Error {
-    let exit = match &error {
-        OpenError::ReferenceDatabase { .. } => return reference(path),
-        OpenError::NetworkFileSystem { .. } | OpenError::NotOurs { .. } => Exit::Configuration,
-        OpenError::TooNew { .. } => Exit::Configuration,
-        OpenError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Exit::Denied
-        }
-        _ => Exit::Io,
-    };
-    failure(exit, format!("{:#}", anyhow::Error::new(error)))
+/// Gives an error of opening its exit code.
+fn explain(error: OpenError) -> anyhow::Error {
+    failure(
+        moving::exit_of_opening(&error),
+        format!("{:#}", anyhow::Error::new(error)),
+    )
 }
 
-fn reference(path: &Path) -> anyhow::Error {
+fn refuse_reference(path: &Path) -> anyhow::Error {
     let file = path.display();
     failure(
         Exit::Configuration,

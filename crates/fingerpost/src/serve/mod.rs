@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     log::start(loaded.config.log.level, loaded.config.log.format);
     announce::warn_of_visible_passwords(&args.visible_passwords());
     let runtime = runtime(loaded.config.server.worker_threads)?;
-    let outcome = runtime.block_on(serve(loaded));
+    let outcome = runtime.block_on(serve(loaded, args.import));
     // A start that was interrupted may still be at work on a blocking thread;
     // the database is built for a process that ends at any moment.
     runtime.shutdown_background();
@@ -55,7 +55,7 @@ fn runtime(worker_threads: u64) -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the runtime")
 }
 
-async fn serve(loaded: Loaded) -> anyhow::Result<Exit> {
+async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
     let mut signals = StopSignals::catch().context("cannot catch signals")?;
     let shutdown = Shutdown::new();
     let started = tokio::select! {
@@ -64,7 +64,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<Exit> {
             tracing::info!(signal, "stopped while starting");
             return Ok(Exit::Ok);
         }
-        started = start(loaded, shutdown.clone()) => started?,
+        started = start(loaded, import, shutdown.clone()) => started?,
     };
     let mut serving = tokio::spawn(started.server.run());
     notify(NotifyState::Ready);
@@ -79,7 +79,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<Exit> {
     }
     notify(NotifyState::Stopping);
     shutdown.start();
-    stop(serving, started.database, &mut signals).await;
+    stop(serving, started.database).await;
     Ok(Exit::Ok)
 }
 
@@ -89,10 +89,10 @@ struct Started {
     database: Sqlite,
 }
 
-async fn start(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<Started> {
+async fn start(loaded: Loaded, import: bool, shutdown: Shutdown) -> anyhow::Result<Started> {
     let open_files = raise_open_files();
     let opening = tokio::task::spawn_blocking(move || {
-        let opened = database::open(&loaded);
+        let opened = database::open(&loaded, import);
         opened.map(|opened| (opened, loaded))
     });
     let (opened, loaded) = opening.await.context("opening the database panicked")??;
@@ -135,24 +135,14 @@ async fn start(loaded: Loaded, shutdown: Shutdown) -> anyhow::Result<Started> {
     })
 }
 
-/// Waits for what is in hand, within [`STOP_MAX`]; a second signal ends the
-/// wait.
-async fn stop(
-    serving: JoinHandle<std::io::Result<usize>>,
-    database: Sqlite,
-    signals: &mut StopSignals,
-) {
+/// Waits for what is in hand, within [`STOP_MAX`]. Further signals change
+/// nothing: some supervisors send each twice.
+async fn stop(serving: JoinHandle<std::io::Result<usize>>, database: Sqlite) {
     let deadline = Instant::now() + STOP_MAX;
-    let orderly = async {
-        // Its errors are those of taking the sockets in, which is long past.
-        let _ = timeout_at(deadline, serving).await;
-        if !matches!(timeout_at(deadline, database.close()).await, Ok(true)) {
-            tracing::warn!("the database was still at work; what was answered is safe");
-        }
-    };
-    tokio::select! {
-        () = orderly => {}
-        signal = signals.next() => tracing::warn!(signal, "stopped again, without waiting"),
+    // Its errors are those of taking the sockets in, which is long past.
+    let _ = timeout_at(deadline, serving).await;
+    if !matches!(timeout_at(deadline, database.close()).await, Ok(true)) {
+        tracing::warn!("the database was still at work; what was answered is safe");
     }
 }
 
