@@ -3,21 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use fingerpost_testkit::{Connection, PATIENCE, Report, Server, TestFarm, Transport, hash};
+use fingerpost_testkit::{Connection, Report, Server, TestFarm, Transport, hash};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::{
-    eventually, farm, http, metric, no_panic, resident_bytes, server, serves_within,
-};
+use crate::world::{eventually, farm, http, metric, no_panic, server, serves_within};
 
-const HANDSHAKE: &[u8] = b"OEHASHEQUIV 1.1\nneeds-headers: false\n\n";
+pub(crate) const HANDSHAKE: &[u8] = b"OEHASHEQUIV 1.1\nneeds-headers: false\n\n";
 /// How long others may take for a report and a look-up meanwhile: the machine
 /// that runs the tests is busy, a hung server takes for ever.
-const OTHERS_LIMIT: Duration = Duration::from_secs(5);
-const MIB: u64 = 1 << 20;
+pub(crate) const OTHERS_LIMIT: Duration = Duration::from_secs(5);
 
-async fn impatient_server() -> Result<(TestFarm, Server)> {
+pub(crate) async fn impatient_server() -> Result<(TestFarm, Server)> {
     let farm = farm();
     let server = farm
         .server()
@@ -30,7 +27,7 @@ async fn impatient_server() -> Result<(TestFarm, Server)> {
 }
 
 /// The server closes the connection without a word, within `limit`.
-async fn is_closed_within(connection: Connection, limit: Duration) -> Result<()> {
+pub(crate) async fn is_closed_within(connection: Connection, limit: Duration) -> Result<()> {
     let mut lines = connection.into_lines()?;
     let rest = timeout(limit, lines.rest())
         .await
@@ -108,70 +105,6 @@ async fn a_silent_connection_stays_open_behind_its_handshake() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_reads_is_cut_off_and_holds_little_memory() -> Result<()> {
-    let (_farm, server) = impatient_server().await?;
-    let mut session = server.session().await?;
-    session
-        .report(&Report::new(1, 1).with_siginfo("x".repeat(30_000)))
-        .await?;
-    let before = resident_bytes(&server)?;
-    let ask = json!({"get": {"method": "TestMethod", "taskhash": hash(1, 1), "all": true}});
-    let mut hogs = Vec::new();
-    for _ in 0..4 {
-        hogs.push(server.connect().await?.into_lines()?);
-    }
-    let requests = format!("{ask}\n").repeat(500);
-    for lines in &mut hogs {
-        lines.send(HANDSHAKE).await?;
-        // The server stops reading sooner or later; then our own write waits.
-        for _ in 0..20 {
-            let sent = timeout(
-                Duration::from_millis(100),
-                lines.send_in_vain(requests.as_bytes()),
-            );
-            if sent.await.is_err() {
-                break;
-            }
-        }
-    }
-    let grown = resident_bytes(&server)?.saturating_sub(before);
-    ensure!(
-        grown < 64 * MIB,
-        "{grown} more bytes for peers that do not read"
-    );
-    serves_within(&server, OTHERS_LIMIT).await?;
-    eventually(Duration::from_secs(15), async || {
-        Ok(metric(&server, "fingerpost_connections_open", "").await? <= 2.0)
-    })
-    .await
-    .context("peers that do not read stay connected")?;
-    no_panic(&server)
-}
-
-#[tokio::test]
-async fn stream_lines_that_nobody_reads_do_not_pile_up() -> Result<()> {
-    let (_farm, server) = impatient_server().await?;
-    serves_within(&server, OTHERS_LIMIT).await?;
-    let before = resident_bytes(&server)?;
-    let mut lines = server.connect().await?.into_lines()?;
-    lines.send(HANDSHAKE).await?;
-    lines.send(b"{\"get-stream\": null}\n").await?;
-    let batch = format!("TestMethod {}\n", hash(1, 1)).repeat(2000);
-    for _ in 0..400 {
-        let sent = timeout(
-            Duration::from_millis(200),
-            lines.send_in_vain(batch.as_bytes()),
-        );
-        if sent.await.is_err() {
-            break;
-        }
-    }
-    let grown = resident_bytes(&server)?.saturating_sub(before);
-    ensure!(grown < 48 * MIB, "{grown} more bytes for one stream");
-    serves_within(&server, OTHERS_LIMIT).await
-}
-
-#[tokio::test]
 async fn a_half_closed_connection_gets_all_its_answers() -> Result<()> {
     let (_farm, server) = server().await?;
     let mut lines = server.connect().await?.into_lines()?;
@@ -241,51 +174,6 @@ async fn probes_that_close_without_a_byte_leave_no_log_line() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn endless_pieces_end_at_the_message_limit() -> Result<()> {
-    let (_farm, server) = impatient_server().await?;
-    let before = resident_bytes(&server)?;
-    for piece in ["x".repeat(60_000), "y".to_owned()] {
-        let mut lines = server.connect().await?.into_lines()?;
-        lines.send(HANDSHAKE).await?;
-        lines.send(b"{\"chunk-stream\": null}\n").await?;
-        let pieces = format!("{piece}\n").repeat(1 + 200_000 / piece.len());
-        for _ in 0..20 {
-            lines.send_in_vain(pieces.as_bytes()).await?;
-        }
-        let rest = lines.rest().await?;
-        ensure!(rest.is_empty(), "an answer to endless pieces");
-    }
-    let grown = resident_bytes(&server)?.saturating_sub(before);
-    ensure!(grown < 32 * MIB, "{grown} more bytes");
-    serves_within(&server, OTHERS_LIMIT).await
-}
-
-#[tokio::test]
-async fn endless_lines_and_headers_end_at_their_limits() -> Result<()> {
-    let (_farm, server) = server().await?;
-    let header = "a: b\n".repeat(100_000);
-    let long_header = format!("a: {}\n\n", "b".repeat(1_000_000));
-    for bytes in [
-        [b"OEHASHEQUIV 1.1\n", header.as_bytes()].concat(),
-        [b"OEHASHEQUIV 1.1\n", long_header.as_bytes()].concat(),
-        vec![b'O'; 1_000_000],
-        [HANDSHAKE, &vec![b'x'; 1_000_000]].concat(),
-        [
-            HANDSHAKE,
-            b"{\"get-stream\": null}\n".as_slice(),
-            &vec![b'x'; 1_000_000],
-        ]
-        .concat(),
-    ] {
-        let mut lines = server.connect().await?.into_lines()?;
-        lines.send_in_vain(&bytes).await?;
-        let rest = lines.rest().await?;
-        ensure!(rest.is_empty() || rest == b"\"ok\"\n", "an answer");
-    }
-    serves_within(&server, OTHERS_LIMIT).await
-}
-
 /// JSON that breaks careless readers. Each is answered or closed, never worse.
 fn poison() -> Vec<String> {
     let deep = 30_000;
@@ -329,77 +217,6 @@ async fn poisoned_json_is_answered_or_closed() -> Result<()> {
     }
     serves_within(&server, OTHERS_LIMIT).await?;
     no_panic(&server)
-}
-
-#[tokio::test]
-async fn connections_above_the_limit_are_closed_and_the_others_served() -> Result<()> {
-    let farm = farm();
-    let server = farm
-        .server()
-        .set("limits.connections", "30")
-        .start()
-        .await?;
-    let mut inside = Vec::new();
-    for _ in 0..30 {
-        let mut session = server.session().await?;
-        session.ask(json!({"ping": {}})).await?;
-        inside.push(session);
-    }
-    for _ in 0..40 {
-        is_closed_within(server.connect().await?, Duration::from_secs(5)).await?;
-    }
-    for session in &mut inside {
-        session.ask(json!({"ping": {}})).await?;
-    }
-    drop(inside.pop());
-    eventually(Duration::from_secs(5), async || {
-        let mut session = server.session().await?;
-        let asked = session.send(&json!({"ping": {}})).await;
-        Ok(asked.is_ok() && session.answer().await.is_ok_and(|answer| answer.is_some()))
-    })
-    .await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn ten_thousand_connections_leave_room_for_one_more_client() -> Result<()> {
-    let open_files = raise_open_files();
-    // Both ends are on this machine; the server keeps a reserve of its own.
-    let count = 10_000.min(open_files.saturating_sub(1000) * 8 / 10);
-    println!("{count} connections, for this process may open {open_files} files");
-    let farm = farm();
-    let server = farm
-        .server()
-        .set("limits.handshake_seconds", "60")
-        .start()
-        .await?;
-    let mut crowd = Vec::with_capacity(count as usize);
-    for number in 0..count {
-        let stream = tokio::net::TcpStream::connect(server.address());
-        let mut stream = timeout(PATIENCE, stream).await??;
-        if number % 2 == 0 {
-            tokio::io::AsyncWriteExt::write_all(&mut stream, HANDSHAKE).await?;
-        }
-        crowd.push(stream);
-    }
-    serves_within(&server, OTHERS_LIMIT).await?;
-    let resident = resident_bytes(&server)?;
-    println!("{} KiB for each connection", resident / 1024 / count.max(1));
-    ensure!(
-        resident < 600 * MIB,
-        "{resident} bytes for {count} connections"
-    );
-    drop(crowd);
-    serves_within(&server, OTHERS_LIMIT).await
-}
-
-fn raise_open_files() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Without the right to raise it, the test makes do with what there is.
-    _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
 }
 
 fn upgrade(origin: &str) -> String {
@@ -504,4 +321,41 @@ async fn websocket_messages_of_other_kinds_do_no_harm() -> Result<()> {
         bail!("{answer}");
     }
     no_panic(&server)
+}
+
+/// Words of a client go into the log as words: they cannot make up a line.
+#[tokio::test]
+async fn clients_cannot_write_log_lines_of_their_own() -> Result<()> {
+    for format in ["text", "json"] {
+        let farm = farm();
+        let server = farm
+            .server()
+            .set("log.format", format)
+            .set("log.level", "trace")
+            .start()
+            .await?;
+        let words = "x\nFORGED \u{1b}[31m red \r\nFORGED";
+        let mut session = server.session().await?;
+        session
+            .send(&json!({"auth": {"username": words, "token": words}}))
+            .await?;
+        session.answer().await?;
+        for request in [
+            json!({"get": {"method": words, "taskhash": words}}),
+            json!({words: words}),
+            json!({"remove": {"where": {words: words}}}),
+        ] {
+            let mut session = server.session().await?;
+            session.send(&request).await?;
+            session.answer().await?;
+        }
+        let log = server.log();
+        let forged = log.lines().find(|line| line.starts_with("FORGED"));
+        ensure!(forged.is_none(), "{format}: a client wrote a line:\n{log}");
+        ensure!(
+            !log.contains('\u{1b}'),
+            "{format}: a client wrote an escape sequence:\n{log}"
+        );
+    }
+    Ok(())
 }

@@ -3,7 +3,9 @@
 //!
 //! One binary for all of it: each further one is another link of everything.
 
+mod damage;
 mod durability;
+mod flooding;
 mod full_disk;
 mod fuzz;
 mod hostile;
