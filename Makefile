@@ -2,9 +2,10 @@
 # installed outside this directory unless a target says so.
 
 CARGO ?= cargo
-# Minutes of `make soak`, seconds of each target of `make fuzz`.
-MINUTES ?= 30
+# Seconds for each target of `make fuzz`; power cuts and kills of `make soak`.
 SECONDS_EACH ?= 60
+POWER_CUTS ?= 1000
+KILLS ?= 200
 
 # Tools that `make prepare` had to build.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -17,8 +18,8 @@ help:
 	@echo 'make demo   two builders share a result; a minute at most'
 	@echo 'make lint   format, clippy, documentation, house rules, dependencies'
 	@echo 'make bench  the figures of docs/performance.md'
-	@echo 'make fuzz   coverage-guided fuzzing, SECONDS_EACH=$(SECONDS_EACH) for each target'
-	@echo 'make soak   crashes and load for MINUTES=$(MINUTES)'
+	@echo 'make fuzz   the decoders guided by coverage, SECONDS_EACH=$(SECONDS_EACH)'
+	@echo 'make soak   POWER_CUTS=$(POWER_CUTS) and KILLS=$(KILLS) under reports, every decoder for a minute'
 
 run:
 	@scripts/need cc
@@ -45,6 +46,17 @@ lint:
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	$(CARGO) xtask tidy
 	$(CARGO) xtask dependencies
+
+bench:
+	benches/table
+
+fuzz:
+	fuzz/run $(SECONDS_EACH)
+
+soak: prepare
+	FINGERPOST_POWER_CUTS=$(POWER_CUTS) FINGERPOST_KILLS=$(KILLS) FINGERPOST_FUZZ_SECONDS=60 FINGERPOST_ORDER_CASES=5000 \
+	    $(CARGO) nextest run --workspace --profile soak --success-output final \
+	    -E 'test(durability::) | test(fuzz::) | test(order::)'
 
 # Generated pages; a test says when they are stale.
 docs:

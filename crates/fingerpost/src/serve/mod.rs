@@ -99,11 +99,11 @@ async fn start(loaded: Loaded, import: bool, shutdown: Shutdown) -> anyhow::Resu
     let config = &loaded.config;
     let metrics = Arc::new(Metrics::new());
     let door = service::door(config, &opened.database, &metrics).await?;
-    let listeners = listen::listen(&loaded)?;
     let anonymous = config.accounts.anonymous_permissions.0;
     if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
         announce::tell_about_cleaning(anonymous);
     }
+    let listeners = listen::listen(&loaded)?;
     announce::warn_of_exposed(&listeners.service, anonymous);
     let options = service::server_options(config, open_files);
     tracing::info!(

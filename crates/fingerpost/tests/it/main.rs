@@ -3,12 +3,14 @@
 //!
 //! One binary for all of it: each further one is another link of everything.
 
+mod client;
 mod damage;
 mod durability;
 mod flooding;
 mod full_disk;
 mod fuzz;
 mod hostile;
+mod program;
 mod sharing;
 mod stopping;
 mod sweeping;
