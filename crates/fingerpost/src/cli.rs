@@ -30,6 +30,8 @@ enum Command {
     Import(moving::ImportArgs),
     /// Write a database that bitbake-hashserv can use, to go back to it.
     Export(moving::ExportArgs),
+    /// Forward to a reference server and compare a Fingerpost server's answers.
+    Shadow(moving::ShadowArgs),
     /// Copy the database to a file, while the server runs or not.
     Backup(backup::BackupArgs),
     /// Put a backup in the place of the database, with the server stopped.
@@ -64,6 +66,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => moving::import(&args),
         Command::Export(args) => moving::export(&args),
+        Command::Shadow(args) => moving::shadow(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),

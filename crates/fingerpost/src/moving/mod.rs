@@ -2,7 +2,9 @@
 
 mod export;
 mod import;
+mod shadow;
 mod stages;
 
 pub(crate) use export::{ExportArgs, export};
 pub(crate) use import::{ImportArgs, exit_of_opening, import, import_database, imported_path};
+pub(crate) use shadow::{ShadowArgs, shadow};
