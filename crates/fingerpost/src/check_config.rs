@@ -30,7 +30,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         environment: Sources::process_environment(),
         ..Sources::default()
     };
-    let loaded = config::load(sources).or_exit(Exit::Configuration, "The configuration is wrong")?;
+    let loaded =
+        config::load(sources).or_exit(Exit::Configuration, "The configuration is wrong")?;
     if args.show {
         print!("{}", config::effective(&loaded.config));
     } else {
