@@ -5,7 +5,7 @@
 //! other fields are the event's own and those of the spans around it; the
 //! pinned names among them are `request_id`, `peer`, `user` and `command`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io::IsTerminal;
 use std::sync::Arc;
 
@@ -13,8 +13,9 @@ use fingerpost_core::{Clock, SystemClock};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::format::{JsonFields, Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -42,7 +43,10 @@ pub(crate) fn start(level: LogLevel, format: LogFormat) {
             .event_format(lines)
             .try_init()
     } else {
-        builder.with_timer(UtcTime(SystemClock)).try_init()
+        builder
+            .with_timer(UtcTime(SystemClock))
+            .fmt_fields(debug_fn(write_field).delimited(" "))
+            .try_init()
     };
 }
 
@@ -54,6 +58,22 @@ const fn filter(level: LogLevel) -> LevelFilter {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     }
+}
+
+/// Writes a field of a text line. Words of clients are in some of them: they
+/// cannot begin a line of their own, nor colour the terminal.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(writer, "{}=", field.name())?;
+    }
+    for character in format!("{value:?}").chars() {
+        if character.is_control() {
+            write!(writer, "{}", character.escape_default())?;
+        } else {
+            writer.write_char(character)?;
+        }
+    }
+    Ok(())
 }
 
 /// RFC 3339 in UTC in front of text lines.
@@ -169,7 +189,7 @@ impl Visit for Collected {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io;
     use std::sync::Mutex;
 
     use fingerpost_core::{ManualClock, Timestamp};
@@ -180,12 +200,12 @@ mod tests {
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
 
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

@@ -6,9 +6,12 @@ use anyhow::{Context, Result, ensure};
 use fingerpost_testkit::{Report, Server, Session, TestFarm};
 use tokio::time::{Instant, sleep};
 
-/// A farm of the program that cargo built for these tests.
+/// A farm of the program that cargo built for these tests, unless
+/// `FINGERPOST_TEST_BINARY` names another build of it.
 pub(crate) fn farm() -> TestFarm {
-    TestFarm::new(env!("CARGO_BIN_EXE_fingerpost")).expect("a temporary directory")
+    let built = env!("CARGO_BIN_EXE_fingerpost").to_owned();
+    let binary = from_environment("FINGERPOST_TEST_BINARY", built);
+    TestFarm::new(binary).expect("a temporary directory")
 }
 
 /// A server with the default options, and the farm that it stands in.
