@@ -205,3 +205,32 @@ async fn a_read_only_server_does_not_know_writing_commands() {
     wire.send_line("{\"gc-mark-stream\": null}").await;
     assert_eq!(wire.rest().await, "");
 }
+
+#[tokio::test]
+async fn every_counter_is_shown_by_its_name() {
+    let world = World::new().await;
+    let metrics = fingerpost_net::Metrics::new();
+    metrics.register(|registry| world.door.register_metrics(registry));
+    let mut wire = world.open().await;
+    wire.send(&format!(
+        "{PING}\n{{\"get-stream\": null}}\nm t\nEND\n{{\"get-user\": {{}}}}\n"
+    ))
+    .await;
+    wire.rest().await;
+    let mut wire = world.open().await;
+    wire.send("nonsense\n").await;
+    wire.rest().await;
+    let text = metrics.encode();
+    for line in [
+        "fingerpost_hashequiv_requests_total{command=\"ping\",outcome=\"ok\"} 1",
+        "fingerpost_hashequiv_requests_total{command=\"get-stream\",outcome=\"ok\"} 1",
+        "fingerpost_hashequiv_requests_total{command=\"get-user\",outcome=\"denied\"} 1",
+        "fingerpost_hashequiv_stream_lines_total{stream=\"get-stream\"} 2",
+        "fingerpost_hashequiv_misbehaved_total{reason=\"not-json\"} 1",
+        "fingerpost_hashequiv_over_limit_total{limit=\"write_stall\"} 0",
+        "fingerpost_hashequiv_received_bytes_total ",
+        "fingerpost_hashequiv_sent_bytes_total ",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
