@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fingerpost_core::{Permission, PermissionSet, Principal, SystemClock};
+use fingerpost_core::{Call, Permission, PermissionSet, Principal, SystemClock};
 use fingerpost_db::{Durability, Settings, Sqlite};
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
 use fingerpost_hashequiv::store::{Metadata, Task};
-use fingerpost_hashequiv::{Config, HashEquiv, Reported};
+use fingerpost_hashequiv::{Config, HashEquiv, Reported, commands};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use fingerpost_testkit::vfs::{FaultDisk, Survival};
 use fingerpost_testkit::{Report, Server, Session, hash};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -28,7 +29,8 @@ const KILLS: u64 = 4;
 const REPORTERS: u64 = 6;
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
 
-/// Taskhash and unihash of every report that was answered.
+/// Taskhash and unihash of every report that was answered; empty when its
+/// removal was answered as well.
 type Answered = BTreeMap<String, String>;
 
 /// How the drive of a round treats syncs.
@@ -127,6 +129,37 @@ async fn report_until_failure(service: Arc<HashEquiv>, first: u64, seed: u64) ->
     answered
 }
 
+/// Reports tasks and removes them again, until one of both fails; gives those
+/// of which the removal was answered.
+async fn remove_until_failure(service: Arc<HashEquiv>, first: u64) -> Answered {
+    let registry = commands();
+    let (_, remove) = registry
+        .find("remove", false)
+        .expect("there is such a command");
+    let principal = Principal::anonymous(PermissionSet::of(&[Permission::DbAdmin]));
+    let call = Call {
+        service: &service,
+        principal: &principal,
+        peer: "test",
+    };
+    let mut removed = Answered::new();
+    for number in first.. {
+        if service
+            .report(&builder(), report(number, String::new()))
+            .await
+            .is_err()
+        {
+            break;
+        }
+        let argument = json!({"where": {"taskhash": hash(1, number)}}).to_string();
+        if remove.call(call, &argument).await.is_err() {
+            break;
+        }
+        removed.insert(hash(1, number), String::new());
+    }
+    removed
+}
+
 /// What a power cut cost.
 struct Cut {
     answered: usize,
@@ -166,6 +199,7 @@ async fn power_cut(seed: u64, syncs: Syncs) -> Result<Cut> {
                 seed * 100 + number,
             ));
         }
+        reporters.spawn(remove_until_failure(Arc::clone(&service), REPORTERS << 32));
         while let Some(part) = reporters.join_next().await {
             answered.extend(part?);
         }
@@ -193,8 +227,9 @@ async fn lost(machine: &Machine, answered: &Answered) -> Result<usize> {
     let found = service.unihashes(keys).await.context("look-ups")?;
     let lost = found
         .iter()
+        .map(|found| found.as_ref().map(Unihash::to_text).unwrap_or_default())
         .zip(answered.values())
-        .filter(|(found, unihash)| found.as_ref().map(Unihash::to_text).as_ref() != Some(unihash))
+        .filter(|(found, answered)| found != *answered)
         .count();
     let after = report(u64::MAX, String::new());
     service

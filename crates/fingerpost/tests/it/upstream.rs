@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use fingerpost_testkit::{Report, Server, TestFarm, hash};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::world::{eventually, farm, metric, no_panic};
 
@@ -280,6 +280,21 @@ async fn two_servers_that_are_each_others_upstream_do_not_ask_for_ever() -> Resu
     let began = Instant::now();
     ensure!(session.unihash("TestMethod", &hash(1, 1)).await?.is_none());
     ensure!(began.elapsed() < ONE_WAIT, "took {:?}", began.elapsed());
+    // Nothing goes round and round behind the answer.
+    sleep(Duration::from_millis(TIMEOUT_MS * 4)).await;
+    let before = requests(&one).await? + requests(&other).await?;
+    sleep(Duration::from_millis(TIMEOUT_MS * 2)).await;
+    let after = requests(&one).await? + requests(&other).await?;
+    ensure!(after <= before + 4, "{before} requests became {after}");
     no_panic(&one)?;
     no_panic(&other)
+}
+
+async fn requests(server: &Server) -> Result<u64> {
+    let stats = server
+        .session()
+        .await?
+        .ask(json!({"get-stats": null}))
+        .await?;
+    stats["requests"]["num"].as_u64().context("a number")
 }
