@@ -23,12 +23,12 @@ help:
 
 run:
 	@scripts/need cc
-	@$(CARGO) build --quiet --release --package fingerpost
+	@$(CARGO) build --release --package fingerpost
 	@exec $(CARGO) run --quiet --release --package fingerpost -- serve
 
 demo:
 	@scripts/need cc
-	@$(CARGO) build --quiet --release --package fingerpost
+	@$(CARGO) build --release --package fingerpost
 	@exec $(CARGO) run --quiet --release --package fingerpost -- demo
 
 prepare:

@@ -33,8 +33,8 @@ pub(crate) struct RestoreArgs {
 /// The database that a command works on: the one that `serve` would open.
 #[derive(Debug, clap::Args)]
 struct WhichDatabase {
-    /// Configuration file instead of $FINGERPOST_CONFIG or
-    /// /etc/fingerpost/fingerpost.toml.
+    /// Configuration file instead of `$FINGERPOST_CONFIG` or
+    /// `/etc/fingerpost/fingerpost.toml`.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The database instead of the configured one.

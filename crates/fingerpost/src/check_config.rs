@@ -8,7 +8,8 @@ use crate::exit::{Exit, OrExit};
 /// Check the configuration and show what is in force.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// File to check instead of $FINGERPOST_CONFIG or /etc/fingerpost/fingerpost.toml.
+    /// File to check instead of `$FINGERPOST_CONFIG` or
+    /// `/etc/fingerpost/fingerpost.toml`.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print every key with the value in force; secrets stay hidden.

@@ -78,7 +78,7 @@ pub(crate) trait OrExit<T> {
 
 impl<T, E> OrExit<T> for Result<T, E>
 where
-    Result<T, E>: anyhow::Context<T, E>,
+    Self: anyhow::Context<T, E>,
 {
     fn or_exit(self, exit: Exit, sentence: impl fmt::Display) -> anyhow::Result<T> {
         anyhow::Context::with_context(self, || Coded {

@@ -5,7 +5,7 @@
 //! other fields are the event's own and those of the spans around it; the
 //! pinned names among them are `request_id`, `peer`, `user` and `command`.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 

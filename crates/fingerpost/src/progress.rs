@@ -9,9 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Reports how far a piece of work has come, on standard error.
 ///
-/// Shared by reference between threads. [`Progress::advance`] costs one lock,
-/// so callers that handle more than some 100,000 items a second advance by
-/// batches.
+/// Shared by reference between threads. [`Progress::set`] costs one lock, so
+/// callers that handle more than some 100,000 items a second call it for batches.
 pub(crate) struct Progress {
     what: String,
     unit: &'static str,
@@ -55,12 +54,7 @@ impl Progress {
         }
     }
 
-    /// `count` more are done.
-    pub(crate) fn advance(&self, count: u64) {
-        self.update(|state| state.done = state.done.saturating_add(count));
-    }
-
-    /// `done` are done altogether, of `total`. For work that counts by itself.
+    /// `done` are done altogether, of `total`.
     pub(crate) fn set(&self, done: u64, total: u64) {
         self.update(|state| {
             state.done = done;

@@ -21,8 +21,8 @@ use crate::{config, log};
 /// Talk to a hash equivalence server, as `bitbake-hashclient` does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The server. Default: unix://./hashserve.sock if that exists, else
-    /// 127.0.0.1:8686.
+    /// The server. Default: `unix://./hashserve.sock` if that exists, else
+    /// `127.0.0.1:8686`.
     #[arg(long, value_name = "ADDR")]
     address: Option<String>,
     /// Log level: error, warning, info, debug or trace.

@@ -188,7 +188,7 @@ async fn mark(
 /// `KEY VALUE [KEY VALUE..]`, separated by blanks.
 fn parse_pairs(line: &str) -> anyhow::Result<Vec<(String, String)>> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    if words.len() % 2 != 0 {
+    if !words.len().is_multiple_of(2) {
         bail!("a value is missing: {line:?}");
     }
     Ok(words

@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn a_secret_comes_from_a_file_and_the_higher_layer_decides() {
         let token = file("from-file\n");
-        let config = file("[accounts]\nadmin_password = 'from-config'\n");
+        let config = file("[accounts]\nadmin_username = 'a'\nadmin_password = 'from-config'\n");
         let sources = Sources {
             file: Some(config.path().to_owned()),
             environment: variables(&[(

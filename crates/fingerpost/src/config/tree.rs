@@ -161,7 +161,7 @@ sections! {
         /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (all interfaces), `unix://PATH`,
         /// `ws://HOST:PORT`. Port 0 takes a free port.
         bind: Vec<Address> = vec![Address::local(8686)];
-        /// Lets several processes listen on one TCP port (SO_REUSEPORT). They
+        /// Lets several processes listen on one TCP port (`SO_REUSEPORT`). They
         /// must share the database file.
         reuse_port: bool = false;
         /// The addresses that were bound are written to this file, one a line,
@@ -171,7 +171,7 @@ sections! {
         /// does. An upstream is allowed.
         read_only: bool = false;
         /// Directory of the database. Without this key: systemd's
-        /// $STATE_DIRECTORY; else /var/lib/fingerpost when there is a
+        /// `$STATE_DIRECTORY`; else /var/lib/fingerpost when there is a
         /// configuration file; else ./fingerpost-data.
         data_dir: Option<PathBuf> = None, example "\"/var/lib/fingerpost\"";
         /// Threads that serve connections. 0: one for each core.

@@ -11,12 +11,12 @@ use crate::config::{BadConfig, Setting, Sources};
 /// ./fingerpost-data. The options of `bitbake-hashserv` are taken as they are.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Configuration file instead of $FINGERPOST_CONFIG or
-    /// /etc/fingerpost/fingerpost.toml.
+    /// Configuration file instead of `$FINGERPOST_CONFIG` or
+    /// `/etc/fingerpost/fingerpost.toml`.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address to listen on: HOST:PORT, [IPV6]:PORT, :PORT, unix://PATH or
-    /// ws://HOST:PORT. Can be given more than once.
+    /// Address to listen on: `HOST:PORT`, `[IPV6]:PORT`, `:PORT`, `unix://PATH`
+    /// or `ws://HOST:PORT`. Can be given more than once.
     #[arg(short, long, value_name = "ADDR")]
     bind: Vec<String>,
     /// Database file. A database of bitbake-hashserv is never written to.
@@ -63,8 +63,8 @@ pub(crate) struct Args {
     /// Write the addresses that were bound to this file, one a line.
     #[arg(long, value_name = "FILE")]
     address_file: Option<String>,
-    /// Use the defaults of bitbake-hashserv: bind to unix://./hashserve.sock,
-    /// database ./hashserv.db. Also when the program is called by that name.
+    /// Use the defaults of bitbake-hashserv: bind to
+    /// `unix://./hashserve.sock`, database `./hashserv.db`. Also when the program is called by that name.
     #[arg(long)]
     compat: bool,
     /// When the database is one of bitbake-hashserv, import it into

@@ -68,7 +68,7 @@ fn open_imported(loaded: &Loaded, reference: &Path, import: bool) -> anyhow::Res
 /// The data directory is ours to make; a directory that the operator named
 /// with a file in it is not.
 fn make_directory_of(path: &Path) -> anyhow::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(dir).or_exit(
         Exit::Io,
         format!("cannot make the data directory {}", dir.display()),
