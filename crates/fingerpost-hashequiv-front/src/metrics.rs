@@ -1,7 +1,7 @@
 //! What the native door counts. Names begin with `fingerpost_hashequiv_`.
 
 use fingerpost_core::{Failure, Registry as Commands};
-use fingerpost_hashequiv::HashEquiv;
+use fingerpost_hashequiv::{HashEquiv, HotCounter};
 use fingerpost_hashequiv_proto::Misbehaved;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -17,9 +17,9 @@ pub(crate) struct Metrics {
     misbehaved: Vec<Counter>,
     over_limit: Vec<Counter>,
     /// Bytes of requests.
-    pub(crate) received_bytes: Counter,
+    pub(crate) received_bytes: HotCounter,
     /// Bytes of answers.
-    pub(crate) sent_bytes: Counter,
+    pub(crate) sent_bytes: HotCounter,
     families: Families,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
 pub(crate) struct CommandMetrics {
     outcomes: [Counter; OUTCOMES.len()],
     /// Lines of the stream that the command opens, its end included.
-    pub(crate) lines: Counter,
+    pub(crate) lines: HotCounter,
 }
 
 /// A limit of the door other than those that [`Misbehaved`] names.
@@ -77,7 +77,7 @@ struct LimitLabels {
 #[derive(Debug, Default)]
 struct Families {
     requests: Family<RequestLabels, Counter>,
-    lines: Family<StreamLabels, Counter>,
+    lines: Family<StreamLabels, HotCounter>,
     misbehaved: Family<ReasonLabels, Counter>,
     over_limit: Family<LimitLabels, Counter>,
 }
@@ -96,7 +96,7 @@ impl Metrics {
                 true => families
                     .lines
                     .get_or_create_owned(&StreamLabels { stream: name }),
-                false => Counter::default(),
+                false => HotCounter::default(),
             },
         };
         let reason = |reason| {
@@ -123,8 +123,8 @@ impl Metrics {
                 .map(|kind| reason(kind.as_str()))
                 .collect(),
             over_limit: LIMITS.iter().map(|(_, word)| limit(*word)).collect(),
-            received_bytes: Counter::default(),
-            sent_bytes: Counter::default(),
+            received_bytes: HotCounter::default(),
+            sent_bytes: HotCounter::default(),
             families,
         }
     }

@@ -22,12 +22,14 @@ mod lookup;
 mod metrics;
 mod reporting;
 mod service;
+mod sharded;
 
 pub use cache::MethodId;
 pub use commands::commands;
 pub use metrics::Metrics;
 pub use reporting::Reported;
 pub use service::{Config, HashEquiv};
+pub use sharded::{HotCounter, Sum};
 pub use stats::RequestStats;
 pub use store::Store;
 pub use upstream::{Upstream, UpstreamError, UpstreamOptions};

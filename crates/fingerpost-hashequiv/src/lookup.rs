@@ -129,11 +129,10 @@ impl HashEquiv {
             self.keep(task, Some(&unihash), None).await?;
             found = self.serve(unihash);
         }
-        let counter = match found {
-            Some(_) => &self.metrics.unihashes_found,
-            None => &self.metrics.unihashes_unknown,
+        match found {
+            Some(_) => self.metrics.unihashes_found.inc(),
+            None => self.metrics.unihashes_unknown.inc(),
         };
-        counter.inc();
         Ok(found)
     }
 

@@ -6,15 +6,17 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::sharded::HotCounter;
+
 /// The service's counters. Doors count what is theirs.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Look-ups answered from memory.
-    pub cache_hits: Counter,
+    pub cache_hits: HotCounter,
     /// Look-ups that went to the database.
     pub cache_misses: Counter,
     /// Look-ups that were answered with a unihash, from wherever.
-    pub unihashes_found: Counter,
+    pub unihashes_found: HotCounter,
     /// Look-ups that were answered with a miss.
     pub unihashes_unknown: Counter,
     /// Stored unihashes of an old form that were answered as a miss.
@@ -51,21 +53,15 @@ impl Metrics {
     /// Adds every counter to `registry`, whose prefix is `fingerpost`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("hashequiv");
+        let hits = "Look-ups answered from memory";
+        registry.register("cache_hits", hits, self.cache_hits.clone());
+        let found = "Look-ups answered with a unihash";
+        registry.register("unihashes_found", found, self.unihashes_found.clone());
         let counters = [
-            (
-                "cache_hits",
-                "Look-ups answered from memory",
-                &self.cache_hits,
-            ),
             (
                 "cache_misses",
                 "Look-ups that went to the database",
                 &self.cache_misses,
-            ),
-            (
-                "unihashes_found",
-                "Look-ups answered with a unihash",
-                &self.unihashes_found,
             ),
             (
                 "unihashes_unknown",

@@ -5,9 +5,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::sharded::Sharded;
+
 /// Counts requests and their times since the start or the last reset.
 #[derive(Debug, Default)]
-pub struct RequestStats(Mutex<Totals>);
+pub struct RequestStats(Sharded<Mutex<Totals>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
@@ -40,7 +42,7 @@ impl RequestStats {
             return;
         }
         let each = elapsed.as_secs_f64() / count as f64;
-        let mut totals = self.0.lock();
+        let mut totals = self.0.own().lock();
         totals.count += count;
         totals.total_s += elapsed.as_secs_f64();
         totals.max_s = totals.max_s.max(each);
@@ -49,16 +51,22 @@ impl RequestStats {
 
     /// The statistics now.
     pub fn snapshot(&self) -> RequestTimes {
-        times(*self.0.lock())
+        times(self.0.all().map(|part| *part.lock()))
     }
 
     /// Starts over; returns the statistics before.
     pub fn reset(&self) -> RequestTimes {
-        times(std::mem::take(&mut *self.0.lock()))
+        times(self.0.all().map(|part| std::mem::take(&mut *part.lock())))
     }
 }
 
-fn times(totals: Totals) -> RequestTimes {
+fn times(parts: impl Iterator<Item = Totals>) -> RequestTimes {
+    let totals = parts.fold(Totals::default(), |sum, part| Totals {
+        count: sum.count + part.count,
+        total_s: sum.total_s + part.total_s,
+        max_s: sum.max_s.max(part.max_s),
+        squares_s: sum.squares_s + part.squares_s,
+    });
     let count = totals.count.max(1) as f64;
     let average = totals.total_s / count;
     let variance = (totals.squares_s / count - average * average).max(0.0);
