@@ -16,7 +16,7 @@ pub(super) struct LoginArgs {
     /// Token of that user. Other users of this machine can see it: better use
     /// --password-file or ~/.netrc.
     #[arg(short, long, value_name = "TOKEN")]
-    password: Option<String>,
+    password: Option<Secret>,
     /// File that holds the token.
     #[arg(long, value_name = "FILE", conflicts_with = "password")]
     password_file: Option<PathBuf>,
@@ -39,7 +39,7 @@ impl LoginArgs {
     fn credentials(&self, address: &str) -> anyhow::Result<Option<Credentials>> {
         if let Some(username) = &self.login {
             let token = match (&self.password, &self.password_file) {
-                (Some(token), _) => Secret::new(token.as_str()),
+                (Some(token), _) => token.clone(),
                 (None, Some(file)) => {
                     Secret::read(file).with_context(|| format!("cannot read {}", file.display()))?
                 }

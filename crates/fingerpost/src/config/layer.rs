@@ -5,8 +5,8 @@ use toml::{Table, Value};
 use super::tree::{Key, Kind, SECTIONS};
 use super::{BadConfig, Config};
 
-/// One setting from a flag or a variable.
-#[derive(Clone, Debug)]
+/// One setting from a flag or a variable. Not printed: it may be a secret.
+#[derive(Clone)]
 pub(crate) struct Setting {
     section: &'static str,
     key: &'static str,

@@ -44,8 +44,9 @@ impl BadConfig {
     }
 }
 
-/// Everything outside the file that configuration is made of.
-#[derive(Debug, Default)]
+/// Everything outside the file that configuration is made of. Not printed: it
+/// has secrets.
+#[derive(Default)]
 pub(crate) struct Sources {
     /// `--config`.
     pub(crate) file: Option<PathBuf>,
@@ -190,9 +191,9 @@ fn read_file(sources: &Sources) -> Result<(Option<PathBuf>, Table), BadConfig> {
 /// named with their line.
 fn parse_file(path: &Path, text: &str) -> Result<Table, BadConfig> {
     let refuse = |why: &str| BadConfig(format!("{}: {}", path.display(), why.trim_end()));
-    let config: Config = toml::from_str(text).map_err(|error| refuse(&error.to_string()))?;
+    let config: Config = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
     config.check().map_err(|bad| refuse(&bad.0))?;
-    let table: Table = toml::from_str(text).map_err(|error| refuse(&error.to_string()))?;
+    let table: Table = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
     for (secret, file) in [
         ("accounts.admin_password", "accounts.admin_password_file"),
         ("database.password", "database.password_file"),
@@ -206,6 +207,19 @@ fn parse_file(path: &Path, text: &str) -> Result<Table, BadConfig> {
         }
     }
     Ok(table)
+}
+
+/// Names line and key of an error. The parser's own text would show the line,
+/// which may hold a secret.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let Some(span) = error.span() else {
+        return error.message().to_owned();
+    };
+    let before = &text.as_bytes()[..span.start.min(text.len())];
+    let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default().trim();
+    format!("line {number}, {key}: {}", error.message())
 }
 
 impl Config {
@@ -397,6 +411,19 @@ mod tests {
         );
         let text = refusal("", &[("FINGERPOST_UPSTREAM__MISS_SECONDS", "31")]);
         assert!(text.starts_with("FINGERPOST_UPSTREAM__MISS_SECONDS: upstream.miss_seconds"));
+    }
+
+    #[test]
+    fn a_broken_line_with_a_secret_is_not_shown() {
+        for line in [
+            "admin_password = hunter2",
+            "admin_password = \"hunter2",
+            "admin_password = 42",
+        ] {
+            let text = refusal(&format!("[accounts]\n{line}\n"), &[]);
+            assert!(text.contains("line 2, admin_password: "), "{text}");
+            assert!(!text.contains("hunter2") && !text.contains("42"), "{text}");
+        }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A password or token. Neither `Debug` nor `Serialize` shows it; only
 /// [`Secret::reveal`] does.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
 impl Secret {
@@ -28,6 +28,22 @@ impl Secret {
     /// The text itself. Never for logs or messages.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+/// For flags.
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// The usual error would show what it found.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)
+            .map(Self)
+            .map_err(|_| D::Error::custom("a secret is text in quotes"))
     }
 }
 
@@ -58,6 +74,8 @@ mod tests {
             "\"(hidden)\""
         );
         assert_eq!(secret.reveal(), "hunter2");
+        let error = serde_json::from_str::<Secret>("12345").unwrap_err();
+        assert!(!error.to_string().contains("12345"), "{error}");
     }
 
     #[test]

@@ -95,11 +95,11 @@ pub(super) fn warn_of_exposed(listeners: &[Listener], anonymous: PermissionSet) 
 }
 
 /// Warns of passwords in the process list.
-pub(super) fn warn_of_visible_passwords(flags: &[&str]) {
+pub(super) fn warn_of_visible_passwords(flags: &[String]) {
     for flag in flags {
         tracing::warn!(
-            "{flag}: every user of this machine can read the command line; use {flag}-file or a \
-             variable ending in _FILE instead"
+            "{flag}: every user of this machine can read the command line; put the password into \
+             a file and name it with --admin-password-file, or a variable or key ending in _file"
         );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{BadConfig, Setting, Sources};
+use crate::config::{BadConfig, Secret, Setting, Sources};
 
 /// Run the server.
 ///
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     db_username: Option<String>,
     /// Password of a database server; not used with SQLite.
     #[arg(long, value_name = "PASSWORD")]
-    db_password: Option<String>,
+    db_password: Option<Secret>,
     /// What clients may do without a login, separated by commas or blanks;
     /// empty for nothing.
     #[arg(long, value_name = "PERM[,PERM..]")]
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// Token of that user. Other users of this machine can see it: better use
     /// --admin-password-file.
     #[arg(long, value_name = "PASSWORD")]
-    admin_password: Option<String>,
+    admin_password: Option<Secret>,
     /// File that holds the token of that user.
     #[arg(long, value_name = "FILE", conflicts_with = "admin_password")]
     admin_password_file: Option<String>,
@@ -92,24 +92,28 @@ impl Args {
         })
     }
 
-    /// Passwords that every user of the machine can read in the process list.
-    pub(super) fn visible_passwords(&self) -> Vec<&'static str> {
-        let passwords = [
+    /// Flags with passwords that every user of the machine can read in the
+    /// process list.
+    pub(super) fn visible_passwords(&self) -> Vec<String> {
+        let set = self.set.iter().filter_map(|text| text.split_once('='));
+        let mut flags: Vec<_> = set
+            .filter(|(path, _)| path.trim().ends_with("password"))
+            .map(|(path, _)| format!("--set {path}"))
+            .collect();
+        let own = [
             ("--admin-password", &self.admin_password),
             ("--db-password", &self.db_password),
         ];
-        passwords
-            .into_iter()
-            .filter(|(_, text)| text.is_some())
-            .map(|(flag, _)| flag)
-            .collect()
+        let given = own.into_iter().filter(|(_, text)| text.is_some());
+        flags.extend(given.map(|(flag, _)| flag.to_owned()));
+        flags
     }
 
     fn settings(&self) -> Result<Vec<Setting>, BadConfig> {
         let mut settings = Vec::new();
         for text in &self.set {
-            let origin = format!("--set {text}");
             let (path, value) = text.split_once('=').unwrap_or((text, ""));
+            let origin = format!("--set {path}");
             settings.push(Setting::parse(path.trim(), value.trim(), &origin)?);
         }
         if !self.bind.is_empty() {
@@ -131,47 +135,47 @@ impl Args {
         Ok(settings)
     }
 
-    fn texts(&self) -> [(&'static str, &'static str, Option<&String>); 12] {
+    fn texts(&self) -> [(&'static str, &'static str, Option<&str>); 12] {
         [
-            ("database.path", "--database", self.database.as_ref()),
-            ("server.data_dir", "--data-dir", self.data_dir.as_ref()),
-            ("log.level", "--log", self.log.as_ref()),
-            ("upstream.address", "--upstream", self.upstream.as_ref()),
+            ("database.path", "--database", self.database.as_deref()),
+            ("server.data_dir", "--data-dir", self.data_dir.as_deref()),
+            ("log.level", "--log", self.log.as_deref()),
+            ("upstream.address", "--upstream", self.upstream.as_deref()),
             (
                 "database.username",
                 "--db-username",
-                self.db_username.as_ref(),
+                self.db_username.as_deref(),
             ),
             (
                 "database.password",
                 "--db-password",
-                self.db_password.as_ref(),
+                self.db_password.as_ref().map(Secret::reveal),
             ),
             (
                 "accounts.anonymous_permissions",
                 "--anon-perms",
-                self.anon_perms.as_ref(),
+                self.anon_perms.as_deref(),
             ),
             (
                 "accounts.admin_username",
                 "--admin-user",
-                self.admin_user.as_ref(),
+                self.admin_user.as_deref(),
             ),
             (
                 "accounts.admin_password",
                 "--admin-password",
-                self.admin_password.as_ref(),
+                self.admin_password.as_ref().map(Secret::reveal),
             ),
             (
                 "accounts.admin_password_file",
                 "--admin-password-file",
-                self.admin_password_file.as_ref(),
+                self.admin_password_file.as_deref(),
             ),
-            ("metrics.bind", "--metrics", self.metrics.as_ref()),
+            ("metrics.bind", "--metrics", self.metrics.as_deref()),
             (
                 "server.address_file",
                 "--address-file",
-                self.address_file.as_ref(),
+                self.address_file.as_deref(),
             ),
         ]
     }

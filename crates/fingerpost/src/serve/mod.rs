@@ -8,14 +8,13 @@ mod database_metrics;
 mod listen;
 mod readiness;
 mod service;
+mod start;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use fingerpost_db::Sqlite;
-use fingerpost_hashequiv_front::NativeDoor;
-use fingerpost_net::{Address, Metrics, Server, Shutdown, raise_open_files};
+use fingerpost_net::Shutdown;
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -64,7 +63,7 @@ async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
             tracing::info!(signal, "stopped while starting");
             return Ok(Exit::Ok);
         }
-        started = start(loaded, import, shutdown.clone()) => started?,
+        started = start::start(loaded, import, shutdown.clone()) => started?,
     };
     let mut serving = tokio::spawn(started.server.run());
     notify(NotifyState::Ready);
@@ -81,58 +80,6 @@ async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
     shutdown.start();
     stop(serving, started.database).await;
     Ok(Exit::Ok)
-}
-
-/// A server that is ready to run.
-struct Started {
-    server: Server<NativeDoor>,
-    database: Sqlite,
-}
-
-async fn start(loaded: Loaded, import: bool, shutdown: Shutdown) -> anyhow::Result<Started> {
-    let open_files = raise_open_files();
-    let opening = tokio::task::spawn_blocking(move || {
-        let opened = database::open(&loaded, import);
-        opened.map(|opened| (opened, loaded))
-    });
-    let (opened, loaded) = opening.await.context("opening the database panicked")??;
-    let config = &loaded.config;
-    let metrics = Arc::new(Metrics::new());
-    let door = service::door(config, &opened.database, &metrics).await?;
-    let anonymous = config.accounts.anonymous_permissions.0;
-    if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
-        announce::tell_about_cleaning(anonymous);
-    }
-    let listeners = listen::listen(&loaded)?;
-    announce::warn_of_exposed(&listeners.service, anonymous);
-    let options = service::server_options(config, open_files);
-    tracing::info!(
-        open_files,
-        connections_max = options.connections_max,
-        "at most {} connections (open files: {open_files})",
-        options.connections_max
-    );
-    let addresses: Vec<Address> = listeners
-        .service
-        .iter()
-        .map(fingerpost_net::Listener::client_address)
-        .collect();
-    let watch = readiness::DatabaseWatch::start(opened.database.clone());
-    let mut server = Server::new(door, options, metrics, shutdown).readiness(move || watch.state());
-    for listener in listeners.service {
-        server = server.listen(listener);
-    }
-    if let Some(listener) = listeners.probes {
-        server = server.listen_probes(listener);
-    }
-    announce::print(&announce::lines(&addresses, &opened.path));
-    if let Some(file) = &config.server.address_file {
-        announce::write_addresses(file, &addresses)?;
-    }
-    Ok(Started {
-        server,
-        database: opened.database,
-    })
 }
 
 /// Waits for what is in hand, within [`STOP_MAX`]. Further signals change

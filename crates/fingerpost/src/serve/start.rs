@@ -1,0 +1,86 @@
+//! The way from the configuration to a server that is ready to run.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use fingerpost_db::Sqlite;
+use fingerpost_hashequiv_front::NativeDoor;
+use fingerpost_net::{Address, Listener, Metrics, Server, Shutdown, raise_open_files};
+
+use super::database::Opened;
+use super::listen::Listeners;
+use super::readiness::DatabaseWatch;
+use super::{announce, database, listen, service};
+use crate::config::Loaded;
+
+/// A server whose sockets listen, and what it stands on.
+pub(super) struct Started {
+    pub(super) server: Server<NativeDoor>,
+    pub(super) database: Sqlite,
+}
+
+/// Opens the database first: whoever is accepted is served.
+pub(super) async fn start(
+    loaded: Loaded,
+    import: bool,
+    shutdown: Shutdown,
+) -> anyhow::Result<Started> {
+    if let Some(file) = &loaded.config.server.address_file {
+        // Whoever waits for it must not find that of an earlier run. It is
+        // usually not there.
+        let _ = std::fs::remove_file(file);
+    }
+    let open_files = raise_open_files();
+    let opening = tokio::task::spawn_blocking(move || {
+        let opened = database::open(&loaded, import);
+        opened.map(|opened| (opened, loaded))
+    });
+    let (opened, loaded) = opening.await.context("opening the database panicked")??;
+    let anonymous = loaded.config.accounts.anonymous_permissions.0;
+    if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
+        announce::tell_about_cleaning(anonymous);
+    }
+    let metrics = Arc::new(Metrics::new());
+    let door = service::door(&loaded.config, &opened.database, &metrics).await?;
+    let listeners = listen::listen(&loaded)?;
+    announce::warn_of_exposed(&listeners.service, anonymous);
+    let options = service::server_options(&loaded.config, open_files);
+    tracing::info!(
+        open_files,
+        connections_max = options.connections_max,
+        "at most {} connections (open files: {open_files})",
+        options.connections_max
+    );
+    let server = Server::new(door, options, metrics, shutdown);
+    assemble(server, listeners, opened, &loaded)
+}
+
+/// Gives the server its listeners, and says where it is.
+fn assemble(
+    server: Server<NativeDoor>,
+    listeners: Listeners,
+    opened: Opened,
+    loaded: &Loaded,
+) -> anyhow::Result<Started> {
+    let watch = DatabaseWatch::start(opened.database.clone());
+    let mut server = server.readiness(move || watch.state());
+    let addresses: Vec<Address> = listeners
+        .service
+        .iter()
+        .map(Listener::client_address)
+        .collect();
+    for listener in listeners.service {
+        server = server.listen(listener);
+    }
+    if let Some(listener) = listeners.probes {
+        server = server.listen_probes(listener);
+    }
+    announce::print(&announce::lines(&addresses, &opened.path));
+    if let Some(file) = &loaded.config.server.address_file {
+        announce::write_addresses(file, &addresses)?;
+    }
+    Ok(Started {
+        server,
+        database: opened.database,
+    })
+}
