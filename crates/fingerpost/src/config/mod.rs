@@ -4,13 +4,15 @@
 //! `FINGERPOST_SECTION__KEY`, the reference server's `HASHSERVER_*`, the file,
 //! the default. Whatever is wrong is named by its key and its place.
 
+mod check;
+mod file;
 mod layer;
 mod render;
 mod secret;
 mod tree;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::Table;
 
@@ -119,7 +121,7 @@ impl Loaded {
 
 /// Reads and merges all sources, and checks the result.
 pub(crate) fn load(sources: Sources) -> Result<Loaded, BadConfig> {
-    let (file, mut table) = read_file(&sources)?;
+    let (file, mut table) = file::read(&sources)?;
     let mut base = Table::new();
     layer::apply(&mut base, &sources.defaults)?;
     for (section, values) in base {
@@ -165,158 +167,14 @@ fn keys_of(table: &Table) -> Vec<String> {
     keys
 }
 
-/// Reads the file that applies: one that was named must exist, the system's
-/// need not.
-fn read_file(sources: &Sources) -> Result<(Option<PathBuf>, Table), BadConfig> {
-    let named = sources.file.clone();
-    let named = named.or_else(|| sources.variable("FINGERPOST_CONFIG").map(PathBuf::from));
-    let path = named.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_FILE));
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok((None, Table::new()));
-        }
-        Err(error) => {
-            return Err(BadConfig(format!(
-                "cannot read {}: {error}",
-                path.display()
-            )));
-        }
-    };
-    let table = parse_file(&path, &text)?;
-    Ok((Some(path), table))
-}
-
-/// Checks a whole file against the tree: unknown keys and wrong types are
-/// named with their line.
-fn parse_file(path: &Path, text: &str) -> Result<Table, BadConfig> {
-    let refuse = |why: &str| BadConfig(format!("{}: {}", path.display(), why.trim_end()));
-    let config: Config = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
-    config.check().map_err(|bad| refuse(&bad.0))?;
-    let table: Table = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
-    for (secret, file) in [
-        ("accounts.admin_password", "accounts.admin_password_file"),
-        ("database.password", "database.password_file"),
-        ("upstream.password", "upstream.password_file"),
-    ] {
-        let set = keys_of(&table);
-        if set.iter().any(|key| key == secret) && set.iter().any(|key| key == file) {
-            return Err(refuse(&format!(
-                "{secret} and {file} are both set; choose one"
-            )));
-        }
-    }
-    Ok(table)
-}
-
-/// Names line and key of an error. The parser's own text would show the line,
-/// which may hold a secret.
-fn place(text: &str, error: &toml::de::Error) -> String {
-    let Some(span) = error.span() else {
-        return error.message().to_owned();
-    };
-    let before = &text.as_bytes()[..span.start.min(text.len())];
-    let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let line = text.lines().nth(number - 1).unwrap_or_default();
-    let key = line.split('=').next().unwrap_or_default().trim();
-    format!("line {number}, {key}: {}", error.message())
-}
-
-impl Config {
-    /// Checks what types cannot: ranges, and keys that depend on each other.
-    fn check(&self) -> Result<(), BadConfig> {
-        let refuse = |text: &str| Err(BadConfig(text.to_owned()));
-        let database = self.database.path.as_deref().and_then(Path::to_str);
-        if database.is_some_and(|path| path.contains("://")) {
-            return refuse(
-                "database.path is an SQLAlchemy URL, and this version serves SQLite files only; \
-                 name a file",
-            );
-        }
-        if self.upstream.miss_seconds > MISS_SECONDS_MAX {
-            return refuse("upstream.miss_seconds is at most 30");
-        }
-        if self.upstream.timeout_ms == 0 || self.upstream.timeout_ms > UPSTREAM_TIMEOUT_MS_MAX {
-            return refuse("upstream.timeout_ms is 1 to 20000: clients give up after 30 seconds");
-        }
-        if self.limits.line_bytes < LINE_BYTES_MIN {
-            return refuse("limits.line_bytes is at least 65536, since clients send such lines");
-        }
-        if self.limits.handshake_seconds == 0 {
-            return refuse("limits.handshake_seconds is at least 1");
-        }
-        if self.limits.message_mib == 0 || self.limits.pending_kib == 0 {
-            return refuse("limits.message_mib and limits.pending_kib are at least 1");
-        }
-        if self.limits.message_seconds == 0 || self.limits.write_stall_seconds == 0 {
-            return refuse("limits.message_seconds and limits.write_stall_seconds are at least 1");
-        }
-        if self.server.stop_seconds > STOP_SECONDS_MAX {
-            return refuse("server.stop_seconds is at most 5");
-        }
-        Ok(())
-    }
-
-    /// Checks keys that need each other and may come from different places.
-    fn check_together(&self) -> Result<(), BadConfig> {
-        let pairs = [
-            (
-                "accounts.admin_",
-                &self.accounts.admin_username,
-                &self.accounts.admin_password,
-            ),
-            (
-                "upstream.",
-                &self.upstream.username,
-                &self.upstream.password,
-            ),
-        ];
-        for (keys, username, password) in pairs {
-            if username.is_some() != password.is_some() {
-                let why = format!("{keys}username and {keys}password need each other");
-                return Err(BadConfig(why));
-            }
-        }
-        if self.upstream.username.is_some() && self.upstream.address.0.is_none() {
-            return Err(BadConfig(
-                "upstream.username needs upstream.address".to_owned(),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Reads each `..._file` of a secret into the secret.
-    fn read_secret_files(&mut self) -> Result<(), BadConfig> {
-        let secrets = [
-            (
-                &mut self.accounts.admin_password,
-                &self.accounts.admin_password_file,
-            ),
-            (&mut self.database.password, &self.database.password_file),
-            (&mut self.upstream.password, &self.upstream.password_file),
-        ];
-        for (secret, file) in secrets {
-            let Some(path) = file else { continue };
-            let read = Secret::read(path)
-                .map_err(|error| BadConfig(format!("cannot read {}: {error}", path.display())))?;
-            *secret = Some(read);
-        }
-        Ok(())
-    }
-}
-
 const DATABASE_NAME: &str = "fingerpost.db";
-const SYSTEM_FILE: &str = "/etc/fingerpost/fingerpost.toml";
 const SYSTEM_DATA_DIR: &str = "/var/lib/fingerpost";
 const LOCAL_DATA_DIR: &str = "./fingerpost-data";
 
-const MISS_SECONDS_MAX: u64 = 30;
-const UPSTREAM_TIMEOUT_MS_MAX: u64 = 20_000;
-const LINE_BYTES_MIN: u64 = 65_536;
-const STOP_SECONDS_MAX: u64 = 5;
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -391,14 +249,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let text = refusal("[server]\nread_only = true\nbindd = 'x'\n", &[]);
-        assert!(text.contains("line 3") && text.contains("bindd"), "{text}");
-        let text = refusal("[servr]\n", &[]);
-        assert!(text.contains("line 1") && text.contains("servr"), "{text}");
-    }
-
-    #[test]
     fn a_wrong_value_is_named_with_its_line_or_its_variable() {
         let text = refusal("[log]\nlevel = 'loud'\n", &[]);
         assert!(text.contains("line 2") && text.contains("loud"), "{text}");
@@ -411,19 +261,6 @@ mod tests {
         );
         let text = refusal("", &[("FINGERPOST_UPSTREAM__MISS_SECONDS", "31")]);
         assert!(text.starts_with("FINGERPOST_UPSTREAM__MISS_SECONDS: upstream.miss_seconds"));
-    }
-
-    #[test]
-    fn a_broken_line_with_a_secret_is_not_shown() {
-        for line in [
-            "admin_password = hunter2",
-            "admin_password = \"hunter2",
-            "admin_password = 42",
-        ] {
-            let text = refusal(&format!("[accounts]\n{line}\n"), &[]);
-            assert!(text.contains("line 2, admin_password: "), "{text}");
-            assert!(!text.contains("hunter2") && !text.contains("42"), "{text}");
-        }
     }
 
     #[test]
@@ -456,12 +293,6 @@ mod tests {
             loaded.config.accounts.admin_password,
             Some(Secret::new("from-file"))
         );
-    }
-
-    #[test]
-    fn a_secret_and_its_file_in_one_place_are_refused() {
-        let text = refusal("[upstream]\npassword = 'a'\npassword_file = 'b'\n", &[]);
-        assert!(text.contains("both set"), "{text}");
     }
 
     #[test]
@@ -498,18 +329,5 @@ mod tests {
         );
         assert_eq!(load(&[state]), Path::new("/srv/a"));
         assert_eq!(load(&[]), Path::new("/var/lib/fingerpost"));
-    }
-
-    #[test]
-    fn a_named_file_must_exist() {
-        let sources = Sources {
-            file: Some(PathBuf::from("/nonexistent/fingerpost.toml")),
-            ..Sources::default()
-        };
-        let text = load(sources).unwrap_err().to_string();
-        assert!(
-            text.starts_with("cannot read /nonexistent/fingerpost.toml: "),
-            "{text}"
-        );
     }
 }

@@ -1,0 +1,94 @@
+//! What is checked beyond the types of values.
+
+use std::path::Path;
+
+use super::tree::Config;
+use super::{BadConfig, Secret};
+
+impl Config {
+    /// Checks what types cannot: ranges, and keys that depend on each other.
+    pub(super) fn check(&self) -> Result<(), BadConfig> {
+        let refuse = |text: &str| Err(BadConfig(text.to_owned()));
+        let database = self.database.path.as_deref().and_then(Path::to_str);
+        if database.is_some_and(|path| path.contains("://")) {
+            return refuse(
+                "database.path is an SQLAlchemy URL, and this version serves SQLite files only; \
+                 name a file",
+            );
+        }
+        if self.upstream.miss_seconds > MISS_SECONDS_MAX {
+            return refuse("upstream.miss_seconds is at most 30");
+        }
+        if self.upstream.timeout_ms == 0 || self.upstream.timeout_ms > UPSTREAM_TIMEOUT_MS_MAX {
+            return refuse("upstream.timeout_ms is 1 to 20000: clients give up after 30 seconds");
+        }
+        if self.limits.line_bytes < LINE_BYTES_MIN {
+            return refuse("limits.line_bytes is at least 65536, since clients send such lines");
+        }
+        if self.limits.handshake_seconds == 0 {
+            return refuse("limits.handshake_seconds is at least 1");
+        }
+        if self.limits.message_mib == 0 || self.limits.pending_kib == 0 {
+            return refuse("limits.message_mib and limits.pending_kib are at least 1");
+        }
+        if self.limits.message_seconds == 0 || self.limits.write_stall_seconds == 0 {
+            return refuse("limits.message_seconds and limits.write_stall_seconds are at least 1");
+        }
+        if self.server.stop_seconds > STOP_SECONDS_MAX {
+            return refuse("server.stop_seconds is at most 5");
+        }
+        Ok(())
+    }
+
+    /// Checks keys that need each other and may come from different places.
+    pub(super) fn check_together(&self) -> Result<(), BadConfig> {
+        let pairs = [
+            (
+                "accounts.admin_",
+                &self.accounts.admin_username,
+                &self.accounts.admin_password,
+            ),
+            (
+                "upstream.",
+                &self.upstream.username,
+                &self.upstream.password,
+            ),
+        ];
+        for (keys, username, password) in pairs {
+            if username.is_some() != password.is_some() {
+                let why = format!("{keys}username and {keys}password need each other");
+                return Err(BadConfig(why));
+            }
+        }
+        if self.upstream.username.is_some() && self.upstream.address.0.is_none() {
+            return Err(BadConfig(
+                "upstream.username needs upstream.address".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Reads each `..._file` of a secret into the secret.
+    pub(super) fn read_secret_files(&mut self) -> Result<(), BadConfig> {
+        let secrets = [
+            (
+                &mut self.accounts.admin_password,
+                &self.accounts.admin_password_file,
+            ),
+            (&mut self.database.password, &self.database.password_file),
+            (&mut self.upstream.password, &self.upstream.password_file),
+        ];
+        for (secret, file) in secrets {
+            let Some(path) = file else { continue };
+            let read = Secret::read(path)
+                .map_err(|error| BadConfig(format!("cannot read {}: {error}", path.display())))?;
+            *secret = Some(read);
+        }
+        Ok(())
+    }
+}
+
+const MISS_SECONDS_MAX: u64 = 30;
+const UPSTREAM_TIMEOUT_MS_MAX: u64 = 20_000;
+const LINE_BYTES_MIN: u64 = 65_536;
+const STOP_SECONDS_MAX: u64 = 5;

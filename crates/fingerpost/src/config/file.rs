@@ -1,0 +1,140 @@
+//! The configuration file: found, read, checked as a whole.
+
+use std::path::{Path, PathBuf};
+
+use toml::Table;
+
+use super::tree::Config;
+use super::{BadConfig, Sources, keys_of};
+
+/// Reads the file that applies: one that was named must exist, the system's
+/// need not.
+pub(super) fn read(sources: &Sources) -> Result<(Option<PathBuf>, Table), BadConfig> {
+    let named = sources.file.clone();
+    let named = named.or_else(|| sources.variable("FINGERPOST_CONFIG").map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_FILE));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok((None, Table::new()));
+        }
+        Err(error) => {
+            return Err(BadConfig(format!(
+                "cannot read {}: {error}",
+                path.display()
+            )));
+        }
+    };
+    let table = parse(&path, &text)?;
+    Ok((Some(path), table))
+}
+
+/// Checks a whole file against the tree: unknown keys and wrong types are
+/// named with their line.
+fn parse(path: &Path, text: &str) -> Result<Table, BadConfig> {
+    let refuse = |why: &str| BadConfig(format!("{}: {}", path.display(), why.trim_end()));
+    let config: Config = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
+    config.check().map_err(|bad| match line_of(text, &bad.0) {
+        Some(number) => refuse(&format!("line {number}: {bad}")),
+        None => refuse(&bad.0),
+    })?;
+    let table: Table = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
+    for (secret, file) in [
+        ("accounts.admin_password", "accounts.admin_password_file"),
+        ("database.password", "database.password_file"),
+        ("upstream.password", "upstream.password_file"),
+    ] {
+        let set = keys_of(&table);
+        if set.iter().any(|key| key == secret) && set.iter().any(|key| key == file) {
+            return Err(refuse(&format!(
+                "{secret} and {file} are both set; choose one"
+            )));
+        }
+    }
+    Ok(table)
+}
+
+/// Names line and key of an error. The parser's own text would show the line,
+/// which may hold a secret.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let Some(span) = error.span() else {
+        return error.message().to_owned();
+    };
+    let before = &text.as_bytes()[..span.start.min(text.len())];
+    let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    match line.split_once('=') {
+        Some((key, _)) => format!("line {number}, {}: {}", key.trim(), error.message()),
+        None => format!("line {number}: {}", error.message()),
+    }
+}
+
+/// The line of the key, `section.key`, that `sentence` begins with.
+fn line_of(text: &str, sentence: &str) -> Option<usize> {
+    let (section, key) = sentence.split(' ').next()?.split_once('.')?;
+    let heading = format!("[{section}]");
+    let lines = text
+        .lines()
+        .enumerate()
+        .skip_while(|(_, line)| line.trim() != heading);
+    let mut own = lines.skip(1).take_while(|(_, line)| !line.starts_with('['));
+    let found = own.find(|(_, line)| line.split('=').next().unwrap_or_default().trim() == key);
+    found.map(|(index, _)| index + 1)
+}
+
+const SYSTEM_FILE: &str = "/etc/fingerpost/fingerpost.toml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        parse(Path::new("x.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let text = refusal("[server]\nread_only = true\nbindd = 'x'\n");
+        assert!(text.contains("line 3") && text.contains("bindd"), "{text}");
+        let text = refusal("[servr]\n");
+        assert!(text.contains("line 1") && text.contains("servr"), "{text}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_its_line() {
+        let text = refusal("[limits]\n[upstream]\ntimeout_ms = 10\nmiss_seconds = 31\n");
+        assert_eq!(text, "x.toml: line 4: upstream.miss_seconds is at most 30");
+    }
+
+    #[test]
+    fn a_broken_line_with_a_secret_is_not_shown() {
+        for line in [
+            "admin_password = hunter2",
+            "admin_password = \"hunter2",
+            "admin_password = 42",
+        ] {
+            let text = refusal(&format!("[accounts]\n{line}\n"));
+            assert!(text.contains("line 2, admin_password: "), "{text}");
+            assert!(!text.contains("hunter2") && !text.contains("42"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_and_its_file_in_one_place_are_refused() {
+        let text = refusal("[upstream]\npassword = 'a'\npassword_file = 'b'\n");
+        assert!(text.contains("both set"), "{text}");
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let sources = Sources {
+            file: Some(PathBuf::from("/nonexistent/fingerpost.toml")),
+            ..Sources::default()
+        };
+        let text = read(&sources).unwrap_err().to_string();
+        assert!(
+            text.starts_with("cannot read /nonexistent/fingerpost.toml: "),
+            "{text}"
+        );
+    }
+}
