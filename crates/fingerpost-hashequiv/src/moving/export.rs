@@ -17,7 +17,7 @@ use super::bulk_insert::BulkInsert;
 use super::reference::CURRENT_SCHEMA;
 use super::work::with_suffix;
 use super::{ExportError, Progress, Stage};
-use crate::siginfo::{self, DecodeError};
+use crate::siginfo::{self, DecodeError, Digest, Promise};
 use crate::sqlite::{Created, Hash, MIGRATIONS};
 use crate::store::Metadata;
 
@@ -364,8 +364,8 @@ impl Weighter<i64, Arc<Vec<u8>>> for ByText {
     }
 }
 
-/// Length of the text, encoded bytes, and number of the base.
-type StoredRow = (usize, Vec<u8>, Option<i64>);
+/// What the text must be, encoded bytes, and number of the base.
+type StoredRow = (Promise, Vec<u8>, Option<i64>);
 
 /// Decodes listings; keeps bases.
 struct Listings<'a> {
@@ -389,7 +389,7 @@ impl<'a> Listings<'a> {
 
     /// The text of a listing; `None` inside when there is no such row.
     fn text(&mut self, id: i64) -> rusqlite::Result<Result<Option<String>, DecodeError>> {
-        let Some((length, data, base)) = self.row(id)? else {
+        let Some((promise, data, base)) = self.row(id)? else {
             return Ok(Ok(None));
         };
         let base = match base {
@@ -399,7 +399,7 @@ impl<'a> Listings<'a> {
                 Err(error) => return Ok(Err(error)),
             },
         };
-        let text = siginfo::decode(&data, length, base.as_ref().map(|text| &text[..]));
+        let text = siginfo::decode(&data, promise, base.as_ref().map(|text| &text[..]));
         // What we stored was text.
         Ok(text.map(|text| String::from_utf8(text).ok()))
     }
@@ -408,9 +408,11 @@ impl<'a> Listings<'a> {
         if let Some(text) = self.bases.get(&id) {
             return Ok(Ok(Arc::clone(text)));
         }
-        // Without its base a listing cannot be read: as if it were empty.
-        let (length, data, _) = self.row(id)?.unwrap_or_default();
-        Ok(siginfo::decode(&data, length, None).map(|text| {
+        // Without its base a listing cannot be read.
+        let Some((promise, data, _)) = self.row(id)? else {
+            return Ok(Err(DecodeError::Digest));
+        };
+        Ok(siginfo::decode(&data, promise, None).map(|text| {
             let text = Arc::new(text);
             self.bases.insert(id, Arc::clone(&text));
             text
@@ -419,8 +421,11 @@ impl<'a> Listings<'a> {
 
     fn row(&self, id: i64) -> rusqlite::Result<Option<StoredRow>> {
         self.source
-            .prepare_cached("SELECT length, data, base FROM siginfo WHERE id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .prepare_cached("SELECT length, digest, data, base FROM siginfo WHERE id = ?1")?
+            .query_row([id], |row| {
+                let (length, digest) = (row.get(0)?, Digest(row.get(1)?));
+                Ok((Promise { length, digest }, row.get(2)?, row.get(3)?))
+            })
             .optional()
     }
 }

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::reference::Listing;
 use super::report::ListingTally;
 use crate::cache::MethodId;
-use crate::siginfo::{self, Base, Digest, Encoded};
+use crate::siginfo::{self, Base, Digest, Encoded, Promise};
 use crate::store::Metadata;
 
 /// Bytes of base listings that are kept for encoding further ones.
@@ -350,11 +350,12 @@ fn read_base(conn: &Connection, family: &Family) -> rusqlite::Result<Option<Base
     let Some((id, digest, length, data)) = row else {
         return Ok(None);
     };
-    Ok(siginfo::decode(&data, length, None)
+    let digest = Digest(digest);
+    Ok(siginfo::decode(&data, Promise { length, digest }, None)
         .ok()
         .map(|text| BaseListing {
             id,
-            digest: Digest(digest),
+            digest,
             text,
             stored_bytes: data.len(),
         }))

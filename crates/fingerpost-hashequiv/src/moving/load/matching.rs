@@ -10,7 +10,7 @@ use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::BuildHasher as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fingerpost_hashequiv_proto::types::Taskhash;
 use foldhash::fast::RandomState;
@@ -18,9 +18,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::moving::scratch::{Records, Scratch};
 
-/// (method, taskhash) in a fixed size, and a number: of a row, or of a task.
+/// A key and a number: of a row, or of a task.
 const KEYED: usize = KEY + 8;
-const KEY: usize = 4 + 1 + 32;
+/// (method, taskhash) in a fixed size: digest of the method's name, form of the
+/// taskhash, the taskhash or its digest.
+const KEY: usize = METHOD + 1 + 32;
+const METHOD: usize = 16;
 /// Place of a row, and number of its task.
 const MATCHED: usize = 16;
 
@@ -28,99 +31,104 @@ const MATCHED: usize = 16;
 const PARTITION_TASKS: u64 = 100_000;
 const PARTITIONS_MAX: u64 = 1024;
 
-/// Finds the tasks of rows. Methods are numbered by the caller.
-pub(super) struct Matching {
-    directory: PathBuf,
+/// Digests of methods that are remembered. A farm has a handful of methods.
+const METHODS_MAX: usize = 1024;
+
+/// The keys of one side, dealt out to partitions, each with a number.
+pub(super) struct Keys {
     hasher: RandomState,
-    tasks: Scratch<KEYED>,
-    rows: Scratch<KEYED>,
-    /// The highest number of a task.
-    last_task: i64,
+    scratch: Scratch<KEYED>,
+    methods: HashMap<String, [u8; METHOD], RandomState>,
 }
 
-impl Matching {
-    /// Scratch files lie in `directory`; `tasks` is about their number.
+impl Keys {
+    /// Makes the first side in a scratch file in `directory`; `tasks` is about
+    /// the number of keys.
     pub(super) fn new(directory: &Path, tasks: u64) -> io::Result<Self> {
         let partitions = (tasks / PARTITION_TASKS + 1).min(PARTITIONS_MAX) as usize;
         Ok(Self {
-            directory: directory.to_owned(),
             hasher: RandomState::default(),
-            tasks: Scratch::new(directory, partitions)?,
-            rows: Scratch::new(directory, partitions)?,
-            last_task: 0,
+            scratch: Scratch::new(directory, partitions)?,
+            methods: HashMap::default(),
         })
     }
 
-    /// Adds a task, by ascending `id`.
-    pub(super) fn task(&mut self, method: u32, taskhash: &Taskhash, id: i64) -> io::Result<()> {
-        self.last_task = self.last_task.max(id);
-        let record = keyed(method, taskhash, id as u64);
-        let partition = self.partition(&record);
-        self.tasks.push(partition, &record)
+    /// Makes the other side, with the same partitions.
+    pub(super) fn other_side(&self, directory: &Path) -> io::Result<Self> {
+        Ok(Self {
+            hasher: self.hasher.clone(),
+            scratch: Scratch::new(directory, self.scratch.partitions())?,
+            methods: HashMap::default(),
+        })
     }
 
-    /// Adds a row, by ascending `sequence`.
-    pub(super) fn row(
-        &mut self,
-        method: u32,
-        taskhash: &Taskhash,
-        sequence: u64,
-    ) -> io::Result<()> {
-        let record = keyed(method, taskhash, sequence);
-        let partition = self.partition(&record);
-        self.rows.push(partition, &record)
-    }
-
-    fn partition(&self, record: &[u8; KEYED]) -> usize {
+    /// Adds a key, by ascending `number`.
+    pub(super) fn add(&mut self, method: &str, taskhash: &Taskhash, number: u64) -> io::Result<()> {
+        let record = keyed(self.method(method), taskhash, number);
         let hash = self.hasher.hash_one(&record[..KEY]);
         // Maps the hash's range onto the partitions' without a division.
-        ((u128::from(hash) * self.tasks.partitions() as u128) >> 64) as usize
+        let partition = (u128::from(hash) * self.scratch.partitions() as u128) >> 64;
+        self.scratch.push(partition as usize, &record)
     }
 
-    /// Matches rows with tasks.
-    pub(super) fn finish(self) -> io::Result<Matched> {
-        let partitions = self.tasks.partitions();
-        let mut matched = Scratch::new(&self.directory, partitions)?;
-        for partition in 0..partitions {
-            self.finish_partition(partition, &mut matched)?;
+    /// The digest of a method's name.
+    fn method(&mut self, name: &str) -> [u8; METHOD] {
+        if let Some(digest) = self.methods.get(name) {
+            return *digest;
         }
-        Ok(Matched {
-            scratch: matched,
-            last_task: self.last_task,
-        })
+        if self.methods.len() >= METHODS_MAX {
+            self.methods.clear();
+        }
+        let full: [u8; 32] = Sha256::digest(name).into();
+        let digest = *full.first_chunk().expect("16 of 32 bytes");
+        self.methods.insert(name.to_owned(), digest);
+        digest
     }
+}
 
-    fn finish_partition(&self, partition: usize, matched: &mut Scratch<MATCHED>) -> io::Result<()> {
-        let mut known: HashMap<[u8; KEY], i64, _> = HashMap::with_hasher(self.hasher.clone());
-        for record in self.tasks.records(partition) {
+/// Finds the task of each row. `last_task` is the highest number of a task;
+/// rows whose key no task has get tasks behind it.
+pub(super) fn match_keys(
+    directory: &Path,
+    tasks: &Keys,
+    rows: &Keys,
+    last_task: i64,
+) -> io::Result<Matched> {
+    let partitions = tasks.scratch.partitions();
+    let mut matched = Scratch::new(directory, partitions)?;
+    for partition in 0..partitions {
+        let mut known: HashMap<[u8; KEY], i64, _> = HashMap::with_hasher(tasks.hasher.clone());
+        for record in tasks.scratch.records(partition) {
             let (key, id) = split(&record?);
             // Of a key that a damaged source has twice, the first is kept.
             known.entry(key).or_insert(id as i64);
         }
-        for record in self.rows.records(partition) {
+        for record in rows.scratch.records(partition) {
             let (key, sequence) = split(&record?);
             // A key without a task is numbered by its first row, so the numbers
             // ascend when the rows are taken.
-            let task = *known
-                .entry(key)
-                .or_insert(self.last_task + 1 + sequence as i64);
+            let task = *known.entry(key).or_insert(last_task + 1 + sequence as i64);
             let mut pair = [0; MATCHED];
             pair[..8].copy_from_slice(&sequence.to_le_bytes());
             pair[8..].copy_from_slice(&task.to_le_bytes());
             matched.push(partition, &pair)?;
         }
-        Ok(())
     }
+    Ok(Matched {
+        scratch: matched,
+        last_task,
+    })
 }
 
-fn keyed(method: u32, taskhash: &Taskhash, number: u64) -> [u8; KEYED] {
+fn keyed(method: [u8; METHOD], taskhash: &Taskhash, number: u64) -> [u8; KEYED] {
+    const HASH: usize = METHOD + 1;
     let mut record = [0; KEYED];
-    record[..4].copy_from_slice(&method.to_le_bytes());
+    record[..METHOD].copy_from_slice(&method);
     match taskhash.as_bytes() {
-        Some(bytes) => record[5..KEY].copy_from_slice(bytes),
+        Some(bytes) => record[HASH..KEY].copy_from_slice(bytes),
         None => {
-            record[4] = 1;
-            record[5..KEY].copy_from_slice(&Sha256::digest(taskhash.to_text()));
+            record[METHOD] = 1;
+            record[HASH..KEY].copy_from_slice(&Sha256::digest(taskhash.to_text()));
         }
     }
     record[KEY..].copy_from_slice(&number.to_le_bytes());
@@ -229,23 +237,24 @@ mod tests {
     #[test]
     fn every_row_finds_its_task_in_order() {
         let directory = tempfile::tempdir().unwrap();
-        let mut matching = Matching::new(directory.path(), 500_000).unwrap();
+        let mut tasks = Keys::new(directory.path(), 500_000).unwrap();
+        let mut rows = tasks.other_side(directory.path()).unwrap();
         for task in 1..=1000 {
-            matching.task(1, &hash(task), task as i64).unwrap();
+            tasks.add("m", &hash(task), task).unwrap();
         }
-        matching.task(2, &hash(1), 1001).unwrap();
-        matching.task(1, &hash(5), 1002).unwrap();
+        tasks.add("other", &hash(1), 1001).unwrap();
+        tasks.add("m", &hash(5), 1002).unwrap();
         let mut expected = Vec::new();
         for sequence in 0..3000 {
             let number = sequence * 7919 % 1500 + 1;
-            matching.row(1, &hash(number), sequence).unwrap();
+            rows.add("m", &hash(number), sequence).unwrap();
             let known = number <= 1000;
             expected.push((sequence, known.then_some(number as i64)));
         }
-        matching.row(2, &hash(1), 3000).unwrap();
+        rows.add("other", &hash(1), 3000).unwrap();
         expected.push((3000, Some(1001)));
 
-        let matched = matching.finish().unwrap();
+        let matched = match_keys(directory.path(), &tasks, &rows, 1002).unwrap();
         let mut stream = matched.stream().unwrap();
         let mut added = HashMap::new();
         for (sequence, known) in expected {

@@ -8,6 +8,7 @@ mod indexes;
 mod mappings;
 mod matching;
 mod outputs;
+mod pairing;
 
 use std::path::Path;
 

@@ -1,17 +1,14 @@
 //! The relation O: read once for the keys, which are matched with tasks, and
 //! once for the rows.
 
-use std::collections::HashMap;
-
-use fingerpost_hashequiv_proto::types::{Method, Taskhash};
-
-use super::matching::{Matched, Matching, TaskOf, TaskStream};
+use super::matching::{TaskOf, TaskStream};
+use super::pairing::{Paired, pair};
 use crate::cache::MethodId;
 use crate::moving::bulk_insert::BulkInsert;
-use crate::moving::import::{advance, begin_rows};
+use crate::moving::import::advance;
 use crate::moving::listings::{Family, Listings, Wanted};
 use crate::moving::pipe::pipe;
-use crate::moving::reference::{OutputBatch, OutputOrder, OutputReader, OutputRow, Reference};
+use crate::moving::reference::{OutputBatch, OutputReader, OutputRow, Reference};
 use crate::moving::work::Work;
 use crate::moving::{ImportError, Progress, Stage};
 use crate::sqlite::{Hash, intern_metadata, intern_method};
@@ -20,19 +17,20 @@ use crate::sqlite::{Hash, intern_metadata, intern_method};
 const COMMIT_ROWS: u64 = if cfg!(test) { 500 } else { 250_000 };
 const COMMIT_LISTINGS: u64 = 10_000;
 
-/// Rows between two looks at the progress while keys are read.
-const KEYS_TOLD: u64 = if cfg!(test) { 256 } else { 8192 };
-
 pub(super) fn load(
     reference: &mut Reference,
     work: &mut Work,
     progress: &mut dyn Progress,
 ) -> Result<(), ImportError> {
-    if work.checkpoint.outputs_done {
+    if work.checkpoint.outputs_done || work.checkpoint.outputs_until == 0 {
         return Ok(());
     }
     let directory = work.directory();
-    let (order, rows, matched) = match_tasks(reference, work, progress)?;
+    let Paired {
+        order,
+        rows,
+        matched,
+    } = pair(reference, work, progress)?;
     let io = ImportError::io(&directory);
     work.checkpoint.outputs = Some((order, rows));
     let skip = work.checkpoint.report.outputs.read;
@@ -58,110 +56,6 @@ pub(super) fn load(
         },
     )?;
     writer.finish().map_err(&failed)
-}
-
-/// Finds the order of the rows, their number, and the task of each.
-fn match_tasks(
-    reference: &Reference,
-    work: &Work,
-    progress: &mut dyn Progress,
-) -> Result<(OutputOrder, u64, Matched), ImportError> {
-    let table = reference.tables.output_table();
-    let first = reference.first_id(table)?;
-    let until = work.checkpoint.outputs_until;
-    for order in [OutputOrder::ById, OutputOrder::ByCreated] {
-        begin_rows(progress, Stage::Matching, (first, until));
-        let mut keys = Keys::new(work)?;
-        let reader = OutputReader {
-            reference,
-            order,
-            until,
-        };
-        let in_order = reader.keys(|sequence, key| {
-            keys.rows = sequence + 1;
-            if let Some(key) = key {
-                keys.add(sequence, key.method, &Taskhash::parse(key.taskhash))?;
-            }
-            if sequence % KEYS_TOLD == 0 {
-                advance(progress, sequence)?;
-            }
-            Ok(())
-        })?;
-        if in_order {
-            let rows = keys.rows;
-            return Ok((order, rows, keys.finish(work)?));
-        }
-    }
-    Err(ImportError::Damaged {
-        path: reference.path.clone(),
-        what: format!("sorting {table} by created did not put it in order"),
-    })
-}
-
-/// Gathers the keys of both sides. Methods get numbers of their own here,
-/// because those of rows without a task have none yet.
-struct Keys {
-    matching: Matching,
-    methods: HashMap<Method, u32>,
-    directory: std::path::PathBuf,
-    rows: u64,
-}
-
-impl Keys {
-    fn new(work: &Work) -> Result<Self, ImportError> {
-        let directory = work.directory();
-        let matching = Matching::new(&directory, work.checkpoint.last_task.unsigned_abs())
-            .map_err(ImportError::io(&directory))?;
-        Ok(Self {
-            matching,
-            methods: HashMap::new(),
-            directory,
-            rows: 0,
-        })
-    }
-
-    fn method(&mut self, name: &str) -> u32 {
-        let next = u32::try_from(self.methods.len()).unwrap_or(u32::MAX);
-        match self.methods.get(name) {
-            Some(number) => *number,
-            None => *self.methods.entry(Method::from(name)).or_insert(next),
-        }
-    }
-
-    fn add(&mut self, sequence: u64, method: &str, taskhash: &Taskhash) -> Result<(), ImportError> {
-        let method = self.method(method);
-        let added = self.matching.row(method, taskhash, sequence);
-        added.map_err(ImportError::io(&self.directory))
-    }
-
-    /// Adds the tasks of the target and matches.
-    fn finish(mut self, work: &Work) -> Result<Matched, ImportError> {
-        let failed = work.failed();
-        let io_directory = self.directory.clone();
-        let io = ImportError::io(&io_directory);
-        let mut methods: HashMap<u32, u32> = HashMap::new();
-        let mut statement = work
-            .conn
-            .prepare("SELECT id, name FROM method")
-            .map_err(&failed)?;
-        let mut rows = statement.query([]).map_err(&failed)?;
-        while let Some(row) = rows.next().map_err(&failed)? {
-            let id = row.get(0).map_err(&failed)?;
-            let name: String = row.get(1).map_err(&failed)?;
-            methods.insert(id, self.method(&name));
-        }
-        let sql = "SELECT id, method, taskhash FROM task ORDER BY id";
-        let mut statement = work.conn.prepare(sql).map_err(&failed)?;
-        let mut rows = statement.query([]).map_err(&failed)?;
-        while let Some(row) = rows.next().map_err(&failed)? {
-            let method: u32 = row.get(1).map_err(&failed)?;
-            let taskhash: Hash<Taskhash> = row.get(2).map_err(&failed)?;
-            let number = methods.get(&method).copied().unwrap_or(u32::MAX);
-            let id = row.get(0).map_err(&failed)?;
-            self.matching.task(number, &taskhash.0, id).map_err(&io)?;
-        }
-        self.matching.finish().map_err(&io)
-    }
 }
 
 struct Writer<'a> {
