@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{Durability, Settings};
@@ -68,6 +69,9 @@ fn open(settings: &Settings, flags: OpenFlags, cache_bytes: u64) -> rusqlite::Re
     let conn = plain(&settings.path, flags, settings.vfs.as_deref())?;
     conn.busy_timeout(settings.busy_timeout.max(Duration::from_millis(1)))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    // Otherwise SQLite, built with STAT4, plans a cached statement anew whenever
+    // another value is bound to it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // An I/O error in a mapped file kills the process; a read returns it.
     pragma(&conn, "mmap_size", 0)?;
     pragma(&conn, "wal_autocheckpoint", 0)?;
