@@ -6,8 +6,10 @@
 //! text, a trained dictionary gains a tenth. Chains have length one: a base is
 //! always complete, so a read costs two rows at most.
 
+use std::cell::RefCell;
+
 use sha2::{Digest as _, Sha256};
-use zstd::zstd_safe::{CCtx, CParameter, DCtx};
+use zstd::zstd_safe::{CCtx, DCtx};
 
 /// The largest text that is stored: a longer one would need a longer message
 /// than any limit allows.
@@ -37,6 +39,10 @@ pub enum DecodeError {
     /// zstd refused the bytes.
     #[error("stored siginfo is no valid zstd frame: {0}")]
     Zstd(&'static str),
+    /// The text is not the one whose digest was stored beside it: the row, or
+    /// its base, is another one.
+    #[error("stored siginfo decodes to another text than was stored")]
+    Digest,
     /// The length is not what was stored beside it.
     #[error("stored siginfo has {actual} bytes instead of {expected}")]
     Length {
@@ -102,9 +108,19 @@ pub fn encode_fresh(text: &[u8]) -> Vec<u8> {
     compress(text, None)
 }
 
-/// Decodes a stored frame of `length` bytes of text, with the text of its base
-/// when it has one.
-pub fn decode(data: &[u8], length: usize, base: Option<&[u8]>) -> Result<Vec<u8>, DecodeError> {
+/// What a row says of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// Bytes of the text.
+    pub length: usize,
+    /// Digest of the text.
+    pub digest: Digest,
+}
+
+/// Decodes a stored frame, with the text of its base when it has one. The text
+/// is exactly the one that was promised.
+pub fn decode(data: &[u8], promise: Promise, base: Option<&[u8]>) -> Result<Vec<u8>, DecodeError> {
+    let length = promise.length;
     if length > TEXT_BYTES_MAX {
         return Err(DecodeError::Length {
             expected: TEXT_BYTES_MAX,
@@ -126,31 +142,29 @@ pub fn decode(data: &[u8], length: usize, base: Option<&[u8]>) -> Result<Vec<u8>
             actual,
         });
     }
+    if Digest::of(&text) != promise.digest {
+        return Err(DecodeError::Digest);
+    }
     Ok(text)
 }
 
-/// Compresses on a context of its own: a context that refers to a prefix cannot
-/// outlive it, and with the text's size known zstd takes small tables.
+thread_local! {
+    /// A context is some 100 KiB that are cleared when it is made and given
+    /// back to the operating system when it goes: more work than compressing.
+    static CONTEXT: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
+}
+
+/// Compresses on the thread's context, with `base` as its prefix. The frame has
+/// no checksum: [`decode`] compares the digest of the text.
 fn compress(text: &[u8], base: Option<&[u8]>) -> Vec<u8> {
-    const PROOF: &str = "parameters are constants and the buffer has zstd's own bound";
-    let mut context = CCtx::create();
-    context
-        .set_parameter(CParameter::CompressionLevel(LEVEL))
-        .expect(PROOF);
-    // Four bytes that tell damage, or a wrong base, from a listing.
-    context
-        .set_parameter(CParameter::ChecksumFlag(true))
-        .expect(PROOF);
-    context
-        .set_parameter(CParameter::ContentSizeFlag(false))
-        .expect(PROOF);
-    if let Some(base) = base {
-        context.ref_prefix(base).expect(PROOF);
-    }
-    let mut data = Vec::with_capacity(zstd::zstd_safe::compress_bound(text.len()));
-    context.compress2(&mut data, text).expect(PROOF);
-    data.shrink_to_fit();
-    data
+    CONTEXT.with_borrow_mut(|context| {
+        let mut data = Vec::with_capacity(zstd::zstd_safe::compress_bound(text.len()));
+        context
+            .compress_using_dict(&mut data, text, base.unwrap_or_default(), LEVEL)
+            .expect("the level is a constant and the buffer has zstd's own bound");
+        data.shrink_to_fit();
+        data
+    })
 }
 
 fn name(code: usize) -> DecodeError {
@@ -185,6 +199,13 @@ mod tests {
         (data, Base { text, stored_bytes })
     }
 
+    fn promise(text: &[u8]) -> Promise {
+        Promise {
+            length: text.len(),
+            digest: Digest::of(text),
+        }
+    }
+
     #[test]
     fn a_rebuild_is_stored_as_a_small_delta() {
         let old = listing(150, 0..0);
@@ -198,8 +219,11 @@ mod tests {
             delta.data().len(),
             data.len()
         );
-        assert_eq!(decode(delta.data(), new.len(), Some(&old)).unwrap(), new);
-        assert_eq!(decode(&data, old.len(), None).unwrap(), old);
+        assert_eq!(
+            decode(delta.data(), promise(&new), Some(&old)).unwrap(),
+            new
+        );
+        assert_eq!(decode(&data, promise(&old), None).unwrap(), old);
     }
 
     #[test]
@@ -209,16 +233,16 @@ mod tests {
         let (_, base) = base(&old);
         let encoded = encode(&new, Some(base));
         assert!(matches!(encoded, Encoded::Base(_)));
-        assert_eq!(decode(encoded.data(), new.len(), None).unwrap(), new);
+        assert_eq!(decode(encoded.data(), promise(&new), None).unwrap(), new);
     }
 
     #[test]
     fn empty_texts_are_stored_too() {
         let (data, base) = base(b"");
-        assert_eq!(decode(&data, 0, None).unwrap(), b"");
+        assert_eq!(decode(&data, promise(b""), None).unwrap(), b"");
         let encoded = encode(b"x", Some(base));
         let with = matches!(encoded, Encoded::Delta(_)).then_some(&b""[..]);
-        assert_eq!(decode(encoded.data(), 1, with).unwrap(), b"x");
+        assert_eq!(decode(encoded.data(), promise(b"x"), with).unwrap(), b"x");
     }
 
     #[test]
@@ -227,9 +251,13 @@ mod tests {
         let (mut data, _) = base(&old);
         let middle = data.len() / 2;
         data[middle] ^= 1;
-        assert!(decode(&data, old.len(), None).is_err());
-        assert!(decode(b"", 5, None).is_err());
-        assert!(decode(b"", usize::MAX, None).is_err());
+        assert!(decode(&data, promise(&old), None).is_err());
+        assert!(decode(b"", promise(b"12345"), None).is_err());
+        let endless = Promise {
+            length: usize::MAX,
+            digest: Digest::of(b""),
+        };
+        assert!(decode(b"", endless, None).is_err());
     }
 
     #[test]
@@ -238,6 +266,6 @@ mod tests {
         let new = listing(150, 20..30);
         let (_, base) = base(&old);
         let delta = encode(&new, Some(base));
-        assert!(decode(delta.data(), new.len(), Some(&listing(150, 0..9))).is_err());
+        assert!(decode(delta.data(), promise(&new), Some(&listing(150, 0..9))).is_err());
     }
 }

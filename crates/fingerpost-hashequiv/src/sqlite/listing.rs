@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::tasks::find_method;
 use super::{SqliteStore, failed};
 use crate::cache::MethodId;
-use crate::siginfo::{self, Digest, Encoded};
+use crate::siginfo::{self, Digest, Encoded, Promise};
 use crate::store::{Report, StoreError};
 
 /// Above this a listing is compressed on a thread of its own, so that the
@@ -233,12 +233,16 @@ fn read_base(
             AND siginfo.base IS NULL",
     )?
     .query_row((method.0, &family.pn, &family.task), |row| {
+        let digest = Digest(row.get(1)?);
         let listing = StoredListing {
-            length: row.get(2)?,
+            promise: Promise {
+                length: row.get(2)?,
+                digest,
+            },
             data: row.get(3)?,
             base: None,
         };
-        Ok((row.get(0)?, Digest(row.get(1)?), listing))
+        Ok((row.get(0)?, digest, listing))
     })
     .optional()
 }
@@ -246,9 +250,9 @@ fn read_base(
 /// A listing as its row holds it, with the row of its base.
 #[derive(Debug)]
 pub(super) struct StoredListing {
-    length: usize,
+    promise: Promise,
     data: Vec<u8>,
-    base: Option<(usize, Vec<u8>)>,
+    base: Option<(Promise, Vec<u8>)>,
 }
 
 impl StoredListing {
@@ -256,12 +260,12 @@ impl StoredListing {
     pub(super) fn decode(self) -> Result<String, StoreError> {
         let damaged = |error: &dyn std::fmt::Display| StoreError::Damaged(error.to_string());
         let base = match &self.base {
-            Some((length, data)) => {
-                Some(siginfo::decode(data, *length, None).map_err(|error| damaged(&error))?)
+            Some((promise, data)) => {
+                Some(siginfo::decode(data, *promise, None).map_err(|error| damaged(&error))?)
             }
             None => None,
         };
-        let text = siginfo::decode(&self.data, self.length, base.as_deref())
+        let text = siginfo::decode(&self.data, self.promise, base.as_deref())
             .map_err(|error| damaged(&error))?;
         String::from_utf8(text).map_err(|error| damaged(&error))
     }
@@ -270,18 +274,24 @@ impl StoredListing {
 /// Reads a listing's row. `None` when there is no such row.
 pub(super) fn read(conn: &Connection, id: i64) -> rusqlite::Result<Option<StoredListing>> {
     conn.prepare_cached(
-        "SELECT own.length, own.data, base.length, base.data
+        "SELECT own.length, own.digest, own.data, base.length, base.digest, base.data
            FROM siginfo AS own LEFT JOIN siginfo AS base ON base.id = own.base
           WHERE own.id = ?1",
     )?
     .query_row([id], |row| {
-        let base = match row.get::<_, Option<usize>>(2)? {
-            Some(length) => Some((length, row.get(3)?)),
+        let promise = |length, digest: usize| {
+            Ok::<_, rusqlite::Error>(Promise {
+                length,
+                digest: Digest(row.get(digest)?),
+            })
+        };
+        let base = match row.get(3)? {
+            Some(length) => Some((promise(length, 4)?, row.get(5)?)),
             None => None,
         };
         Ok(StoredListing {
-            length: row.get(0)?,
-            data: row.get(1)?,
+            promise: promise(row.get(0)?, 1)?,
+            data: row.get(2)?,
             base,
         })
     })
