@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-pub use self::replay::{Failed, replay, replay_all};
+pub use self::replay::{Failed, Manner, replay_all};
 pub use self::transport::Inexpressible;
 
 /// A recorded session.

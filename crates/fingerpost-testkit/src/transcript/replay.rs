@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::compare::{Tokens, compare, fill_in};
@@ -29,22 +29,31 @@ pub struct Failed {
     pub reason: String,
 }
 
-/// Replays transcripts, at most `at_once` at a time, each in a farm of its own
-/// that `farm` makes. `adjust` may change a server's options, given the
-/// transcript's name. Gives those that failed.
+/// How transcripts are replayed.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// May change a server's options, given the transcript's name.
+    pub adjust: fn(&str, ServerOptions) -> ServerOptions,
+    /// Transcripts that are replayed at the same time.
+    pub at_once: usize,
+    /// Bytes go out in small pieces instead of as they were recorded.
+    pub in_pieces: bool,
+}
+
+/// Replays transcripts, each in a farm of its own that `farm` makes. Gives
+/// those that failed.
 pub async fn replay_all(
     transcripts: Vec<Transcript>,
     farm: impl Fn() -> Result<TestFarm>,
-    adjust: fn(&str, ServerOptions) -> ServerOptions,
-    at_once: usize,
+    manner: Manner,
 ) -> Result<Vec<Failed>> {
-    let places = Arc::new(Semaphore::new(at_once));
+    let places = Arc::new(Semaphore::new(manner.at_once));
     let mut running = JoinSet::new();
     for transcript in transcripts {
         let place = Arc::clone(&places).acquire_owned().await?;
         let farm = farm()?;
         running.spawn(async move {
-            let result = replay(&transcript, &farm, adjust).await;
+            let result = replay(&transcript, &farm, manner).await;
             drop(place);
             result.err().map(|error| Failed {
                 name: transcript.name,
@@ -61,13 +70,9 @@ pub async fn replay_all(
 }
 
 /// Replays one transcript, within a limit of time.
-pub async fn replay(
-    transcript: &Transcript,
-    farm: &TestFarm,
-    adjust: fn(&str, ServerOptions) -> ServerOptions,
-) -> Result<()> {
+async fn replay(transcript: &Transcript, farm: &TestFarm, manner: Manner) -> Result<()> {
     let replaying = async {
-        let mut stage = Stage::set(transcript, farm, adjust).await?;
+        let mut stage = Stage::set(transcript, farm, manner).await?;
         for (number, (step, expectation)) in transcript.steps.iter().enumerate() {
             stage
                 .perform(step, expectation)
@@ -86,14 +91,11 @@ struct Stage {
     servers: BTreeMap<String, Server>,
     connections: HashMap<String, Connection>,
     tokens: Tokens,
+    in_pieces: bool,
 }
 
 impl Stage {
-    async fn set(
-        transcript: &Transcript,
-        farm: &TestFarm,
-        adjust: fn(&str, ServerOptions) -> ServerOptions,
-    ) -> Result<Self> {
+    async fn set(transcript: &Transcript, farm: &TestFarm, manner: Manner) -> Result<Self> {
         let mut servers: BTreeMap<String, Server> = BTreeMap::new();
         let (upstreams, others): (Vec<_>, Vec<_>) = transcript
             .servers
@@ -105,13 +107,14 @@ impl Stage {
                 None => None,
             };
             let options = options(setup, farm, upstream)?;
-            let options = adjust(&transcript.name, options);
+            let options = (manner.adjust)(&transcript.name, options);
             servers.insert(name.clone(), options.start().await?);
         }
         Ok(Self {
             servers,
             connections: HashMap::new(),
             tokens: Tokens::new(),
+            in_pieces: manner.in_pieces,
         })
     }
 
@@ -180,7 +183,11 @@ impl Stage {
         let connection = self.connections.get_mut(name).context("just opened")?;
         match (connection, payload) {
             (Connection::Lines(lines), Payload::Bytes(bytes)) => {
-                send_bytes(lines, bytes, half_close, &self.tokens).await?;
+                let bytes = with_tokens(bytes, &self.tokens);
+                send_bytes(lines, &bytes, self.in_pieces).await?;
+                if half_close {
+                    lines.half_close().await?;
+                }
                 check_lines(lines, expectation, &mut self.tokens).await?;
             }
             (Connection::Messages(socket), Payload::Messages(messages)) => {
@@ -239,20 +246,30 @@ fn options(setup: &Setup, farm: &TestFarm, upstream: Option<&str>) -> Result<Ser
     Ok(options)
 }
 
-async fn send_bytes(
-    lines: &mut Lines,
-    bytes: &[u8],
-    half_close: bool,
-    tokens: &Tokens,
-) -> Result<()> {
-    // A server that closes early may not take everything; what it answered is
-    // checked all the same.
+fn with_tokens(bytes: &[u8], tokens: &Tokens) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => lines.send_in_vain(fill_in(text, tokens).as_bytes()).await?,
-        Err(_) => lines.send_in_vain(bytes).await?,
+        Ok(text) => fill_in(text, tokens).into_bytes(),
+        Err(_) => bytes.to_vec(),
     }
-    if half_close {
-        lines.half_close().await?;
+}
+
+/// A server that closes early may not take everything; what it answered is
+/// checked all the same.
+async fn send_bytes(lines: &mut Lines, bytes: &[u8], in_pieces: bool) -> Result<()> {
+    if !in_pieces {
+        return lines.send_in_vain(bytes).await;
+    }
+    // Uneven, so that borders fall everywhere; not too many for long input.
+    let longest = 1 + bytes.len() / 40;
+    let mut rest = bytes;
+    for length in (1..=longest).cycle() {
+        let (piece, after) = rest.split_at(length.min(rest.len()));
+        lines.send_in_vain(piece).await?;
+        rest = after;
+        if rest.is_empty() {
+            break;
+        }
+        yield_now().await;
     }
     Ok(())
 }

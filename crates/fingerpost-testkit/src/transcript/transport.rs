@@ -45,6 +45,25 @@ impl Transcript {
         Ok(other)
     }
 
+    /// The same session with everything sent as early as possible: what follows
+    /// on the same connection does not wait for answers, unless it needs a
+    /// token from one.
+    #[must_use]
+    pub fn pipelined(&self) -> Self {
+        let mut other = self.clone();
+        other.steps.clear();
+        for (step, expectation) in &self.steps {
+            let joined = other
+                .steps
+                .last_mut()
+                .is_some_and(|last| join(last, step, expectation));
+            if !joined {
+                other.steps.push((step.clone(), expectation.clone()));
+            }
+        }
+        other
+    }
+
     fn map(
         &mut self,
         send: fn(&Payload) -> Result<Payload, Inexpressible>,
@@ -66,6 +85,40 @@ impl Transcript {
         }
         Ok(())
     }
+}
+
+/// Appends a step to the one before it, if both send bytes on one connection.
+fn join(last: &mut (Step, Expectation), step: &Step, expectation: &Expectation) -> bool {
+    let (
+        Step::Send {
+            connection: earlier,
+            payload: Payload::Bytes(sent),
+            half_close: half_closed,
+        },
+        Step::Send {
+            connection,
+            payload: Payload::Bytes(bytes),
+            half_close,
+        },
+    ) = (&mut last.0, step)
+    else {
+        return false;
+    };
+    let needs_answer = String::from_utf8_lossy(bytes).contains("<<token:");
+    let (Some(Payload::Bytes(expected)), Some(Payload::Bytes(next))) =
+        (&mut last.1.payload, &expectation.payload)
+    else {
+        return false;
+    };
+    if earlier != connection || last.1.eof || needs_answer || *half_closed {
+        return false;
+    }
+    sent.extend_from_slice(bytes);
+    expected.extend_from_slice(next);
+    *half_closed = *half_close;
+    last.1.eof = expectation.eof;
+    last.1.unordered |= expectation.unordered;
+    true
 }
 
 fn send_as_messages(payload: &Payload) -> Result<Payload, Inexpressible> {
@@ -186,6 +239,33 @@ mod tests {
         );
         assert_eq!(expectation.payload, Some(texts(&["", "abc", "x"])));
         assert_eq!(expectation.close_code, Some(1000));
+    }
+
+    #[test]
+    fn pipelining_joins_what_one_connection_sends() {
+        let send = |connection: &str, data: &str| {
+            format!(r#"{{"conn": "{connection}", "data": "{data}\n"}}"#)
+        };
+        let sends = [
+            send("a", "1"),
+            send("a", "2"),
+            send("b", "3"),
+            send("b", "<<token:x>>"),
+        ];
+        let transcript = transcript(
+            &sends.join(", "),
+            r#"{"data": "one\n"}, {"data": "two\n", "eof": true}, {"data": "three\n"}, {"data": "four\n"}"#,
+        );
+        let steps = transcript.pipelined().steps;
+        assert_eq!(steps.len(), 3);
+        assert!(
+            matches!(&steps[0].0, Step::Send { payload: Payload::Bytes(sent), .. } if sent == b"1\n2\n")
+        );
+        assert_eq!(
+            steps[0].1.payload,
+            Some(Payload::Bytes(b"one\ntwo\n".to_vec()))
+        );
+        assert!(steps[0].1.eof);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use fingerpost_testkit::transcript::{Inexpressible, Transcript, replay_all};
+use fingerpost_testkit::transcript::{Inexpressible, Manner, Transcript, replay_all};
 use fingerpost_testkit::{ServerOptions, Transport};
 
 use crate::world::farm;
@@ -44,6 +44,12 @@ fn as_reference(_: &str, options: ServerOptions) -> ServerOptions {
     options.set("hashequiv.serve_invalid_unihashes", "true")
 }
 
+const AS_RECORDED: Manner = Manner {
+    adjust: as_reference,
+    at_once: AT_ONCE,
+    in_pieces: false,
+};
+
 async fn replay_over(transport: Transport, expected: usize) {
     let (sessions, left_out) = sessions(transport);
     for (name, reason) in &left_out {
@@ -51,12 +57,12 @@ async fn replay_over(transport: Transport, expected: usize) {
     }
     assert_eq!(sessions.len(), expected, "left out: {left_out:?}");
     assert_eq!(sessions.len() + left_out.len(), RECORDED_COUNT);
-    replay(sessions, as_reference).await;
+    replay(sessions, AS_RECORDED).await;
 }
 
-async fn replay(sessions: Vec<Transcript>, adjust: fn(&str, ServerOptions) -> ServerOptions) {
+async fn replay(sessions: Vec<Transcript>, manner: Manner) {
     let count = sessions.len();
-    let failed = replay_all(sessions, || Ok(farm()), adjust, AT_ONCE)
+    let failed = replay_all(sessions, || Ok(farm()), manner)
         .await
         .expect("no replay panics");
     for failure in &failed {
@@ -85,15 +91,31 @@ async fn recorded_sessions_replay_over_websocket() {
     replay_over(Transport::WebSocket, 261).await;
 }
 
+/// Neither borders between packets nor requests that do not wait for answers
+/// change what is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_sessions_replay_pipelined_and_in_pieces() {
+    let (sessions, _) = sessions(Transport::Tcp);
+    let sessions = sessions.iter().map(Transcript::pipelined).collect();
+    let in_pieces = Manner {
+        in_pieces: true,
+        ..AS_RECORDED
+    };
+    replay(sessions, in_pieces).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clean_unused_ignores_its_age_on_request_as_the_reference_does() {
     let recorded = by_name(RECORDED);
     let sessions =
         ["clean-unused-3600", "clean-unused-fraction"].map(|name| recorded[name].clone());
-    replay(sessions.into(), |name, options| {
-        as_reference(name, options).set("hashequiv.clean_unused_ignores_age", "true")
-    })
-    .await;
+    let ignoring = Manner {
+        adjust: |name, options| {
+            as_reference(name, options).set("hashequiv.clean_unused_ignores_age", "true")
+        },
+        ..AS_RECORDED
+    };
+    replay(sessions.into(), ignoring).await;
 }
 
 #[test]
