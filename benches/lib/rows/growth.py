@@ -10,7 +10,7 @@ from ..world import World
 ENTRIES = 200_000
 
 
-def growth(world: World, *, siginfo: str, what: str, target: float) -> list[Result]:
+def growth(world: World, *, siginfo: str, what: str, target: float | None) -> list[Result]:
     entries = ENTRIES // world.scale
     database = world.scratch()
     with world.fingerpost(database):
@@ -38,6 +38,8 @@ def row(name: str, about: str, **load) -> Row:
 ROWS = [
     row("growth-rebuild", "file growth, 8 of 10 reports rebuild a task seen before",
         siginfo="rebuild", what="8 of 10 rebuild a task seen before", target=2500),
+    row("growth-drift", "file growth, the same, but each rebuild changes the one before",
+        siginfo="drift", what="8 of 10 rebuild a task seen before, changes add up", target=None),
     row("growth-new", "file growth, every task new",
         siginfo="new", what="never seen before", target=8000),
     row("growth-none", "file growth without siginfo",

@@ -5,6 +5,7 @@
 //! to compression, and computing them would read gigabytes.
 
 use std::fs::{self, Metadata};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -100,9 +101,16 @@ impl Trees {
         self.lines.push(Line { start, digest });
     }
 
-    /// Appends the listing of `task` as it is after `version` rebuilds, about
-    /// `size` bytes of text, escaped for JSON.
-    pub(super) fn push_listing(&self, out: &mut Vec<u8>, task: u64, version: u32, size: usize) {
+    /// Appends the listing of `task`, about `size` bytes of text, escaped for
+    /// JSON. Of the first build when `rebuilds` is empty, else with what each of
+    /// these rebuilds changed.
+    pub(super) fn push_listing(
+        &self,
+        out: &mut Vec<u8>,
+        task: u64,
+        rebuilds: RangeInclusive<u32>,
+        size: usize,
+    ) {
         let range = self.window(task, size);
         let from = self.lines[range.start].start;
         let to = self
@@ -114,7 +122,7 @@ impl Trees {
         for (number, line) in (0_u64..).zip(&self.lines[range]) {
             let Some(digest) = line.digest else { continue };
             let place = digest - from + shift;
-            let changed = last_change(task, version, number);
+            let changed = last_change(task, rebuilds.clone(), number);
             let content = self
                 .keys
                 .outhash(mix(mix(task) ^ (number << 20) ^ u64::from(changed)) >> 2);
@@ -137,15 +145,15 @@ impl Trees {
     }
 }
 
-/// The last rebuild, counted from one, that changed this line; 0 if none did.
-fn last_change(task: u64, version: u32, line: u64) -> u32 {
-    let changes = |version: &u32| {
-        let build = mix(task.rotate_left(32) ^ u64::from(*version));
+/// The last of the rebuilds that changed this line; 0 if none did.
+fn last_change(task: u64, rebuilds: RangeInclusive<u32>, line: u64) -> u32 {
+    let changes = |rebuild: &u32| {
+        let build = mix(task.rotate_left(32) ^ u64::from(*rebuild));
         let share =
             CHANGED_SHARE.start + (CHANGED_SHARE.end - CHANGED_SHARE.start) * fraction(build);
         fraction(mix(build ^ line)) < share
     };
-    (1..=version).rev().find(changes).unwrap_or(0)
+    rebuilds.rev().find(changes).unwrap_or(0)
 }
 
 /// A number in 0..1 from the high bits of a random word.
@@ -202,9 +210,9 @@ mod tests {
         Trees::walk(&[directory.path().to_owned()], Keys::new(1)).unwrap()
     }
 
-    fn listing(trees: &Trees, task: u64, version: u32) -> Vec<String> {
+    fn listing(trees: &Trees, task: u64, rebuilds: RangeInclusive<u32>) -> Vec<String> {
         let mut text = Vec::new();
-        trees.push_listing(&mut text, task, version, 20 * 1024);
+        trees.push_listing(&mut text, task, rebuilds, 20 * 1024);
         let text = String::from_utf8(text).unwrap();
         text.split_terminator("\\n").map(str::to_owned).collect()
     }
@@ -213,7 +221,7 @@ mod tests {
     fn listings_have_the_asked_size() {
         let trees = sample();
         for task in 0..50 {
-            let size: usize = listing(&trees, task, 0)
+            let size: usize = listing(&trees, task, 1..=0)
                 .iter()
                 .map(|line| line.len() + 2)
                 .sum();
@@ -225,7 +233,7 @@ mod tests {
     fn a_rebuild_changes_a_few_digests_and_nothing_else() {
         let trees = sample();
         for task in 0..50 {
-            let (before, after) = (listing(&trees, task, 3), listing(&trees, task, 4));
+            let (before, after) = (listing(&trees, task, 1..=3), listing(&trees, task, 1..=4));
             assert_eq!(before.len(), after.len());
             let pairs = before.iter().zip(&after);
             let changed = pairs.filter(|(before, after)| before != after).count();
