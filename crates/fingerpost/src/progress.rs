@@ -37,7 +37,10 @@ impl Progress {
     /// ("rows"), `total` of them when that is known.
     pub(crate) fn new(what: impl Into<String>, unit: &'static str, total: Option<u64>) -> Self {
         let shown = if std::io::stderr().is_terminal() {
-            Shown::Bar(hidden_bar(total))
+            Shown::Bar(ProgressBar::with_draw_target(
+                total,
+                ProgressDrawTarget::hidden(),
+            ))
         } else {
             Shown::Lines
         };
@@ -101,6 +104,7 @@ impl Progress {
         match &state.shown {
             Shown::Bar(bar) => {
                 if state.said.is_none() {
+                    bar.set_style(style(state.total));
                     bar.set_draw_target(ProgressDrawTarget::stderr());
                     bar.set_prefix(self.what.clone());
                 }
@@ -121,15 +125,14 @@ impl Progress {
     }
 }
 
-fn hidden_bar(total: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+/// A bar where the end is known, else a spinner.
+fn style(total: Option<u64>) -> ProgressStyle {
     let template = match total {
         Some(_) => "{prefix} [{bar:30}] {msg}",
         None => "{prefix} {spinner} {msg}",
     };
     let style = ProgressStyle::with_template(template).expect("the templates above are valid");
-    bar.set_style(style.progress_chars("=> "));
-    bar
+    style.progress_chars("=> ")
 }
 
 /// How things stand: `1200000 of 10000000 rows (12 %), 98000 rows/s, 1 min 30 s left`.
