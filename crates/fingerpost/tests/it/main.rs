@@ -10,6 +10,8 @@ mod flooding;
 mod full_disk;
 mod fuzz;
 mod hostile;
+mod lying;
+mod moving;
 mod program;
 mod sharing;
 mod stopping;
