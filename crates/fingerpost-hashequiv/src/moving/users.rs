@@ -1,6 +1,6 @@
 //! Users and what they may do.
 
-use fingerpost_accounts::{StoredToken, StoredUser};
+use fingerpost_accounts::{StoredToken, StoredUser, add_user};
 use rusqlite::{Connection, Row};
 
 use super::oddity::{Consequence, Oddities, OddityKind, text};
@@ -78,15 +78,10 @@ pub(super) fn add_users(
     tally: &mut Tally,
 ) -> rusqlite::Result<()> {
     for user in users {
-        let added = conn
-            .prepare_cached(
-                "INSERT INTO user (username, token, permissions) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO NOTHING",
-            )?
-            .execute((&user.username, &user.token.0, &user.permissions))?;
-        match added {
-            0 => tally.present += 1,
-            _ => tally.added += 1,
+        if add_user(conn, user)? {
+            tally.added += 1;
+        } else {
+            tally.present += 1;
         }
     }
     Ok(())

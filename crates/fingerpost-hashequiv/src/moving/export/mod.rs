@@ -1,30 +1,26 @@
 //! Back to the reference's current schema.
 
-use std::fs::{self, File, OpenOptions};
-use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod listings;
+mod unfinished;
 
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use fingerpost_accounts::stored_users;
 use fingerpost_db::Settings;
 use fingerpost_hashequiv_proto::types::{Outhash, Taskhash, Unihash};
-use foldhash::fast::RandomState;
-use quick_cache::Weighter;
-use quick_cache::unsync::Cache;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
+use rusqlite::{Connection, Row};
 
+use self::listings::Listings;
+use self::unfinished::Unfinished;
 use super::bulk_insert::BulkInsert;
 use super::reference::CURRENT_SCHEMA;
-use super::work::with_suffix;
 use super::{ExportError, Progress, Stage};
-use crate::siginfo::{self, DecodeError, Digest, Promise};
 use crate::sqlite::{Created, Hash, MIGRATIONS};
 use crate::store::Metadata;
 
 /// Rows that are written together.
 const BATCH_ROWS: usize = 2000;
-/// Bytes of base listings that are kept decoded.
-const BASES_BYTES: u64 = 32 << 20;
 
 /// What an export came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -222,20 +218,14 @@ impl Export<'_> {
     }
 
     fn users(&mut self) -> Result<(), ExportError> {
-        let (source, target) = (ExportError::source(self.from), ExportError::target(self.to));
-        let mut statement = self
-            .source
-            .prepare("SELECT username, token, permissions FROM user ORDER BY id")
-            .map_err(&source)?;
-        let mut rows = statement.query([]).map_err(&source)?;
-        while let Some(row) = rows.next().map_err(&source)? {
-            let user: (String, String, String) = row.try_into().map_err(&source)?;
+        let users = stored_users(self.source).map_err(ExportError::source(self.from))?;
+        for user in users {
             self.target
                 .execute(
                     "INSERT INTO users (username, token, permissions) VALUES (?1, ?2, ?3)",
-                    user,
+                    (&user.username, &user.token.0, &user.permissions),
                 )
-                .map_err(&target)?;
+                .map_err(ExportError::target(self.to))?;
             self.report.users += 1;
         }
         Ok(())
@@ -352,148 +342,5 @@ impl Output {
         statement.raw_bind_parameter(base + 9, &row.metadata.pr)?;
         statement.raw_bind_parameter(base + 10, &row.metadata.task)?;
         statement.raw_bind_parameter(base + 11, &row.siginfo)
-    }
-}
-
-#[derive(Clone)]
-struct ByText;
-
-impl Weighter<i64, Arc<Vec<u8>>> for ByText {
-    fn weight(&self, _: &i64, text: &Arc<Vec<u8>>) -> u64 {
-        text.len() as u64 + 100
-    }
-}
-
-/// What the text must be, encoded bytes, and number of the base.
-type StoredRow = (Promise, Vec<u8>, Option<i64>);
-
-/// Decodes listings; keeps bases.
-struct Listings<'a> {
-    source: &'a Connection,
-    bases: Cache<i64, Arc<Vec<u8>>, ByText, RandomState>,
-}
-
-impl<'a> Listings<'a> {
-    fn new(source: &'a Connection) -> Self {
-        Self {
-            source,
-            bases: Cache::with(
-                (BASES_BYTES / 16_384) as usize,
-                BASES_BYTES,
-                ByText,
-                RandomState::default(),
-                quick_cache::unsync::DefaultLifecycle::default(),
-            ),
-        }
-    }
-
-    /// The text of a listing; `None` inside when there is no such row.
-    fn text(&mut self, id: i64) -> rusqlite::Result<Result<Option<String>, DecodeError>> {
-        let Some((promise, data, base)) = self.row(id)? else {
-            return Ok(Ok(None));
-        };
-        let base = match base {
-            None => None,
-            Some(base) => match self.base(base)? {
-                Ok(text) => Some(text),
-                Err(error) => return Ok(Err(error)),
-            },
-        };
-        let text = siginfo::decode(&data, promise, base.as_ref().map(|text| &text[..]));
-        // What we stored was text.
-        Ok(text.map(|text| String::from_utf8(text).ok()))
-    }
-
-    fn base(&mut self, id: i64) -> rusqlite::Result<Result<Arc<Vec<u8>>, DecodeError>> {
-        if let Some(text) = self.bases.get(&id) {
-            return Ok(Ok(Arc::clone(text)));
-        }
-        // Without its base a listing cannot be read.
-        let Some((promise, data, _)) = self.row(id)? else {
-            return Ok(Err(DecodeError::Digest));
-        };
-        Ok(siginfo::decode(&data, promise, None).map(|text| {
-            let text = Arc::new(text);
-            self.bases.insert(id, Arc::clone(&text));
-            text
-        }))
-    }
-
-    fn row(&self, id: i64) -> rusqlite::Result<Option<StoredRow>> {
-        self.source
-            .prepare_cached("SELECT length, digest, data, base FROM siginfo WHERE id = ?1")?
-            .query_row([id], |row| {
-                let (length, digest) = (row.get(0)?, Digest(row.get(1)?));
-                Ok((Promise { length, digest }, row.get(2)?, row.get(3)?))
-            })
-            .optional()
-    }
-}
-
-/// `TO.exporting`, removed unless it is published.
-struct Unfinished {
-    path: PathBuf,
-    published: bool,
-}
-
-impl Unfinished {
-    fn create(to: &Path) -> Result<Self, ExportError> {
-        let unfinished = Self {
-            path: with_suffix(to, ".exporting"),
-            published: false,
-        };
-        unfinished.remove();
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&unfinished.path)
-            .map_err(ExportError::io(&unfinished.path))?;
-        Ok(unfinished)
-    }
-
-    /// Opens the file without any safety: it is worth something only when it
-    /// is complete and synced.
-    fn connect(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&self.path, flags)?;
-        conn.execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE;
-             PRAGMA journal_mode = OFF;
-             PRAGMA synchronous = OFF;
-             PRAGMA cache_size = -98304;
-             PRAGMA threads = 1;",
-        )?;
-        Ok(conn)
-    }
-
-    fn publish(mut self, to: &Path) -> Result<(), ExportError> {
-        let io = ExportError::io(&self.path);
-        File::open(&self.path)
-            .and_then(|file| file.sync_all())
-            .map_err(&io)?;
-        if to.exists() {
-            return Err(ExportError::Exists {
-                path: to.to_owned(),
-            });
-        }
-        fs::rename(&self.path, to).map_err(&io)?;
-        self.published = true;
-        Ok(())
-    }
-
-    fn remove(&self) {
-        for suffix in ["", "-journal", "-wal", "-shm"] {
-            // What cannot be removed is met again when it is made.
-            let _ = fs::remove_file(with_suffix(&self.path, suffix));
-        }
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.published {
-            self.remove();
-        }
     }
 }

@@ -1,0 +1,353 @@
+//! Moving in from the reference's database, and back, by the program itself.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use fingerpost_testkit::{Report, TestFarm};
+use rusqlite::Connection;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::world::{farm, fill, from_environment};
+
+const TABLES: &str = "
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE unihashes_v3 (id INTEGER PRIMARY KEY AUTOINCREMENT, method TEXT NOT NULL,
+        taskhash TEXT NOT NULL, unihash TEXT NOT NULL, gc_mark TEXT NOT NULL,
+        UNIQUE (method, taskhash));
+    CREATE TABLE outhashes_v2 (id INTEGER PRIMARY KEY AUTOINCREMENT, method TEXT NOT NULL,
+        taskhash TEXT NOT NULL, outhash TEXT NOT NULL, created DATETIME, owner TEXT, PN TEXT,
+        PV TEXT, PR TEXT, task TEXT, outhash_siginfo TEXT, UNIQUE (method, taskhash, outhash));
+    CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, username TEXT NOT NULL,
+        token TEXT NOT NULL, permissions TEXT NOT NULL, UNIQUE (username));
+    CREATE TABLE config (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, value TEXT,
+        UNIQUE (name));";
+
+/// The notice about cleaning jobs, which ran without a login so far.
+const NOTICE: &str = "Anonymous clients may no longer clean or collect (reference default: \
+    @db-admin). Cron jobs need --login, or set anonymous_permissions = \
+    [\"@read\",\"@report\",\"@db-admin\"].\n";
+
+/// A reference database of `rows` tasks, each with an output and, if
+/// `listing_bytes` are not 0, a listing.
+fn reference(path: &Path, rows: u32, listing_bytes: u32) -> Result<Connection> {
+    let conn = Connection::open(path)?;
+    conn.execute_batch(TABLES)?;
+    conn.execute_batch("PRAGMA synchronous = OFF; BEGIN")?;
+    conn.execute(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+         INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
+         SELECT 'm' || n % 3, lower(hex(randomblob(32))), lower(hex(randomblob(32))),
+                iif(n % 4 = 0, 'K', '') FROM n",
+        [rows],
+    )?;
+    conn.execute(
+        "INSERT INTO outhashes_v2 (method, taskhash, outhash, created, PN, task, outhash_siginfo)
+         SELECT method, taskhash, lower(hex(randomblob(32))),
+                iif(id % 2, '2024-05-01 12:30:00', '2026-05-01T12:30:00+00:00'), 'pn', 'package',
+                iif(?1, lower(hex(randomblob(?1 / 2))), NULL) FROM unihashes_v3",
+        [listing_bytes],
+    )?;
+    conn.execute_batch("INSERT INTO config (name, value) VALUES ('gc-mark', 'K'); COMMIT")?;
+    Ok(conn)
+}
+
+fn fingerpost(farm: &TestFarm, arguments: &[&str]) -> Command {
+    let mut command = Command::new(farm.binary());
+    command
+        .args(arguments)
+        .current_dir(farm.directory())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs the program, which has to succeed; gives what it printed.
+fn succeed(farm: &TestFarm, arguments: &[&str]) -> Result<String> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = fingerpost(farm, arguments).output()?;
+    let errors = String::from_utf8_lossy(&stderr);
+    ensure!(status.success(), "{arguments:?}: {status}\n{errors}");
+    Ok(String::from_utf8(stdout)?)
+}
+
+/// Rows that only one of two databases has, by a query over each.
+fn difference(left: &Path, right: &Path, query: impl Fn(&str) -> String) -> Result<(u64, u64)> {
+    let conn = Connection::open(left)?;
+    conn.execute("ATTACH ?1 AS other", [right.to_string_lossy()])?;
+    let (left, right) = (query("main"), query("other"));
+    let count = |sql: String| conn.query_row(&sql, [], |row| row.get(0));
+    Ok((
+        count(format!("SELECT count(*) FROM ({left} EXCEPT {right})"))?,
+        count(format!("SELECT count(*) FROM ({right} EXCEPT {left})"))?,
+    ))
+}
+
+#[tokio::test]
+async fn import_serve_export_and_roll_back() -> Result<()> {
+    let reports = from_environment("FINGERPOST_ROUND_TRIP_REPORTS", 400);
+    let farm = farm();
+    let (source, back) = (farm.path("hashserv.db"), farm.path("back.db"));
+    let conn = reference(&source, 2000, 2000)?;
+    let digest = Sha256::digest("0011223344556677secret");
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    conn.execute(
+        "INSERT INTO users (username, token, permissions) VALUES ('bob', ?1, '@read @report')",
+        [format!("sha256:0011223344556677:{digest}")],
+    )?;
+
+    let said = succeed(&farm, &["import", "hashserv.db", "--into", "moved.db"])?;
+    ensure!(
+        said.starts_with("Imported hashserv.db into moved.db\n"),
+        "{said}"
+    );
+    ensure!(
+        said.contains("unihashes  2000 read, 2000 taken\n"),
+        "{said}"
+    );
+    ensure!(said.ends_with(NOTICE), "{said}");
+
+    let server = farm
+        .server()
+        .database(farm.path("moved.db"))
+        .start()
+        .await?;
+    let mut bob = server.login("bob", "secret").await?;
+    fill(&server, 0..reports).await?;
+    let owned = Report::new(1_000_000, 1_000_000);
+    bob.report(&owned).await?;
+    let exporting = succeed(&farm, &["export", "moved.db", "--to", "back.db"])?;
+    ensure!(
+        exporting.contains("the collection \"K\" is running"),
+        "{exporting}"
+    );
+    server.stop().await?;
+
+    let mappings = |schema: &str| {
+        format!("SELECT method, taskhash, unihash, gc_mark FROM {schema}.unihashes_v3")
+    };
+    let outputs = |schema: &str| {
+        format!(
+            "SELECT method, taskhash, outhash, created, owner, PN, PV, PR, task, outhash_siginfo FROM {schema}.outhashes_v2"
+        )
+    };
+    let users = |schema: &str| format!("SELECT username, token, permissions FROM {schema}.users");
+    let config = |schema: &str| format!("SELECT name, value FROM {schema}.config");
+    ensure!(difference(&source, &back, mappings)? == (0, reports + 1));
+    ensure!(difference(&source, &back, outputs)? == (0, reports + 1));
+    ensure!(difference(&source, &back, users)? == (0, 0));
+    ensure!(difference(&source, &back, config)? == (0, 0));
+    let marked: u64 = Connection::open(&back)?.query_row(
+        "SELECT count(*) FROM unihashes_v3 WHERE gc_mark = 'K'",
+        [],
+        |row| row.get(0),
+    )?;
+    ensure!(
+        marked == 500 + reports + 1,
+        "new rows carry the running mark: {marked}"
+    );
+
+    // The old token opens a server on what was rolled back and moved in again.
+    succeed(&farm, &["import", "back.db"])?;
+    let again = farm.path("back.db.fingerpost");
+    let server = farm.server().database(again).start().await?;
+    server.login("bob", "secret").await?;
+    Ok(())
+}
+
+#[test]
+fn an_import_killed_again_and_again_ends_complete() -> Result<()> {
+    let farm = farm();
+    let source = farm.path("hashserv.db");
+    drop(reference(
+        &source,
+        from_environment("FINGERPOST_KILLED_IMPORT_ROWS", 10_000),
+        0,
+    )?);
+    let target = farm.path("hashserv.db.fingerpost");
+    let mut kills = 0;
+    loop {
+        let mut command = fingerpost(&farm, &["import", "hashserv.db"]);
+        let mut importing = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        std::thread::sleep(Duration::from_millis(30 + kills * 40));
+        let _ = importing.kill();
+        let output = importing.wait_with_output()?;
+        if output.status.success() {
+            break;
+        }
+        ensure!(!target.exists(), "an incomplete target appeared");
+        kills += 1;
+        ensure!(kills < 200, "no progress between kills");
+    }
+    ensure!(kills > 0, "never killed");
+    succeed(
+        &farm,
+        &["export", "hashserv.db.fingerpost", "--to", "back.db"],
+    )?;
+    let mappings = |schema: &str| {
+        format!("SELECT method, taskhash, unihash, gc_mark FROM {schema}.unihashes_v3")
+    };
+    let outputs = |schema: &str| {
+        format!("SELECT method, taskhash, outhash, created FROM {schema}.outhashes_v2")
+    };
+    ensure!(difference(&source, &farm.path("back.db"), mappings)? == (0, 0));
+    ensure!(difference(&source, &farm.path("back.db"), outputs)? == (0, 0));
+    let left = std::fs::read_dir(farm.directory())?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<Vec<_>>>()?;
+    ensure!(
+        !left.iter().any(|name| name.contains("importing")),
+        "{left:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn memory_does_not_grow_with_the_source() -> Result<()> {
+    const LIMIT_KIB: u64 = 256 << 10;
+    let farm = farm();
+    // 320 MB of listings.
+    drop(reference(&farm.path("hashserv.db"), 20_000, 16_000)?);
+    let mut importing = fingerpost(&farm, &["import", "hashserv.db"])
+        .stdout(Stdio::null())
+        .spawn()?;
+    let status = format!("/proc/{}/status", importing.id());
+    let mut peak = 0;
+    let ended = loop {
+        if let Ok(status) = std::fs::read_to_string(&status) {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.map(|line| line.trim().trim_end_matches(" kB").parse());
+            peak = kib.transpose()?.unwrap_or(peak);
+        }
+        if let Some(ended) = importing.try_wait()? {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    ensure!(ended.success(), "{ended}");
+    ensure!(peak > 0 && peak < LIMIT_KIB, "{peak} KiB at the peak");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_imported_is_told_with_its_exit_code() -> Result<()> {
+    let farm = farm();
+    reference(&farm.path("hashserv.db"), 1, 0)?;
+    std::fs::write(farm.path("text"), "no database".repeat(100))?;
+    for (arguments, code, words) in [
+        (
+            &["import", "text"][..],
+            65,
+            "text is no bitbake-hashserv database",
+        ),
+        (&["import", "nowhere"], 74, "cannot access nowhere"),
+        (
+            &["import", "hashserv.db", "--into", "hashserv.db"],
+            64,
+            "into itself",
+        ),
+        (
+            &["import", "hashserv.db", "--into", "text"],
+            78,
+            "no Fingerpost database",
+        ),
+        (
+            &["export", "hashserv.db", "--to", "x"],
+            78,
+            "bitbake-hashserv database",
+        ),
+        (&["export", "nowhere", "--to", "text"], 64, "text exists"),
+        (
+            &[
+                "shadow",
+                "--listen",
+                "127.0.0.1:0",
+                "--reference",
+                "ws://a",
+                "--fingerpost",
+                "b:1",
+            ],
+            64,
+            "not WebSocket",
+        ),
+    ] {
+        let output = fingerpost(&farm, arguments).output()?;
+        let error = String::from_utf8(output.stderr)?;
+        ensure!(
+            output.status.code() == Some(code),
+            "{arguments:?}: {}\n{error}",
+            output.status
+        );
+        ensure!(error.contains(words), "{arguments:?}: {error}");
+    }
+    let said = succeed(&farm, &["import", "hashserv.db", "--dry-run"])?;
+    ensure!(
+        said.starts_with("Read hashserv.db; nothing was written\n"),
+        "{said}"
+    );
+    ensure!(!farm.path("hashserv.db.fingerpost").exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shadow_passes_on_and_counts_differences() -> Result<()> {
+    let farm = farm();
+    let (reference, shadowed) = (farm.server().start().await?, farm.server().start().await?);
+    let known = Report::new(1, 1);
+    reference.session().await?.report(&known).await?;
+    let mut command = fingerpost(&farm, &["shadow", "--listen", "127.0.0.1:0"]);
+    command.args(["--reference", reference.host_and_port()]);
+    command.args(["--fingerpost", shadowed.host_and_port()]);
+    let mut shadow = tokio::process::Command::from(command)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut lines = {
+        use tokio::io::AsyncBufReadExt as _;
+        tokio::io::BufReader::new(shadow.stdout.take().context("piped")?).lines()
+    };
+    let listening = lines.next_line().await?.context("it ended")?;
+    let address = listening
+        .strip_prefix("Listening on ")
+        .context("an address")?;
+
+    let mut session = fingerpost_testkit::Session::open(address).await?;
+    session.report(&Report::new(2, 2)).await?;
+    let known = session.unihash(&known.method, &known.taskhash).await?;
+    ensure!(known.is_some(), "the reference's answer came through");
+    let ping = session.ask(json!({"ping": {}})).await?;
+    ensure!(ping == json!({"alive": true}));
+    drop(session);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let pid = shadow
+        .id()
+        .and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+    rustix::process::kill_process(pid.context("it runs")?, rustix::process::Signal::TERM)?;
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await? {
+        said.push(line);
+    }
+    let ended = shadow.wait().await?;
+    ensure!(ended.code() == Some(1), "{ended}: {said:?}");
+    ensure!(
+        said.contains(&"ping: 1 compared, 0 different".to_owned()),
+        "{said:?}"
+    );
+    ensure!(
+        said.contains(&"report: 1 compared, 0 different".to_owned()),
+        "{said:?}"
+    );
+    ensure!(
+        said.last().is_some_and(|line| line == "1 differences"),
+        "{said:?}"
+    );
+    Ok(())
+}
