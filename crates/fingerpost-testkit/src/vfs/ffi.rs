@@ -30,12 +30,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::ffi::{
-    self, SQLITE_CANTOPEN, SQLITE_IOERR_DELETE, SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHORT_READ,
+    self, SQLITE_CANTOPEN, SQLITE_IOERR_DELETE, SQLITE_IOERR_SHORT_READ,
     SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
 };
 
 use super::change::{Change, New};
 use super::disk::{Disk, Operation, Refusal};
+
+/// Calls a method of the real file behind `file`; `$absent` when it has none.
+macro_rules! pass_on {
+    ($file:expr, $method:ident($($argument:expr),*), $absent:expr) => {{
+        let real = real_file($file);
+        // SAFETY: the real VFS opened this file and set its method table; the
+        // arguments are SQLite's own.
+        unsafe {
+            match (*(*real).pMethods).$method {
+                Some(method) => method(real, $($argument),*),
+                None => $absent,
+            }
+        }
+    }};
+}
+
+/// Calls a function of the real VFS behind `vfs`.
+macro_rules! pass_on_vfs {
+    ($vfs:expr, $function:ident($($argument:expr),*)) => {{
+        let real = registration($vfs).real;
+        // SAFETY: the default VFS has every function that we use, and the
+        // arguments are SQLite's own.
+        unsafe { (*real).$function.expect("the default VFS has it")(real, $($argument),*) }
+    }};
+}
+
+mod delegate;
 
 /// Kinds of files of which a power cut takes the unsynced writes; the others
 /// are temporary and die with their connection.
@@ -74,17 +101,17 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xWrite: Some(write),
     xTruncate: Some(truncate),
     xSync: Some(sync),
-    xFileSize: Some(file_size),
-    xLock: Some(lock),
-    xUnlock: Some(unlock),
-    xCheckReservedLock: Some(check_reserved_lock),
-    xFileControl: Some(file_control),
-    xSectorSize: Some(sector_size),
-    xDeviceCharacteristics: Some(device_characteristics),
-    xShmMap: Some(shm_map),
-    xShmLock: Some(shm_lock),
-    xShmBarrier: Some(shm_barrier),
-    xShmUnmap: Some(shm_unmap),
+    xFileSize: Some(delegate::file_size),
+    xLock: Some(delegate::lock),
+    xUnlock: Some(delegate::unlock),
+    xCheckReservedLock: Some(delegate::check_reserved_lock),
+    xFileControl: Some(delegate::file_control),
+    xSectorSize: Some(delegate::sector_size),
+    xDeviceCharacteristics: Some(delegate::device_characteristics),
+    xShmMap: Some(delegate::shm_map),
+    xShmLock: Some(delegate::shm_lock),
+    xShmBarrier: Some(delegate::shm_barrier),
+    xShmUnmap: Some(delegate::shm_unmap),
     xFetch: None,
     xUnfetch: None,
 };
@@ -111,18 +138,18 @@ pub(super) fn register(disk: Arc<Disk>) -> String {
         pAppData: registration.cast(),
         xOpen: Some(open),
         xDelete: Some(delete),
-        xAccess: Some(access),
-        xFullPathname: Some(full_pathname),
+        xAccess: Some(delegate::access),
+        xFullPathname: Some(delegate::full_pathname),
         // Extensions are never loaded.
         xDlOpen: None,
         xDlError: None,
         xDlSym: None,
         xDlClose: None,
-        xRandomness: Some(randomness),
-        xSleep: Some(sleep),
-        xCurrentTime: Some(current_time),
-        xGetLastError: Some(last_error),
-        xCurrentTimeInt64: Some(current_time_int64),
+        xRandomness: Some(delegate::randomness),
+        xSleep: Some(delegate::sleep),
+        xCurrentTime: Some(delegate::current_time),
+        xGetLastError: Some(delegate::last_error),
+        xCurrentTimeInt64: Some(delegate::current_time_int64),
         xSetSystemCall: None,
         xGetSystemCall: None,
         xNextSystemCall: None,
@@ -131,31 +158,6 @@ pub(super) fn register(disk: Arc<Disk>) -> String {
     let code = unsafe { ffi::sqlite3_vfs_register(Box::into_raw(Box::new(vfs)), 0) };
     assert_eq!(code, SQLITE_OK, "SQLite takes any VFS");
     name
-}
-
-/// Calls a method of the real file behind `file`; `$absent` when it has none.
-macro_rules! pass_on {
-    ($file:expr, $method:ident($($argument:expr),*), $absent:expr) => {{
-        let real = real_file($file);
-        // SAFETY: the real VFS opened this file and set its method table; the
-        // arguments are SQLite's own.
-        unsafe {
-            match (*(*real).pMethods).$method {
-                Some(method) => method(real, $($argument),*),
-                None => $absent,
-            }
-        }
-    }};
-}
-
-/// Calls a function of the real VFS behind `vfs`.
-macro_rules! pass_on_vfs {
-    ($vfs:expr, $function:ident($($argument:expr),*)) => {{
-        let real = registration($vfs).real;
-        // SAFETY: the default VFS has every function that we use, and the
-        // arguments are SQLite's own.
-        unsafe { (*real).$function.expect("the default VFS has it")(real, $($argument),*) }
-    }};
 }
 
 fn registration<'a>(vfs: *mut sqlite3_vfs) -> &'a Registration {
@@ -354,77 +356,6 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, _flags: c_int) -> c_int {
     answer(synced)
 }
 
-unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64) -> c_int {
-    pass_on!(file, xFileSize(size), ffi::SQLITE_IOERR_FSTAT)
-}
-
-unsafe extern "C" fn lock(file: *mut sqlite3_file, level: c_int) -> c_int {
-    pass_on!(file, xLock(level), SQLITE_OK)
-}
-
-unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
-    pass_on!(file, xUnlock(level), SQLITE_OK)
-}
-
-unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, held: *mut c_int) -> c_int {
-    pass_on!(file, xCheckReservedLock(held), SQLITE_OK)
-}
-
-unsafe extern "C" fn file_control(
-    file: *mut sqlite3_file,
-    operation: c_int,
-    argument: *mut c_void,
-) -> c_int {
-    pass_on!(
-        file,
-        xFileControl(operation, argument),
-        ffi::SQLITE_NOTFOUND
-    )
-}
-
-unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {
-    pass_on!(file, xSectorSize(), 4096)
-}
-
-unsafe extern "C" fn device_characteristics(file: *mut sqlite3_file) -> c_int {
-    pass_on!(file, xDeviceCharacteristics(), 0)
-}
-
-unsafe extern "C" fn shm_map(
-    file: *mut sqlite3_file,
-    page: c_int,
-    page_bytes: c_int,
-    extend: c_int,
-    out: *mut *mut c_void,
-) -> c_int {
-    pass_on!(
-        file,
-        xShmMap(page, page_bytes, extend, out),
-        SQLITE_IOERR_SHMMAP
-    )
-}
-
-unsafe extern "C" fn shm_lock(
-    file: *mut sqlite3_file,
-    offset: c_int,
-    count: c_int,
-    flags: c_int,
-) -> c_int {
-    pass_on!(
-        file,
-        xShmLock(offset, count, flags),
-        ffi::SQLITE_IOERR_SHMLOCK
-    )
-}
-
-unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
-    pass_on!(file, xShmBarrier(), ());
-}
-
-unsafe extern "C" fn shm_unmap(file: *mut sqlite3_file, delete: c_int) -> c_int {
-    pass_on!(file, xShmUnmap(delete), SQLITE_OK)
-}
-
 unsafe extern "C" fn delete(
     vfs: *mut sqlite3_vfs,
     name: *const c_char,
@@ -439,42 +370,4 @@ unsafe extern "C" fn delete(
         state.deleted(&path_of(name));
     }
     code
-}
-
-unsafe extern "C" fn access(
-    vfs: *mut sqlite3_vfs,
-    name: *const c_char,
-    flags: c_int,
-    out: *mut c_int,
-) -> c_int {
-    pass_on_vfs!(vfs, xAccess(name, flags, out))
-}
-
-unsafe extern "C" fn full_pathname(
-    vfs: *mut sqlite3_vfs,
-    name: *const c_char,
-    out_bytes: c_int,
-    out: *mut c_char,
-) -> c_int {
-    pass_on_vfs!(vfs, xFullPathname(name, out_bytes, out))
-}
-
-unsafe extern "C" fn randomness(vfs: *mut sqlite3_vfs, bytes: c_int, out: *mut c_char) -> c_int {
-    pass_on_vfs!(vfs, xRandomness(bytes, out))
-}
-
-unsafe extern "C" fn sleep(vfs: *mut sqlite3_vfs, microseconds: c_int) -> c_int {
-    pass_on_vfs!(vfs, xSleep(microseconds))
-}
-
-unsafe extern "C" fn current_time(vfs: *mut sqlite3_vfs, out: *mut f64) -> c_int {
-    pass_on_vfs!(vfs, xCurrentTime(out))
-}
-
-unsafe extern "C" fn current_time_int64(vfs: *mut sqlite3_vfs, out: *mut sqlite3_int64) -> c_int {
-    pass_on_vfs!(vfs, xCurrentTimeInt64(out))
-}
-
-unsafe extern "C" fn last_error(vfs: *mut sqlite3_vfs, bytes: c_int, out: *mut c_char) -> c_int {
-    pass_on_vfs!(vfs, xGetLastError(bytes, out))
 }

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fingerpost_core::{Call, Permission, PermissionSet, Principal, SystemClock};
+use fingerpost_core::{Call, Permission, PermissionSet, Principal};
 use fingerpost_db::{Durability, Settings, Sqlite};
-use fingerpost_hashequiv::sqlite::MIGRATIONS;
-use fingerpost_hashequiv::store::{Metadata, Task};
-use fingerpost_hashequiv::{Config, HashEquiv, Reported, commands};
-use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use fingerpost_hashequiv::{HashEquiv, commands};
+use fingerpost_hashequiv_proto::types::Unihash;
 use fingerpost_testkit::vfs::{FaultDisk, Survival};
 use fingerpost_testkit::{Report, Server, Session, hash};
 use rand::rngs::StdRng;
@@ -20,6 +18,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::in_process;
 use crate::world::{eventually, farm, from_environment};
 
 /// Power cuts, unless `FINGERPOST_POWER_CUTS` says otherwise.
@@ -72,15 +71,7 @@ impl Machine {
         settings.checkpoint_bytes = 256 << 10;
         settings.checkpoint_idle = Duration::from_millis(20);
         settings.close_timeout = Duration::from_secs(20);
-        let db = tokio::task::spawn_blocking(|| Sqlite::open(settings, MIGRATIONS)).await??;
-        let service = HashEquiv::new(db.clone(), Config::default(), None, Arc::new(SystemClock));
-        match service.await {
-            Ok(service) => Ok((db, service)),
-            Err(error) => {
-                db.close().await;
-                Err(error.into())
-            }
-        }
+        in_process::service(settings).await
     }
 
     /// Waits until nothing of the dead machine's process is left, and turns the
@@ -91,25 +82,11 @@ impl Machine {
     }
 }
 
-fn builder() -> Principal {
-    Principal::anonymous(PermissionSet::of(&[Permission::Read, Permission::Report]))
-}
-
-/// A report as the service takes it. Every third one repeats an output.
-fn report(number: u64, siginfo: String) -> Reported {
-    Reported {
-        task: Task {
-            method: Method::new("TestMethod"),
-            taskhash: Taskhash::parse(&hash(1, number)),
-        },
-        outhash: Some(Outhash::parse(&hash(
-            2,
-            number - u64::from(number % 3 == 2),
-        ))),
-        proposed: Unihash::parse(&hash(1, number)),
-        metadata: Metadata::default(),
-        siginfo: (!siginfo.is_empty()).then_some(siginfo),
-    }
+/// Reports a task. Every third one repeats an output.
+async fn report(service: &HashEquiv, number: u64, siginfo: String) -> Result<String> {
+    let output = number - u64::from(number % 3 == 2);
+    let siginfo = (!siginfo.is_empty()).then_some(siginfo);
+    in_process::report(service, number, output, siginfo).await
 }
 
 /// Reports until one fails; gives what was answered.
@@ -121,8 +98,8 @@ async fn report_until_failure(service: Arc<HashEquiv>, first: u64, seed: u64) ->
         let siginfo = (0..lines)
             .map(|_| format!("{:x}\n", random.random::<u128>()))
             .collect();
-        match service.report(&builder(), report(number, siginfo)).await {
-            Ok(unihash) => answered.insert(hash(1, number), unihash.to_text()),
+        match report(&service, number, siginfo).await {
+            Ok(unihash) => answered.insert(hash(1, number), unihash),
             Err(_) => break,
         };
     }
@@ -144,11 +121,7 @@ async fn remove_until_failure(service: Arc<HashEquiv>, first: u64) -> Answered {
     };
     let mut removed = Answered::new();
     for number in first.. {
-        if service
-            .report(&builder(), report(number, String::new()))
-            .await
-            .is_err()
-        {
+        if report(&service, number, String::new()).await.is_err() {
             break;
         }
         let argument = json!({"where": {"taskhash": hash(1, number)}}).to_string();
@@ -231,11 +204,8 @@ async fn lost(machine: &Machine, answered: &Answered) -> Result<usize> {
         .zip(answered.values())
         .filter(|(found, answered)| found != *answered)
         .count();
-    let after = report(u64::MAX, String::new());
-    service
-        .report(&builder(), after)
-        .await
-        .context("a report after the power cut")?;
+    let after = report(&service, u64::MAX, String::new()).await;
+    after.context("a report after the power cut")?;
     let whole = db.read(|conn| conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)));
     let whole: String = whole.await?;
     drop(service);

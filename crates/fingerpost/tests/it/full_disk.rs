@@ -3,31 +3,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fingerpost_core::{Permission, PermissionSet, Principal, SystemClock};
-use fingerpost_db::{Settings, Sqlite};
-use fingerpost_hashequiv::sqlite::MIGRATIONS;
-use fingerpost_hashequiv::store::{Metadata, Task};
-use fingerpost_hashequiv::{Config, HashEquiv, Reported};
-use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use fingerpost_db::Settings;
+use fingerpost_hashequiv::HashEquiv;
 use fingerpost_testkit::vfs::{Fault, FaultDisk, FaultKind, Operation};
 use fingerpost_testkit::{Report, Server, hash};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::in_process::{self, service};
 use crate::world::{eventually, farm, no_panic};
 
 /// Recovery may need the writer to try again.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(10);
-
-async fn service(settings: Settings) -> Result<(Sqlite, Arc<HashEquiv>)> {
-    let db = Sqlite::open(settings, MIGRATIONS)?;
-    let service = HashEquiv::new(db.clone(), Config::default(), None, Arc::new(SystemClock));
-    Ok((db, service.await?))
-}
 
 /// Text that does not compress.
 fn listing(number: u64) -> String {
@@ -38,18 +28,7 @@ fn listing(number: u64) -> String {
 }
 
 async fn report(service: &HashEquiv, number: u64) -> Result<()> {
-    let builder = Principal::anonymous(PermissionSet::of(&[Permission::Read, Permission::Report]));
-    let reported = Reported {
-        task: Task {
-            method: Method::new("TestMethod"),
-            taskhash: Taskhash::parse(&hash(1, number)),
-        },
-        outhash: Some(Outhash::parse(&hash(2, number))),
-        proposed: Unihash::parse(&hash(1, number)),
-        metadata: Metadata::default(),
-        siginfo: Some(listing(number)),
-    };
-    service.report(&builder, reported).await?;
+    in_process::report(service, number, number, Some(listing(number))).await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod flooding;
 mod full_disk;
 mod fuzz;
 mod hostile;
+mod in_process;
 mod lying;
 mod moving;
 mod program;
