@@ -86,9 +86,15 @@ pub(crate) fn check(tree: &Tree) -> Vec<String> {
 }
 
 fn is_test(path: &str) -> bool {
-    ["/tests/", "/tests.rs", "/testing.rs", "/examples/", "fingerpost-testkit"]
-        .iter()
-        .any(|part| path.contains(part))
+    [
+        "/tests/",
+        "/tests.rs",
+        "/testing.rs",
+        "/examples/",
+        "fingerpost-testkit",
+    ]
+    .iter()
+    .any(|part| path.contains(part))
 }
 
 /// `unwrap()`s before the tests of the file, which come last.

@@ -30,8 +30,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::ffi::{
-    self, SQLITE_CANTOPEN, SQLITE_IOERR_DELETE, SQLITE_IOERR_SHORT_READ,
-    SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
+    self, SQLITE_CANTOPEN, SQLITE_IOERR_DELETE, SQLITE_IOERR_SHORT_READ, SQLITE_OK, sqlite3_file,
+    sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
 };
 
 use super::change::{Change, New};
