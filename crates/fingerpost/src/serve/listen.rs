@@ -96,5 +96,10 @@ fn explain(error: BindError) -> anyhow::Error {
         BindError::Unknown { .. } | BindError::NotHere(_) => Exit::Unavailable,
         BindError::Io { .. } => Exit::Io,
     };
-    failure(exit, format!("{:#}", anyhow::Error::new(error)))
+    let way_out = if exit == Exit::Unavailable {
+        " (--bind ADDR)"
+    } else {
+        ""
+    };
+    failure(exit, format!("{:#}{way_out}", anyhow::Error::new(error)))
 }
