@@ -5,7 +5,7 @@
 //! [`Sqlite`] is the handle. [`Sqlite::write`] takes a job for the writer and
 //! answers when its commit is on disk; [`Sqlite::read`] runs a job on a reader;
 //! [`Sqlite::poll`] tells when anybody committed. [`connect`] is for programs
-//! that need no threads. [`backup`] and [`restore`] copy a file, in use or not.
+//! that need no threads. [`backup`] and [`restore()`] copy a file, in use or not.
 //!
 //! This crate knows no table but its own two (`fingerpost`, `lease`): schema and
 //! statements belong to the services.

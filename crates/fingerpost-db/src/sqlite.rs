@@ -194,7 +194,7 @@ impl Sqlite {
     }
 
     /// The random id of the file's history: the same for every process on the
-    /// file, another one after [`restore`](crate::restore).
+    /// file, another one after [`restore`](crate::restore()).
     pub fn incarnation(&self) -> [u8; 16] {
         self.0.incarnation
     }
