@@ -1,7 +1,7 @@
 //! Hash equivalence: what BitBake's hash server does, whatever door it is asked
 //! through and whatever database lies below.
 //!
-//! [`HashEquiv`] is the service, [`commands`] declares what it can be asked,
+//! [`HashEquiv`] is the service, [`commands()`] declares what it can be asked,
 //! [`Store`] is what it asks of a database, and [`rules`] decides which tasks
 //! are equivalent. It knows no socket, no wire format and no TLS: those are the
 //! doors' business.

@@ -287,14 +287,9 @@ async fn waiting_for_a_lock_that_is_given_back_succeeds() {
 
 const CHILD: &str = "FINGERPOST_DB_TEST_CHILD";
 
-/// Not a test by itself: the process that the next test kills.
-#[tokio::test]
-#[ignore = "run by answered_writes_survive_a_killed_process"]
-async fn child_that_writes_until_it_is_killed() {
+/// What the test below does when it runs as the process that it kills.
+async fn write_until_killed(path: std::ffi::OsString) {
     use std::io::Write as _;
-    let Some(path) = std::env::var_os(CHILD) else {
-        return;
-    };
     let db = Sqlite::open(crate::Settings::new(path), crate::testing::MIGRATIONS).unwrap();
     let tasks: Vec<_> = (0..8)
         .map(|task| {
@@ -318,6 +313,9 @@ async fn child_that_writes_until_it_is_killed() {
 #[tokio::test]
 async fn answered_writes_survive_a_killed_process() {
     use std::io::{BufRead as _, BufReader};
+    if let Some(path) = std::env::var_os(CHILD) {
+        return write_until_killed(path).await;
+    }
     let file = TestFile::new();
     let ours = file.open();
     let mut answered = Vec::new();
@@ -326,9 +324,9 @@ async fn answered_writes_survive_a_killed_process() {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "writer::tests::child_that_writes_until_it_is_killed",
+                "writer::tests::answered_writes_survive_a_killed_process",
             ])
-            .args(["--ignored", "--nocapture"])
+            .args(["--nocapture"])
             .env(CHILD, file.path())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::piped())

@@ -1,8 +1,8 @@
 //! Moving in from `bitbake-hashserv`, and back.
 //!
-//! [`import`] reads a database of the reference server, of any of its schema
+//! [`import()`] reads a database of the reference server, of any of its schema
 //! versions, and makes a Fingerpost database of it: in bulk when the target
-//! does not exist yet, row by row when it does. [`export`] writes the
+//! does not exist yet, row by row when it does. [`export()`] writes the
 //! reference's current schema, so that rolling back is possible. Both work on
 //! files beside running servers, from one snapshot each.
 //!

@@ -1,8 +1,8 @@
 //! The store on SQLite.
 //!
-//! One file per subject: [`lookup`] reads, [`report`] adds, [`listing`] keeps
-//! siginfo, [`collect`] deletes and marks the rows
-//! that [`rows`] finds, [`epoch`] tells caches about it.
+//! One file per subject: `lookup` reads, `report` adds, `listing` keeps
+//! siginfo, `collect` deletes and marks the rows
+//! that `rows` finds, `epoch` tells caches about it.
 
 mod collect;
 mod epoch;

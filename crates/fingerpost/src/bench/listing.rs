@@ -20,6 +20,9 @@ const LINES_MAX: usize = 60_000;
 /// A rebuild changes this share of its listing's lines.
 const CHANGED_SHARE: std::ops::Range<f64> = 0.02..0.30;
 
+/// The rebuilds that made the first build's listing: none.
+pub(super) const NO_REBUILDS: RangeInclusive<u32> = RangeInclusive::new(1, 0);
+
 /// The lines of real trees, ready to be cut into listings, with line ends as in
 /// a JSON text (`\n` in two characters) and nothing else that needs escaping.
 #[derive(Debug)]
@@ -221,7 +224,7 @@ mod tests {
     fn listings_have_the_asked_size() {
         let trees = sample();
         for task in 0..50 {
-            let size: usize = listing(&trees, task, 1..=0)
+            let size: usize = listing(&trees, task, NO_REBUILDS)
                 .iter()
                 .map(|line| line.len() + 2)
                 .sum();

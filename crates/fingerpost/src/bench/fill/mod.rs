@@ -106,7 +106,8 @@ impl Siginfo {
 
     fn text(&self, task: u64) -> String {
         let mut text = b"OEOuthashBasic\\n".to_vec();
-        self.trees.push_listing(&mut text, task, 1..=0, self.bytes);
+        self.trees
+            .push_listing(&mut text, task, listing::NO_REBUILDS, self.bytes);
         String::from_utf8(text)
             .expect("a listing is ASCII")
             .replace("\\n", "\n")
