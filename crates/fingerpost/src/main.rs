@@ -23,6 +23,7 @@ mod signals;
 
 use std::process::ExitCode;
 
+// Its feature `override` makes it the allocator of SQLite and zstd as well.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
