@@ -7,7 +7,7 @@ use fingerpost_core::Timestamp;
 use super::load;
 use super::merge;
 use super::pipe::pipe;
-use super::reference::{OutputOrder, OutputReader, Reference, Tables, read_mappings};
+use super::reference::{Reference, Tables, read_mappings, read_outputs};
 use super::report::{ImportReport, Manner};
 use super::users::read_users;
 use super::{ImportError, Progress, Stage};
@@ -86,14 +86,7 @@ fn rehearse(
     begin_rows(progress, Stage::Outputs, (first, until));
     pipe(
         reference,
-        |reference, outlet| {
-            let reader = OutputReader {
-                reference,
-                order: OutputOrder::ById,
-                until,
-            };
-            reader.rows(0, &outlet)
-        },
+        |reference, outlet| read_outputs(reference, (i64::MIN, until), &outlet),
         |batch| {
             report.outputs.read += batch.read;
             report.outputs.added += batch.rows.len() as u64;
@@ -102,9 +95,8 @@ fn rehearse(
                 report.listings.read += 1;
                 report.listings.text_bytes += listing.text.len() as u64;
             }
-            let last = batch.rows.last().map_or(first, |row| row.id);
             report.oddities.merge(batch.oddities);
-            advance(progress, (last - first + 1) as u64)
+            advance(progress, (batch.last_id - first + 1) as u64)
         },
     )?;
     report.users.added = read_users(reference, &mut report)?.len() as u64;

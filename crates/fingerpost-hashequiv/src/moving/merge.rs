@@ -15,8 +15,8 @@ use super::listings::{Family, Listings, Wanted};
 use super::load::Collections;
 use super::pipe::pipe;
 use super::reference::{
-    MappingBatch, MappingRow, OutputBatch, OutputOrder, OutputReader, OutputRow, Reference,
-    read_mappings,
+    MappingBatch, MappingRow, OutputBatch, OutputRow, Reference, count_outputs, read_mappings,
+    read_outputs_by_created,
 };
 use super::report::Manner;
 use super::users::{add_users, read_users};
@@ -199,17 +199,10 @@ impl Merger<'_> {
         progress: &mut dyn Progress,
     ) -> Result<(), ImportError> {
         let until = reference.last_id(reference.tables.output_table())?;
-        progress.begin(Stage::Outputs, OutputReader::count(reference, until)?);
+        progress.begin(Stage::Outputs, count_outputs(reference, until)?);
         pipe(
             reference,
-            |reference, outlet| {
-                let reader = OutputReader {
-                    reference,
-                    order: OutputOrder::ByCreated,
-                    until,
-                };
-                reader.rows(0, &outlet)
-            },
+            |reference, outlet| read_outputs_by_created(reference, until, &outlet),
             |batch| {
                 self.output_batch(&batch).map_err(failed)?;
                 self.report.oddities.merge(batch.oddities);

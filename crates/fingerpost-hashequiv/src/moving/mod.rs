@@ -73,10 +73,12 @@ pub enum Stage {
     Comparing,
     /// Takes the relation U: which unihash a task has.
     Mappings,
-    /// Reads the keys of the relation O and finds their tasks.
-    Matching,
     /// Takes the relation O: what was reported for a task.
     Outputs,
+    /// Finds the tasks that rows of the relation O belong to.
+    Matching,
+    /// Puts rows of the relation O in their place.
+    Placing,
     /// Builds the indexes.
     Indexes,
     /// Waits until everything is on disk.
@@ -99,8 +101,9 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Comparing => "Comparing with the interrupted run",
             Self::Mappings => "Moving unihashes",
-            Self::Matching => "Matching outputs with tasks",
             Self::Outputs => "Moving outputs",
+            Self::Matching => "Matching outputs with tasks",
+            Self::Placing => "Placing outputs",
             Self::Indexes => "Building indexes",
             Self::Syncing => "Writing to disk",
         })

@@ -15,12 +15,15 @@ use fingerpost_db::Settings;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
-use super::reference::{Generation, OutputOrder};
+use super::reference::Generation;
 use super::{ImportError, ImportReport};
 use crate::sqlite::MIGRATIONS;
 
 /// Page cache while rows are added, and while an index is sorted.
 const CACHE_KIB: u32 = 48 << 10;
+
+/// Of the file of rows, behind the name of the work file.
+const ROWS_SUFFIX: &str = "-rows";
 
 /// How far an import has come. What is beyond `mappings_until` and
 /// `outputs_until` was added to the source after the import began.
@@ -41,9 +44,15 @@ pub(super) struct Checkpoint {
     pub(super) mappings_done: bool,
     /// Number of the last task and row of the relation U.
     pub(super) last_task: i64,
-    /// Order and number of the rows of the relation O, once they are known.
-    pub(super) outputs: Option<(OutputOrder, u64)>,
-    pub(super) outputs_done: bool,
+    /// Id of the last row of the relation O that was read.
+    pub(super) outputs_after: i64,
+    pub(super) outputs_read: bool,
+    /// Rows in the file of rows, and bytes of it that count.
+    pub(super) rows: u64,
+    pub(super) rows_bytes: u64,
+    /// Whether no row in it is older than the one before it.
+    pub(super) rows_in_order: bool,
+    pub(super) outputs_placed: bool,
     /// Name and statement of each index that was put off.
     pub(super) indexes: Vec<(String, String)>,
     pub(super) report: ImportReport,
@@ -62,8 +71,12 @@ impl Checkpoint {
             mappings_marked: 0,
             mappings_done: false,
             last_task: 0,
-            outputs: None,
-            outputs_done: false,
+            outputs_after: i64::MIN,
+            outputs_read: false,
+            rows: 0,
+            rows_bytes: 0,
+            rows_in_order: true,
+            outputs_placed: false,
             indexes: Vec::new(),
             report,
         }
@@ -170,6 +183,11 @@ impl Work {
         ImportError::target(&self.path)
     }
 
+    /// Rows of the relation O that wait for their tasks.
+    pub(super) fn rows_path(&self) -> PathBuf {
+        with_suffix(&self.path, ROWS_SUFFIX)
+    }
+
     /// Where scratch files belong.
     pub(super) fn directory(&self) -> PathBuf {
         directory_of(&self.path)
@@ -197,6 +215,7 @@ impl Work {
         };
         complete().map_err(&failed)?;
         self.conn.close().map_err(|(_, error)| failed(error))?;
+        remove_file(&with_suffix(&self.path, ROWS_SUFFIX))?;
         let path = &self.path;
         let synced = File::open(path).and_then(|file| file.sync_all());
         synced.map_err(ImportError::io(path))?;
@@ -257,18 +276,21 @@ fn connect(path: &Path, target: &Path) -> Result<Connection, ImportError> {
     })
 }
 
-/// Removes the file and what SQLite may have left beside it.
+/// Removes the file and what may lie beside it.
 fn remove(path: &Path) -> Result<(), ImportError> {
-    for suffix in ["", "-journal", "-wal", "-shm"] {
-        let path = with_suffix(path, suffix);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ImportError::io(&path)(error));
-            }
-            _ => {}
-        }
+    for suffix in ["", "-journal", "-wal", "-shm", ROWS_SUFFIX] {
+        remove_file(&with_suffix(path, suffix))?;
     }
     Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), ImportError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(ImportError::io(path)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Names the time since the machine was started; `None` where nobody tells.

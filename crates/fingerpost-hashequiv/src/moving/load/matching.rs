@@ -16,14 +16,15 @@ use fingerpost_hashequiv_proto::types::Taskhash;
 use foldhash::fast::RandomState;
 use sha2::{Digest as _, Sha256};
 
+use crate::cache::MethodId;
 use crate::moving::scratch::{Records, Scratch};
 
 /// A key and a number: of a row, or of a task.
 const KEYED: usize = KEY + 8;
-/// (method, taskhash) in a fixed size: digest of the method's name, form of the
+/// (method, taskhash) in a fixed size: number of the method, form of the
 /// taskhash, the taskhash or its digest.
 const KEY: usize = METHOD + 1 + 32;
-const METHOD: usize = 16;
+const METHOD: usize = 4;
 /// Place of a row, and number of its task.
 const MATCHED: usize = 16;
 
@@ -31,14 +32,10 @@ const MATCHED: usize = 16;
 const PARTITION_TASKS: u64 = 100_000;
 const PARTITIONS_MAX: u64 = 1024;
 
-/// Digests of methods that are remembered. A farm has a handful of methods.
-const METHODS_MAX: usize = 1024;
-
 /// The keys of one side, dealt out to partitions, each with a number.
 pub(super) struct Keys {
     hasher: RandomState,
     scratch: Scratch<KEYED>,
-    methods: HashMap<String, [u8; METHOD], RandomState>,
 }
 
 impl Keys {
@@ -49,7 +46,6 @@ impl Keys {
         Ok(Self {
             hasher: RandomState::default(),
             scratch: Scratch::new(directory, partitions)?,
-            methods: HashMap::default(),
         })
     }
 
@@ -58,31 +54,21 @@ impl Keys {
         Ok(Self {
             hasher: self.hasher.clone(),
             scratch: Scratch::new(directory, self.scratch.partitions())?,
-            methods: HashMap::default(),
         })
     }
 
     /// Adds a key, by ascending `number`.
-    pub(super) fn add(&mut self, method: &str, taskhash: &Taskhash, number: u64) -> io::Result<()> {
-        let record = keyed(self.method(method), taskhash, number);
+    pub(super) fn add(
+        &mut self,
+        method: MethodId,
+        taskhash: &Taskhash,
+        number: u64,
+    ) -> io::Result<()> {
+        let record = keyed(method, taskhash, number);
         let hash = self.hasher.hash_one(&record[..KEY]);
         // Maps the hash's range onto the partitions' without a division.
         let partition = (u128::from(hash) * self.scratch.partitions() as u128) >> 64;
         self.scratch.push(partition as usize, &record)
-    }
-
-    /// The digest of a method's name.
-    fn method(&mut self, name: &str) -> [u8; METHOD] {
-        if let Some(digest) = self.methods.get(name) {
-            return *digest;
-        }
-        if self.methods.len() >= METHODS_MAX {
-            self.methods.clear();
-        }
-        let full: [u8; 32] = Sha256::digest(name).into();
-        let digest = *full.first_chunk().expect("16 of 32 bytes");
-        self.methods.insert(name.to_owned(), digest);
-        digest
     }
 }
 
@@ -120,10 +106,10 @@ pub(super) fn match_keys(
     })
 }
 
-fn keyed(method: [u8; METHOD], taskhash: &Taskhash, number: u64) -> [u8; KEYED] {
+fn keyed(method: MethodId, taskhash: &Taskhash, number: u64) -> [u8; KEYED] {
     const HASH: usize = METHOD + 1;
     let mut record = [0; KEYED];
-    record[..METHOD].copy_from_slice(&method);
+    record[..METHOD].copy_from_slice(&method.0.to_le_bytes());
     match taskhash.as_bytes() {
         Some(bytes) => record[HASH..KEY].copy_from_slice(bytes),
         None => {
@@ -151,8 +137,6 @@ pub(super) struct Matched {
 /// The task that a row belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TaskOf {
-    /// Place of the row.
-    pub(super) sequence: u64,
     /// Number of the task.
     pub(super) task: i64,
     /// Whether the task does not exist before this row.
@@ -160,8 +144,7 @@ pub(super) struct TaskOf {
 }
 
 impl Matched {
-    /// The tasks by ascending place of the row. Rows that were not added are
-    /// not mentioned.
+    /// The tasks by ascending place of the row.
     pub(super) fn stream(&self) -> io::Result<TaskStream<'_>> {
         let mut stream = TaskStream {
             parts: Vec::new(),
@@ -189,11 +172,6 @@ pub(super) struct TaskStream<'a> {
 }
 
 impl TaskStream<'_> {
-    /// The place of the next row; `None` after the last.
-    pub(super) fn peek(&self) -> Option<u64> {
-        self.heads.peek().map(|Reverse((sequence, ..))| *sequence)
-    }
-
     /// The next row's task; `None` after the last.
     pub(super) fn next(&mut self) -> io::Result<Option<TaskOf>> {
         let Some(mut head) = self.heads.peek_mut() else {
@@ -207,7 +185,6 @@ impl TaskStream<'_> {
             }
         }
         Ok(Some(TaskOf {
-            sequence,
             task,
             is_new: task == self.last_task + 1 + sequence as i64,
         }))
@@ -240,18 +217,18 @@ mod tests {
         let mut tasks = Keys::new(directory.path(), 500_000).unwrap();
         let mut rows = tasks.other_side(directory.path()).unwrap();
         for task in 1..=1000 {
-            tasks.add("m", &hash(task), task).unwrap();
+            tasks.add(MethodId(1), &hash(task), task).unwrap();
         }
-        tasks.add("other", &hash(1), 1001).unwrap();
-        tasks.add("m", &hash(5), 1002).unwrap();
+        tasks.add(MethodId(2), &hash(1), 1001).unwrap();
+        tasks.add(MethodId(1), &hash(5), 1002).unwrap();
         let mut expected = Vec::new();
         for sequence in 0..3000 {
             let number = sequence * 7919 % 1500 + 1;
-            rows.add("m", &hash(number), sequence).unwrap();
+            rows.add(MethodId(1), &hash(number), sequence).unwrap();
             let known = number <= 1000;
             expected.push((sequence, known.then_some(number as i64)));
         }
-        rows.add("other", &hash(1), 3000).unwrap();
+        rows.add(MethodId(2), &hash(1), 3000).unwrap();
         expected.push((3000, Some(1001)));
 
         let matched = match_keys(directory.path(), &tasks, &rows, 1002).unwrap();
@@ -259,7 +236,6 @@ mod tests {
         let mut added = HashMap::new();
         for (sequence, known) in expected {
             let found = stream.next().unwrap().unwrap();
-            assert_eq!(found.sequence, sequence);
             match known {
                 Some(task) => assert_eq!((found.task, found.is_new), (task, false)),
                 None => {

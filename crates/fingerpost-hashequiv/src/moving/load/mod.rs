@@ -9,6 +9,9 @@ mod mappings;
 mod matching;
 mod outputs;
 mod pairing;
+mod placing;
+mod row_file;
+mod sorting;
 
 use std::path::Path;
 
@@ -16,7 +19,7 @@ pub(super) use collections::Collections;
 
 use super::import::begin_report;
 use super::merge;
-use super::reference::{Generation, OutputReader, Reference};
+use super::reference::{Generation, Reference, count_outputs};
 use super::report::Manner;
 use super::users::{add_users, read_users};
 use super::work::{Checkpoint, Work};
@@ -34,7 +37,12 @@ pub(super) fn load(
         None => begin(reference, target, options)?,
     };
     mappings::load(reference, &mut work, options, progress)?;
-    outputs::load(reference, &mut work, progress)?;
+    outputs::read(reference, &mut work, progress)?;
+    if !work.checkpoint.outputs_placed {
+        sorting::sort(&mut work)?;
+        let matched = pairing::pair(&mut work, progress)?;
+        placing::place(&mut work, &matched, progress)?;
+    }
     indexes::build(&mut work, progress)?;
     if reference.tables.has_older_mappings {
         merge::add_older_mappings(reference, &mut work, options, progress)?;
@@ -126,9 +134,7 @@ fn fits(
     if counted != (checkpoint.report.mappings.read, checkpoint.mappings_marked) {
         return Ok(false);
     }
-    let Some((_, outputs)) = checkpoint.outputs else {
-        return Ok(true);
-    };
-    let counted = OutputReader::count(reference, checkpoint.outputs_until)?;
-    Ok(counted == outputs)
+    // What was read of the other relation completely is not looked at again.
+    Ok(checkpoint.outputs_read
+        || count_outputs(reference, checkpoint.outputs_after)? == checkpoint.report.outputs.read)
 }

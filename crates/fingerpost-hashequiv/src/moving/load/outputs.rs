@@ -1,135 +1,94 @@
-//! The relation O: read once for the keys, which are matched with tasks, and
-//! once for the rows.
+//! The relation O, read once: names become numbers, listings are stored, and
+//! what is left of the rows goes to a file until their tasks are known.
 
-use super::matching::{TaskOf, TaskStream};
-use super::pairing::{Paired, pair};
-use crate::cache::MethodId;
-use crate::moving::bulk_insert::BulkInsert;
-use crate::moving::import::advance;
+use std::path::PathBuf;
+
+use super::row_file::{PendingRow, RowFile};
+use crate::moving::import::{advance, begin_rows};
 use crate::moving::listings::{Family, Listings, Wanted};
 use crate::moving::pipe::pipe;
-use crate::moving::reference::{OutputBatch, OutputReader, OutputRow, Reference};
+use crate::moving::reference::{OutputBatch, Reference, read_outputs};
 use crate::moving::work::Work;
 use crate::moving::{ImportError, Progress, Stage};
-use crate::sqlite::{Hash, intern_metadata, intern_method};
+use crate::sqlite::{intern_metadata, intern_method};
 
 /// Rows, and listings, between two commits.
 const COMMIT_ROWS: u64 = if cfg!(test) { 500 } else { 250_000 };
 const COMMIT_LISTINGS: u64 = 10_000;
 
-pub(super) fn load(
+pub(super) fn read(
     reference: &mut Reference,
     work: &mut Work,
     progress: &mut dyn Progress,
 ) -> Result<(), ImportError> {
-    if work.checkpoint.outputs_done || work.checkpoint.outputs_until == 0 {
+    if work.checkpoint.outputs_read {
         return Ok(());
     }
-    let directory = work.directory();
-    let Paired {
-        order,
-        rows,
-        matched,
-    } = pair(reference, work, progress)?;
-    let io = ImportError::io(&directory);
-    work.checkpoint.outputs = Some((order, rows));
-    let skip = work.checkpoint.report.outputs.read;
-    let until = work.checkpoint.outputs_until;
-    progress.begin(Stage::Outputs, rows);
-    let failed = work.failed();
-    let mut writer = Writer::new(work, matched.stream().map_err(&io)?).map_err(&failed)?;
-    writer.skip(skip).map_err(&io)?;
+    let first = reference.first_id(reference.tables.output_table())?;
+    let (after, until) = (work.checkpoint.outputs_after, work.checkpoint.outputs_until);
+    begin_rows(progress, Stage::Outputs, (first, until));
+    let mut writer = Writer::new(work)?;
     pipe(
         reference,
-        |reference, outlet| {
-            let reader = OutputReader {
-                reference,
-                order,
-                until,
-            };
-            reader.rows(skip, &outlet)
-        },
+        |reference, outlet| read_outputs(reference, (after, until), &outlet),
         |batch| {
-            let tasks = writer.tasks(&batch).map_err(&io)?;
-            writer.write(batch, &tasks).map_err(&failed)?;
-            advance(progress, writer.work.checkpoint.report.outputs.read)
+            let last_id = batch.last_id;
+            writer.write(batch)?;
+            advance(progress, (last_id - first + 1) as u64)
         },
     )?;
-    writer.finish().map_err(&failed)
+    writer.work.checkpoint.outputs_read = true;
+    writer.commit()
 }
 
 struct Writer<'a> {
     work: &'a mut Work,
-    stream: TaskStream<'a>,
+    path: PathBuf,
+    file: RowFile,
     listings: Listings,
     rows_uncommitted: u64,
     listings_uncommitted: u64,
 }
 
-/// A row as it is written.
-struct Row<'a> {
-    row: &'a OutputRow,
-    task: TaskOf,
-    method: MethodId,
-    metadata: Option<i64>,
-    siginfo: Option<i64>,
-}
-
 impl<'a> Writer<'a> {
-    fn new(work: &'a mut Work, stream: TaskStream<'a>) -> rusqlite::Result<Self> {
-        work.begin()?;
+    fn new(work: &'a mut Work) -> Result<Self, ImportError> {
+        let path = work.rows_path();
+        let file = RowFile::open(&path, work.checkpoint.rows_bytes);
+        work.begin().map_err(work.failed())?;
         Ok(Self {
             work,
-            stream,
+            file: file.map_err(ImportError::io(&path))?,
+            path,
             listings: Listings::new(),
             rows_uncommitted: 0,
             listings_uncommitted: 0,
         })
     }
 
-    /// Leaves out the tasks of the rows before the one numbered `until`.
-    fn skip(&mut self, until: u64) -> std::io::Result<()> {
-        while self.stream.peek().is_some_and(|sequence| sequence < until) {
-            self.stream.next()?;
+    fn write(&mut self, batch: OutputBatch) -> Result<(), ImportError> {
+        let rows = self.resolve(&batch).map_err(self.work.failed())?;
+        for row in &rows {
+            self.file.append(row).map_err(ImportError::io(&self.path))?;
         }
-        Ok(())
-    }
-
-    /// The tasks of a batch's rows.
-    fn tasks(&mut self, batch: &OutputBatch) -> std::io::Result<Vec<TaskOf>> {
-        let mut tasks = Vec::with_capacity(batch.rows.len());
-        for row in &batch.rows {
-            match self.stream.next()? {
-                Some(task) if task.sequence == row.sequence => tasks.push(task),
-                _ => return Err(std::io::Error::other("the rows are not those of the keys")),
-            }
-        }
-        Ok(tasks)
-    }
-
-    fn write(&mut self, batch: OutputBatch, tasks: &[TaskOf]) -> rusqlite::Result<()> {
-        let rows = self.resolve(&batch, tasks)?;
-        self.insert(&rows)?;
-        let tally = &mut self.work.checkpoint.report.outputs;
+        let checkpoint = &mut self.work.checkpoint;
+        checkpoint.outputs_after = batch.last_id;
+        checkpoint.rows_in_order &= batch.is_in_order;
+        checkpoint.rows += rows.len() as u64;
+        let tally = &mut checkpoint.report.outputs;
         tally.read += batch.read;
-        tally.added += rows.len() as u64;
         tally.left_out += batch.read - rows.len() as u64;
+        checkpoint.report.oddities.merge(batch.oddities);
         self.rows_uncommitted += batch.read;
-        self.work.checkpoint.report.oddities.merge(batch.oddities);
         if self.rows_uncommitted >= COMMIT_ROWS || self.listings_uncommitted >= COMMIT_LISTINGS {
             (self.rows_uncommitted, self.listings_uncommitted) = (0, 0);
-            self.work.commit()?;
-            self.work.begin()?;
+            self.commit()?;
+            self.work.begin().map_err(self.work.failed())?;
         }
         Ok(())
     }
 
     /// Turns names into numbers, and stores listings.
-    fn resolve<'b>(
-        &mut self,
-        batch: &'b OutputBatch,
-        tasks: &[TaskOf],
-    ) -> rusqlite::Result<Vec<Row<'b>>> {
+    fn resolve(&mut self, batch: &OutputBatch) -> rusqlite::Result<Vec<PendingRow>> {
         let conn = &self.work.conn;
         let mut methods = Vec::with_capacity(batch.methods.texts.len());
         for method in &batch.methods.texts {
@@ -152,44 +111,22 @@ impl<'a> Writer<'a> {
         self.listings_uncommitted += wanted.len() as u64;
         let tally = &mut self.work.checkpoint.report.listings;
         let mut stored = self.listings.store(conn, &wanted, tally)?.into_iter();
-        let resolve = |(row, task): (&'b OutputRow, &TaskOf)| Row {
-            row,
-            task: *task,
+        let pending = batch.rows.iter().map(|row| PendingRow {
+            id: row.id,
             method: methods[row.method],
             metadata: metadata[row.metadata],
             siginfo: row.listing.as_ref().and_then(|_| stored.next()),
-        };
-        Ok(batch.rows.iter().zip(tasks).map(resolve).collect())
+            created: row.created.clone(),
+            created_is_number: row.created_is_number,
+            taskhash: row.taskhash.clone(),
+            outhash: row.outhash.clone(),
+        });
+        Ok(pending.collect())
     }
 
-    fn insert(&self, rows: &[Row<'_>]) -> rusqlite::Result<()> {
-        let conn = &self.work.conn;
-        let new_task = "INSERT INTO task (id, namespace, method, taskhash) VALUES (?1, 1, ?2, ?3)";
-        for row in rows.iter().filter(|row| row.task.is_new) {
-            conn.prepare_cached(new_task)?.execute((
-                row.task.task,
-                row.method.0,
-                Hash(&row.row.taskhash),
-            ))?;
-        }
-        let insert = "INSERT INTO outhash
-            (id, namespace, method, task, outhash, created, metadata, siginfo)";
-        BulkInsert::new(conn, insert, "(?, 1, ?, ?, ?, ?, ?, ?)")?.insert(
-            rows,
-            |statement, base, row| {
-                statement.raw_bind_parameter(base + 1, row.row.id)?;
-                statement.raw_bind_parameter(base + 2, row.method.0)?;
-                statement.raw_bind_parameter(base + 3, row.task.task)?;
-                statement.raw_bind_parameter(base + 4, Hash(&row.row.outhash))?;
-                statement.raw_bind_parameter(base + 5, &row.row.created)?;
-                statement.raw_bind_parameter(base + 6, row.metadata)?;
-                statement.raw_bind_parameter(base + 7, row.siginfo)
-            },
-        )
-    }
-
-    fn finish(self) -> rusqlite::Result<()> {
-        self.work.checkpoint.outputs_done = true;
-        self.work.commit()
+    fn commit(&mut self) -> Result<(), ImportError> {
+        let flushed = self.file.flush().map_err(ImportError::io(&self.path))?;
+        self.work.checkpoint.rows_bytes = flushed;
+        self.work.commit().map_err(self.work.failed())
     }
 }

@@ -135,40 +135,16 @@ fn mapping(
     })
 }
 
-/// The key of a row of the relation O without its outhash.
-pub(in crate::moving) struct OutputKey<'a> {
-    pub(in crate::moving) method: &'a str,
-    pub(in crate::moving) taskhash: &'a str,
-}
-
-/// Calls `then` with the key of a row of the relation O (columns 1 to 3), or
-/// `None` when the row will be left out.
-pub(super) fn with_output_key<T>(
-    row: &Row<'_>,
-    then: impl FnOnce(Option<OutputKey<'_>>) -> T,
-) -> rusqlite::Result<T> {
-    let values = (
-        key(row, 1, "method")?,
-        key(row, 2, "taskhash")?,
-        key(row, 3, "outhash")?,
-    );
-    Ok(match &values {
-        (Ok(method), Ok(taskhash), Ok(_)) => then(Some(OutputKey { method, taskhash })),
-        _ => then(None),
-    })
-}
-
 /// A row of the relation O.
 pub(in crate::moving) struct OutputRow {
-    /// Its place in the order in which rows are taken, from 0.
-    pub(in crate::moving) sequence: u64,
-    /// Its number in a fresh target.
     pub(in crate::moving) id: i64,
     /// Number in the batch's methods.
     pub(in crate::moving) method: usize,
     pub(in crate::moving) taskhash: Taskhash,
     pub(in crate::moving) outhash: Outhash,
     pub(in crate::moving) created: Created,
+    /// Whether `created` is a number in the source, where it sorts before text.
+    pub(in crate::moving) created_is_number: bool,
     /// Number in the batch's metadata.
     pub(in crate::moving) metadata: usize,
     pub(in crate::moving) listing: Option<Listing>,
@@ -180,8 +156,7 @@ pub(in crate::moving) struct Listing {
     pub(in crate::moving) digest: Digest,
 }
 
-/// Consecutive rows of the relation O.
-#[derive(Default)]
+/// Rows of the relation O.
 pub(in crate::moving) struct OutputBatch {
     pub(in crate::moving) rows: Vec<OutputRow>,
     pub(in crate::moving) methods: Names,
@@ -189,8 +164,28 @@ pub(in crate::moving) struct OutputBatch {
     metadata_numbers: HashMap<Vec<u8>, usize, RandomState>,
     /// Rows read, the ones left out included.
     pub(in crate::moving) read: u64,
+    /// Id of the last row read.
+    pub(in crate::moving) last_id: i64,
+    /// Whether no row is older than the one before it.
+    pub(in crate::moving) is_in_order: bool,
     pub(in crate::moving) oddities: Oddities,
     bytes: usize,
+}
+
+impl Default for OutputBatch {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            methods: Names::default(),
+            metadata: Vec::new(),
+            metadata_numbers: HashMap::default(),
+            read: 0,
+            last_id: 0,
+            is_in_order: true,
+            oddities: Oddities::default(),
+            bytes: 0,
+        }
+    }
 }
 
 impl OutputBatch {
@@ -200,13 +195,9 @@ impl OutputBatch {
 
     /// Decodes a row with the columns `id, method, taskhash, outhash, created,
     /// owner, PN, PV, PR, task, outhash_siginfo`.
-    pub(super) fn take(
-        &mut self,
-        table: &'static str,
-        row: &Row<'_>,
-        (sequence, id): (u64, i64),
-    ) -> rusqlite::Result<()> {
+    pub(super) fn take(&mut self, table: &'static str, row: &Row<'_>) -> rusqlite::Result<()> {
         self.read += 1;
+        self.last_id = row.get(0)?;
         let keys = (
             key(row, 1, "method")?,
             key(row, 2, "taskhash")?,
@@ -224,12 +215,12 @@ impl OutputBatch {
             }
         };
         let taken = OutputRow {
-            sequence,
-            id,
+            id: self.last_id,
             method: self.methods.intern(&method),
             taskhash,
             outhash,
             created: self.created(table, row)?,
+            created_is_number: matches!(row.get_ref(4)?, ValueRef::Integer(_) | ValueRef::Real(_)),
             metadata: self.metadata(table, row)?,
             listing: self.listing(table, row)?,
         };

@@ -294,7 +294,7 @@ impl Progress for StopAfter {
 
 /// Copies a database that is open, with its journal, as a kill would leave it.
 pub(super) fn copy_as_it_is(from: &Path, to: &Path) {
-    for suffix in ["", "-journal"] {
+    for suffix in ["", "-journal", "-rows"] {
         let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
         if with(from).exists() {
             std::fs::copy(with(from), with(to)).unwrap();

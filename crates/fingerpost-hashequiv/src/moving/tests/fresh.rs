@@ -162,8 +162,9 @@ fn stages_are_told_in_order() {
     farm.import_with(&OPTIONS, &mut progress).unwrap();
     let expected = [
         Stage::Mappings,
-        Stage::Matching,
         Stage::Outputs,
+        Stage::Matching,
+        Stage::Placing,
         Stage::Indexes,
         Stage::Syncing,
     ];

@@ -120,10 +120,10 @@ fn rows_with_impossible_keys_are_left_out_and_named() {
             "unihashes_v3.taskhash is not UTF-8: 1 row(s) left out (id 3)",
             "unihashes_v3.method is NULL: 1 row(s) left out (id 5)",
             "outhashes_v2.outhash is NULL: 1 row(s) left out (id 1)",
-            "outhashes_v2.outhash is a BLOB: 1 row(s) left out (id 3)",
             "outhashes_v2.created is a BLOB: 1 row(s) taken without the field (id 2)",
             "outhashes_v2.PR is a BLOB: 1 row(s) taken without the field (id 2)",
             "outhashes_v2.outhash_siginfo is not UTF-8: 1 row(s) taken without the field (id 2)",
+            "outhashes_v2.outhash is a BLOB: 1 row(s) left out (id 3)",
         ]
     );
     let conn = farm.imported();

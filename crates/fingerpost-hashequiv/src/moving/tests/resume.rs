@@ -102,19 +102,19 @@ fn a_file_as_a_kill_leaves_it_is_continued() {
     }
 }
 
-/// Imports until the first call of the stage after the unihashes.
-fn stop_in_outputs(farm: &Farm) {
+/// Imports until both relations are read.
+fn stop_behind_outputs(farm: &Farm) {
     let mut progress = StopAfter::calls(2);
     let stopped = farm.import_with(&OPTIONS, &mut progress);
     assert!(matches!(stopped, Err(ImportError::Interrupted)));
-    assert_eq!(progress.stages.last(), Some(&Stage::Outputs));
+    assert_eq!(progress.stages.last(), Some(&Stage::Matching));
 }
 
 #[test]
 fn rows_added_meanwhile_are_not_taken() {
     let farm = Farm::current();
     farm.builds(0..50);
-    stop_in_outputs(&farm);
+    stop_behind_outputs(&farm);
     farm.builds(50..60);
     let report = farm.import();
     assert!(report.resumed);
@@ -130,7 +130,7 @@ fn a_source_that_lost_or_marked_rows_is_begun_anew() {
     ] {
         let farm = Farm::current();
         farm.builds(0..50);
-        stop_in_outputs(&farm);
+        stop_behind_outputs(&farm);
         farm.run(change, &[]);
         let mut progress = StopAfter::calls(u32::MAX);
         let report = farm.import_with(&OPTIONS, &mut progress).unwrap();
@@ -142,6 +142,18 @@ fn a_source_that_lost_or_marked_rows_is_begun_anew() {
 }
 
 #[test]
+fn outputs_that_vanish_before_all_are_read_are_missed() {
+    let farm = Farm::current();
+    farm.builds(0..1500);
+    // Mappings have 6 batches; of the outputs some are committed.
+    let stopped = farm.import_with(&OPTIONS, &mut StopAfter::calls(10));
+    assert!(matches!(stopped, Err(ImportError::Interrupted)));
+    farm.run("DELETE FROM outhashes_v2 WHERE id = 7", &[]);
+    assert!(!farm.import().resumed);
+    assert_eq!(outputs(&farm.imported()).len(), 1499);
+}
+
+#[test]
 fn rows_marked_meanwhile_are_seen_by_their_number() {
     let farm = Farm::current();
     farm.builds(0..50);
@@ -149,7 +161,7 @@ fn rows_marked_meanwhile_are_seen_by_their_number() {
         "INSERT INTO config (name, value) VALUES ('gc-mark', 'K')",
         &[],
     );
-    stop_in_outputs(&farm);
+    stop_behind_outputs(&farm);
     farm.run("UPDATE unihashes_v3 SET gc_mark = 'K' WHERE id < 4", &[]);
     assert!(!farm.import().resumed);
     let conn = farm.imported();
@@ -167,7 +179,7 @@ fn other_options_begin_anew() {
     let farm = Farm::current();
     farm.builds(0..50);
     farm.mapping("m", "t", "odd", "");
-    stop_in_outputs(&farm);
+    stop_behind_outputs(&farm);
     let options = ImportOptions {
         drop_invalid_unihashes: true,
         ..OPTIONS
