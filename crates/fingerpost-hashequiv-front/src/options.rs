@@ -32,7 +32,7 @@ impl Default for DoorOptions {
         Self {
             limits: Limits::default(),
             pending_bytes: 4 << 20,
-            buffered_bytes_total: 512 << 20,
+            buffered_bytes_total: 256 << 20,
             batch_lines: 1000,
             write_stall: Duration::from_secs(120),
             message_time: Duration::from_secs(120),
