@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fingerpost_core::Timestamp;
 use fingerpost_db::Settings;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::import::{advance, begin_report, begin_rows};
 use super::listings::{Family, Listings, Wanted};
@@ -46,15 +46,11 @@ pub(super) fn merge(
         collections: Collections::load(&conn).map_err(&failed)?,
         listings: Listings::new(),
         report: begin_report(reference, Manner::Merged)?,
+        running: running_mark(&conn).map_err(&failed)?,
         now: options.now,
         drop_invalid: options.drop_invalid_unihashes,
     };
-    if let Some(mark) = merger.report.mark.take() {
-        // Its sweep would take rows that only the target had.
-        merger.report.notes.push(format!(
-            "The running collection {mark:?} was not taken over, because the target has rows of its own"
-        ));
-    }
+    merger.compare_collections();
     merger.all_mappings(reference, &failed, progress)?;
     merger.all_outputs(reference, &failed, progress)?;
     let users = read_users(reference, &mut merger.report)?;
@@ -78,6 +74,7 @@ pub(super) fn add_older_mappings(
         collections: Collections::load(&work.conn).map_err(&failed)?,
         listings: Listings::new(),
         report: work.checkpoint.report.clone(),
+        running: None,
         now: options.now,
         drop_invalid: options.drop_invalid_unihashes,
     };
@@ -95,11 +92,40 @@ struct Merger<'a> {
     collections: Collections,
     listings: Listings,
     report: ImportReport,
+    /// The target's running collection.
+    running: Option<(i64, String)>,
     now: Timestamp,
     drop_invalid: bool,
 }
 
+/// The running collection, and its mark.
+fn running_mark(conn: &Connection) -> rusqlite::Result<Option<(i64, String)>> {
+    conn.query_row(
+        "SELECT collection.id, collection.mark
+           FROM namespace CROSS JOIN collection ON collection.id = namespace.collection
+          WHERE namespace.id = 1",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .optional()
+}
+
 impl Merger<'_> {
+    /// A collection that runs in the source only is not taken over: its sweep
+    /// would remove what only the target has.
+    fn compare_collections(&mut self) {
+        let ours = self.running.as_ref().map(|(_, mark)| mark);
+        if self.report.mark.as_ref() == ours {
+            return;
+        }
+        if let Some(mark) = self.report.mark.take() {
+            self.report.notes.push(format!(
+                "The running collection {mark:?} was not taken over, because the target has \
+                 rows of its own"
+            ));
+        }
+    }
+
     fn all_mappings(
         &mut self,
         reference: &mut Reference,
@@ -156,9 +182,9 @@ impl Merger<'_> {
         }
         let method = intern_method(self.conn, &batch.methods.texts[row.method])?;
         let known = find_task(self.conn, method, &row.taskhash)?;
-        if known.as_ref().is_some_and(|task| task.unihash.is_some()) {
+        if let Some(known) = known.as_ref().filter(|task| task.unihash.is_some()) {
             self.report.mappings.present += 1;
-            return Ok(());
+            return self.mark_again(known.id, &batch.marks.texts[row.mark]);
         }
         let task = match known {
             Some(known) => known.id,
@@ -189,6 +215,21 @@ impl Merger<'_> {
             )?
             .execute((task, Hash(&row.unihash), sequence, created, day, collection))?;
         self.report.mappings.added += 1;
+        Ok(())
+    }
+
+    /// Marks a row of the target for its running collection when the source has
+    /// marked it for the same since an earlier import.
+    fn mark_again(&self, task: i64, mark: &str) -> rusqlite::Result<()> {
+        if let Some((collection, running)) = &self.running
+            && running == mark
+        {
+            self.conn
+                .prepare_cached(
+                    "UPDATE unihash SET collection = ?2 WHERE task = ?1 AND collection <> ?2",
+                )?
+                .execute((task, collection))?;
+        }
         Ok(())
     }
 

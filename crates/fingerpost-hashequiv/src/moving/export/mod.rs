@@ -99,7 +99,11 @@ impl Export<'_> {
         self.users()?;
         self.config()?;
         self.progress.begin(Stage::Indexes, 1);
-        self.target.execute_batch(indexes).map_err(&target)?;
+        // Two threads sort, each in as much memory as the cache has.
+        self.target
+            .execute_batch("PRAGMA cache_size = -32768")
+            .and_then(|()| self.target.execute_batch(indexes))
+            .map_err(&target)?;
         self.progress.begin(Stage::Syncing, 1);
         self.target
             .execute_batch("COMMIT; PRAGMA journal_mode = WAL")

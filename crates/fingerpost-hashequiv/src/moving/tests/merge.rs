@@ -107,6 +107,33 @@ fn new_rows_belong_to_the_collection_that_runs() {
 }
 
 #[test]
+fn marks_set_since_an_earlier_import_follow() {
+    let farm = Farm::current();
+    farm.run(
+        "INSERT INTO config (name, value) VALUES ('gc-mark', 'K')",
+        &[],
+    );
+    farm.mapping("m", "t1", &hash("u", 1), "");
+    farm.mapping("m", "t2", &hash("u", 2), "");
+    farm.import();
+    farm.run(
+        "UPDATE unihashes_v3 SET gc_mark = 'K' WHERE taskhash = 't2'",
+        &[],
+    );
+    let report = farm.import();
+    assert_eq!(
+        (report.mark.as_deref(), report.mappings.present),
+        (Some("K"), 2)
+    );
+    assert!(report.notes.is_empty());
+    let marks: Vec<String> = mappings(&farm.imported())
+        .into_iter()
+        .map(|[.., mark]| mark)
+        .collect();
+    assert_eq!(marks, ["", "K"]);
+}
+
+#[test]
 fn a_reference_database_is_no_target() {
     let farm = Farm::current();
     let other = Farm::current();
