@@ -158,7 +158,7 @@ pub(super) fn store(
         return Ok(id);
     }
     if let (Some(Encoded::Delta(data)), Some(base)) = (&prepared.encoded, &prepared.base)
-        && is_base(conn, base.id)?
+        && is_base(conn, base)?
     {
         return insert(conn, prepared.digest, Some(base.id), text.len(), data);
     }
@@ -175,9 +175,11 @@ pub(super) fn store(
     Ok(id)
 }
 
-fn is_base(conn: &Connection, id: i64) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM siginfo WHERE id = ?1 AND base IS NULL")?
-        .exists([id])
+/// Whether the remembered base is still stored. Its number alone does not say
+/// so: the highest one is given away again after its row was removed.
+fn is_base(conn: &Connection, base: &BaseListing) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM siginfo WHERE id = ?1 AND digest = ?2 AND base IS NULL")?
+        .exists((base.id, base.digest.0))
 }
 
 fn insert(

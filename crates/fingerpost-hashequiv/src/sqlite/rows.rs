@@ -272,17 +272,26 @@ impl Query {
             return Ok((found, Some(last)));
         }
         let next = match self.until {
-            Some(until) => {
-                let end: Option<i64> =
-                    conn.query_row(&format!("SELECT max({key}) FROM {table}"), [], |row| {
-                        row.get(0)
-                    })?;
-                end.filter(|end| *end > until).map(|_| until)
-            }
+            Some(until) => following(conn, table, key, until)?,
             None => None,
         };
         Ok((found, next))
     }
+}
+
+/// Where a walk goes on after the row number `until`; a gap, which an import or
+/// a sweep may have left, is skipped. `None` when nothing follows.
+fn following(
+    conn: &Connection,
+    table: &str,
+    key: &str,
+    until: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let sql = format!("SELECT min({key}) FROM {table} WHERE {key} > ?1");
+    let next: Option<i64> = conn
+        .prepare_cached(&sql)?
+        .query_row([until], |row| row.get(0))?;
+    Ok(next.map(|next| next - 1))
 }
 
 #[cfg(test)]

@@ -150,3 +150,25 @@ async fn two_sweeps_run_one_after_the_other() {
     counts.sort_unstable();
     assert_eq!(counts, [0, 3_000]);
 }
+
+#[tokio::test]
+async fn a_walk_skips_gaps_in_the_numbers() {
+    let world = World::new().await;
+    fill(&world, 10).await;
+    let job = |tx: &mut fingerpost_db::Tx<'_>| {
+        let far = i64::MAX - 1_000;
+        tx.conn()
+            .execute("UPDATE outhash SET id = ?1 WHERE id = 10", [far])?;
+        tx.conn()
+            .execute("UPDATE unihash SET task = ?1 WHERE task = 10", [far])?;
+        tx.conn()
+            .execute("UPDATE outhash SET task = ?1 WHERE task = 10", [far])?;
+        tx.conn()
+            .execute("UPDATE task SET id = ?1 WHERE id = 10", [far])
+    };
+    world.db.write(job).await.unwrap();
+    let store = store(&world).await;
+    let removed = store.remove(conditions(&[(Column::Method, "m")]));
+    let removed = tokio::time::timeout(std::time::Duration::from_secs(20), removed);
+    assert_eq!(removed.await.unwrap().unwrap(), 20);
+}

@@ -122,3 +122,27 @@ async fn listings_without_a_family_are_stored_on_their_own() {
         .await;
     assert_eq!(rows(&world).await, [(1, None), (2, None)]);
 }
+
+#[tokio::test]
+async fn a_remembered_base_whose_number_was_given_away_is_not_used() {
+    let world = World::new().await;
+    let family = |pn: &str| Metadata {
+        pn: Some(pn.to_owned()),
+        ..metadata()
+    };
+    world
+        .report_with("1", "a", "1", family("zlib"), Some(listing(200)))
+        .await;
+    let remove = format!("{{\"where\": {{\"taskhash\": \"{}\"}}}}", hash("1"));
+    world.command("remove", &remove).await.unwrap();
+    // Another family's base takes the number.
+    world
+        .report_with("2", "b", "2", family("curl"), Some(listing(0)))
+        .await;
+    world
+        .report_with("3", "c", "3", family("zlib"), Some(listing(190)))
+        .await;
+    assert_eq!(rows(&world).await, [(1, None), (2, None)]);
+    assert_eq!(siginfo(&world, "b").await, listing(0));
+    assert_eq!(siginfo(&world, "c").await, listing(190));
+}
