@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use fingerpost_core::Failure;
-use fingerpost_hashequiv::cache::CachedTask;
 use fingerpost_hashequiv::{HashEquiv, MethodId};
 use fingerpost_hashequiv_proto::stream::{GetLine, Line, parse_get_line};
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
-use fingerpost_hashequiv_proto::{Inbox, Misbehaved, StreamLines, outbox};
+use fingerpost_hashequiv_proto::{Inbox, Misbehaved, outbox};
 
 use crate::ended::Ended;
 use crate::link::{Link, Outgoing};
@@ -89,8 +88,8 @@ impl Gets {
         stopped(taken.stop, &mut turn.wire.out)
     }
 
-    /// The hot loop. A line that memory knows costs no allocation, no lock, no
-    /// clock and no wait.
+    /// The hot loop. A line that memory knows costs no allocation, no lock of
+    /// ours, no clock and no wait.
     fn take(
         &mut self,
         service: &HashEquiv,
@@ -99,28 +98,40 @@ impl Gets {
         batch_lines: usize,
     ) -> Taken {
         let fresh = service.cache_is_fresh();
-        let mut stream = inbox.stream_lines();
-        let mut together = Together::default();
         let (mut lines, mut hits) = (0, 0);
-        let stop = loop {
-            let stop = together.gather(&mut stream, &mut lines);
-            if fresh {
-                together.look_up(service, &mut self.method);
-            }
-            for (key, known) in together.answers() {
-                hits += u64::from(known.is_some());
-                match known {
-                    Some(unihash) if self.unknown.is_empty() => out.hash(&unihash),
-                    known => self.postpone(key, known),
+        let mut stop = Stop::Step(Step::Empty);
+        for line in inbox.stream_lines() {
+            lines += 1;
+            let key = match line {
+                Ok(Line::Text(text)) => parse_get_line(text),
+                Ok(Line::End) => {
+                    stop = Stop::Step(Step::Left);
+                    break;
                 }
-            }
-            if let Some(stop) = stop {
-                break stop;
+                Err(misbehaved) => Err(misbehaved),
+            };
+            let key = match key {
+                Ok(key) => key,
+                Err(misbehaved) => {
+                    stop = Stop::Misbehaved(misbehaved);
+                    break;
+                }
+            };
+            let known = if fresh {
+                self.method.cached(service, &key)
+            } else {
+                None
+            };
+            hits += u64::from(known.is_some());
+            match known {
+                Some(unihash) if self.unknown.is_empty() => out.hash(&unihash),
+                known => self.postpone(&key, known),
             }
             if self.unknown.len() >= batch_lines {
-                break Stop::Step(Step::More);
+                stop = Stop::Step(Step::More);
+                break;
             }
-        };
+        }
         Taken { lines, hits, stop }
     }
 
@@ -165,67 +176,6 @@ fn answer(unihash: Option<Unihash>, out: &mut Outgoing) {
     }
 }
 
-/// Lines that are looked up in memory at once: the waits for it overlap.
-const TOGETHER: usize = 16;
-
-/// A few lines of a stream, and what memory knows of each.
-#[derive(Default)]
-struct Together<'a> {
-    count: usize,
-    keys: [GetLine<'a>; TOGETHER],
-    known: [Option<[u8; 32]>; TOGETHER],
-}
-
-impl<'a> Together<'a> {
-    /// Takes lines until there is no room, or a reason to stop.
-    #[inline]
-    fn gather(&mut self, stream: &mut StreamLines<'a>, lines: &mut u64) -> Option<Stop> {
-        self.count = 0;
-        self.known = [None; TOGETHER];
-        for slot in &mut self.keys {
-            let Some(line) = stream.next() else {
-                return Some(Stop::Step(Step::Empty));
-            };
-            *lines += 1;
-            let key = match line {
-                Ok(Line::Text(text)) => parse_get_line(text),
-                Ok(Line::End) => return Some(Stop::Step(Step::Left)),
-                Err(misbehaved) => Err(misbehaved),
-            };
-            match key {
-                Ok(key) => *slot = key,
-                Err(misbehaved) => return Some(Stop::Misbehaved(misbehaved)),
-            }
-            self.count += 1;
-        }
-        None
-    }
-
-    #[inline]
-    fn look_up(&mut self, service: &HashEquiv, last: &mut LastMethod) {
-        const NOTHING: CachedTask = CachedTask {
-            method: MethodId::NONE,
-            taskhash: [0; 32],
-        };
-        let mut tasks = [NOTHING; TOGETHER];
-        for (task, key) in tasks.iter_mut().zip(&self.keys[..self.count]) {
-            if let Some(known) = last.task(service, key) {
-                *task = known;
-            }
-        }
-        let mut known = self.known.iter_mut();
-        service.cached_unihashes(&tasks[..self.count], |unihash| {
-            if let Some(slot) = known.next() {
-                *slot = unihash;
-            }
-        });
-    }
-
-    fn answers(&self) -> impl Iterator<Item = (&GetLine<'a>, Option<[u8; 32]>)> {
-        self.keys[..self.count].iter().zip(self.known)
-    }
-}
-
 /// The method of the line before, which is nearly always that of the next.
 #[derive(Default)]
 struct LastMethod {
@@ -234,15 +184,13 @@ struct LastMethod {
 }
 
 impl LastMethod {
-    /// The key as memory has it; `None` when memory cannot have it.
     #[inline]
-    fn task(&mut self, service: &HashEquiv, key: &GetLine<'_>) -> Option<CachedTask> {
+    fn cached(&mut self, service: &HashEquiv, key: &GetLine<'_>) -> Option<[u8; 32]> {
         let taskhash = decode_hex(key.taskhash.as_bytes())?;
         if self.id.is_none() || self.name != key.method.as_bytes() {
             self.learn(service, key.method);
         }
-        let method = self.id?;
-        Some(CachedTask { method, taskhash })
+        service.cached_unihash(self.id?, &taskhash)
     }
 
     fn learn(&mut self, service: &HashEquiv, method: &str) {

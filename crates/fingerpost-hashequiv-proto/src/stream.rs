@@ -37,7 +37,7 @@ impl<'a> Line<'a> {
 }
 
 /// The key in a line of a get-stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GetLine<'a> {
     /// The first word.
     pub method: &'a str,

@@ -1,7 +1,5 @@
 //! Looking up: memory, then the database, then the upstream.
 
-use std::sync::Arc;
-
 use fingerpost_core::Failure;
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 
@@ -49,10 +47,6 @@ impl HashEquiv {
             ))
         });
         self.cache.fill(fill, cacheable);
-        if self.cache.wants_growth() {
-            let cache = Arc::clone(&self.cache);
-            tokio::task::spawn_blocking(move || cache.grow());
-        }
         Ok(found
             .into_iter()
             .map(|found| self.servable(found))

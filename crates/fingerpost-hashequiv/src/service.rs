@@ -151,12 +151,6 @@ impl HashEquiv {
         })
     }
 
-    /// As [`HashEquiv::cached_unihash`], for several tasks, in order; cheaper
-    /// than one by one.
-    pub fn cached_unihashes(&self, tasks: &[CachedTask], found: impl FnMut(Option<[u8; 32]>)) {
-        self.cache.get_each(tasks, found);
-    }
-
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
