@@ -79,10 +79,16 @@ fn run(source: &Path, into: &Path, options: &ImportOptions) -> anyhow::Result<Im
     report.map_err(explain)
 }
 
+/// Whether the file itself is broken, and not the reading of it.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+}
+
 /// Gives an error its exit code.
 fn explain(error: ImportError) -> anyhow::Error {
     let exit = match &error {
         ImportError::NotReference { .. } | ImportError::Damaged { .. } => Exit::BadData,
+        ImportError::Source { source, .. } if is_damage(source) => Exit::BadData,
         ImportError::Itself { .. } => Exit::Usage,
         ImportError::Running { .. } => Exit::Unavailable,
         ImportError::WalUnreadable { .. } => Exit::Denied,
