@@ -33,6 +33,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-net",
         ],
     ),
+    ("fingerpost-hg-proto", &["fingerpost-core"]),
+    ("fingerpost-hg", &["fingerpost-core", "fingerpost-hg-proto"]),
+    (
+        "fingerpost-hg-front",
+        &[
+            "fingerpost-accounts",
+            "fingerpost-core",
+            "fingerpost-hg",
+            "fingerpost-hg-proto",
+            "fingerpost-net",
+        ],
+    ),
     (
         "fingerpost",
         &[
@@ -42,6 +54,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-hashequiv",
             "fingerpost-hashequiv-front",
             "fingerpost-hashequiv-proto",
+            "fingerpost-hg",
+            "fingerpost-hg-front",
+            "fingerpost-hg-proto",
             "fingerpost-net",
         ],
     ),
@@ -69,6 +84,17 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         &["tokio", "rusqlite", "axum", "hyper"],
         "protocol crates do no I/O",
     ),
+    (
+        "fingerpost-hg-proto",
+        &["tokio", "rusqlite", "axum", "hyper"],
+        "protocol crates do no I/O",
+    ),
+    (
+        "fingerpost-hg",
+        &["axum", "hyper", "hyper-util", "rustls", "socket2"],
+        "services know no HTTP, socket or TLS",
+    ),
+    ("fingerpost-hg-front", &["rusqlite"], "fronts see no SQL"),
     (
         "fingerpost-hashequiv",
         &[
