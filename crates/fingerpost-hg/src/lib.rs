@@ -4,3 +4,20 @@
 //! The crate reads and never writes, takes no lock, and knows no HTTP, no
 //! socket and no frame. Everything in it blocks; who calls it does so off the
 //! runtime's threads.
+
+pub mod delta;
+
+mod error;
+mod revlog;
+mod store;
+mod texts;
+mod verified;
+
+pub use error::StoreError;
+pub use revlog::{
+    FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
+    Refreshed, Rev, Revlog, RevlogName, Scratch,
+};
+pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
+pub use texts::{Texts, hash};
+pub use verified::Verified;
