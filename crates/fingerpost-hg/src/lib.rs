@@ -6,6 +6,7 @@
 //! runtime's threads.
 
 pub mod delta;
+pub mod site;
 
 mod error;
 mod revlog;

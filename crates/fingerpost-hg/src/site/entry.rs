@@ -1,0 +1,87 @@
+//! One repository of the catalogue.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::RepositorySettings;
+
+/// The stable name of a repository: its URL path within the site, without
+/// slashes at its ends; `/` for one that is served at the root. Never the
+/// path of a directory, so it survives a move on disk.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryId(Arc<str>);
+
+impl RepositoryId {
+    /// The id of what is served at `path` within the site.
+    pub(super) fn of_path(path: &str) -> Self {
+        Self(if path.is_empty() { "/" } else { path }.into())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RepositoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Device and inode of a directory: another one in the same place is another
+/// repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DirectoryIdentity {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+}
+
+/// A repository that may be served, with its settings as of the last look.
+/// Entries never change; the catalogue makes a new one when a file did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RepositoryEntry {
+    pub(super) id: RepositoryId,
+    pub(super) url_path: String,
+    pub(super) root: PathBuf,
+    pub(super) dot_hg: PathBuf,
+    pub(super) identity: DirectoryIdentity,
+    pub(super) settings: RepositorySettings,
+}
+
+impl RepositoryEntry {
+    /// The stable name.
+    pub const fn id(&self) -> &RepositoryId {
+        &self.id
+    }
+
+    /// The URL path with the site's prefix, `/hg/project`; empty for a
+    /// repository at the root of a site without prefix.
+    pub fn url_path(&self) -> &str {
+        &self.url_path
+    }
+
+    /// The directory that `.hg` is in, without symbolic links.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory `.hg`, without symbolic links. A share's store is
+    /// elsewhere; `.hg/sharedpath` says where.
+    pub fn dot_hg(&self) -> &Path {
+        &self.dot_hg
+    }
+
+    /// Which directory `.hg` is.
+    pub const fn identity(&self) -> DirectoryIdentity {
+        self.identity
+    }
+
+    /// What its configuration files say.
+    pub const fn settings(&self) -> &RepositorySettings {
+        &self.settings
+    }
+}
