@@ -33,3 +33,6 @@ pub use handshake::{
 pub use node::{Node, ParseNodeError};
 pub use redirect::{Location, RedirectOffer, RedirectTarget};
 pub use request::{Args, CommandRequest, RedirectRequest, RequestError};
+
+#[cfg(test)]
+mod examples;

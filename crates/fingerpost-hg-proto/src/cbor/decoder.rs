@@ -126,7 +126,8 @@ impl Decoder {
     }
 
     /// Takes the next event from the front of `input`; `None` once `input` is
-    /// used up and more of it is needed.
+    /// used up and more of it is needed. Call it until then: an empty `input`
+    /// may still have the end of a byte string to tell.
     ///
     /// # Errors
     ///

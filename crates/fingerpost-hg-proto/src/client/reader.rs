@@ -47,9 +47,11 @@ pub struct ResponseReader {
     streams: Streams,
     answers: BTreeMap<RequestId, Answer>,
     payload: Option<Payload>,
-    /// Content that was decoded last; what is before `read` is used up.
+    /// Content that was decoded last; what is before `read` is used up. Even
+    /// if all of it is, the end of a byte string may have to be told.
     content: Vec<u8>,
     read: usize,
+    may_tell_more: bool,
     content_bytes: u64,
     events: VecDeque<Event>,
     failed: Option<ResponseError>,
@@ -88,6 +90,7 @@ impl ResponseReader {
             payload: None,
             content: Vec::new(),
             read: 0,
+            may_tell_more: false,
             content_bytes: 0,
             events: VecDeque::new(),
             failed: None,
@@ -151,7 +154,7 @@ impl ResponseReader {
                     false => return Ok(None),
                 }
             };
-            if self.read < self.content.len() {
+            if self.read < self.content.len() || self.may_tell_more {
                 self.read_content()?;
             } else if payload.exhausted {
                 self.end_frame()?;
@@ -241,6 +244,7 @@ impl ResponseReader {
         };
         let response = answer.read(&mut content)?;
         self.read += before - content.len();
+        self.may_tell_more = response.is_some();
         if let Some(response) = response {
             self.tell(request_id, response);
         }
