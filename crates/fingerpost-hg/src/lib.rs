@@ -10,6 +10,8 @@ pub mod delta;
 mod error;
 mod revlog;
 mod store;
+#[doc(hidden)]
+pub mod testing;
 mod texts;
 mod verified;
 
