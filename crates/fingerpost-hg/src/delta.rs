@@ -101,14 +101,15 @@ pub fn apply(base: &[u8], delta: &[u8], out: &mut Vec<u8>) -> Result<(), DeltaEr
     let mut kept = 0;
     for hunk in hunks(delta) {
         let hunk = hunk?;
-        let keep = base
-            .get(kept..hunk.start as usize)
-            .ok_or(DeltaError::Bounds)?;
-        out.extend_from_slice(keep);
+        let (start, end) = (hunk.start as usize, hunk.end as usize);
+        if end > base.len() {
+            return Err(DeltaError::Bounds);
+        }
+        out.extend_from_slice(&base[kept..start]);
         out.extend_from_slice(hunk.data);
-        kept = hunk.end as usize;
+        kept = end;
     }
-    out.extend_from_slice(base.get(kept..).ok_or(DeltaError::Bounds)?);
+    out.extend_from_slice(&base[kept..]);
     Ok(())
 }
 

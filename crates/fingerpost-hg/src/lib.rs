@@ -17,6 +17,8 @@ mod phases;
 mod rev_set;
 mod revlog;
 mod store;
+#[doc(hidden)]
+pub mod testing;
 mod texts;
 mod verified;
 mod view;

@@ -385,3 +385,6 @@ fn check_index_len(file: &str, bytes: u64, limits: &Limits) -> Result<usize, Sto
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

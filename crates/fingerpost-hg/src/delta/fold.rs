@@ -65,11 +65,6 @@ impl Fold {
         Ok(())
     }
 
-    /// Whether there is no delta.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.layers.is_empty()
-    }
-
     /// Length of the text that the deltas make.
     pub(crate) fn len(&self) -> usize {
         self.len as usize

@@ -102,14 +102,17 @@ impl Index {
         entry.unwrap_or(Entry(&NULL_ENTRY))
     }
 
-    /// The entries from `first` on, in pieces.
-    pub(crate) fn entries_from(&self, first: usize) -> impl Iterator<Item = &[u8]> {
+    /// The entries of the first `count` revisions, in pieces of any length.
+    pub(crate) fn entries(&self, count: usize) -> impl Iterator<Item = &[u8]> {
         self.pieces.iter().map(move |piece| {
-            let skip = first
-                .saturating_sub(piece.first)
-                .saturating_mul(ENTRY_BYTES);
-            piece.entries.get(skip..).unwrap_or_default()
+            let own = count.saturating_sub(piece.first).min(piece.len());
+            &piece.entries[..own * ENTRY_BYTES]
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn piece_count(&self) -> usize {
+        self.pieces.len()
     }
 
     /// The first revision of a node.
