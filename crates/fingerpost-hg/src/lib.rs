@@ -9,6 +9,6 @@ mod site;
 
 pub use site::{
     AccessRules, BadSite, Catalogue, Decision, DirectoryIdentity, Found, Listed, Listing, Note,
-    Operation, OwnRules, Refusal, RepositoryEntry, RepositoryId, RepositorySettings, SiteConfig,
-    TrustPolicy, View,
+    Operation, OwnRules, Refusal, RepositoryEntry, RepositoryId, RepositorySettings, ServerView,
+    SiteConfig, TrustPolicy,
 };
