@@ -36,8 +36,11 @@ pub enum Dependency {
     DeletionEpoch,
     /// What the caller may see.
     Visibility,
-    /// State token of a repository.
+    /// State token of a repository: everything that its mutable answers depend on.
     State,
+    /// Count of rewrites of a repository's store (strips, censoring): what a
+    /// node names changes with nothing else.
+    Generation,
 }
 
 impl Dependency {
@@ -49,6 +52,7 @@ impl Dependency {
             Self::DeletionEpoch => "deletion epoch",
             Self::Visibility => "visibility",
             Self::State => "state token",
+            Self::Generation => "generation",
         }
     }
 }

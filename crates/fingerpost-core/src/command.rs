@@ -8,12 +8,19 @@ use bytes::Bytes;
 
 use crate::{Access, CachePolicy, Encode, Encoded, Failure, Outcome, Principal, Reply};
 
+/// What the commands of a branch work on.
+pub trait Service: Send + Sync + 'static {
+    /// The form in which the branch's doors hand over an argument: JSON text
+    /// for hash equivalence, a decoded map for Mercurial.
+    type Wire: ?Sized + Sync;
+}
+
 /// One command of a branch: its facts, and its handler.
 ///
 /// One command is one file. `S` is the service that the handler works on.
-pub trait Command<S: Send + Sync + 'static>: Send + Sync + 'static {
+pub trait Command<S: Service>: Send + Sync + 'static {
     /// The argument; [`Argument::EXAMPLE`] shows it.
-    type Args: Argument;
+    type Args: Argument<S::Wire>;
     /// The answer of the handler.
     type Answer: Encode + Send;
 
@@ -94,17 +101,27 @@ pub enum Shape {
     Names,
     /// An object of column and value.
     Where,
+    /// Any bytes.
+    Bytes,
+    /// A list; empty where it is left out.
+    List,
+    /// A set of these words; empty where it is left out.
+    Set(&'static [&'static str]),
+    /// A map; null where it is left out.
+    Dict,
+    /// True or false and nothing else; false where it is left out.
+    Bool,
 }
 
-/// An argument that can be read from JSON and can show itself.
-pub trait Argument: Sized + Send {
+/// An argument that can be read from its wire form and can show itself.
+pub trait Argument<W: ?Sized = str>: Sized + Send {
     /// The fields, for the documentation. Empty: any value is taken and ignored.
     const FIELDS: &'static [Field];
     /// A valid argument, in JSON; for a [`Kind::Stream`] command one line.
     const EXAMPLE: &'static str;
 
-    /// Reads the argument: JSON text, or the line of a stream.
-    fn parse(text: &str) -> Result<Self, BadArgument>;
+    /// Reads the argument: JSON text, the line of a stream, a map.
+    fn parse(wire: &W) -> Result<Self, BadArgument>;
 
     /// The account that the argument names, for commands with self service.
     fn username(&self) -> Option<&str> {
@@ -118,7 +135,7 @@ pub trait Argument: Sized + Send {
 }
 
 /// The argument is not of the command's form. The text is for the log and for
-/// doors that explain; BitBake's protocol closes without a word.
+/// doors that explain, as Mercurial's does; BitBake's protocol closes without a word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bad argument: {0}")]
 pub struct BadArgument(pub String);
@@ -144,26 +161,26 @@ impl<S> Copy for Call<'_, S> {}
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Outcome<Encoded>, Failure>> + Send + 'a>>;
 
 /// A command with its types erased, as a registry holds it.
-pub struct Entry<S: Send + Sync + 'static> {
+pub struct Entry<S: Service> {
     /// The facts.
     pub declaration: Declaration,
     /// Fields of the argument.
     pub fields: &'static [Field],
     /// A valid argument in JSON, or a line of the stream.
     pub example: &'static str,
-    run: for<'a> fn(Call<'a, S>, &'a str) -> Running<'a>,
-    parses: fn(&str) -> Result<(), BadArgument>,
+    run: for<'a> fn(Call<'a, S>, &'a S::Wire) -> Running<'a>,
+    parses: fn(&S::Wire) -> Result<(), BadArgument>,
 }
 
-impl<S: Send + Sync + 'static> Entry<S> {
+impl<S: Service> Entry<S> {
     /// Erases the types of `C`.
     pub const fn of<C: Command<S>>() -> Self {
         Self {
             declaration: C::DECLARATION,
             fields: C::Args::FIELDS,
             example: C::Args::EXAMPLE,
-            run: |call, text| Box::pin(run::<S, C>(call, text)),
-            parses: |text| C::Args::parse(text).map(drop),
+            run: |call, wire| Box::pin(run::<S, C>(call, wire)),
+            parses: |wire| C::Args::parse(wire).map(drop),
         }
     }
 
@@ -172,13 +189,13 @@ impl<S: Send + Sync + 'static> Entry<S> {
     pub async fn call(
         &self,
         call: Call<'_, S>,
-        argument: &str,
+        argument: &S::Wire,
     ) -> Result<Outcome<Encoded>, Failure> {
         (self.run)(call, argument).await
     }
 
     /// Whether `argument` would be read; nothing is run.
-    pub fn parses(&self, argument: &str) -> Result<(), BadArgument> {
+    pub fn parses(&self, argument: &S::Wire) -> Result<(), BadArgument> {
         (self.parses)(argument)
     }
 
@@ -188,15 +205,15 @@ impl<S: Send + Sync + 'static> Entry<S> {
     }
 }
 
-async fn run<S: Send + Sync + 'static, C: Command<S>>(
+async fn run<S: Service, C: Command<S>>(
     call: Call<'_, S>,
-    text: &str,
+    wire: &S::Wire,
 ) -> Result<Outcome<Encoded>, Failure> {
     let access = C::DECLARATION.access;
     if !access.self_service {
         permit(&C::DECLARATION, call.principal, None, false)?;
     }
-    let args = match C::Args::parse(text) {
+    let args = match C::Args::parse(wire) {
         Ok(args) => args,
         Err(bad) => {
             // Whoever may not use the command is told so before anything else.
@@ -218,6 +235,7 @@ async fn run<S: Send + Sync + 'static, C: Command<S>>(
                 bytes: Bytes::from(out),
             })
         }
+        Reply::Objects(objects) => Reply::Objects(objects),
         Reply::Encoded(encoded) => Reply::Encoded(encoded),
         Reply::Redirect(redirect) => Reply::Redirect(redirect),
     };
@@ -244,11 +262,11 @@ fn permit(
 }
 
 /// The commands of a branch, in the order in which a door looks for them.
-pub struct Registry<S: Send + Sync + 'static> {
+pub struct Registry<S: Service> {
     entries: Vec<Entry<S>>,
 }
 
-impl<S: Send + Sync + 'static> Registry<S> {
+impl<S: Service> Registry<S> {
     /// Collects commands; their order is the order of precedence.
     pub const fn new(entries: Vec<Entry<S>>) -> Self {
         Self { entries }
@@ -273,11 +291,11 @@ impl<S: Send + Sync + 'static> Registry<S> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Take;
 
-impl Argument for Take {
+impl<W: ?Sized> Argument<W> for Take {
     const FIELDS: &'static [Field] = &[];
     const EXAMPLE: &'static str = "null";
 
-    fn parse(_: &str) -> Result<Self, BadArgument> {
+    fn parse(_: &W) -> Result<Self, BadArgument> {
         Ok(Self)
     }
 }
@@ -286,6 +304,10 @@ impl Argument for Take {
 mod tests {
     use super::*;
     use crate::{Json, Permission, PermissionSet};
+
+    impl Service for () {
+        type Wire = str;
+    }
 
     struct Echo;
     struct Word(String);

@@ -4,7 +4,8 @@
 //! example, permission, [`CachePolicy`], handler. Doors (the native protocol,
 //! later HTTPS) and the generated documentation derive everything else from
 //! the [`Declaration`]. A handler returns a [`Reply`], which is an object,
-//! already encoded bytes, or a [`Redirect`] to where the bytes lie.
+//! many [`Objects`] made while they are sent, already encoded bytes, or a
+//! [`Redirect`] to where the bytes lie.
 //!
 //! This crate knows no database, no socket and no wire format.
 
@@ -20,9 +21,9 @@ pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
     Argument, Availability, BadArgument, Call, Command, Declaration, Entry, Field, Kind, Registry,
-    Shape, Take,
+    Service, Shape, Take,
 };
 pub use failure::Failure;
 pub use permission::{ParsePermissionError, Permission, PermissionSet};
 pub use principal::{Access, Principal};
-pub use reply::{Encode, Encoded, Json, Outcome, Redirect, RedirectTarget, Reply};
+pub use reply::{Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply};

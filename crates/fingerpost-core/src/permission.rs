@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// One permission. The text form is `@read`, `@report`, `@db-admin`,
-/// `@user-admin` or `@all`.
+/// One permission. The text form of those that users have is `@read`,
+/// `@report`, `@db-admin`, `@user-admin` or `@all`; the others follow from a
+/// repository's rules and are never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// `@read`: look things up.
@@ -17,10 +18,14 @@ pub enum Permission {
     UserAdmin,
     /// `@all`: everything above.
     All,
+    /// Read the repository that was asked for.
+    Pull,
+    /// Change the repository that was asked for.
+    Push,
 }
 
 impl Permission {
-    /// Every permission, in the order of the text forms.
+    /// Every permission that a user can be given, in the order of the text forms.
     pub const ALL: [Self; 5] = [
         Self::All,
         Self::DbAdmin,
@@ -37,6 +42,8 @@ impl Permission {
             Self::DbAdmin => "@db-admin",
             Self::UserAdmin => "@user-admin",
             Self::All => "@all",
+            Self::Pull => "pull",
+            Self::Push => "push",
         }
     }
 
@@ -92,10 +99,15 @@ impl PermissionSet {
         self.0 & permission.bit() != 0
     }
 
-    /// Whether the set allows everything in `needed`; `@all` covers all.
+    /// Whether the set allows everything in `needed`; `@all` covers all that
+    /// a user can be given.
     pub const fn covers(self, needed: Self) -> bool {
-        self.contains(Permission::All) || self.0 & needed.0 == needed.0
+        let missing = needed.0 & !self.0;
+        missing == 0 || (self.contains(Permission::All) && missing & !Self::GIVEN.0 == 0)
     }
+
+    /// What a user can be given.
+    const GIVEN: Self = Self::of(&Permission::ALL);
 
     /// Whether nothing is in the set.
     pub const fn is_empty(self) -> bool {
@@ -162,6 +174,13 @@ mod tests {
             all.expanded(),
             ["@all", "@db-admin", "@read", "@report", "@user-admin"]
         );
+    }
+
+    #[test]
+    fn a_repositorys_rules_are_not_overruled_by_all() {
+        let all = PermissionSet::of(&[Permission::All]);
+        assert!(!all.covers(PermissionSet::of(&[Permission::Pull])));
+        assert!("pull".parse::<Permission>().is_err());
     }
 
     #[test]

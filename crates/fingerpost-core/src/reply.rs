@@ -1,20 +1,56 @@
 //! What a command answers.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::Principal;
+use crate::{Failure, Principal};
 
 /// The answer of a command. "A redirect must be first and only" cannot be
 /// broken, because a redirect is a variant and not an object in a list.
-#[derive(Debug)]
 pub enum Reply<A> {
     /// One object, not yet encoded.
     Object(A),
+    /// Many objects, made while they are sent.
+    Objects(Box<dyn Objects>),
     /// Bytes that are already in their wire form, from a cacher for example.
     Encoded(Encoded),
     /// The bytes lie elsewhere.
     Redirect(Redirect),
+}
+
+/// The objects of a long answer, made piece by piece as somebody takes them:
+/// who stops taking stops the work, and nothing holds a thread in between.
+pub trait Objects: Send {
+    /// Appends the next objects in their wire form, some 100 KiB of them or one
+    /// that is larger, and says whether there are more. Blocks while it reads.
+    ///
+    /// # Errors
+    ///
+    /// After an error nothing more may be asked for; what was appended before
+    /// it is a part of the answer and must not be taken for the whole.
+    fn append(&mut self, out: &mut Vec<u8>) -> Result<More, Failure>;
+}
+
+/// Whether an answer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// There are more objects.
+    Yes,
+    /// That was all.
+    No,
+}
+
+impl<A: fmt::Debug> fmt::Debug for Reply<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(answer) => f.debug_tuple("Object").field(answer).finish(),
+            Self::Objects(_) => f.debug_tuple("Objects").finish_non_exhaustive(),
+            Self::Encoded(encoded) => f.debug_tuple("Encoded").field(encoded).finish(),
+            Self::Redirect(redirect) => f.debug_tuple("Redirect").field(redirect).finish(),
+        }
+    }
 }
 
 /// Bytes with the media type they are in.

@@ -11,14 +11,15 @@ use crate::ended::Ended;
 use crate::link::Outgoing;
 use crate::turn::Caller;
 
-/// Appends the reply of a command. Fails on a redirect, which no client of this
-/// protocol can follow and no command of ours gives.
+/// Appends the reply of a command. Fails on a redirect and on many objects,
+/// which no client of this protocol can take and no command of ours gives.
 pub(crate) fn reply(reply: Reply<Encoded>, out: &mut Outgoing) -> Result<(), Failure> {
     match reply {
         Reply::Object(encoded) | Reply::Encoded(encoded) => {
             out.message(&encoded.bytes);
             Ok(())
         }
+        Reply::Objects(_) => Err(Failure::internal("many objects in place of one")),
         Reply::Redirect(redirect) => Err(Failure::internal(format!(
             "a redirect to {}",
             redirect.location

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_accounts::Accounts;
-use fingerpost_core::{Clock, Failure, PermissionSet, Principal, Timestamp};
+use fingerpost_core::{Clock, Failure, PermissionSet, Principal, Service, Timestamp};
 use fingerpost_db::Sqlite;
 
 use crate::backfill::Backfill;
@@ -64,6 +64,10 @@ pub struct HashEquiv {
     pub(crate) metrics: Arc<Metrics>,
     requests: RequestStats,
     clock: Arc<dyn Clock>,
+}
+
+impl Service for HashEquiv {
+    type Wire = str;
 }
 
 impl HashEquiv {

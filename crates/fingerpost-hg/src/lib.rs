@@ -5,10 +5,34 @@
 //! socket and no frame. Everything in it blocks; who calls it does so off the
 //! runtime's threads.
 
-mod site;
+pub mod delta;
+pub mod site;
 
-pub use site::{
-    AccessRules, BadSite, Catalogue, Decision, DirectoryIdentity, Found, Listed, Listing, Note,
-    Operation, OwnRules, Refusal, RepositoryEntry, RepositoryId, RepositorySettings, ServerView,
-    SiteConfig, TrustPolicy,
+mod bookmarks;
+mod changeset;
+mod dag;
+mod error;
+mod obsstore;
+mod phases;
+mod rev_set;
+mod revlog;
+mod store;
+mod texts;
+mod verified;
+mod view;
+
+pub use bookmarks::{Bookmarks, is_divergent};
+pub use changeset::{Changeset, ChangesetError, Files, files, manifest_node};
+pub use dag::{Graph, ancestors, ancestors_within, heads, only};
+pub use error::StoreError;
+pub use obsstore::{Obsstore, ObsstoreError};
+pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
+pub use rev_set::RevSet;
+pub use revlog::{
+    FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
+    Refreshed, Rev, Revlog, RevlogName, Scratch,
 };
+pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
+pub use texts::{Texts, hash};
+pub use verified::Verified;
+pub use view::{View, served_heads};

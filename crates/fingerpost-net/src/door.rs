@@ -46,6 +46,23 @@ pub trait LineDoor: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
 }
 
+/// The door of a server that speaks HTTP alone: there is none of it.
+#[derive(Clone, Copy, Debug)]
+pub enum NoLines {}
+
+impl LineDoor for NoLines {
+    async fn serve<IO>(&self, _: IO, _: Vec<u8>, _: Peer, _: ConnectionGuard)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match *self {}
+    }
+
+    async fn serve_websocket(&self, _: WebSocket, _: Peer, _: ConnectionGuard) {
+        match *self {}
+    }
+}
+
 /// Who is at the other end of a connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peer {

@@ -35,7 +35,7 @@ mod websocket;
 pub use address::{Address, Host, ParseAddressError};
 pub use bind::{BindError, BindOptions, bind};
 pub use detect::{Detected, detect};
-pub use door::{LineDoor, Peer, PeerAddress, Transport};
+pub use door::{LineDoor, NoLines, Peer, PeerAddress, Transport};
 pub use http::{HttpOptions, Readiness};
 pub use limit::{Permit, Seldom, default_connection_limit, open_files_limit, raise_open_files};
 pub use linger::linger;

@@ -15,7 +15,9 @@ use crate::listener::Bound;
 use crate::metrics::Metrics;
 use crate::refusal::Refusals;
 use crate::unix::SocketFile;
-use crate::{LineDoor, Listener, Seldom, Shutdown, default_connection_limit, open_files_limit};
+use crate::{
+    LineDoor, Listener, NoLines, Seldom, Shutdown, default_connection_limit, open_files_limit,
+};
 
 /// Metrics and probes have places of their own, so that they answer when the
 /// service has none left.
@@ -52,7 +54,7 @@ impl Default for ServerOptions {
 
 /// A server for one [`LineDoor`] and one HTTP router on any number of listeners.
 pub struct Server<D> {
-    door: D,
+    door: Option<D>,
     options: ServerOptions,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
@@ -62,10 +64,27 @@ pub struct Server<D> {
     probes: Vec<Listener>,
 }
 
+impl Server<NoLines> {
+    /// As [`Server::new`], for a server that speaks HTTP alone and closes
+    /// connections that speak anything else.
+    pub fn http_only(options: ServerOptions, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+        Self::with(None, options, metrics, shutdown)
+    }
+}
+
 impl<D: LineDoor> Server<D> {
     /// Makes a server without listeners, always ready, whose router has only
     /// the probes.
     pub fn new(door: D, options: ServerOptions, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+        Self::with(Some(door), options, metrics, shutdown)
+    }
+
+    fn with(
+        door: Option<D>,
+        options: ServerOptions,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Self {
         Self {
             door,
             options,
@@ -153,7 +172,7 @@ impl<D: LineDoor> Server<D> {
             .metrics_everywhere
             .then(|| self.metrics.clone());
         let limit = ConnectionLimit::new(self.options.connections_max, self.metrics.open());
-        self.gate(Some(self.door.clone()), self.router.clone(), metrics, limit)
+        self.gate(self.door.clone(), self.router.clone(), metrics, limit)
     }
 
     fn probe_gate(&self) -> Arc<Gate<D>> {

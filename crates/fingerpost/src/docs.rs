@@ -151,6 +151,11 @@ const fn shape(shape: Shape) -> &'static str {
         Shape::Seconds => "seconds, fractions allowed",
         Shape::Names => "list of names",
         Shape::Where => "object of column and value",
+        Shape::Bytes => "bytes",
+        Shape::List => "list",
+        Shape::Set(_) => "set of words",
+        Shape::Dict => "map or null",
+        Shape::Bool => "true or false",
     }
 }
 

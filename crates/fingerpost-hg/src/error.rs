@@ -1,0 +1,170 @@
+//! What can go wrong while a store is read.
+
+use std::io;
+
+use fingerpost_hg_proto::Node;
+
+use crate::revlog::Rev;
+use crate::store::RequirementsError;
+
+/// Reading a store failed. Every variant names the file, relative to the
+/// directory `store`, and the revision where one is known.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system refused to open or read a file.
+    #[error("{file}: {what}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A revlog that something refers to does not exist.
+    #[error("{file}: the file does not exist")]
+    Missing {
+        /// The file.
+        file: String,
+    },
+    /// A revlog does not hold a revision that something refers to.
+    #[error("{file}: no revision {node}")]
+    UnknownNode {
+        /// The file.
+        file: String,
+        /// The revision asked for.
+        node: Node,
+    },
+    /// An index or a file beside the revlogs breaks its format.
+    #[error("{file}: {what}")]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The stored form of one revision breaks its format.
+    #[error("{file}: revision {rev} ({node}): {what}")]
+    CorruptRevision {
+        /// The file.
+        file: String,
+        /// The revision.
+        rev: Rev,
+        /// Its node by the index.
+        node: Node,
+        /// What is wrong.
+        what: String,
+    },
+    /// A text is not the one its node stands for.
+    #[error("{file}: revision {rev}: its text and parents do not hash to {node}")]
+    HashMismatch {
+        /// The file.
+        file: String,
+        /// The revision.
+        rev: Rev,
+        /// The node that the index records.
+        node: Node,
+    },
+    /// A revision has flags that this reader does not know.
+    #[error("{file}: revision {rev} has the unknown flags {flags:#06x}")]
+    UnknownFlags {
+        /// The file.
+        file: String,
+        /// The revision.
+        rev: Rev,
+        /// All of its flags.
+        flags: u16,
+    },
+    /// A revlog has another version or unknown features.
+    #[error("{file}: the revlog format {header:#010x} is not supported")]
+    UnsupportedFormat {
+        /// The file.
+        file: String,
+        /// The first four bytes of the index.
+        header: u32,
+    },
+    /// Something is larger than the configured limit.
+    #[error("{file}: {what} of {bytes} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// What it is.
+        what: &'static str,
+        /// Its size, as far as it was read.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The content of a revision was removed; only its tombstone is stored.
+    #[error("{file}: revision {rev} ({node}) is censored")]
+    Censored {
+        /// The file.
+        file: String,
+        /// The revision.
+        rev: Rev,
+        /// Its node.
+        node: Node,
+    },
+    /// The content of a revision is not in the store: a pointer to another
+    /// place, or a text cut down by a narrow or shallow clone.
+    #[error("{file}: revision {rev} ({node}) is stored elsewhere")]
+    External {
+        /// The file.
+        file: String,
+        /// The revision.
+        rev: Rev,
+        /// Its node.
+        node: Node,
+    },
+    /// The repository needs something that this reader cannot do.
+    #[error(transparent)]
+    Requirements(#[from] RequirementsError),
+}
+
+impl StoreError {
+    /// Whether a strip or a rewrite of the store under the reader can explain
+    /// the error. Then the caller takes a new snapshot and tries once more.
+    pub fn may_be_stale(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Missing { .. }
+            | Self::UnknownNode { .. }
+            | Self::Corrupt { .. }
+            | Self::CorruptRevision { .. }
+            | Self::HashMismatch { .. } => true,
+            Self::UnknownFlags { .. }
+            | Self::UnsupportedFormat { .. }
+            | Self::TooLarge { .. }
+            | Self::Censored { .. }
+            | Self::External { .. }
+            | Self::Requirements(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_file_and_revision() {
+        let error = StoreError::HashMismatch {
+            file: "data/a.i".to_owned(),
+            rev: Rev::from_index(3).unwrap(),
+            node: Node::NULL,
+        };
+        assert!(error.may_be_stale());
+        assert!(error.to_string().starts_with("data/a.i: revision 3: "));
+    }
+
+    #[test]
+    fn a_limit_is_no_reason_to_try_again() {
+        let error = StoreError::TooLarge {
+            file: "data/a.i".to_owned(),
+            what: "a text",
+            bytes: 2,
+            limit: 1,
+        };
+        assert!(!error.may_be_stale());
+    }
+}

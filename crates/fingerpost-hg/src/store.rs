@@ -1,0 +1,242 @@
+//! The directory that holds a repository's revlogs.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+
+use crate::error::StoreError;
+use crate::verified::Verified;
+
+mod limits;
+mod path_encoding;
+mod requirements;
+
+pub use limits::Limits;
+pub use path_encoding::PathEncoding;
+pub use requirements::{Requirements, RequirementsError};
+
+/// An opened store: the directory, what the repository requires, and how much
+/// of it may be read at once.
+///
+/// The directory is held open, so that each file costs one look-up of a short
+/// name, and so that a repository that is moved or replaced keeps answering
+/// from the one that was opened.
+#[derive(Debug)]
+pub struct Store {
+    dir: OwnedFd,
+    dot_hg: PathBuf,
+    requirements: Requirements,
+    encoding: PathEncoding,
+    limits: Limits,
+    verified: Arc<Verified>,
+}
+
+impl Store {
+    /// Opens the store of the repository whose `.hg` directory this is, or of
+    /// the repository that it shares. `verified` is the process's memory of
+    /// what was verified already.
+    ///
+    /// # Errors
+    ///
+    /// Returns a requirement that is not supported, or what the system said.
+    pub fn open(
+        dot_hg: &Path,
+        limits: Limits,
+        verified: Arc<Verified>,
+    ) -> Result<Self, StoreError> {
+        let requirements = Requirements::read(dot_hg)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(requirements.source().join("store"), flags, Mode::empty())
+            .map_err(|error| StoreError::Io {
+                file: "store".to_owned(),
+                what: "cannot open the directory",
+                source: error.into(),
+            })?;
+        Ok(Self {
+            dir,
+            dot_hg: dot_hg.to_owned(),
+            encoding: PathEncoding::of(&requirements),
+            requirements,
+            limits,
+            verified,
+        })
+    }
+
+    /// What the repository requires.
+    pub fn requirements(&self) -> &Requirements {
+        &self.requirements
+    }
+
+    /// How tracked paths become names of store files.
+    pub fn encoding(&self) -> PathEncoding {
+        self.encoding
+    }
+
+    /// The limits under which its files are read.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The memory of what was verified.
+    pub fn verified(&self) -> &Arc<Verified> {
+        &self.verified
+    }
+
+    /// The `.hg` directory that was opened.
+    pub fn dot_hg(&self) -> &Path {
+        &self.dot_hg
+    }
+
+    /// The `.hg` directory that holds the store: the same, or that of the
+    /// shared source.
+    pub fn source(&self) -> &Path {
+        self.requirements.source()
+    }
+
+    /// The directory, to open files in relative to it.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Opens a file of the store for reading; `None` if there is none.
+    pub(crate) fn open_file(&self, name: &str) -> Result<Option<StoreFile>, StoreError> {
+        // Without NONBLOCK, opening a named pipe would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = rustix::fs::openat(&self.dir, name, flags, Mode::empty());
+        let Some(fd) =
+            present(opened).map_err(|source| io_error(name, "cannot open it", source))?
+        else {
+            return Ok(None);
+        };
+        let stat = rustix::fs::fstat(&fd)
+            .map_err(|error| io_error(name, "cannot read its status", error.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            let what = "it is not a regular file".to_owned();
+            return Err(StoreError::Corrupt {
+                file: name.to_owned(),
+                what,
+            });
+        }
+        let (stamp, file) = (FileStamp::of(&stat), File::from(fd));
+        Ok(Some(StoreFile { file, stamp }))
+    }
+
+    /// The stamp of a file of the store; `None` if there is none.
+    pub(crate) fn stamp(&self, name: &str) -> Result<Option<FileStamp>, StoreError> {
+        let stat = rustix::fs::statat(&self.dir, name, AtFlags::empty());
+        let stat =
+            present(stat).map_err(|source| io_error(name, "cannot read its status", source))?;
+        Ok(stat.as_ref().map(FileStamp::of))
+    }
+}
+
+/// An open file of a store, with its state when it was opened.
+#[derive(Debug)]
+pub(crate) struct StoreFile {
+    pub(crate) file: File,
+    pub(crate) stamp: FileStamp,
+}
+
+/// Which file it was, and in which state. Two stamps that are equal are of the
+/// same bytes, unless somebody wrote twice within one tick of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileStamp {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Time of the last write, in seconds and nanoseconds.
+    pub mtime: (i64, i64),
+    /// Time of the last change of the inode, in seconds and nanoseconds.
+    pub ctime: (i64, i64),
+}
+
+impl FileStamp {
+    /// The stamp in what the system says of a file.
+    pub fn of(stat: &Stat) -> Self {
+        // The types of these fields differ from platform to platform.
+        #[expect(clippy::unnecessary_cast, reason = "not on every platform")]
+        Self {
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    /// Whether the file may be this one after something was appended, or
+    /// after nothing happened at all.
+    pub fn may_have_grown_to(&self, later: &Self) -> bool {
+        (self.dev, self.ino) == (later.dev, later.ino) && self.size <= later.size
+    }
+}
+
+/// Turns the errors that mean "there is no such file" into `None`.
+fn present<T>(opened: rustix::io::Result<T>) -> io::Result<Option<T>> {
+    use rustix::io::Errno;
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        // A name that no file can have is the name of no file.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) fn io_error(file: &str, what: &'static str, source: io::Error) -> StoreError {
+    StoreError::Io {
+        file: file.to_owned(),
+        what,
+        source,
+    }
+}
+
+/// Reads a whole file of at most `bytes_max` bytes.
+fn small_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(bytes_max + 1)
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > bytes_max {
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is too long",
+        )),
+        false => Ok(bytes),
+    }
+}
+
+/// Appends `len` bytes of a file from `offset` on to `out`; fewer where the
+/// file ends. Returns how many.
+pub(crate) fn read_at(
+    file: &File,
+    out: &mut Vec<u8>,
+    len: usize,
+    offset: u64,
+) -> io::Result<usize> {
+    let start = out.len();
+    out.try_reserve_exact(len).map_err(io::Error::other)?;
+    out.resize(start + len, 0);
+    let mut filled = 0;
+    while filled < len {
+        match file.read_at(&mut out[start + filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                out.truncate(start);
+                return Err(error);
+            }
+        }
+    }
+    out.truncate(start + filled);
+    Ok(filled)
+}

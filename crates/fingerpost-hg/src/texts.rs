@@ -1,0 +1,225 @@
+//! Texts of revisions, remembered for as long as one request needs them.
+
+use bytes::Bytes;
+use fingerpost_hg_proto::Node;
+use sha1::{Digest, Sha1};
+
+use crate::delta::{self, Fold};
+use crate::error::StoreError;
+use crate::revlog::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, Rev, Revlog, Scratch};
+
+/// How a censored text begins.
+const CENSORED: &[u8] = b"\x01\ncensored:";
+/// So many texts are remembered at most, however short they are.
+const TEXTS_MAX: usize = 8;
+/// Applied deltas are forgotten when they are in so many pieces.
+const PIECES_MAX: usize = 1 << 20;
+
+/// Makes texts out of stored revisions and remembers the last of them, so that
+/// who walks a revlog in order applies one delta for each revision.
+///
+/// For one thread of one request; the memory that it holds is its budget, the
+/// last text, and a batch of deltas.
+#[derive(Debug)]
+pub struct Texts {
+    scratch: Scratch,
+    fold: Fold,
+    chain: Vec<Rev>,
+    /// The last used is at the end.
+    recent: Vec<Recent>,
+    spare: Vec<u8>,
+    budget: usize,
+}
+
+#[derive(Debug)]
+struct Recent {
+    revlog: u64,
+    rev: Rev,
+    text: Bytes,
+}
+
+impl Texts {
+    /// Remembers texts of at most `budget` bytes together, and always the last.
+    pub fn new(budget: usize) -> Self {
+        Self {
+            scratch: Scratch::default(),
+            fold: Fold::default(),
+            chain: Vec::new(),
+            recent: Vec::new(),
+            spare: Vec::new(),
+            budget,
+        }
+    }
+
+    /// Buffers for [`Revlog::chunk`].
+    pub fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+
+    /// The text of a revision as it is stored, with the metadata of a filelog,
+    /// verified against its node. That of a censored revision is its tombstone.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::External`] for a text that is not in the store,
+    /// [`StoreError::HashMismatch`] if the text is not the one of the node, or
+    /// what is wrong with what is stored.
+    pub fn text(&mut self, revlog: &Revlog, rev: Rev) -> Result<Bytes, StoreError> {
+        if let Some(text) = self.recall(revlog, rev) {
+            return Ok(text);
+        }
+        let text = self.make(revlog, rev)?;
+        verify(revlog, rev, &text)?;
+        let text = Bytes::from(text);
+        self.remember(revlog, rev, text.clone());
+        Ok(text)
+    }
+
+    /// A remembered text, which thereby becomes the last used.
+    fn recall(&mut self, revlog: &Revlog, rev: Rev) -> Option<Bytes> {
+        let is_it = |recent: &Recent| (recent.revlog, recent.rev) == (revlog.id(), rev);
+        let index = self.recent.iter().rposition(is_it)?;
+        self.recent[index..].rotate_left(1);
+        self.recent.last().map(|recent| recent.text.clone())
+    }
+
+    fn remember(&mut self, revlog: &Revlog, rev: Rev, text: Bytes) {
+        let revlog = revlog.id();
+        self.recent.push(Recent { revlog, rev, text });
+        let mut bytes: usize = self.recent.iter().map(|recent| recent.text.len()).sum();
+        while self.recent.len() > 1 && (bytes > self.budget || self.recent.len() > TEXTS_MAX) {
+            let oldest = self.recent.remove(0);
+            bytes -= oldest.text.len();
+            if oldest.text.is_unique() {
+                self.spare = Vec::from(oldest.text);
+            }
+        }
+    }
+
+    /// Makes a text out of the nearest one that is remembered or stored whole.
+    fn make(&mut self, revlog: &Revlog, rev: Rev) -> Result<Vec<u8>, StoreError> {
+        let mut base = self.base_of(revlog, rev)?;
+        let limits = *revlog.limits();
+        let bad = |rev, error: delta::DeltaError| revlog.corrupt(rev, &error.to_string());
+        self.fold
+            .start(base.len())
+            .map_err(|error| bad(rev, error))?;
+        while let Some(rev) = self.chain.pop() {
+            let start = self.fold.data.len();
+            revlog.append_chunk(rev, &mut self.scratch, &mut self.fold.data)?;
+            self.fold.push(start).map_err(|error| bad(rev, error))?;
+            check_text_len(revlog, rev, self.fold.len())?;
+            let full = self.fold.data.len() >= limits.delta_bytes_batch;
+            if self.chain.is_empty() || full || self.fold.pieces() > PIECES_MAX {
+                let mut text = std::mem::take(&mut self.spare);
+                text.clear();
+                self.fold.apply(&base, &mut text);
+                self.spare = base.into_vec();
+                base = Base::Own(text);
+                self.fold
+                    .start(base.len())
+                    .map_err(|error| bad(rev, error))?;
+            }
+        }
+        Ok(base.into_vec())
+    }
+
+    /// The text that the chain of deltas to a revision begins with; the
+    /// revisions of the chain are left in `chain`, the last one first.
+    fn base_of(&mut self, revlog: &Revlog, rev: Rev) -> Result<Base, StoreError> {
+        self.chain.clear();
+        let mut at = rev;
+        loop {
+            if let Some(text) = self.recall(revlog, at) {
+                return Ok(Base::Shared(text));
+            }
+            let Some(base) = revlog.delta_base(at) else {
+                break;
+            };
+            self.chain.push(at);
+            at = base;
+        }
+        let mut text = std::mem::take(&mut self.spare);
+        text.clear();
+        revlog.append_chunk(at, &mut self.scratch, &mut text)?;
+        check_text_len(revlog, at, text.len())?;
+        Ok(Base::Own(text))
+    }
+}
+
+/// A text to apply deltas to.
+enum Base {
+    Own(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl std::ops::Deref for Base {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl Base {
+    /// The text if it is its only owner, to be written over.
+    fn into_vec(self) -> Vec<u8> {
+        match self {
+            Self::Own(text) => text,
+            Self::Shared(_) => Vec::new(),
+        }
+    }
+}
+
+/// Checks a text's length against the index and the limit.
+fn check_text_len(revlog: &Revlog, rev: Rev, len: usize) -> Result<(), StoreError> {
+    let (bytes, limit) = (len as u64, revlog.limits().text_bytes_max);
+    if bytes > limit {
+        let (file, what) = (revlog.file().to_owned(), "a text");
+        return Err(StoreError::TooLarge {
+            file,
+            what,
+            bytes,
+            limit,
+        });
+    }
+    match revlog.text_len(rev) {
+        Some(recorded) if recorded as usize != len => {
+            Err(revlog.corrupt(rev, "its text has another length than the index says"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a text is the one that its node stands for.
+fn verify(revlog: &Revlog, rev: Rev, text: &[u8]) -> Result<(), StoreError> {
+    let (file, node) = (revlog.file().to_owned(), revlog.node(rev));
+    let flags = revlog.flags(rev);
+    if flags & (FLAG_EXTERNAL | FLAG_ELLIPSIS) != 0 {
+        return Err(StoreError::External { file, rev, node });
+    }
+    let is_right = match flags & FLAG_CENSORED {
+        0 => hash(revlog.parent_nodes(rev), text) == node,
+        _ => text.starts_with(CENSORED),
+    };
+    match is_right {
+        true => Ok(()),
+        false => Err(StoreError::HashMismatch { file, rev, node }),
+    }
+}
+
+/// The node of a text with these parents.
+pub fn hash(parents: [Node; 2], text: &[u8]) -> Node {
+    let [p1, p2] = parents;
+    let mut sha1 = Sha1::new();
+    sha1.update(p1.min(p2).as_bytes());
+    sha1.update(p1.max(p2).as_bytes());
+    sha1.update(text);
+    Node::from_bytes(sha1.finalize().into())
+}
+
+#[cfg(test)]
+mod tests;
