@@ -22,7 +22,8 @@ pub struct SiteConfig {
     pub repositories: BTreeMap<String, PathBuf>,
     /// URL path within the site → directory whose repositories appear below it.
     pub collections: BTreeMap<String, PathBuf>,
-    /// URL path within the site → our own rules.
+    /// URL path within the site → our own rules; `*` for every repository that
+    /// has none of its own.
     pub rules: BTreeMap<String, OwnRules>,
     /// Users whose files are trusted, by name or number, besides root and the
     /// server's own; `*` is everybody.
@@ -31,8 +32,11 @@ pub struct SiteConfig {
     pub trusted_groups: Vec<String>,
     /// Whose files are trusted before the two lists above are added.
     pub trust: TrustPolicy,
-    /// Lets symbolic links and shares lead out of a collection.
+    /// Lets symbolic links lead out of a collection, and links and shares of
+    /// users who are not trusted lead to what belongs to others.
     pub follow_symlinks: bool,
+    /// For `~` and `$NAME` in includes.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl SiteConfig {
@@ -49,6 +53,7 @@ impl SiteConfig {
             trusted_groups: Vec::new(),
             trust,
             follow_symlinks: false,
+            environment: BTreeMap::new(),
         }
     }
 }

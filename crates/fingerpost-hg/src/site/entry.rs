@@ -48,6 +48,7 @@ pub struct RepositoryEntry {
     pub(super) url_path: String,
     pub(super) root: PathBuf,
     pub(super) dot_hg: PathBuf,
+    pub(super) store_dot_hg: PathBuf,
     pub(super) identity: DirectoryIdentity,
     pub(super) settings: RepositorySettings,
 }
@@ -69,10 +70,15 @@ impl RepositoryEntry {
         &self.root
     }
 
-    /// The directory `.hg`, without symbolic links. A share's store is
-    /// elsewhere; `.hg/sharedpath` says where.
+    /// The directory `.hg`, without symbolic links.
     pub fn dot_hg(&self) -> &Path {
         &self.dot_hg
+    }
+
+    /// The `.hg` that the store is in: [`RepositoryEntry::dot_hg`], or for a
+    /// share the one that `sharedpath` names, once it was decided that it may.
+    pub fn store_dot_hg(&self) -> &Path {
+        &self.store_dot_hg
     }
 
     /// Which directory `.hg` is.

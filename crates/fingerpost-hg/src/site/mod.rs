@@ -7,16 +7,29 @@
 
 mod access;
 mod catalogue;
+mod collection;
 mod config;
 mod entry;
+mod hgweb;
+mod ini;
+mod layers;
+mod link;
+mod load;
+mod name;
+mod open;
 mod refusal;
+mod resolve;
 mod settings;
+mod share;
+mod stamp;
+mod state;
 mod trust;
+mod values;
 
 pub use access::{AccessRules, Decision, Operation, OwnRules};
 pub use catalogue::{Catalogue, Found, Listed, Listing};
 pub use config::SiteConfig;
 pub use entry::{DirectoryIdentity, RepositoryEntry, RepositoryId};
 pub use refusal::{BadSite, Refusal};
-pub use settings::{Note, RepositorySettings, View};
+pub use settings::{Note, RepositorySettings, ServerView};
 pub use trust::TrustPolicy;

@@ -2,9 +2,9 @@
 
 use super::AccessRules;
 
-/// Which changesets are served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum View {
+/// Which changesets are served, the wider view first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerView {
     /// Neither hidden nor secret; `server.view = served`, the default.
     #[default]
     Served,
@@ -30,7 +30,7 @@ pub struct RepositorySettings {
     /// `web.hidden`: left out of indexes, served all the same.
     pub hidden: bool,
     /// `server.view`.
-    pub view: View,
+    pub view: ServerView,
     /// `server.uncompressed`: whether raw store files may be asked for at all.
     /// A repository with secret or hidden changesets never serves them.
     pub raw_store_files: bool,
@@ -51,7 +51,7 @@ impl Default for RepositorySettings {
         Self {
             publishing: true,
             hidden: false,
-            view: View::Served,
+            view: ServerView::Served,
             raw_store_files: true,
             access: AccessRules::default(),
             name: None,
