@@ -73,6 +73,7 @@ impl Revlog {
             let bytes = read_index(&self.file, &file, &self.limits)?;
             let mut whole = Self::parse(self.file.clone(), bytes, self.limits)?;
             whole.stamps = Some([file.stamp; 2]);
+            whole.memory.clone_from(&self.memory);
             return Ok((whole.inline && self.begins(&whole)).then_some(whole));
         }
         let start = last.index() * ENTRY_BYTES;
@@ -89,6 +90,7 @@ impl Revlog {
         entries.drain(..ENTRY_BYTES);
         let mut grown = Self::empty(self.file.clone(), self.limits);
         grown.general_delta = self.general_delta;
+        grown.memory.clone_from(&self.memory);
         grown.index = self
             .index
             .extended(entries)
