@@ -7,15 +7,28 @@
 
 pub mod delta;
 
+mod bookmarks;
+mod changeset;
+mod dag;
 mod error;
+mod obsstore;
+mod phases;
+mod rev_set;
 mod revlog;
 mod store;
 #[doc(hidden)]
 pub mod testing;
 mod texts;
 mod verified;
+mod view;
 
+pub use bookmarks::{Bookmarks, is_divergent};
+pub use changeset::{Changeset, ChangesetError, Files, files, manifest_node};
+pub use dag::{Graph, ancestors, ancestors_within, heads, only};
 pub use error::StoreError;
+pub use obsstore::{Obsstore, ObsstoreError};
+pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
+pub use rev_set::RevSet;
 pub use revlog::{
     FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
     Refreshed, Rev, Revlog, RevlogName, Scratch,
@@ -23,3 +36,4 @@ pub use revlog::{
 pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
 pub use texts::{Texts, hash};
 pub use verified::Verified;
+pub use view::{View, served_heads};
