@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use fingerpost_hg_proto::Node;
 
 use crate::error::StoreError;
 use crate::store::{FileStamp, Limits, Store, StoreFile, io_error, read_at};
+use crate::texts::Texts;
+use crate::verified::{Verified, VerifiedRevs};
 
 mod chunk;
 mod entry;
@@ -14,6 +17,7 @@ mod index;
 mod inline;
 mod prefix;
 mod refresh;
+mod reread;
 mod rev;
 
 pub use chunk::Scratch;
@@ -94,6 +98,9 @@ pub struct Revlog {
     data: Data,
     stamps: Option<[FileStamp; 2]>,
     limits: Limits,
+    /// The process's memory, if this was read from a store.
+    memory: Option<Arc<Verified>>,
+    verified: OnceLock<VerifiedRevs>,
 }
 
 /// Where the data of the revisions is.
@@ -121,6 +128,7 @@ impl Revlog {
         };
         let bytes = read_index(&file, &index, &limits)?;
         let mut revlog = Self::parse(file, bytes, limits)?;
+        revlog.memory = Some(store.verified().clone());
         revlog.stamps = Some([index.stamp; 2]);
         if !revlog.inline && !revlog.is_empty() {
             let data = revlog.open_data(store, name)?;
@@ -160,6 +168,8 @@ impl Revlog {
             data: Data::Memory(Box::default()),
             stamps: None,
             limits,
+            memory: None,
+            verified: OnceLock::new(),
         }
     }
 
@@ -336,6 +346,44 @@ impl Revlog {
             // The field is the start of the chain, in which each revision is
             // a delta against the one before it.
             false => rev.0.checked_sub(1).map(Rev),
+        }
+    }
+
+    /// The first `count` entries, as they are in the file.
+    pub(crate) fn entries(&self, count: usize) -> impl Iterator<Item = &[u8]> {
+        self.index.entries(count).map(<[u8; 64]>::as_slice)
+    }
+
+    fn verified(&self) -> &VerifiedRevs {
+        let known = || self.memory.as_deref().map(|memory| memory.of(self));
+        self.verified
+            .get_or_init(|| known().unwrap_or_else(|| VerifiedRevs::alone(self.len())))
+    }
+
+    /// Whether a revision was verified against its node since its file last
+    /// changed in another way than by growing.
+    pub fn is_verified(&self, rev: Rev) -> bool {
+        self.verified().contains(rev)
+    }
+
+    /// Remembers that a revision was verified.
+    pub(crate) fn set_verified(&self, rev: Rev) {
+        match &self.memory {
+            Some(memory) => memory.add(self.verified(), rev),
+            None => self.verified().set(rev),
+        }
+    }
+
+    /// Verifies a revision against its node unless that was done already. Who
+    /// sends a stored delta as it is calls this before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Texts::text`].
+    pub fn ensure_verified(&self, rev: Rev, texts: &mut Texts) -> Result<(), StoreError> {
+        match self.is_verified(rev) {
+            true => Ok(()),
+            false => texts.text(self, rev).map(drop),
         }
     }
 

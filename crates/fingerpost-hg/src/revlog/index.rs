@@ -102,12 +102,12 @@ impl Index {
         entry.unwrap_or(Entry(&NULL_ENTRY))
     }
 
-    /// The entries of the first `count` revisions, in pieces of any length.
-    pub(crate) fn entries(&self, count: usize) -> impl Iterator<Item = &[u8]> {
-        self.pieces.iter().map(move |piece| {
-            let own = count.saturating_sub(piece.first).min(piece.len());
-            &piece.entries[..own * ENTRY_BYTES]
-        })
+    /// The entries of the first `count` revisions.
+    pub(crate) fn entries(&self, count: usize) -> impl Iterator<Item = &[u8; ENTRY_BYTES]> {
+        let pieces = self.pieces.iter();
+        pieces
+            .flat_map(|piece| piece.entries.as_chunks().0)
+            .take(count)
     }
 
     #[cfg(test)]

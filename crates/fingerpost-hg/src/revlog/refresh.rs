@@ -73,6 +73,7 @@ impl Revlog {
             let bytes = read_index(&self.file, &file, &self.limits)?;
             let mut whole = Self::parse(self.file.clone(), bytes, self.limits)?;
             whole.stamps = Some([file.stamp; 2]);
+            whole.memory.clone_from(&self.memory);
             return Ok((whole.inline && self.begins(&whole)).then_some(whole));
         }
         let start = last.index() * ENTRY_BYTES;
@@ -89,6 +90,7 @@ impl Revlog {
         entries.drain(..ENTRY_BYTES);
         let mut grown = Self::empty(self.file.clone(), self.limits);
         grown.general_delta = self.general_delta;
+        grown.memory.clone_from(&self.memory);
         grown.index = self
             .index
             .extended(entries)
@@ -103,7 +105,7 @@ impl Revlog {
     }
 
     /// Whether another revlog begins with all revisions of this one.
-    fn begins(&self, other: &Self) -> bool {
+    pub(super) fn begins(&self, other: &Self) -> bool {
         let same = |rev| self.index.entry(rev).0 == other.index.entry(rev).0;
         self.general_delta == other.general_delta
             && self.len() <= other.len()
