@@ -96,12 +96,22 @@ impl Layers {
     ///
     /// [`BadLayer`] when anything in it cannot be evaluated.
     pub(super) fn push(&mut self, path: &Path, files: &mut Files<'_>) -> Result<bool, BadLayer> {
-        self.layers += 1;
         let Some(source) = files.open(path, true)? else {
             return Ok(false);
         };
-        self.read(path, &source, files, 0)?;
+        self.push_source(path, &source, files)?;
         Ok(true)
+    }
+
+    /// Puts a file that was read already on top.
+    pub(super) fn push_source(
+        &mut self,
+        path: &Path,
+        source: &Source,
+        files: &mut Files<'_>,
+    ) -> Result<(), BadLayer> {
+        self.layers += 1;
+        self.read(path, source, files, 0)
     }
 
     fn read(

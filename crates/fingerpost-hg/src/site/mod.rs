@@ -10,6 +10,9 @@ mod catalogue;
 mod collection;
 mod config;
 mod entry;
+pub mod fuzz;
+#[cfg(test)]
+mod ground;
 mod hgweb;
 mod ini;
 mod layers;

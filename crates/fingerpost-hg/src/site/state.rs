@@ -249,3 +249,31 @@ pub(super) fn is_plain(path: &str) -> bool {
     let dots = |component: &str| matches!(component, "." | "..");
     (path.is_empty() || path.starts_with('/')) && !path.contains('\0') && !path.split('/').any(dots)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::ground::{Ground, LATER};
+
+    #[test]
+    fn files_hold_while_they_are_settled_and_the_same() {
+        let ground = Ground::new();
+        let path = ground.write("hgrc", "");
+        let seen = |read_at| Seen::new(vec![(path.clone(), Stamp::of(&path).unwrap())], read_at);
+        assert!(!seen(Timestamp(0)).still_holds());
+        let settled = seen(LATER);
+        assert!(settled.still_holds());
+        ground.write("hgrc", "x");
+        assert!(!settled.still_holds());
+    }
+
+    #[test]
+    fn plain_paths_do_not_climb() {
+        for path in ["", "/", "/a/b", "//", "/...", "/a.b/..c"] {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in ["a", "/..", "/a/./b", "/a\0", "/a/../b"] {
+            assert!(!is_plain(path), "{path:?}");
+        }
+    }
+}
