@@ -8,6 +8,8 @@
 pub mod delta;
 
 mod error;
+mod filelog;
+mod manifest;
 mod revlog;
 mod store;
 #[doc(hidden)]
@@ -16,6 +18,11 @@ mod texts;
 mod verified;
 
 pub use error::StoreError;
+pub use filelog::FileText;
+pub use manifest::{
+    ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests, TREE_DEPTH_MAX,
+    find_in_manifest, manifest_entries, parse_manifest,
+};
 pub use revlog::{
     FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
     Refreshed, Rev, Revlog, RevlogName, Scratch,
