@@ -6,12 +6,14 @@
 //! runtime's threads.
 
 pub mod delta;
+pub mod pushkey;
 pub mod site;
 
 mod bookmarks;
 mod branches;
 mod changelog;
 mod changeset;
+mod commands;
 mod dag;
 mod error;
 mod filelog;
@@ -24,9 +26,12 @@ mod manifest_entry;
 mod obsstore;
 mod obsstore_file;
 mod phases;
+mod raw;
 mod repository;
 mod rev_set;
+mod revisions;
 mod revlog;
+mod service;
 mod snapshot;
 mod state_file;
 mod state_token;
@@ -34,6 +39,7 @@ mod store;
 mod tags;
 #[doc(hidden)]
 pub mod testing;
+mod text_delta;
 mod texts;
 mod verified;
 mod view;
@@ -42,6 +48,7 @@ pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};
 pub use changelog::Changelog;
 pub use changeset::{Changeset, ChangesetError, Files, files, manifest_node};
+pub use commands::{Cbor, commands, descriptor, may_be_stale};
 pub use dag::{Graph, ancestors, ancestors_within, heads, only};
 pub use error::StoreError;
 pub use filelog::FileText;
@@ -59,6 +66,7 @@ pub use revlog::{
     FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
     Refreshed, Rev, Revlog, RevlogName, Scratch,
 };
+pub use service::{Mercurial, MercurialOptions, RepositoryView};
 pub use snapshot::Snapshot;
 pub use state_token::StateToken;
 pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
