@@ -10,13 +10,18 @@ use fingerpost_hg_proto::{CBOR_MEDIA_TYPE, Handshake, PROTO_HEADER, UPGRADE_HEAD
 pub(crate) fn ok(media_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     let media_type = HeaderValue::from_static(media_type);
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, media_type);
     response
 }
 
 /// What the headers of a client's first request say of other protocols than v1.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<Upgrade> {
-    Upgrade::parse(numbered(headers, UPGRADE_HEADER), numbered(headers, PROTO_HEADER))
+    Upgrade::parse(
+        numbered(headers, UPGRADE_HEADER),
+        numbered(headers, PROTO_HEADER),
+    )
 }
 
 /// The values of `{name}-1`, `{name}-2` and so on, as far as there are any.

@@ -27,7 +27,9 @@ pub(crate) async fn next_piece(mut work: Work) -> io::Result<Piece> {
         let more = work.go_on(&mut bytes).map_err(io::Error::other)?;
         Ok(Piece { work, bytes, more })
     });
-    working.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    working
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 /// A body that begins with `first` and goes on until its work is done, but not

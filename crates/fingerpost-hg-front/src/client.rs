@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use fingerpost_hg_proto::cbor;
-use fingerpost_hg_proto::client::{
-    Event, Limits, RequestWriter, ResponseError, ResponseReader,
-};
+use fingerpost_hg_proto::client::{Event, Limits, RequestWriter, ResponseError, ResponseReader};
 use fingerpost_hg_proto::{
     API_NAME, CBOR_MEDIA_TYPE, CommandRequest, ContentEncoding, FRAMING_MEDIA_TYPE, Handshake,
     HandshakeError, PROTO_HEADER, UPGRADE_HEADER,
@@ -130,7 +128,9 @@ impl HgClient {
         let mut body = Vec::new();
         let names = asking.encodings.iter().map(|encoding| encoding.name());
         let mut writer = RequestWriter::new(names);
-        let id = writer.write(&mut body, request).expect("the first of many ids");
+        let id = writer
+            .write(&mut body, request)
+            .expect("the first of many ids");
         let permission = if asking.writes { "rw" } else { "ro" };
         let sending = self
             .http
@@ -156,7 +156,9 @@ impl HgClient {
         let mut url = self.url.clone();
         let command = String::from_utf8_lossy(command);
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["api", API_NAME, permission, &command]);
+            segments
+                .pop_if_empty()
+                .extend(["api", API_NAME, permission, &command]);
         }
         url
     }
@@ -164,7 +166,10 @@ impl HgClient {
 
 /// The response, if it is a success of this media type.
 async fn expect(response: Response, media_type: &str) -> Result<Response, ClientError> {
-    let found = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let found = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
     if response.status().is_success() && found == Some(media_type.as_bytes()) {
         return Ok(response);
     }
@@ -207,7 +212,10 @@ mod tests {
 
     #[test]
     fn other_schemes_are_refused() {
-        assert!(matches!(HgClient::new("ssh://h/r"), Err(ClientError::Url(_))));
+        assert!(matches!(
+            HgClient::new("ssh://h/r"),
+            Err(ClientError::Url(_))
+        ));
         assert!(HgClient::new("repo").is_err());
     }
 }

@@ -121,7 +121,6 @@ pub(crate) struct Asking {
     pub(crate) repository: Arc<RepositoryEntry>,
     pub(crate) user: Option<String>,
     pub(crate) parts: Parts,
-    pub(crate) body: Body,
 }
 
 impl Asking {
@@ -151,7 +150,6 @@ impl Door {
             repository,
             user,
             parts,
-            body,
         };
         asking.may(Operation::Read)?;
         match route(&rest)? {
@@ -160,7 +158,7 @@ impl Door {
             Route::ApiRoot => Ok(answer::text(API_ROOT)),
             Route::Command(path) => {
                 let path = (path.writes, path.command.to_owned());
-                self.command(asking, path).await
+                self.command(&asking, body, path).await
             }
             Route::Nothing if asks_v1 => Err(self.other_client()),
             Route::Nothing => Err(Refusal::not_found(NOTHING)),
@@ -185,11 +183,16 @@ impl Door {
                 }
                 Found::Unavailable(bad) => {
                     tracing::error!("no repository is served: {bad}");
-                    Err(not_served("the server's configuration is broken".to_owned(), asks_v1))
+                    Err(not_served(
+                        "the server's configuration is broken".to_owned(),
+                        asks_v1,
+                    ))
                 }
             }
         });
-        finding.await.unwrap_or_else(|_| Err(Refusal::server_error()))
+        finding
+            .await
+            .unwrap_or_else(|_| Err(Refusal::server_error()))
     }
 
     /// The repository's own URL: the handshake, or a person.
@@ -209,11 +212,16 @@ impl Door {
     /// What a browser is shown of a repository.
     fn about(&self, asking: &Asking) -> String {
         let settings = asking.repository.settings();
-        let name = settings.name.as_deref().unwrap_or(asking.repository.id().as_str());
+        let name = settings
+            .name
+            .as_deref()
+            .unwrap_or_else(|| asking.repository.id().as_str());
         let description = settings.description.as_deref().unwrap_or_default();
         format!(
             "{name}\n{description}\n\nThis is a Mercurial repository; clone this URL. {}",
-            capitalised(&answer::sentence_for_others(self.options.fallback_url.as_deref()))
+            capitalised(&answer::sentence_for_others(
+                self.options.fallback_url.as_deref()
+            ))
         )
     }
 
@@ -236,19 +244,26 @@ impl Door {
                 Refusal::v1(format!("{id} cannot be read: {error}\n"))
             })
         });
-        opening.await.unwrap_or_else(|_| Err(Refusal::server_error()))
+        opening
+            .await
+            .unwrap_or_else(|_| Err(Refusal::server_error()))
     }
 
     /// A command, or several: see [`crate::request`].
     async fn command(
         self: &Arc<Self>,
-        asking: Asking,
+        asking: &Asking,
+        body: Body,
         (writes, command): (bool, String),
     ) -> Result<Response, Refusal> {
         if asking.parts.method != Method::POST {
             return Err(Refusal::needs_post());
         }
-        let operation = if writes { Operation::Push } else { Operation::Pull };
+        let operation = if writes {
+            Operation::Push
+        } else {
+            Operation::Pull
+        };
         asking.may(operation)?;
         if writes && asking.repository.settings().access.push_needs_tls() {
             // There is no TLS here, and what is in front of us cannot vouch for it.
@@ -261,7 +276,7 @@ impl Door {
         if !answer::has_exactly(asking.headers(), header::CONTENT_TYPE, FRAMING_MEDIA_TYPE) {
             return Err(Refusal::unsupported_media_type());
         }
-        self.run(asking, url).await
+        self.run(asking, body, url).await
     }
 }
 

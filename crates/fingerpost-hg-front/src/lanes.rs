@@ -55,9 +55,9 @@ pub(crate) fn is_short(command: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn short_questions_do_not_wait_behind_clones() {
-        let lanes = Lanes::new(1, Duration::from_secs(1));
+        let lanes = Lanes::new(1, Duration::from_millis(1));
         let _clone = lanes.enter(false).await.unwrap();
         assert!(lanes.enter(true).await.is_ok());
         let refusal = lanes.enter(false).await.unwrap_err();

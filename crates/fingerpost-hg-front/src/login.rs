@@ -52,7 +52,14 @@ mod tests {
 
     #[test]
     fn other_schemes_and_broken_ones_are_no_login() {
-        for header in ["", "Basic", "Bearer abc", "Basic ???", "Basic YQ==", "Basic OmE="] {
+        for header in [
+            "",
+            "Basic",
+            "Bearer abc",
+            "Basic ???",
+            "Basic YQ==",
+            "Basic OmE=",
+        ] {
             assert_eq!(basic(header.as_bytes()), None, "{header}");
         }
     }

@@ -68,7 +68,9 @@ impl Metrics {
         };
         let entries = commands.entries().iter();
         Self {
-            commands: entries.map(|entry| of_command(entry.declaration.name)).collect(),
+            commands: entries
+                .map(|entry| of_command(entry.declaration.name))
+                .collect(),
             requests: requests.clone(),
             refusals: Family::default(),
             other_clients: Counter::default(),
@@ -107,7 +109,11 @@ impl Metrics {
 
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("hg");
-        registry.register("commands", "Commands by how they ended.", self.requests.clone());
+        registry.register(
+            "commands",
+            "Commands by how they ended.",
+            self.requests.clone(),
+        );
         registry.register(
             "refusals",
             "Requests that got a status and a text instead of frames.",
@@ -123,6 +129,10 @@ impl Metrics {
             "Commands run again because the store changed under them.",
             self.retries.clone(),
         );
-        registry.register("sent_bytes", "Bytes of answers made.", self.sent_bytes.clone());
+        registry.register(
+            "sent_bytes",
+            "Bytes of answers made.",
+            self.sent_bytes.clone(),
+        );
     }
 }

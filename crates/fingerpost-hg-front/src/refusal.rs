@@ -16,8 +16,30 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
     media_type: Option<&'static str>,
-    reason: Option<ReasonPhrase>,
-    extra: Option<(HeaderName, HeaderValue)>,
+    reason: Option<&'static str>,
+    extra: Extra,
+}
+
+/// A header that goes with a refusal.
+#[derive(Clone, Copy, Debug)]
+enum Extra {
+    Nothing,
+    AllowPost,
+    /// Asks for a login, which makes clients try again with a password.
+    Login,
+    RetryAfter(u64),
+}
+
+impl Extra {
+    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+        const BASIC: &str = "Basic realm=\"fingerpost\", charset=\"UTF-8\"";
+        match self {
+            Self::Nothing => None,
+            Self::AllowPost => Some((header::ALLOW, HeaderValue::from_static("POST"))),
+            Self::Login => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(BASIC))),
+            Self::RetryAfter(seconds) => Some((header::RETRY_AFTER, seconds.into())),
+        }
+    }
 }
 
 impl Refusal {
@@ -28,7 +50,7 @@ impl Refusal {
             text: text.into(),
             media_type: Some("text/plain"),
             reason: None,
-            extra: None,
+            extra: Extra::Nothing,
         }
     }
 
@@ -51,14 +73,16 @@ impl Refusal {
     pub(crate) fn needs_post() -> Self {
         Self {
             media_type: None,
-            extra: Some((header::ALLOW, HeaderValue::from_static("POST"))),
-            ..Self::text(StatusCode::METHOD_NOT_ALLOWED, "commands require POST requests")
+            extra: Extra::AllowPost,
+            ..Self::text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "commands require POST requests",
+            )
         }
     }
 
     pub(crate) fn not_acceptable() -> Self {
-        let text =
-            format!("client MUST specify Accept header with value: {FRAMING_MEDIA_TYPE}\n");
+        let text = format!("client MUST specify Accept header with value: {FRAMING_MEDIA_TYPE}\n");
         Self::text(StatusCode::NOT_ACCEPTABLE, text)
     }
 
@@ -68,18 +92,12 @@ impl Refusal {
         Self::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
     }
 
-    /// A rule of the repository says no. `login` asks for one, which makes
-    /// clients try again with a password.
+    /// A rule of the repository says no; with `login` one may change that.
     pub(crate) fn not_authorized(operation: Operation, login: bool) -> Self {
-        let basic = HeaderValue::from_static("Basic realm=\"fingerpost\", charset=\"UTF-8\"");
         Self {
             media_type: None,
-            reason: Some(ReasonPhrase::from_static(match operation {
-                Operation::Read => b"read not authorized",
-                Operation::Pull => b"pull not authorized",
-                Operation::Push => b"push not authorized",
-            })),
-            extra: login.then_some((header::WWW_AUTHENTICATE, basic)),
+            reason: Some(operation.not_authorized()),
+            extra: if login { Extra::Login } else { Extra::Nothing },
             ..Self::text(StatusCode::UNAUTHORIZED, "permission denied")
         }
     }
@@ -92,7 +110,7 @@ impl Refusal {
     pub(crate) fn ssl_required() -> Self {
         Self {
             media_type: None,
-            reason: Some(ReasonPhrase::from_static(b"ssl required")),
+            reason: Some("ssl required"),
             ..Self::text(StatusCode::FORBIDDEN, "permission denied")
         }
     }
@@ -108,7 +126,10 @@ impl Refusal {
     }
 
     pub(crate) fn too_slow() -> Self {
-        Self::text(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n")
+        Self::text(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request did not arrive in time\n",
+        )
     }
 
     pub(crate) fn server_error() -> Self {
@@ -120,10 +141,12 @@ impl Refusal {
 
     /// Too much is under way; the client may come again.
     pub(crate) fn busy(after: Duration) -> Self {
-        let seconds = HeaderValue::from(after.as_secs().max(1));
         Self {
-            extra: Some((header::RETRY_AFTER, seconds)),
-            ..Self::text(StatusCode::SERVICE_UNAVAILABLE, "too much is under way; try again\n")
+            extra: Extra::RetryAfter(after.as_secs().max(1)),
+            ..Self::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too much is under way; try again\n",
+            )
         }
     }
 }
@@ -134,12 +157,15 @@ impl IntoResponse for Refusal {
         *response.status_mut() = self.status;
         if let Some(media_type) = self.media_type {
             let media_type = HeaderValue::from_static(media_type);
-            response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, media_type);
         }
-        if let Some((name, value)) = self.extra {
+        if let Some((name, value)) = self.extra.header() {
             response.headers_mut().insert(name, value);
         }
         if let Some(reason) = self.reason {
+            let reason = ReasonPhrase::from_static(reason.as_bytes());
             response.extensions_mut().insert(reason);
         }
         response

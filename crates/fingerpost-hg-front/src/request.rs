@@ -12,13 +12,13 @@ use fingerpost_net::Peer;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
+use crate::answer;
 use crate::body::{next_piece, streaming};
 use crate::front::{Asking, Door};
 use crate::lanes::is_short;
 use crate::refusal::Refusal;
 use crate::route::{DEBUG_REFLECT, MULTIREQUEST};
 use crate::work::{Asked, Work};
-use crate::answer;
 
 /// What the URL of a request says of its commands.
 #[derive(Debug)]
@@ -67,20 +67,23 @@ impl Door {
     /// awaited, so that short ones have a length.
     pub(crate) async fn run(
         self: &Arc<Self>,
-        mut asking: Asking,
+        asking: &Asking,
+        body: Body,
         url: UrlCommand,
     ) -> Result<Response, Refusal> {
-        let body = std::mem::take(&mut asking.body);
         let reading = timeout(self.options.body_time, self.read(body, &url));
         let frames = reading.await.unwrap_or_else(|_| Err(Refusal::too_slow()))?;
-        let all_short = frames.asked.iter().all(|asked| is_short(&asked.request.name));
+        let all_short = frames
+            .asked
+            .iter()
+            .all(|asked| is_short(&asked.request.name));
         let place = self.lanes.enter(all_short).await?;
         let view = self.view(&asking.repository).await?;
         let work = Work::new(
             Arc::clone(&self.commands),
             Arc::clone(&self.metrics),
             view,
-            caller(&asking, &url),
+            caller(asking, &url),
             frames.asked,
             (frames.encoding, self.options.compression_level),
         );
@@ -110,7 +113,11 @@ impl Door {
                 continue;
             };
             inbox.push(&bytes, &mut received).map_err(misbehaved)?;
-            for Received::Command { request_id, request } in received.drain(..) {
+            for Received::Command {
+                request_id,
+                request,
+            } in received.drain(..)
+            {
                 let command = self.check(&request.name, url, asked.len())?;
                 asked.push(Asked {
                     request_id,

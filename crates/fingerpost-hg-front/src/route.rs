@@ -57,7 +57,10 @@ pub(crate) fn route(rest: &str) -> Result<Route<'_>, Refusal> {
         Some(permission) => permission,
     };
     let Some(command) = segments.next() else {
-        let text = format!("do not know how to process {}\n", rest.trim_start_matches('/'));
+        let text = format!(
+            "do not know how to process {}\n",
+            rest.trim_start_matches('/')
+        );
         return Err(Refusal::text(StatusCode::NOT_FOUND, text));
     };
     let writes = match permission {
@@ -93,7 +96,10 @@ mod tests {
     #[track_caller]
     fn check_refused(rest: &str, text: &str) {
         let refusal = route(rest).unwrap_err();
-        assert_eq!((refusal.status, refusal.text.as_str()), (StatusCode::NOT_FOUND, text));
+        assert_eq!(
+            (refusal.status, refusal.text.as_str()),
+            (StatusCode::NOT_FOUND, text)
+        );
     }
 
     #[test]
@@ -104,16 +110,25 @@ mod tests {
         check("/api/", Route::Apis);
         check("/api/exp-http-v2-0003", Route::ApiRoot);
         check("/file/tip", Route::Nothing);
-        let heads = CommandPath { writes: false, command: "heads" };
+        let heads = CommandPath {
+            writes: false,
+            command: "heads",
+        };
         check("/api/exp-http-v2-0003/ro/heads", Route::Command(heads));
         check("/api/exp-http-v2-0003/ro/heads/x/y", Route::Command(heads));
-        let pushkey = CommandPath { writes: true, command: "pushkey" };
+        let pushkey = CommandPath {
+            writes: true,
+            command: "pushkey",
+        };
         check("/api/exp-http-v2-0003/rw/pushkey", Route::Command(pushkey));
     }
 
     #[test]
     fn paths_that_ask_for_nothing_are_refused_in_the_references_words() {
-        check_refused("/api/nope", "Unknown API: nope\nKnown APIs: exp-http-v2-0003");
+        check_refused(
+            "/api/nope",
+            "Unknown API: nope\nKnown APIs: exp-http-v2-0003",
+        );
         check_refused(
             "/api/exp-http-v2-0003/ro",
             "do not know how to process api/exp-http-v2-0003/ro\n",

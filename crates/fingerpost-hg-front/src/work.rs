@@ -82,6 +82,12 @@ impl Work {
     /// After an error the answer cannot be ended properly; the client has to
     /// see that the connection broke.
     pub(crate) fn go_on(&mut self, out: &mut Vec<u8>) -> Result<More, ResponderError> {
+        let more = self.make_piece(out)?;
+        self.metrics.count_sent(out.len());
+        Ok(more)
+    }
+
+    fn make_piece(&mut self, out: &mut Vec<u8>) -> Result<More, ResponderError> {
         while out.len() < PIECE_BYTES {
             if let Some(running) = self.running.take() {
                 self.proceed(running, out)?;
@@ -131,7 +137,9 @@ impl Work {
                         });
                         Ok(())
                     }
-                    Begun::Streaming(_, More::No) | Begun::Whole => self.end(id, asked.command, out),
+                    Begun::Streaming(_, More::No) | Begun::Whole => {
+                        self.end(id, asked.command, out)
+                    }
                 }
             }
             Err(failure) => self.refuse(&failure, id, asked.command, out),
@@ -147,7 +155,9 @@ impl Work {
             principal: &self.principal,
             peer: &self.peer,
         };
-        let outcome = self.runtime.block_on(entry.call(call, &asked.request.args))?;
+        let outcome = self
+            .runtime
+            .block_on(entry.call(call, &asked.request.args))?;
         match outcome.reply {
             Reply::Object(encoded) | Reply::Encoded(encoded) => {
                 self.objects.extend_from_slice(&encoded.bytes);
@@ -221,8 +231,11 @@ impl Work {
         };
         let (repository, name) = (self.view.entry().id(), self.name(command));
         tracing::error!(
-            repository = repository.as_str(), command = name, peer = self.peer,
-            error = source.to_string(), "{name} failed on {repository}: {source}"
+            repository = repository.as_str(),
+            command = name,
+            peer = self.peer,
+            error = source.to_string(),
+            "{name} failed on {repository}: {source}"
         );
         // Which file is damaged helps whoever has to tell the administrator;
         // its name is one of the store, not of the machine.
