@@ -18,8 +18,12 @@ pub(super) fn read(descriptor: &Value, command: &str, texts: &[String]) -> Resul
         let (name, value) = text
             .split_once('=')
             .ok_or_else(|| format!("{text}: an argument is NAME=VALUE"))?;
-        let field = described.get(b"args").and_then(|fields| fields.get(name.as_bytes()));
-        let kind = field.and_then(|field| field.get(b"type")).and_then(Value::as_bytes);
+        let field = described
+            .get(b"args")
+            .and_then(|fields| fields.get(name.as_bytes()));
+        let kind = field
+            .and_then(|field| field.get(b"type"))
+            .and_then(Value::as_bytes);
         let value = read_value(kind, value).map_err(|why| format!("{name}: {why}"))?;
         args.insert(name.as_bytes(), value);
     }
@@ -29,9 +33,15 @@ pub(super) fn read(descriptor: &Value, command: &str, texts: &[String]) -> Resul
 fn unknown_command(known: Option<&Value>, command: &str) -> String {
     let names = known.and_then(Value::as_map).map(|map| {
         let names = map.records().filter_map(|(name, _)| name);
-        names.map(String::from_utf8_lossy).collect::<Vec<_>>().join(", ")
+        names
+            .map(String::from_utf8_lossy)
+            .collect::<Vec<_>>()
+            .join(", ")
     });
-    format!("the server has no command {command}; it has {}", names.unwrap_or_default())
+    format!(
+        "the server has no command {command}; it has {}",
+        names.unwrap_or_default()
+    )
 }
 
 /// Bytes are taken as they stand, or `hex:...`; truth values and numbers too;
@@ -61,7 +71,9 @@ fn read_value(kind: Option<&[u8]>, text: &str) -> Result<Value, String> {
 
 fn words(text: &str) -> Result<Vec<Value>, String> {
     let words = text.split(',').filter(|word| !word.is_empty());
-    words.map(|word| notation::read_bytes(word).map(Value::Bytes)).collect()
+    words
+        .map(|word| notation::read_bytes(word).map(Value::Bytes))
+        .collect()
 }
 
 #[cfg(test)]

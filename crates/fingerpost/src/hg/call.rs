@@ -129,7 +129,10 @@ impl Printer {
             Response::BytesChunk(bytes) => self.pieces += bytes.len() as u64,
             Response::BytesEnd => self.line(&format!("\"... ({} bytes)\"", self.pieces)),
             Response::Redirect(location) => {
-                self.line(&format!("redirect to {}", notation::show_bytes(&location.url, 4096)));
+                self.line(&format!(
+                    "redirect to {}",
+                    notation::show_bytes(&location.url, 4096)
+                ));
             }
             Response::Refused { message, args } => {
                 self.complain(&format_message(&message, &args));
@@ -153,7 +156,7 @@ impl Printer {
 fn frame(header: &FrameHeader) -> String {
     format!(
         "frame len={} req={} stream={} sflags={:?} type={:?} flags={:#x}",
-        header.payload_len,
+        header.payload_bytes,
         header.request_id,
         header.stream_id,
         header.stream_flags,

@@ -4,7 +4,6 @@ mod arguments;
 mod call;
 mod notation;
 mod serve;
-mod verify;
 
 use crate::exit::Exit;
 
@@ -22,8 +21,6 @@ enum Command {
     Serve(serve::Args),
     /// Run a command of any server that speaks wire protocol v2.
     Call(call::Args),
-    /// Verify every revision of a repository on disk against its node.
-    Verify(verify::Args),
 }
 
 /// Runs the subcommand.
@@ -31,6 +28,5 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Serve(args) => serve::run(args),
         Command::Call(args) => call::run(args),
-        Command::Verify(args) => verify::run(args),
     }
 }

@@ -42,7 +42,10 @@ pub(super) fn show_bytes(bytes: &[u8], bytes_max: usize) -> String {
     } else {
         String::new()
     };
-    let printable = |text: &str| text.chars().all(|one| !one.is_control() || "\n\t".contains(one));
+    let printable = |text: &str| {
+        text.chars()
+            .all(|one| !one.is_control() || "\n\t".contains(one))
+    };
     match std::str::from_utf8(head) {
         Ok(text) if printable(text) && !text.starts_with("hex:") => format!("{text}{cut}"),
         _ => format!("hex:{}{cut}", hex(head)),
@@ -72,9 +75,8 @@ pub(super) fn read(json: &Json) -> Result<Value, String> {
             }
             _ => {
                 let pairs = pairs.iter();
-                let pairs = pairs.map(|(key, value)| {
-                    Ok((Value::Bytes(read_bytes(key)?), read(value)?))
-                });
+                let pairs =
+                    pairs.map(|(key, value)| Ok((Value::Bytes(read_bytes(key)?), read(value)?)));
                 Value::map(pairs.collect::<Result<Vec<_>, String>>()?)
             }
         },
@@ -88,7 +90,9 @@ pub(super) fn read_bytes(text: &str) -> Result<Vec<u8>, String> {
     };
     let byte = |pair: &[u8]| {
         let pair = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok().filter(|_| pair.len() == 2)
+        u8::from_str_radix(pair, 16)
+            .ok()
+            .filter(|_| pair.len() == 2)
     };
     let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
     bytes.ok_or_else(|| format!("{text}: an even number of hex digits belongs behind hex:"))
@@ -110,7 +114,10 @@ mod tests {
         check(&Value::bytes("über\n"), r#""über\n""#);
         check(&Value::bytes(vec![0xff, 0]), r#""hex:ff00""#);
         check(&Value::bytes("hex:"), r#""hex:6865783a""#);
-        check(&Value::set([Value::bytes("b"), Value::bytes("a")]), r#"{"SET":["a","b"]}"#);
+        check(
+            &Value::set([Value::bytes("b"), Value::bytes("a")]),
+            r#"{"SET":["a","b"]}"#,
+        );
         let map = Value::record([(&b"n"[..], Value::from(3_u64)), (b"t", Value::Bool(true))]);
         check(&map, r#"{"n":3,"t":true}"#);
         check(&Value::Array(vec![Value::Null]), "[null]");

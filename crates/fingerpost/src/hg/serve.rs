@@ -27,7 +27,12 @@ use crate::signals::StopSignals;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Address to listen on.
-    #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:8000")]
+    #[arg(
+        short,
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8000"
+    )]
     bind: String,
     /// Write the process id to this file once the address is bound.
     #[arg(long, value_name = "FILE")]
@@ -118,7 +123,8 @@ fn site(paths: &[PathBuf]) -> anyhow::Result<SiteConfig> {
 fn name_of(path: &Path) -> anyhow::Result<String> {
     let name = path.file_name().and_then(|name| name.to_str());
     let why = || format!("{} has no name that a URL could have", path.display());
-    name.map(str::to_owned).ok_or_else(|| failure(Exit::Usage, why()))
+    name.map(str::to_owned)
+        .ok_or_else(|| failure(Exit::Usage, why()))
 }
 
 /// Names each repository that is not served, and why; fails if none is.
@@ -131,7 +137,11 @@ fn tell_what_is_refused(catalogue: &Catalogue, clock: &dyn Clock) -> anyhow::Res
     for listed in &listing.repositories {
         match &listed.state {
             Ok(_) => served += 1,
-            Err(refusal) => eprintln!("{} is not served: {}", listed.directory.display(), refusal.sentence()),
+            Err(refusal) => eprintln!(
+                "{} is not served: {}",
+                listed.directory.display(),
+                refusal.sentence()
+            ),
         }
     }
     match served {
