@@ -34,6 +34,8 @@ pub mod testing;
 mod texts;
 mod verified;
 mod view;
+#[cfg(test)]
+mod world;
 
 pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};
