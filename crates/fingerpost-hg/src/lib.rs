@@ -43,6 +43,8 @@ mod text_delta;
 mod texts;
 mod verified;
 mod view;
+#[cfg(test)]
+mod world;
 
 pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};
