@@ -31,7 +31,7 @@ pub struct Responder {
     compressor: Option<Compressor>,
     /// The compressor was given something that it may not have put out yet.
     unflushed: bool,
-    /// Objects that are in no frame yet, all of `current`.
+    /// Objects that are in no frame and no compressor yet, all of `current`.
     pending: Vec<u8>,
     current: Option<RequestId>,
     answers: BTreeMap<RequestId, Answer>,
@@ -63,6 +63,9 @@ pub enum ResponderError {
     Encoding(#[from] EncodingError),
 }
 
+/// Smaller pieces of objects are put together before they are compressed: each
+/// may become a frame, and costs a call.
+const HELD_BYTES_MAX: usize = 32 << 10;
 /// The most that is compressed in one go, which bounds how far the body grows
 /// between two frames.
 const COMPRESS_BYTES: usize = 128 << 10;
@@ -293,34 +296,19 @@ impl Responder {
         encoding: ContentEncoding,
         objects: &[u8],
     ) -> Result<(), ResponderError> {
-        if !self.unflushed {
-            if self.pending.len().saturating_add(objects.len()) <= Self::RAW_BYTES_MAX {
-                self.pending.extend_from_slice(objects);
-                return Ok(());
-            }
-            if self.compressor.is_none() {
-                let compressor = Compressor::new(encoding, self.level);
-                self.compressor = Some(compressor.inspect_err(|&error| self.broken = Some(error))?);
-            }
-            let pending = std::mem::take(&mut self.pending);
-            self.compress(out, request_id, &pending)?;
+        if self.pending.len().saturating_add(objects.len()) <= HELD_BYTES_MAX {
+            self.pending.extend_from_slice(objects);
+            return Ok(());
         }
+        let mut pending = std::mem::take(&mut self.pending);
+        let label = label(request_id, false);
+        self.compress(out, label, encoding, &pending, Then::GoOn)?;
         for piece in objects.chunks(COMPRESS_BYTES) {
-            self.compress(out, request_id, piece)?;
+            self.compress(out, label, encoding, piece, Then::GoOn)?;
         }
+        pending.clear();
+        self.pending = pending;
         Ok(())
-    }
-
-    fn compress(
-        &mut self,
-        out: &mut Vec<u8>,
-        request_id: RequestId,
-        piece: &[u8],
-    ) -> Result<(), ResponderError> {
-        self.unflushed = true;
-        self.put_compressed(out, label(request_id, false), |compressor, out| {
-            compressor.compress(piece, out)
-        })
     }
 
     /// Makes a request the one whose objects are held back. The compressor is
@@ -341,18 +329,25 @@ impl Responder {
         }
     }
 
-    /// Puts out what is held back: in the compressor or before it, never both.
+    /// Puts out what is held back, in the compressor and before it.
     fn put_held(
         &mut self,
         out: &mut Vec<u8>,
         request_id: RequestId,
         eos: bool,
     ) -> Result<(), ResponderError> {
-        if !std::mem::take(&mut self.unflushed) {
-            self.put_pending(out, request_id, eos);
-            return Ok(());
+        let is_small = !self.unflushed && self.pending.len() <= Self::RAW_BYTES_MAX;
+        match self.encoding {
+            Some(encoding) if encoding != ContentEncoding::Identity && !is_small => {
+                let pending = std::mem::take(&mut self.pending);
+                let label = label(request_id, eos);
+                self.compress(out, label, encoding, &pending, Then::Flush)
+            }
+            _ => {
+                self.put_pending(out, request_id, eos);
+                Ok(())
+            }
         }
-        self.put_compressed(out, label(request_id, eos), Compressor::flush)
     }
 
     fn put_pending(&mut self, out: &mut Vec<u8>, request_id: RequestId, eos: bool) {
@@ -377,22 +372,22 @@ impl Responder {
         self.frames.put(out, payload, label);
     }
 
-    fn put_compressed(
+    /// Compresses a piece straight into the frames that carry it.
+    fn compress(
         &mut self,
         out: &mut Vec<u8>,
         label: Label,
-        work: impl FnOnce(&mut Compressor, &mut Vec<u8>) -> Result<(), EncodingError>,
+        encoding: ContentEncoding,
+        piece: &[u8],
+        then: Then,
     ) -> Result<(), ResponderError> {
-        let Some(compressor) = &mut self.compressor else {
-            return Ok(());
-        };
-        let encoding = compressor.encoding();
         self.frames.settle(out, label.request_id, encoding);
         let start = Frames::open(out);
-        if let Err(error) = work(compressor, out) {
+        let result = self.compress_payload(out, encoding, piece, then);
+        if let Err(error) = result {
             out.truncate(start);
-            self.unflushed = false;
             self.broken = Some(error);
+            self.unflushed = false;
             return Err(error.into());
         }
         let label = Label {
@@ -402,6 +397,34 @@ impl Responder {
         self.frames.seal(out, start, label);
         Ok(())
     }
+
+    fn compress_payload(
+        &mut self,
+        out: &mut Vec<u8>,
+        encoding: ContentEncoding,
+        piece: &[u8],
+        then: Then,
+    ) -> Result<(), EncodingError> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            none => none.insert(Compressor::new(encoding, self.level)?),
+        };
+        compressor.compress(piece, out)?;
+        self.unflushed = then == Then::GoOn;
+        match then {
+            Then::GoOn => Ok(()),
+            Then::Flush => compressor.flush(out),
+        }
+    }
+}
+
+/// What a compressor does after a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// It may hold back some of it.
+    GoOn,
+    /// It puts out everything.
+    Flush,
 }
 
 /// A response frame whose payload is not encoded.
