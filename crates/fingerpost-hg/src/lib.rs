@@ -6,6 +6,7 @@
 //! runtime's threads.
 
 pub mod delta;
+pub mod fuzz;
 
 mod error;
 mod filelog;
@@ -16,12 +17,13 @@ mod store;
 pub mod testing;
 mod texts;
 mod verified;
+mod verify;
 
 pub use error::StoreError;
 pub use filelog::FileText;
 pub use manifest::{
-    ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests, TREE_DEPTH_MAX,
-    find_in_manifest, manifest_entries, parse_manifest,
+    EachFile, ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests,
+    TREE_DEPTH_MAX, find_in_manifest, manifest_entries, parse_manifest,
 };
 pub use revlog::{
     FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
@@ -30,3 +32,4 @@ pub use revlog::{
 pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
 pub use texts::{Texts, hash};
 pub use verified::Verified;
+pub use verify::{Problem, Verification, VerifyStage, VerifySummary, verify};
