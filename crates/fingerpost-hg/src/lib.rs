@@ -7,22 +7,35 @@
 
 pub mod delta;
 
+mod bookmarks;
+mod changeset;
+mod dag;
 mod error;
 mod filelog;
 mod manifest;
+mod obsstore;
+mod phases;
+mod rev_set;
 mod revlog;
 mod store;
 #[doc(hidden)]
 pub mod testing;
 mod texts;
 mod verified;
+mod view;
 
+pub use bookmarks::{Bookmarks, is_divergent};
+pub use changeset::{Changeset, ChangesetError, Files, files, manifest_node};
+pub use dag::{Graph, ancestors, ancestors_within, heads, only};
 pub use error::StoreError;
 pub use filelog::FileText;
 pub use manifest::{
     ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests, TREE_DEPTH_MAX,
     find_in_manifest, manifest_entries, parse_manifest,
 };
+pub use obsstore::{Obsstore, ObsstoreError};
+pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
+pub use rev_set::RevSet;
 pub use revlog::{
     FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
     Refreshed, Rev, Revlog, RevlogName, Scratch,
@@ -30,3 +43,4 @@ pub use revlog::{
 pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
 pub use texts::{Texts, hash};
 pub use verified::Verified;
+pub use view::{View, served_heads};
