@@ -36,6 +36,8 @@ pub mod testing;
 mod texts;
 mod verified;
 mod view;
+#[cfg(test)]
+mod world;
 
 pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};
