@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
-use crate::{backup, bench, check_config, client, config, demo, docs, moving, serve};
+use crate::{backup, bench, check_config, client, config, demo, docs, hg, moving, serve};
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
 /// protocol of BitBake's `bitbake-hashserv`, byte for byte.
@@ -24,6 +24,8 @@ enum Command {
     Serve(serve::Args),
     /// Talk to a hash equivalence server, as `bitbake-hashclient` does.
     Client(client::Args),
+    /// Work with Mercurial repositories.
+    Hg(hg::Args),
     /// Show two builders sharing a result, then measure look-ups; cleans up.
     Demo(demo::Args),
     /// Make a Fingerpost database of one of bitbake-hashserv.
@@ -63,6 +65,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Client(args) => Ok(client::run(&args)),
+        Command::Hg(args) => hg::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => moving::import(&args),
         Command::Export(args) => moving::export(&args),

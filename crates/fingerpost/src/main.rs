@@ -14,6 +14,7 @@ mod config;
 mod demo;
 mod docs;
 mod exit;
+mod hg;
 mod log;
 mod moving;
 mod notice;
