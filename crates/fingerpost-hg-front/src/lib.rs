@@ -1,4 +1,24 @@
 //! The door of Mercurial's wire protocol v2 over HTTP: the URL space, the
 //! handshake, identity, and answers that stream.
 //!
-//! It knows no revlog and no file; what a command means is `fingerpost-hg`'s.
+//! [`HgFront`] is the door; its router answers whatever paths the server has
+//! no other use for. A request becomes [`work::Work`]: commands that run on
+//! blocking threads, a piece of the answer at a time, and only as fast as the
+//! client takes it. [`client::HgClient`] is the other side of the door.
+//!
+//! The crate knows no revlog and no file; what a command means is `fingerpost-hg`'s.
+
+pub mod client;
+
+mod answer;
+mod body;
+mod front;
+mod lanes;
+mod login;
+mod metrics;
+mod refusal;
+mod request;
+mod route;
+mod work;
+
+pub use front::{FrontOptions, HgFront};

@@ -12,6 +12,7 @@
 
 pub mod cbor;
 pub mod client;
+pub mod fuzz;
 
 pub mod server;
 

@@ -6,25 +6,32 @@
 //! runtime's threads.
 
 pub mod delta;
+pub mod pushkey;
 pub mod site;
 
 mod bookmarks;
 mod branches;
 mod changelog;
 mod changeset;
+mod commands;
 mod dag;
 mod error;
+mod filelog;
 mod generation;
 mod inputs;
 mod introduced;
 mod lookup;
+mod manifest;
 mod manifest_entry;
 mod obsstore;
 mod obsstore_file;
 mod phases;
+mod raw;
 mod repository;
 mod rev_set;
+mod revisions;
 mod revlog;
+mod service;
 mod snapshot;
 mod state_file;
 mod state_token;
@@ -32,6 +39,7 @@ mod store;
 mod tags;
 #[doc(hidden)]
 pub mod testing;
+mod text_delta;
 mod texts;
 mod verified;
 mod view;
@@ -40,10 +48,16 @@ pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};
 pub use changelog::Changelog;
 pub use changeset::{Changeset, ChangesetError, Files, files, manifest_node};
+pub use commands::{Cbor, commands, descriptor, may_be_stale};
 pub use dag::{Graph, ancestors, ancestors_within, heads, only};
 pub use error::StoreError;
+pub use filelog::FileText;
 pub use generation::Generation;
 pub use lookup::LookupError;
+pub use manifest::{
+    ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests, TREE_DEPTH_MAX,
+    find_in_manifest, manifest_entries, parse_manifest,
+};
 pub use obsstore::{Obsstore, ObsstoreError};
 pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
 pub use repository::{Repository, RepositoryOptions};
@@ -52,6 +66,7 @@ pub use revlog::{
     FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
     Refreshed, Rev, Revlog, RevlogName, Scratch,
 };
+pub use service::{Mercurial, MercurialOptions, RepositoryView};
 pub use snapshot::Snapshot;
 pub use state_token::StateToken;
 pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};

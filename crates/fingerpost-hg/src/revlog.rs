@@ -336,6 +336,12 @@ impl Revlog {
         self.index.entry(rev).stored_len().unsigned_abs()
     }
 
+    /// Where the stored form of a revision begins, in bytes from the start of
+    /// all data; the entries of an inline index do not count.
+    pub(crate) fn stored_start(&self, rev: Rev) -> u64 {
+        self.index.entry(rev).offset(rev.index())
+    }
+
     /// The revision that the stored delta is against; `None` if the full text
     /// is stored.
     pub fn delta_base(&self, rev: Rev) -> Option<Rev> {

@@ -56,6 +56,12 @@ impl Texts {
         &mut self.scratch
     }
 
+    /// Whether the text of a revision is at hand.
+    pub fn remembers(&self, revlog: &Revlog, rev: Rev) -> bool {
+        let is_it = |recent: &Recent| (recent.revlog, recent.rev) == (revlog.id(), rev);
+        self.recent.iter().any(is_it)
+    }
+
     /// The text of a revision as it is stored, with the metadata of a filelog,
     /// verified against its node unless [`Revlog::is_verified`]. That of a
     /// censored revision is its tombstone.

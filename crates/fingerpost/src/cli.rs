@@ -24,8 +24,6 @@ enum Command {
     Serve(serve::Args),
     /// Talk to a hash equivalence server, as `bitbake-hashclient` does.
     Client(client::Args),
-    /// Work with Mercurial repositories.
-    Hg(hg::Args),
     /// Show two builders sharing a result, then measure look-ups; cleans up.
     Demo(demo::Args),
     /// Make a Fingerpost database of one of bitbake-hashserv.
@@ -40,6 +38,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Measure a server, or make a database to measure one with.
     Bench(bench::BenchArgs),
+    /// Serve, ask and check Mercurial repositories.
+    Hg(hg::Args),
     /// Print a page that is made from the code.
     #[command(hide = true)]
     Docs(docs::Args),
@@ -65,7 +65,6 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Client(args) => Ok(client::run(&args)),
-        Command::Hg(args) => hg::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => moving::import(&args),
         Command::Export(args) => moving::export(&args),
@@ -73,6 +72,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Hg(args) => hg::run(&args),
         Command::Docs(args) => Ok(docs::run(&args)),
         Command::CheckConfig(args) => check_config::run(&args),
     }

@@ -35,6 +35,9 @@ pub struct Responder {
     pending: Vec<u8>,
     current: Option<RequestId>,
     answers: BTreeMap<RequestId, Answer>,
+    /// Why nothing more can be compressed. Answers only fail from then on, so
+    /// that none ends as if it were whole.
+    broken: Option<EncodingError>,
     frames: Frames,
 }
 
@@ -83,6 +86,7 @@ impl Responder {
             pending: Vec::new(),
             current: None,
             answers: BTreeMap::new(),
+            broken: None,
             frames: Frames::default(),
         }
     }
@@ -211,7 +215,7 @@ impl Responder {
             return Err(ResponderError::AlreadyAnswered(request_id));
         }
         // What the compressor holds would come out in the next answer. If it
-        // is what failed, the client reads the error all the same.
+        // is what failed, the client is told so all the same.
         let _ = self.drain(out);
         let message = message.get(..MESSAGE_BYTES_MAX).unwrap_or(message);
         let mut map = Vec::with_capacity(64 + message.len());
@@ -242,9 +246,13 @@ impl Responder {
 
     fn check_open(&self, request_id: RequestId) -> Result<(), ResponderError> {
         match self.answers.get(&request_id) {
-            Some(Answer::Open) => Ok(()),
+            Some(Answer::Open) => self.check_whole(),
             _ => Err(ResponderError::NotOpen(request_id)),
         }
+    }
+
+    fn check_whole(&self) -> Result<(), ResponderError> {
+        self.broken.map_or(Ok(()), |broken| Err(broken.into()))
     }
 
     fn write(
@@ -253,6 +261,7 @@ impl Responder {
         request_id: RequestId,
         objects: &[u8],
     ) -> Result<(), ResponderError> {
+        self.check_whole()?;
         self.turn_to(out, request_id)?;
         match self.encoding {
             None | Some(ContentEncoding::Identity) => {
@@ -290,7 +299,8 @@ impl Responder {
                 return Ok(());
             }
             if self.compressor.is_none() {
-                self.compressor = Some(Compressor::new(encoding, self.level)?);
+                let compressor = Compressor::new(encoding, self.level);
+                self.compressor = Some(compressor.inspect_err(|&error| self.broken = Some(error))?);
             }
             let pending = std::mem::take(&mut self.pending);
             self.compress(out, request_id, &pending)?;
@@ -382,6 +392,7 @@ impl Responder {
         if let Err(error) = work(compressor, out) {
             out.truncate(start);
             self.unflushed = false;
+            self.broken = Some(error);
             return Err(error.into());
         }
         let label = Label {

@@ -25,7 +25,7 @@ impl Revlog {
         }
         let mut read = Vec::new();
         let mut offset = 0;
-        for entries in self.index.entries_from(0) {
+        for entries in self.index.bytes() {
             for piece in entries.chunks(PIECE_BYTES) {
                 read.clear();
                 read_at(&file.file, &mut read, piece.len(), offset)

@@ -1,29 +1,38 @@
-//! `fingerpost hg`: commands about Mercurial repositories.
+//! `fingerpost hg`: Mercurial repositories from the command line.
 
+mod arguments;
+mod call;
 mod check;
+mod notation;
 mod paths;
-
-use clap::Subcommand;
+mod serve;
 
 use crate::exit::Exit;
 
-/// Work with Mercurial repositories.
+/// Mercurial repositories: serve, ask, check.
 #[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Serve repositories for a trial, without a configuration.
+    Serve(serve::Args),
+    /// Run a command of any server that speaks wire protocol v2.
+    Call(call::Args),
     /// Show what applies to each repository: who may read it, who may push,
     /// what is refused and why.
     Check(check::Args),
 }
 
-/// Runs the command.
+/// Runs the subcommand.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Call(args) => call::run(args),
         Command::Check(args) => check::run(args),
     }
 }

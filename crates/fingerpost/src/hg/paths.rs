@@ -1,46 +1,44 @@
 //! Repositories named on the command line.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fingerpost_hg::site::SiteConfig;
 
-use crate::exit::{Exit, failure};
+use crate::exit::{Exit, OrExit, failure};
 
-/// Makes the site serve `paths` and nothing else that a table names: a
-/// repository by the name of its directory, another directory as a collection
-/// of that name. A single path is served at the root.
+/// Makes the site serve `paths` and nothing else that a table names: one path
+/// at the root, several under the last parts of their names. A path that is no
+/// repository is a directory with repositories in it.
 pub(super) fn serve_paths(site: &mut SiteConfig, paths: &[PathBuf]) -> anyhow::Result<()> {
-    site.repositories.clear();
-    site.collections.clear();
-    site.rules.clear();
+    let mut named: BTreeMap<String, PathBuf> = BTreeMap::new();
     for path in paths {
-        let real = std::fs::canonicalize(path);
-        let real = real
-            .map_err(|error| failure(Exit::Usage, format_args!("{}: {error}", path.display())))?;
+        let path = path
+            .canonicalize()
+            .or_exit(Exit::Usage, format!("{}", path.display()))?;
         let name = match paths.len() {
             1 => String::new(),
-            _ => name_of(&real)?,
+            _ => name_of(&path)?,
         };
-        let table = if real.join(".hg").is_dir() {
-            &mut site.repositories
-        } else {
-            &mut site.collections
-        };
-        if table.insert(name.clone(), real).is_some() {
-            let sentence = format_args!("two paths are called {name}; name one of them in a file");
-            return Err(failure(Exit::Usage, sentence));
+        if let Some(other) = named.insert(name.clone(), path.clone()) {
+            let (one, other) = (other.display(), path.display());
+            let why = format!("{one} and {other} would both be served at /{name}");
+            return Err(failure(Exit::Usage, why));
         }
     }
+    let is_repository = |path: &PathBuf| path.join(".hg").is_dir();
+    (site.repositories, site.collections) =
+        named.into_iter().partition(|(_, path)| is_repository(path));
+    site.rules.clear();
     Ok(())
 }
 
-fn name_of(path: &Path) -> anyhow::Result<String> {
-    let name = path.file_name().and_then(std::ffi::OsStr::to_str);
-    let unnamed = || {
-        let sentence = format!("{}: no URL can name this directory", path.display());
-        failure(Exit::Usage, sentence)
-    };
-    name.map(str::to_owned).ok_or_else(unnamed)
+/// The name of several paths that this one gets.
+pub(super) fn name_of(path: &Path) -> anyhow::Result<String> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let why = || format!("{} has no name that a URL could have", path.display());
+    name.map(str::to_owned)
+        .ok_or_else(|| failure(Exit::Usage, why()))
 }
 
 #[cfg(test)]

@@ -64,12 +64,13 @@ fn bind_all(config: &Config) -> anyhow::Result<Vec<Listener>> {
     };
     let addresses = config.server.bind.iter();
     addresses
-        .map(|address| bind_one(&address.0, &options))
+        .map(|address| bind(&address.0, &options).map_err(explain))
         .collect()
 }
 
-fn bind_one(address: &Address, options: &BindOptions) -> anyhow::Result<Listener> {
-    bind(address, options).map_err(explain)
+/// Binds one address with the default options.
+pub(crate) fn bind_one(address: &Address) -> anyhow::Result<Listener> {
+    bind(address, &BindOptions::default()).map_err(explain)
 }
 
 /// The address of metrics alone. Somebody who did not ask for it loses nothing

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use args::Args;
+pub(crate) use listen::bind_one;
 
 use crate::config::{self, Loaded};
 use crate::exit::{Exit, OrExit};

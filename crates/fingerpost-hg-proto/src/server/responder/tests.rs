@@ -238,6 +238,27 @@ fn a_failure_without_objects_needs_no_settings() {
 }
 
 #[test]
+fn a_broken_stream_ends_no_answer_as_if_it_were_whole() {
+    let (_, encoded) = objects(&[50_000]);
+    let broken = EncodingError::NoMemory(ContentEncoding::Zlib);
+    let mut out = Vec::new();
+    let mut responder = Responder::new(Some(ContentEncoding::Zlib), 3);
+    responder.ok(&mut out, ONE).unwrap();
+    responder.objects(&mut out, ONE, &encoded).unwrap();
+    responder.broken = Some(broken);
+    let refused = Err(ResponderError::Encoding(broken));
+    assert_eq!(responder.objects(&mut out, ONE, b"\0"), refused);
+    assert_eq!(responder.flush(&mut out, ONE), refused);
+    assert_eq!(responder.end(&mut out, ONE), refused);
+    assert_eq!(responder.ok(&mut out, OTHER), refused);
+    for id in [ONE, OTHER] {
+        responder.fail(&mut out, id, b"no memory").unwrap();
+        let last = responses(&out, id).pop();
+        assert!(matches!(last, Some(Response::Failed { .. })));
+    }
+}
+
+#[test]
 fn a_redirect_is_first_and_only() {
     let location = Location::new("http://cdn/x");
     let mut out = Vec::new();

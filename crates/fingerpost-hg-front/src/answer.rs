@@ -1,0 +1,92 @@
+//! Answers that are no frames.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use fingerpost_hg::{RepositoryView, descriptor};
+use fingerpost_hg_proto::{CBOR_MEDIA_TYPE, Handshake, PROTO_HEADER, UPGRADE_HEADER, Upgrade};
+
+/// A response of status 200.
+pub(crate) fn ok(media_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    let media_type = HeaderValue::from_static(media_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, media_type);
+    response
+}
+
+/// What the headers of a client's first request say of other protocols than v1.
+pub(crate) fn upgrade(headers: &HeaderMap) -> Option<Upgrade> {
+    Upgrade::parse(
+        numbered(headers, UPGRADE_HEADER),
+        numbered(headers, PROTO_HEADER),
+    )
+}
+
+/// The values of `{name}-1`, `{name}-2` and so on, as far as there are any.
+fn numbered<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    let value = move |number: u32| headers.get(format!("{name}-{number}"));
+    (1..).map_while(value).map(HeaderValue::as_bytes)
+}
+
+/// The answer to a client that speaks v2. There is no v1 to fall back to, so
+/// its capabilities are empty.
+pub(crate) fn handshake(view: &RepositoryView) -> Response {
+    let mut body = Vec::new();
+    Handshake::new(Some(descriptor(view)), "").encode(&mut body);
+    ok(CBOR_MEDIA_TYPE, body)
+}
+
+/// What a client without v2 is told, in ASCII, because it prints the bytes as
+/// they are.
+pub(crate) fn sentence_for_others(fallback_url: Option<&str>) -> String {
+    let elsewhere = fallback_url.map_or_else(String::new, |url| format!(", or use {url}"));
+    format!(
+        "this server speaks only version 2 of Mercurial's wire protocol: use hg 4.8 to 6.0 with \
+         --config experimental.httppeer.advertise-v2=true \
+         --config experimental.httppeer.v2-encoder-order=zstd-8mb,zlib,identity{elsewhere}\n"
+    )
+}
+
+/// Whether `name` has exactly this value, once.
+pub(crate) fn has_exactly(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
+    let mut values = headers.get_all(name).iter();
+    values.next().is_some_and(|value| value == wanted) && values.next().is_none()
+}
+
+/// Plain text of status 200.
+pub(crate) fn text(text: impl Into<Body>) -> Response {
+    ok("text/plain", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_values_are_read_up_to_the_first_number_that_is_missing() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-hgupgrade-1", "exp-http-v2-"),
+            ("x-hgupgrade-2", "0003"),
+            ("x-hgupgrade-4", " other"),
+            ("x-hgproto-1", "0.1 cbor"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let upgrade = upgrade(&headers).unwrap();
+        assert!(upgrade.wants_v2());
+        assert_eq!(upgrade.apis.len(), 1);
+    }
+
+    #[test]
+    fn the_sentence_is_one_line_of_ascii() {
+        for url in [None, Some("https://hg.example/repo")] {
+            let sentence = sentence_for_others(url);
+            assert!(sentence.is_ascii());
+            assert_eq!(sentence.matches('\n').count(), 1);
+            assert_eq!(sentence.contains("hg.example"), url.is_some());
+        }
+    }
+}

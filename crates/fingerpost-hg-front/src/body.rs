@@ -1,0 +1,73 @@
+//! A body that is made as fast as the client takes it.
+
+use std::io;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use fingerpost_core::More;
+use futures_util::stream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::lanes::Place;
+use crate::work::Work;
+
+/// What a request's first piece of work came to.
+pub(crate) struct Piece {
+    pub(crate) work: Work,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) more: More,
+}
+
+/// Works for a while on a blocking thread.
+pub(crate) async fn next_piece(mut work: Work) -> io::Result<Piece> {
+    let working = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        let more = work.go_on(&mut bytes).map_err(io::Error::other)?;
+        Ok(Piece { work, bytes, more })
+    });
+    working
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// A body that begins with `first` and goes on until its work is done, but not
+/// for longer than `limit`. `place` is held until then.
+pub(crate) fn streaming(first: Piece, limit: Duration, place: Place) -> Body {
+    if first.more == More::No {
+        return Body::from(first.bytes);
+    }
+    // One piece waits for the client while the next one is made.
+    let (pieces, taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let deadline = Instant::now() + limit;
+        let made = timeout_at(deadline, make(first, &pieces)).await;
+        let outcome = made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if let Err(error) = outcome {
+            // The client sees the connection break; nobody may be there to see it.
+            let _ = pieces.send(Err(error)).await;
+        }
+        drop(place);
+    });
+    Body::from_stream(stream::unfold(taken, async |mut taken| {
+        let piece: io::Result<Bytes> = taken.recv().await?;
+        Some((piece, taken))
+    }))
+}
+
+/// Makes pieces until there are no more, or nobody takes them.
+async fn make(first: Piece, pieces: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    let mut piece = first;
+    loop {
+        let bytes = std::mem::take(&mut piece.bytes);
+        let gone = match bytes.is_empty() {
+            true => pieces.is_closed(),
+            false => pieces.send(Ok(bytes.into())).await.is_err(),
+        };
+        if gone || piece.more == More::No {
+            return Ok(());
+        }
+        piece = next_piece(piece.work).await?;
+    }
+}

@@ -1,0 +1,338 @@
+//! The door: from a request to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use fingerpost_accounts::Accounts;
+use fingerpost_core::{Clock, Registry};
+use fingerpost_hg::site::{Catalogue, Decision, Found, Operation, RepositoryEntry};
+use fingerpost_hg::{Mercurial, RepositoryView};
+use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
+
+use crate::answer;
+use crate::lanes::Lanes;
+use crate::login::login;
+use crate::metrics::Metrics;
+use crate::refusal::Refusal;
+use crate::route::{API_ROOT, Route, list_of_apis, route};
+
+/// Rules and limits of the door.
+#[derive(Clone, Debug)]
+pub struct FrontOptions {
+    /// The most bytes of a request's body. 16 MiB.
+    pub body_bytes_max: usize,
+    /// How long a request's body may take to arrive. 60 s.
+    pub body_time: Duration,
+    /// The most long answers at once, and as many short ones. 64.
+    pub answers_max: usize,
+    /// How long a request may wait for others to end. 30 s.
+    pub wait: Duration,
+    /// How long a client may take for one answer. 4 h.
+    pub answer_time: Duration,
+    /// The level of `zstd-8mb`, 1 to 19; of `zlib` at most 9.
+    pub compression_level: i32,
+    /// Where clients without v2 find the repositories, for the sentence that
+    /// they are told.
+    pub fallback_url: Option<String>,
+}
+
+impl Default for FrontOptions {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 16 << 20,
+            body_time: Duration::from_secs(60),
+            answers_max: 64,
+            wait: Duration::from_secs(30),
+            answer_time: Duration::from_secs(4 * 3600),
+            compression_level: 3,
+            fallback_url: None,
+        }
+    }
+}
+
+/// The door of the repositories of a site.
+#[derive(Clone)]
+pub struct HgFront(Arc<Door>);
+
+pub(crate) struct Door {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) mercurial: Arc<Mercurial>,
+    pub(crate) accounts: Option<Accounts>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: FrontOptions,
+    pub(crate) commands: Arc<Registry<RepositoryView>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) lanes: Lanes,
+}
+
+impl HgFront {
+    /// A door to the repositories of `catalogue`. Without `accounts` nobody
+    /// can log in, and only what everybody may read is served.
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        mercurial: Arc<Mercurial>,
+        accounts: Option<Accounts>,
+        clock: Arc<dyn Clock>,
+        options: FrontOptions,
+    ) -> Self {
+        let commands = fingerpost_hg::commands();
+        Self(Arc::new(Door {
+            metrics: Arc::new(Metrics::new(&commands)),
+            commands: Arc::new(commands),
+            lanes: Lanes::new(options.answers_max, options.wait),
+            catalogue,
+            mercurial,
+            accounts,
+            clock,
+            options,
+        }))
+    }
+
+    /// A router that answers every path.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(serve).with_state(self.clone())
+    }
+
+    /// Puts the door's counters on a registry.
+    pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.0.metrics.register(registry);
+    }
+}
+
+async fn serve(State(front): State<HgFront>, request: Request<Body>) -> Response {
+    let door = front.0;
+    match door.answer(request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            door.metrics.count_refusal(refusal.status.as_u16());
+            refusal.into_response()
+        }
+    }
+}
+
+/// A repository that was found, and who asks.
+pub(crate) struct Asking {
+    pub(crate) repository: Arc<RepositoryEntry>,
+    pub(crate) user: Option<String>,
+    pub(crate) parts: Parts,
+}
+
+impl Asking {
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// Whether the rules of the repository let the caller do this.
+    pub(crate) fn may(&self, operation: Operation) -> Result<(), Refusal> {
+        let access = &self.repository.settings().access;
+        match access.decide(self.user.as_deref(), operation) {
+            Decision::Allowed => Ok(()),
+            Decision::NeedsLogin(operation) => Err(Refusal::not_authorized(operation, true)),
+            Decision::Denied(operation) => Err(Refusal::not_authorized(operation, false)),
+        }
+    }
+}
+
+impl Door {
+    async fn answer(self: &Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
+        let (parts, body) = request.into_parts();
+        let path = decoded(parts.uri.path()).ok_or_else(|| Refusal::not_found(NOTHING))?;
+        let user = login(&parts.headers, self.accounts.as_ref()).await?;
+        let asks_v1 = command_of_v1(&parts).is_some();
+        let (repository, rest) = self.find(path, asks_v1).await?;
+        let asking = Asking {
+            repository,
+            user,
+            parts,
+        };
+        asking.may(Operation::Read)?;
+        match route(&rest)? {
+            Route::Repository => self.repository(&asking).await,
+            Route::Apis => Ok(answer::text(list_of_apis())),
+            Route::ApiRoot => Ok(answer::text(API_ROOT)),
+            Route::Command(path) => {
+                let path = (path.writes, path.command.to_owned());
+                self.command(&asking, body, path).await
+            }
+            Route::Nothing if asks_v1 => Err(self.other_client()),
+            Route::Nothing => Err(Refusal::not_found(NOTHING)),
+        }
+    }
+
+    /// The repository that a path begins with, and the rest of the path.
+    async fn find(
+        self: &Arc<Self>,
+        path: String,
+        asks_v1: bool,
+    ) -> Result<(Arc<RepositoryEntry>, String), Refusal> {
+        let door = Arc::clone(self);
+        let finding = tokio::task::spawn_blocking(move || {
+            match door.catalogue.find(&path, door.clock.now()) {
+                Found::Repository { repository, rest } => Ok((repository, rest.to_owned())),
+                Found::NotFound => Err(Refusal::not_found(NOTHING)),
+                Found::Refused(refusal) => {
+                    let (repository, why) = (refusal.id().as_str(), refusal.sentence());
+                    tracing::warn!(repository, "{repository} is not served: {why}");
+                    Err(not_served(refusal.public(), asks_v1))
+                }
+                Found::Unavailable(bad) => {
+                    tracing::error!("no repository is served: {bad}");
+                    Err(not_served(
+                        "the server's configuration is broken".to_owned(),
+                        asks_v1,
+                    ))
+                }
+            }
+        });
+        finding
+            .await
+            .unwrap_or_else(|_| Err(Refusal::server_error()))
+    }
+
+    /// The repository's own URL: the handshake, or a person.
+    async fn repository(self: &Arc<Self>, asking: &Asking) -> Result<Response, Refusal> {
+        match command_of_v1(&asking.parts) {
+            None => Ok(answer::text(self.about(asking))),
+            Some("capabilities")
+                if answer::upgrade(asking.headers()).is_some_and(|upgrade| upgrade.wants_v2()) =>
+            {
+                let view = self.view(&asking.repository).await?;
+                Ok(answer::handshake(&view))
+            }
+            Some(_) => Err(self.other_client()),
+        }
+    }
+
+    /// What a browser is shown of a repository.
+    fn about(&self, asking: &Asking) -> String {
+        let settings = asking.repository.settings();
+        let name = settings
+            .name
+            .as_deref()
+            .unwrap_or_else(|| asking.repository.id().as_str());
+        let description = settings.description.as_deref().unwrap_or_default();
+        format!(
+            "{name}\n{description}\n\nThis is a Mercurial repository; clone this URL. {}",
+            capitalised(&answer::sentence_for_others(
+                self.options.fallback_url.as_deref()
+            ))
+        )
+    }
+
+    fn other_client(&self) -> Refusal {
+        self.metrics.count_other_client();
+        let fallback = self.options.fallback_url.as_deref();
+        Refusal::v1(answer::sentence_for_others(fallback))
+    }
+
+    /// The repository as it is now.
+    pub(crate) async fn view(
+        self: &Arc<Self>,
+        repository: &Arc<RepositoryEntry>,
+    ) -> Result<Arc<RepositoryView>, Refusal> {
+        let (door, repository) = (Arc::clone(self), Arc::clone(repository));
+        let opening = tokio::task::spawn_blocking(move || {
+            door.mercurial.view(&repository).map_err(|error| {
+                let id = repository.id();
+                tracing::error!(repository = id.as_str(), %error, "{id} cannot be read: {error}");
+                Refusal::v1(format!("{id} cannot be read: {error}\n"))
+            })
+        });
+        opening
+            .await
+            .unwrap_or_else(|_| Err(Refusal::server_error()))
+    }
+
+    /// A command, or several: see [`crate::request`].
+    async fn command(
+        self: &Arc<Self>,
+        asking: &Asking,
+        body: Body,
+        (writes, command): (bool, String),
+    ) -> Result<Response, Refusal> {
+        if asking.parts.method != Method::POST {
+            return Err(Refusal::needs_post());
+        }
+        let operation = if writes {
+            Operation::Push
+        } else {
+            Operation::Pull
+        };
+        asking.may(operation)?;
+        if writes && asking.repository.settings().access.push_needs_tls() {
+            // There is no TLS here, and what is in front of us cannot vouch for it.
+            return Err(Refusal::ssl_required());
+        }
+        let url = self.url_command(&command, writes)?;
+        if !answer::has_exactly(asking.headers(), header::ACCEPT, FRAMING_MEDIA_TYPE) {
+            return Err(Refusal::not_acceptable());
+        }
+        if !answer::has_exactly(asking.headers(), header::CONTENT_TYPE, FRAMING_MEDIA_TYPE) {
+            return Err(Refusal::unsupported_media_type());
+        }
+        self.run(asking, body, url).await
+    }
+}
+
+/// The value of `cmd` in the query: a request of protocol v1.
+fn command_of_v1(parts: &Parts) -> Option<&str> {
+    let pairs = parts.uri.query()?.split('&');
+    pairs.filter_map(|pair| pair.strip_prefix("cmd=")).next()
+}
+
+/// A repository or a site that cannot be served. Clients of Mercurial show
+/// the sentence only if it comes as an answer of v1.
+fn not_served(sentence: String, asks_v1: bool) -> Refusal {
+    match asks_v1 {
+        true => Refusal::v1(sentence + "\n"),
+        false => Refusal::text(StatusCode::SERVICE_UNAVAILABLE, sentence + "\n"),
+    }
+}
+
+fn capitalised(sentence: &str) -> String {
+    let (first, rest) = sentence.split_at(1);
+    first.to_uppercase() + rest
+}
+
+/// The path with its percent escapes resolved; `None` if it is not UTF-8 then.
+fn decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let digits = std::str::from_utf8(digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+const NOTHING: &str = "there is nothing here\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_resolved_once() {
+        assert_eq!(decoded("/a%20b/%C3%BC").as_deref(), Some("/a b/ü"));
+        assert_eq!(decoded("/a%2520").as_deref(), Some("/a%20"));
+        for broken in ["/%", "/%2", "/%zz", "/%+1", "/%ff"] {
+            assert_eq!(decoded(broken), None, "{broken}");
+        }
+    }
+}

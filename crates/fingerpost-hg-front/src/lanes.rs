@@ -1,0 +1,66 @@
+//! How much is under way at once. Short questions have places of their own, so
+//! that they do not wait behind clones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::refusal::Refusal;
+
+/// The places of both lanes.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    short: Arc<Semaphore>,
+    long: Arc<Semaphore>,
+    wait: Duration,
+}
+
+/// A place; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Lanes {
+    /// `long` places for long answers and as many for short ones; `wait` is
+    /// how long a request may wait for one.
+    pub(crate) fn new(long: usize, wait: Duration) -> Self {
+        let places = || Arc::new(Semaphore::new(long.clamp(1, Semaphore::MAX_PERMITS)));
+        Self {
+            short: places(),
+            long: places(),
+            wait,
+        }
+    }
+
+    /// A place in the lane, or a refusal that tells the client to come again.
+    pub(crate) async fn enter(&self, is_short: bool) -> Result<Place, Refusal> {
+        let lane = if is_short { &self.short } else { &self.long };
+        match timeout(self.wait, lane.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Place(permit)),
+            Ok(Err(_)) | Err(_) => Err(Refusal::busy(self.wait)),
+        }
+    }
+}
+
+/// Whether a command answers a few bytes for the work of a moment.
+pub(crate) fn is_short(command: &[u8]) -> bool {
+    matches!(
+        command,
+        b"branchmap" | b"capabilities" | b"heads" | b"known" | b"listkeys" | b"lookup"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn short_questions_do_not_wait_behind_clones() {
+        let lanes = Lanes::new(1, Duration::from_millis(1));
+        let _clone = lanes.enter(false).await.unwrap();
+        assert!(lanes.enter(true).await.is_ok());
+        let refusal = lanes.enter(false).await.unwrap_err();
+        assert_eq!(refusal.status, 503);
+    }
+}

@@ -1,0 +1,184 @@
+//! The commands of a request: read, checked, run.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use fingerpost_core::{Availability, Entry, Permission, PermissionSet, Principal};
+use fingerpost_hg::RepositoryView;
+use fingerpost_hg_proto::server::{HttpFailure, Inbox, Limits, Misbehaved, Received};
+use fingerpost_hg_proto::{ContentEncoding, FRAMING_MEDIA_TYPE};
+use fingerpost_net::Peer;
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use crate::answer;
+use crate::body::{next_piece, streaming};
+use crate::front::{Asking, Door};
+use crate::lanes::is_short;
+use crate::refusal::Refusal;
+use crate::route::{DEBUG_REFLECT, MULTIREQUEST};
+use crate::work::{Asked, Work};
+
+/// What the URL of a request says of its commands.
+#[derive(Debug)]
+pub(crate) struct UrlCommand {
+    /// The only one, by its name; `None` for any number of any.
+    name: Option<String>,
+    /// Whether it is below `rw`.
+    writes: bool,
+}
+
+/// What a request's frames say.
+struct Frames {
+    asked: Vec<Asked>,
+    encoding: Option<ContentEncoding>,
+}
+
+impl Door {
+    /// Checks the command of a URL.
+    pub(crate) fn url_command(&self, command: &str, writes: bool) -> Result<UrlCommand, Refusal> {
+        if command == MULTIREQUEST {
+            return Ok(UrlCommand { name: None, writes });
+        }
+        if command == DEBUG_REFLECT {
+            return Err(Refusal::not_found("debugreflect service not available"));
+        }
+        let name = Some(command.to_owned());
+        match self.commands.find(command, false) {
+            None => Err(Refusal::unknown_command(command)),
+            Some((_, entry)) => match self.is_allowed(entry, writes) {
+                true => Ok(UrlCommand { name, writes }),
+                false => Err(Refusal::insufficient(command)),
+            },
+        }
+    }
+
+    /// Whether a command is there at all, and needs no more than its URL allows.
+    fn is_allowed(&self, entry: &Entry<RepositoryView>, writes: bool) -> bool {
+        let declaration = &entry.declaration;
+        let pushes = declaration.access.needs.contains(&Permission::Push);
+        let is_off = declaration.availability == Availability::Writable
+            && self.mercurial.options().pushkey.is_none();
+        (writes || !pushes) && !is_off
+    }
+
+    /// Runs the commands of a request; what of the answer is ready at once is
+    /// awaited, so that short ones have a length.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        asking: &Asking,
+        body: Body,
+        url: UrlCommand,
+    ) -> Result<Response, Refusal> {
+        let reading = timeout(self.options.body_time, self.read(body, &url));
+        let frames = reading.await.unwrap_or_else(|_| Err(Refusal::too_slow()))?;
+        let all_short = frames
+            .asked
+            .iter()
+            .all(|asked| is_short(&asked.request.name));
+        let place = self.lanes.enter(all_short).await?;
+        let view = self.view(&asking.repository).await?;
+        let work = Work::new(
+            Arc::clone(&self.commands),
+            Arc::clone(&self.metrics),
+            view,
+            caller(asking, &url),
+            frames.asked,
+            (frames.encoding, self.options.compression_level),
+        );
+        match next_piece(work).await {
+            Ok(first) => {
+                let body = streaming(first, self.options.answer_time, place);
+                Ok(answer::ok(FRAMING_MEDIA_TYPE, body))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a request cannot be answered");
+                Err(Refusal::server_error())
+            }
+        }
+    }
+
+    /// Reads a body to its end.
+    async fn read(&self, mut body: Body, url: &UrlCommand) -> Result<Frames, Refusal> {
+        let mut inbox = Inbox::new(Limits {
+            body_bytes: self.options.body_bytes_max,
+            ..Limits::default()
+        });
+        let (mut received, mut asked) = (Vec::new(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            // The client is gone, so nobody reads what is said of it.
+            let frame = frame.map_err(|_| Refusal::server_error())?;
+            let Ok(bytes) = frame.into_data() else {
+                continue;
+            };
+            inbox.push(&bytes, &mut received).map_err(misbehaved)?;
+            for Received::Command {
+                request_id,
+                request,
+            } in received.drain(..)
+            {
+                let command = self.check(&request.name, url, asked.len())?;
+                asked.push(Asked {
+                    request_id,
+                    command,
+                    request,
+                });
+            }
+        }
+        inbox.finish().map_err(misbehaved)?;
+        Ok(Frames {
+            asked,
+            encoding: inbox.content_encoding(),
+        })
+    }
+
+    /// Whether a command may stand behind this URL, `before` others; its index.
+    fn check(&self, name: &[u8], url: &UrlCommand, before: usize) -> Result<usize, Refusal> {
+        let name = String::from_utf8_lossy(name);
+        if let Some(only) = &url.name {
+            if before > 0 {
+                return Err(told("multiple commands cannot be issued to this URL"));
+            }
+            if *only != name {
+                return Err(told("command in frame must match command in URL"));
+            }
+        }
+        match self.commands.find(&name, false) {
+            None => Err(told(format!("wire protocol command not available: {name}"))),
+            Some((index, entry)) => match self.is_allowed(entry, url.writes) {
+                true => Ok(index),
+                false => Err(Refusal::insufficient(&name)),
+            },
+        }
+    }
+}
+
+/// What the reference tells in the place of frames.
+fn told(text: impl Into<String>) -> Refusal {
+    Refusal::text(axum::http::StatusCode::OK, text)
+}
+
+fn misbehaved(error: Misbehaved) -> Refusal {
+    match error.http() {
+        HttpFailure::PlainText => told(error.body()),
+        HttpFailure::Internal => Refusal::server_error(),
+        HttpFailure::TooLarge => Refusal::too_large(),
+    }
+}
+
+/// The caller with what the repository's rules and the URL allow, and the
+/// peer's address for the log.
+fn caller(asking: &Asking, url: &UrlCommand) -> (Principal, String) {
+    let mut allowed = PermissionSet::of(&[Permission::Pull]);
+    if url.writes {
+        allowed.insert(Permission::Push);
+    }
+    let nobody = Principal::anonymous(allowed);
+    let principal = match &asking.user {
+        Some(user) => nobody.login(user, allowed),
+        None => nobody,
+    };
+    let peer = asking.parts.extensions.get::<Peer>();
+    (principal, peer.map_or_else(String::new, Peer::to_string))
+}

@@ -1,0 +1,103 @@
+//! Reading arguments: a map of names and values, against the declared fields.
+//!
+//! Names are checked as the reference checks them, with its texts. Values are
+//! checked too, which the reference leaves to chance.
+
+use fingerpost_core::{BadArgument, Field};
+use fingerpost_hg_proto::Args;
+use fingerpost_hg_proto::Node;
+use fingerpost_hg_proto::cbor::Value;
+
+/// The arguments of one command, whose names are all known.
+pub(super) struct Arguments<'a> {
+    args: &'a Args,
+}
+
+impl<'a> Arguments<'a> {
+    /// Refuses names that no field has, then required fields that are missing.
+    pub(super) fn of(args: &'a Args, fields: &[Field]) -> Result<Self, BadArgument> {
+        let unknown: Vec<_> = args
+            .iter()
+            .filter(|(name, _)| !fields.iter().any(|field| field.name.as_bytes() == *name))
+            .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        if !unknown.is_empty() {
+            let names = unknown.join(", ");
+            return Err(BadArgument(format!(
+                "unsupported argument to command: {names}"
+            )));
+        }
+        let mut missing: Vec<_> = fields
+            .iter()
+            .filter(|field| field.required && args.get(field.name.as_bytes()).is_none())
+            .map(|field| field.name)
+            .collect();
+        missing.sort_unstable();
+        if !missing.is_empty() {
+            let names = missing.join(", ");
+            return Err(BadArgument(format!("missing required arguments: {names}")));
+        }
+        Ok(Self { args })
+    }
+
+    /// A value as it came.
+    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.args.get(name.as_bytes())
+    }
+
+    /// Bytes; empty where it is left out.
+    pub(super) fn bytes(&self, name: &str) -> Result<&'a [u8], BadArgument> {
+        match self.value(name) {
+            None => Ok(b""),
+            Some(value) => value.as_bytes().ok_or_else(|| wrong(name, "bytes")),
+        }
+    }
+
+    /// A truth value; false where it is left out.
+    pub(super) fn bool(&self, name: &str) -> Result<bool, BadArgument> {
+        match self.value(name) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| wrong(name, "true or false")),
+        }
+    }
+
+    /// The members of a list or a set; none where it is left out.
+    pub(super) fn members(&self, name: &str) -> Result<&'a [Value], BadArgument> {
+        match self.value(name) {
+            None => Ok(&[]),
+            Some(value) => members(value).ok_or_else(|| wrong(name, "a list")),
+        }
+    }
+
+    /// A list of nodes of 20 bytes each.
+    pub(super) fn nodes(&self, name: &str) -> Result<Vec<Node>, BadArgument> {
+        let nodes = nodes(self.members(name)?);
+        nodes.ok_or_else(|| wrong(name, "a list of nodes of 20 bytes"))
+    }
+
+    /// Whether the set `name` has `word`. Words that nobody knows are ignored.
+    pub(super) fn has(&self, name: &str, word: &str) -> Result<bool, BadArgument> {
+        let mut words = self.members(name)?.iter();
+        Ok(words.any(|value| value.as_bytes() == Some(word.as_bytes())))
+    }
+}
+
+/// The members of an array or a set: clients may send either for a set.
+pub(super) fn members(value: &Value) -> Option<&[Value]> {
+    match value {
+        Value::Set(set) => Some(set.as_slice()),
+        other => other.as_array(),
+    }
+}
+
+/// All of `values` as nodes, or `None` when one is none.
+pub(super) fn nodes(values: &[Value]) -> Option<Vec<Node>> {
+    values
+        .iter()
+        .map(|value| value.as_bytes().and_then(Node::from_slice))
+        .collect()
+}
+
+fn wrong(name: &str, wanted: &str) -> BadArgument {
+    BadArgument(format!("argument {name} must be {wanted}"))
+}

@@ -1,0 +1,144 @@
+//! `filedata`: revisions of one file.
+
+use std::sync::Arc;
+
+use fingerpost_core::{
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
+    Dependency, Failure, Field, Kind, Outcome, Permission, Shape,
+};
+use fingerpost_hg_proto::{Args, Node};
+
+use super::answer::Cbor;
+use super::arguments::Arguments;
+use super::failures::internal;
+use super::manifestdata::OneRevlog;
+use super::streaming;
+
+use crate::revisions::{Item, Revisions, Wanted};
+use crate::{RepositoryView, Revlog, RevlogName, Snapshot};
+
+/// The command `filedata`.
+pub(super) struct Filedata;
+
+/// The argument of `filedata`.
+pub(super) struct FiledataArgs {
+    path: Vec<u8>,
+    nodes: Vec<Node>,
+    wanted: Wanted,
+}
+
+impl Argument<Args> for FiledataArgs {
+    const FIELDS: &'static [Field] = &[
+        Field {
+            name: "fields",
+            shape: Shape::Set(&["linknode", "parents", "revision"]),
+            required: false,
+            about: "what to tell of each revision",
+        },
+        Field {
+            name: "haveparents",
+            shape: Shape::Bool,
+            required: false,
+            about: "the client has the parents, so that deltas can be against them",
+        },
+        Field {
+            name: "nodes",
+            shape: Shape::List,
+            required: true,
+            about: "the revisions",
+        },
+        Field {
+            name: "path",
+            shape: Shape::Bytes,
+            required: true,
+            about: "the file",
+        },
+    ];
+    const EXAMPLE: &'static str = "{\"fields\": {\"SET\": [\"linknode\", \"parents\", \"revision\"]}, \"nodes\": [\"hex:277b75139d8e5cd5b822c1c99ae1e737500a1d59\"], \"path\": \"src/a.txt\"}";
+
+    fn parse(args: &Args) -> Result<Self, BadArgument> {
+        let arguments = Arguments::of(args, Self::FIELDS)?;
+        Ok(Self {
+            path: arguments.bytes("path")?.to_vec(),
+            nodes: arguments.nodes("nodes")?,
+            wanted: Wanted {
+                parents: arguments.has("fields", "parents")?,
+                linknode: arguments.has("fields", "linknode")?,
+                revision: arguments.has("fields", "revision")?,
+                have_parents: arguments.bool("haveparents")?,
+            },
+        })
+    }
+}
+
+impl Command<RepositoryView> for Filedata {
+    type Args = FiledataArgs;
+    type Answer = Cbor;
+
+    const DECLARATION: Declaration = Declaration {
+        name: "filedata",
+        summary: "Sends revisions of one file, in the order of the store. A revision that no served changeset introduces is unknown.",
+        access: Access::needs(&[Permission::Pull]),
+        availability: Availability::Always,
+        kind: Kind::Once,
+        cache: CachePolicy::Key {
+            version: 1,
+            depends_on: &[
+                Dependency::Generation,
+                Dependency::Visibility,
+                Dependency::State,
+            ],
+            why: "a node names parents and text for good, unless the store is rewritten; with linknodes the answer depends on what is served, so the state token is in the key",
+        },
+        answer_example: "{\"totalitems\": 1} {\"node\": \"hex:277b75139d8e5cd5b822c1c99ae1e737500a1d59\"}",
+    };
+
+    async fn run(
+        call: Call<'_, RepositoryView>,
+        args: FiledataArgs,
+    ) -> Result<Outcome<Cbor>, Failure> {
+        let view = call.service;
+        let snapshot = view.snapshot();
+        let name = RevlogName::Filelog(&args.path);
+        let filelog = Arc::new(Revlog::open(snapshot.store(), name).map_err(internal)?);
+        let mut items = Vec::with_capacity(args.nodes.len());
+        for node in &args.nodes {
+            let introducer = match filelog.rev(node) {
+                None => None,
+                Some(rev) => {
+                    let introducer = snapshot.introducer(name, &filelog, rev);
+                    introducer
+                        .map_err(internal)?
+                        .map(|changeset| (rev, changeset))
+                }
+            };
+            let Some((rev, changeset)) = introducer else {
+                return Err(unknown(&args.path, node, snapshot, &filelog));
+            };
+            items.push(Item {
+                rev,
+                linknode: snapshot.node(changeset),
+            });
+        }
+        Ok(streaming(OneRevlog {
+            reader: view.reader(),
+            begun: false,
+            total: items.len(),
+            revisions: Revisions::new(filelog, items, &args.wanted),
+            wanted: args.wanted,
+        }))
+    }
+}
+
+/// A file of which nothing is served is as unknown as one that never was.
+fn unknown(path: &[u8], node: &Node, snapshot: &Snapshot, filelog: &Revlog) -> Failure {
+    let name = RevlogName::Filelog(path);
+    let is_served = |rev| matches!(snapshot.introducer(name, filelog, rev), Ok(Some(_)));
+    match filelog.revs().any(is_served) {
+        true => {
+            let hex = node.to_hex().to_vec();
+            Failure::refused_with("unknown-node", "unknown file node: %s", vec![hex])
+        }
+        false => Failure::refused_with("unknown-file", "unknown file: %s", vec![path.to_vec()]),
+    }
+}

@@ -1,0 +1,164 @@
+//! `manifestdata`: revisions of the manifest.
+
+use fingerpost_core::{
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
+    Dependency, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
+};
+use fingerpost_hg_proto::cbor::Writer;
+use fingerpost_hg_proto::{Args, Node};
+
+use super::answer::Cbor;
+use super::arguments::Arguments;
+use super::failures::internal;
+use super::streaming;
+use crate::RepositoryView;
+use crate::revisions::{Item, Reader, Revisions, Wanted};
+
+/// The command `manifestdata`.
+pub(super) struct Manifestdata;
+
+/// The argument of `manifestdata`.
+pub(super) struct ManifestdataArgs {
+    tree: Vec<u8>,
+    nodes: Vec<Node>,
+    wanted: Wanted,
+}
+
+impl Argument<Args> for ManifestdataArgs {
+    const FIELDS: &'static [Field] = &[
+        Field {
+            name: "fields",
+            shape: Shape::Set(&["parents", "revision"]),
+            required: false,
+            about: "what to tell of each revision",
+        },
+        Field {
+            name: "haveparents",
+            shape: Shape::Bool,
+            required: false,
+            about: "the client has the parents, so that deltas can be against them",
+        },
+        Field {
+            name: "nodes",
+            shape: Shape::List,
+            required: true,
+            about: "the revisions",
+        },
+        Field {
+            name: "tree",
+            shape: Shape::Bytes,
+            required: true,
+            about: "the directory; empty for the root",
+        },
+    ];
+    const EXAMPLE: &'static str = "{\"fields\": {\"SET\": [\"parents\", \"revision\"]}, \"haveparents\": true, \"nodes\": [\"hex:85f124518dc6605875e9b4717db7d491fd2687d2\"], \"tree\": \"\"}";
+
+    fn parse(args: &Args) -> Result<Self, BadArgument> {
+        let arguments = Arguments::of(args, Self::FIELDS)?;
+        Ok(Self {
+            tree: arguments.bytes("tree")?.to_vec(),
+            nodes: arguments.nodes("nodes")?,
+            wanted: Wanted {
+                parents: arguments.has("fields", "parents")?,
+                linknode: false,
+                revision: arguments.has("fields", "revision")?,
+                have_parents: arguments.bool("haveparents")?,
+            },
+        })
+    }
+}
+
+impl Command<RepositoryView> for Manifestdata {
+    type Args = ManifestdataArgs;
+    type Answer = Cbor;
+
+    const DECLARATION: Declaration = Declaration {
+        name: "manifestdata",
+        summary: "Sends revisions of the manifest, in the order of the store. A revision that no served changeset has is unknown.",
+        access: Access::needs(&[Permission::Pull]),
+        availability: Availability::Always,
+        kind: Kind::Once,
+        cache: CachePolicy::Key {
+            version: 1,
+            depends_on: &[Dependency::Generation, Dependency::Visibility],
+            why: "a node names parents and text for good, unless the store is rewritten; which nodes are served is checked before the cache is asked",
+        },
+        answer_example: "{\"totalitems\": 1} {\"node\": \"hex:85f124518dc6605875e9b4717db7d491fd2687d2\"}",
+    };
+
+    async fn run(
+        call: Call<'_, RepositoryView>,
+        args: ManifestdataArgs,
+    ) -> Result<Outcome<Cbor>, Failure> {
+        let view = call.service;
+        let snapshot = view.snapshot();
+        if !args.tree.is_empty() {
+            let tree = vec![args.tree];
+            return Err(Failure::refused_with(
+                "unknown-tree",
+                "unknown tree: %s",
+                tree,
+            ));
+        }
+        let manifests = snapshot.manifests().map_err(internal)?;
+        let mut items = Vec::with_capacity(args.nodes.len());
+        for node in &args.nodes {
+            let rev = manifests.rev(node).ok_or_else(|| unknown_node(node))?;
+            if !snapshot
+                .servable_manifest(&manifests, rev)
+                .map_err(internal)?
+            {
+                return Err(unknown_node(node));
+            }
+            items.push(Item {
+                rev,
+                linknode: Node::NULL,
+            });
+        }
+        Ok(streaming(OneRevlog {
+            reader: view.reader(),
+            begun: false,
+            total: items.len(),
+            revisions: Revisions::new(manifests, items, &args.wanted),
+            wanted: args.wanted,
+        }))
+    }
+}
+
+/// A manifest that is not there, or that no served changeset has. Its argument
+/// is the raw node, as the reference sends it.
+fn unknown_node(node: &Node) -> Failure {
+    let node = node.as_bytes().to_vec();
+    Failure::refused_with("unknown-node", "unknown node: %s", vec![node])
+}
+
+/// Revisions of one revlog, behind their number.
+pub(super) struct OneRevlog {
+    pub(super) reader: Reader,
+    pub(super) wanted: Wanted,
+    pub(super) revisions: Revisions,
+    pub(super) total: usize,
+    pub(super) begun: bool,
+}
+
+impl Objects for OneRevlog {
+    fn append(&mut self, out: &mut Vec<u8>) -> Result<More, Failure> {
+        if !self.begun {
+            let mut writer = Writer::new(out);
+            writer.map(1);
+            writer.bytes(b"totalitems");
+            writer.uint(self.total as u64);
+            self.begun = true;
+        }
+        self.reader.begin_batch();
+        while !self.revisions.is_done() {
+            if self.reader.is_batch_full(out) {
+                return Ok(More::Yes);
+            }
+            self.revisions
+                .append_next(&self.wanted, &mut self.reader, out)
+                .map_err(internal)?;
+        }
+        Ok(More::No)
+    }
+}

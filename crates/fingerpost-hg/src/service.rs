@@ -1,0 +1,225 @@
+//! The service: opened repositories, and the view of one that a request works on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fingerpost_core::{Clock, Service, Timestamp};
+use fingerpost_hg_proto::Args;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use crate::pushkey::PushkeyProgram;
+use crate::revisions::Reader;
+use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId};
+use crate::{Limits, Repository, RepositoryOptions, Snapshot, StoreError, Verified};
+
+/// What the service is given.
+#[derive(Clone, Debug)]
+pub struct MercurialOptions {
+    /// Limits of reading a store.
+    pub limits: Limits,
+    /// The most bytes that one request may remember of recent texts, and the
+    /// most that its plan may take. 64 MiB.
+    pub request_bytes_max: usize,
+    /// The most bytes for remembering which revisions were verified. 64 MiB.
+    pub verified_bytes_max: usize,
+    /// The most repositories that are kept open. 1,000.
+    pub repositories_max: usize,
+    /// An open repository that was not asked for this long keeps no caches.
+    /// 10 minutes.
+    pub idle: Duration,
+    /// Told to clients: the most changesets of one `filesdata`. 50,000.
+    pub files_batch: u64,
+    /// Told to clients: the most nodes of one `manifestdata`. 100,000.
+    pub manifests_batch: u64,
+    /// What carries `pushkey` out; without it there is no such command.
+    pub pushkey: Option<PushkeyProgram>,
+}
+
+impl Default for MercurialOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            request_bytes_max: 64 << 20,
+            verified_bytes_max: 64 << 20,
+            repositories_max: 1000,
+            idle: Duration::from_secs(600),
+            files_batch: 50_000,
+            manifests_batch: 100_000,
+            pushkey: None,
+        }
+    }
+}
+
+/// Mercurial repositories, opened when they are first asked for.
+pub struct Mercurial {
+    options: MercurialOptions,
+    clock: Arc<dyn Clock>,
+    verified: Arc<Verified>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    repositories: HashMap<RepositoryId, Opened>,
+    swept: Option<Timestamp>,
+}
+
+struct Opened {
+    repository: Arc<Repository>,
+    /// Another directory in the same place is another repository.
+    identity: DirectoryIdentity,
+    /// What it was opened with.
+    publishing: bool,
+    used: Timestamp,
+}
+
+impl Mercurial {
+    /// A service without any repository open.
+    pub fn new(options: MercurialOptions, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            verified: Arc::new(Verified::new(options.verified_bytes_max)),
+            options,
+            clock,
+            open: Mutex::default(),
+        }
+    }
+
+    /// What the service was given.
+    pub const fn options(&self) -> &MercurialOptions {
+        &self.options
+    }
+
+    /// The view of a repository as it is now. Blocks while it reads.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the repository cannot be opened or read; the error names the
+    /// file.
+    pub fn view(
+        self: &Arc<Self>,
+        entry: &Arc<RepositoryEntry>,
+    ) -> Result<Arc<RepositoryView>, StoreError> {
+        let repository = self.repository(entry)?;
+        let snapshot = repository.snapshot()?;
+        Ok(Arc::new(RepositoryView {
+            mercurial: Arc::clone(self),
+            entry: Arc::clone(entry),
+            snapshot,
+        }))
+    }
+
+    fn repository(&self, entry: &RepositoryEntry) -> Result<Arc<Repository>, StoreError> {
+        let now = self.clock.now();
+        if let Some(found) = self.open.lock().find(entry, now) {
+            return Ok(found);
+        }
+        // Opened outside of the lock: a slow disk holds up its own callers only.
+        let options = RepositoryOptions {
+            publishing: entry.settings().publishing,
+            limits: self.options.limits,
+            verified: Arc::clone(&self.verified),
+            clock: Arc::clone(&self.clock),
+            ..RepositoryOptions::default()
+        };
+        let repository = Arc::new(Repository::open(entry.dot_hg(), options)?);
+        let mut open = self.open.lock();
+        open.sweep(now, &self.options);
+        let opened = Opened {
+            repository: Arc::clone(&repository),
+            identity: entry.identity(),
+            publishing: entry.settings().publishing,
+            used: now,
+        };
+        open.repositories.insert(entry.id().clone(), opened);
+        Ok(repository)
+    }
+}
+
+impl Open {
+    fn find(&mut self, entry: &RepositoryEntry, now: Timestamp) -> Option<Arc<Repository>> {
+        let opened = self.repositories.get_mut(entry.id())?;
+        let is_same =
+            opened.identity == entry.identity() && opened.publishing == entry.settings().publishing;
+        if !is_same {
+            return None;
+        }
+        opened.used = now;
+        Some(Arc::clone(&opened.repository))
+    }
+
+    /// Lets go of what is not used: caches after a while, and the repository
+    /// that was not asked for the longest when there are too many.
+    fn sweep(&mut self, now: Timestamp, options: &MercurialOptions) {
+        while self.repositories.len() >= options.repositories_max.max(1) {
+            let oldest = self
+                .repositories
+                .iter()
+                .min_by_key(|(_, opened)| opened.used);
+            let Some((id, _)) = oldest else { break };
+            let id = id.clone();
+            self.repositories.remove(&id);
+        }
+        let idle_micros = options.idle.as_micros().try_into().unwrap_or(i64::MAX);
+        let idle = |since: Timestamp| since <= now.minus_micros(idle_micros);
+        if self.swept.is_none_or(idle) {
+            self.swept = Some(now);
+            for opened in self
+                .repositories
+                .values()
+                .filter(|opened| idle(opened.used))
+            {
+                opened.repository.forget_caches();
+            }
+        }
+    }
+}
+
+/// What the commands of one request work on: a repository at one moment, as
+/// its callers may see it.
+pub struct RepositoryView {
+    mercurial: Arc<Mercurial>,
+    entry: Arc<RepositoryEntry>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl RepositoryView {
+    /// The repository's name and settings.
+    pub fn entry(&self) -> &Arc<RepositoryEntry> {
+        &self.entry
+    }
+
+    /// The state that the whole request sees.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// What the service was given.
+    pub fn options(&self) -> &MercurialOptions {
+        &self.mercurial.options
+    }
+
+    /// Whether raw store files may be asked for: the repository allows it, and
+    /// has nothing in it that is not served.
+    pub fn serves_raw_files(&self) -> bool {
+        self.entry.settings().raw_store_files && !self.snapshot.has_unserved()
+    }
+
+    /// The view of the same repository as it is now, after something changed
+    /// under this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mercurial::view`].
+    pub fn renewed(&self) -> Result<Arc<Self>, StoreError> {
+        self.mercurial.view(&self.entry)
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(self.mercurial.options.request_bytes_max)
+    }
+}
+
+impl Service for RepositoryView {
+    type Wire = Args;
+}
