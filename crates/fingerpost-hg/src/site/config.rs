@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{OwnRules, TrustPolicy};
+use super::state::Site;
+use super::{BadSite, OwnRules, TrustPolicy};
 
 /// The `[hg]` part of the server's configuration, as far as it says which
 /// repositories are served where and to whom.
@@ -55,5 +56,16 @@ impl SiteConfig {
             follow_symlinks: false,
             environment: BTreeMap::new(),
         }
+    }
+
+    /// Checks names, rules and trusted users, and reads no repository's and no
+    /// hgweb file for it.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong; the sentence begins with the key,
+    /// `hg.repositories.NAME`.
+    pub fn check(&self) -> Result<(), BadSite> {
+        Site::check(self)
     }
 }

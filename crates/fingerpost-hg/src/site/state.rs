@@ -63,6 +63,15 @@ impl Site {
         (site, Seen::new(files.seen, now))
     }
 
+    /// Checks what can be checked without reading a file.
+    pub(super) fn check(config: &SiteConfig) -> Result<(), BadSite> {
+        let site = Self::assemble(config, Layers::default(), Places::default())?;
+        if config.hgweb_config.is_none() {
+            site.check_rules(config)?;
+        }
+        Ok(())
+    }
+
     fn read_files(config: &SiteConfig, files: &mut Files<'_>) -> Result<Self, BadSite> {
         let mut layers = Layers::default();
         for path in &config.hgrc {
@@ -78,6 +87,13 @@ impl Site {
             }
         }
         let places = take_places(&mut layers)?;
+        let site = Self::assemble(config, layers, places)?;
+        site.check_rules(config)?;
+        Ok(site)
+    }
+
+    /// The site of a configuration and of what was read from files.
+    fn assemble(config: &SiteConfig, layers: Layers, places: Places) -> Result<Self, BadSite> {
         let mut site = Self {
             prefix: prefix_of(config, &layers)?,
             named: BTreeMap::new(),
@@ -171,14 +187,25 @@ impl Site {
         for (name, rules) in &config.rules {
             let bad = |why: &str| BadSite::new(format!("hg.rules.{name} {why}"));
             let own = normalized(name).map_err(bad)?;
-            let path = format!("/{own}");
-            let covered = |collection: &Collection| after(&path, &collection.prefix).is_some();
-            let known = own == EVERY || self.named.contains_key(&own);
-            if !known && !self.collections.iter().any(covered) {
-                return Err(bad("is for a repository that nothing names"));
-            }
             if self.rules.insert(own, Arc::new(rules.clone())).is_some() {
                 return Err(bad("is there twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a rule for what is no repository: its name is wrong, and another
+    /// one is left without a rule.
+    fn check_rules(&self, config: &SiteConfig) -> Result<(), BadSite> {
+        for name in config.rules.keys() {
+            let own = name.trim_matches('/');
+            let path = format!("/{own}");
+            let covered = |collection: &Collection| after(&path, &collection.prefix).is_some();
+            let known = own == EVERY || self.named.contains_key(own);
+            if !known && !self.collections.iter().any(covered) {
+                return Err(BadSite::new(format!(
+                    "hg.rules.{name} is for a repository that nothing names"
+                )));
             }
         }
         Ok(())

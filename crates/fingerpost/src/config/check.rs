@@ -37,7 +37,7 @@ impl Config {
         if self.server.stop_seconds > STOP_SECONDS_MAX {
             return refuse("server.stop_seconds is at most 5");
         }
-        Ok(())
+        self.hg.check()
     }
 
     /// Checks keys that need each other and may come from different places.
@@ -65,7 +65,7 @@ impl Config {
                 "upstream.username needs upstream.address".to_owned(),
             ));
         }
-        Ok(())
+        self.hg.check_together()
     }
 
     /// Reads each `..._file` of a secret into the secret.

@@ -69,17 +69,25 @@ fn place(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The line of the key, `section.key`, that `sentence` begins with.
+/// The line of the key, `section.key` or `section.key.name`, that `sentence`
+/// begins with; the longest one, should a name have blanks.
 fn line_of(text: &str, sentence: &str) -> Option<usize> {
-    let (section, key) = sentence.split(' ').next()?.split_once('.')?;
-    let heading = format!("[{section}]");
-    let lines = text
-        .lines()
-        .enumerate()
-        .skip_while(|(_, line)| line.trim() != heading);
-    let mut own = lines.skip(1).take_while(|(_, line)| !line.starts_with('['));
-    let found = own.find(|(_, line)| line.split('=').next().unwrap_or_default().trim() == key);
-    found.map(|(index, _)| index + 1)
+    let mut heading = "";
+    let mut found = None;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(inside) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+            heading = inside.0;
+        }
+        let key = line.split('=').next().unwrap_or_default().trim();
+        let path = format!("{heading}.{}", key.trim_matches(['"', '\'']));
+        let rest = sentence.strip_prefix(&path);
+        let is_it = rest.is_some_and(|rest| rest.starts_with([' ', ':']));
+        if is_it && found.is_none_or(|(_, length)| path.len() > length) {
+            found = Some((index + 1, path.len()));
+        }
+    }
+    found.map(|(number, _)| number)
 }
 
 const SYSTEM_FILE: &str = "/etc/fingerpost/fingerpost.toml";
@@ -104,6 +112,24 @@ mod tests {
     fn a_value_out_of_range_is_named_with_its_line() {
         let text = refusal("[limits]\n[upstream]\ntimeout_ms = 10\nmiss_seconds = 31\n");
         assert_eq!(text, "x.toml: line 4: upstream.miss_seconds is at most 30");
+    }
+
+    #[test]
+    fn a_name_in_a_table_is_named_with_its_line() {
+        let text = refusal("[hg.repositories]\n'a' = '/a'\n'a/../b' = '/b'\n");
+        assert_eq!(
+            text,
+            "x.toml: line 3: hg.repositories.a/../b has a component of dots"
+        );
+        let text = refusal("[hg]\npushkey = false\n[hg.rules]\n\"a b\" = { read = [] }\n");
+        assert!(
+            text.starts_with("x.toml: line 4: hg.rules.a b is for a"),
+            "{text}"
+        );
+        let text = refusal("[hg.rules]\na = { reads = [] }\n");
+        assert!(text.contains("line 2") && text.contains("reads"), "{text}");
+        let text = refusal("[hg.collections]\na = ['/x']\n");
+        assert!(text.contains("line 2, a: "), "{text}");
     }
 
     #[test]

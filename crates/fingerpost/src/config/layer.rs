@@ -65,6 +65,7 @@ fn read(kind: Kind, text: &str) -> Result<Value, String> {
             _ => Err(format!("{text:?} is neither true nor false")),
         },
         Kind::List => Ok(Value::Array(split(text).map(Value::from).collect())),
+        Kind::Names => Err("a table of names is set in the file only".to_owned()),
     }
 }
 
@@ -202,6 +203,17 @@ mod tests {
         assert_eq!(items("@read,@report"), ["@read", "@report"]);
         assert_eq!(items("@read @report"), ["@read", "@report"]);
         assert_eq!(items(""), [""; 0]);
+    }
+
+    #[test]
+    fn tables_of_names_are_set_in_the_file_only() {
+        let refused = Setting::parse("hg.rules", "a=b", "FINGERPOST_HG__RULES")
+            .err()
+            .unwrap();
+        assert_eq!(
+            refused.to_string(),
+            "FINGERPOST_HG__RULES: a table of names is set in the file only"
+        );
     }
 
     #[test]

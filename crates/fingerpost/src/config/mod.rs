@@ -6,6 +6,7 @@
 
 mod check;
 mod file;
+mod hg;
 mod layer;
 mod render;
 mod secret;
@@ -21,7 +22,7 @@ pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
 pub(crate) use tree::Config;
 pub(crate) use values::{
-    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress,
+    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
 };
 
 /// Why a configuration is refused. The text names the file and line, the

@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Config;
-use super::tree::{Key, SECTIONS, Section};
+use super::tree::{Key, Kind, SECTIONS, Section};
 
 /// The annotated `fingerpost.toml`: every key with its documentation, set to
 /// its default or, where there is none, commented out with an example.
@@ -25,6 +25,10 @@ pub(crate) fn annotated_file() -> String {
             }
             match default_of(section, key) {
                 Some(value) => _ = writeln!(out, "{} = {value}", key.name),
+                None if key.kind == Kind::Names => {
+                    let _ = writeln!(out, "[{}.{}]", section.name, key.name);
+                    let _ = writeln!(out, "#{}", example_of(key));
+                }
                 None => _ = writeln!(out, "#{} = {}", key.name, example_of(key)),
             }
         }
@@ -39,7 +43,10 @@ pub(crate) fn help() -> String {
         for key in section.keys {
             let default = default_of(section, key).unwrap_or_else(|| "unset".to_owned());
             let _ = writeln!(out, "\n  {}.{} = {default}", section.name, key.name);
-            let _ = writeln!(out, "      {}", variable(section, key));
+            match key.kind {
+                Kind::Names => out.push_str("      (in the file only)\n"),
+                _ => _ = writeln!(out, "      {}", variable(section, key)),
+            }
             for line in key.about {
                 let _ = writeln!(out, "     {line}");
             }
@@ -58,7 +65,10 @@ pub(crate) fn manual() -> String {
         for key in section.keys {
             let default = default_of(section, key)
                 .map_or_else(|| "unset".to_owned(), |value| format!("`{value}`"));
-            let about = sentence(key.about).replace('|', "\\|");
+            let mut about = sentence(key.about).replace('|', "\\|");
+            if key.kind == Kind::Names {
+                let _ = write!(about, " A table: `{}`", example_of(key));
+            }
             let _ = writeln!(out, "| `{}` | {default} | {about} |", key.name);
         }
     }
@@ -74,6 +84,10 @@ pub(crate) fn effective(config: &Config) -> String {
         for key in section.keys {
             match &values[section.name][key.name] {
                 Value::Null => _ = writeln!(out, "#{} =", key.name),
+                Value::Object(names) => {
+                    let _ = writeln!(out, "\n[{}.{}]", section.name, key.name);
+                    out.extend(pairs(names).map(|pair| pair + "\n"));
+                }
                 value => _ = writeln!(out, "{} = {}", key.name, toml(value)),
             }
         }
@@ -93,8 +107,17 @@ fn default_of(section: &Section, key: &Key) -> Option<String> {
     let defaults = serde_json::to_value(Config::default()).expect("the tree is plain data");
     match &defaults[section.name][key.name] {
         Value::Null => None,
+        Value::Object(names) if names.is_empty() => None,
         value => Some(toml(value)),
     }
+}
+
+/// Names and their values, as lines of a table.
+fn pairs(names: &Map<String, Value>) -> impl Iterator<Item = String> {
+    let quoted = |name: &String| Value::from(name.as_str());
+    names
+        .iter()
+        .map(move |(name, value)| format!("{} = {}", quoted(name), toml(value)))
 }
 
 /// JSON of texts, numbers, truth values and lists of them is TOML as well.
@@ -103,6 +126,10 @@ fn toml(value: &Value) -> String {
         Value::Array(items) => {
             let items: Vec<_> = items.iter().map(toml).collect();
             format!("[{}]", items.join(", "))
+        }
+        Value::Object(names) => {
+            let pairs: Vec<_> = pairs(names).collect();
+            format!("{{ {} }}", pairs.join(", "))
         }
         other => other.to_string(),
     }
@@ -163,10 +190,39 @@ mod tests {
     fn examples_are_valid_when_uncommented() {
         for section in SECTIONS {
             for key in section.keys.iter().filter(|key| key.example.is_some()) {
-                let text = format!("[{}]\n{} = {}\n", section.name, key.name, example_of(key));
+                let (section, name, example) = (section.name, key.name, example_of(key));
+                let text = match key.kind {
+                    Kind::Names => format!("[{section}.{name}]\n{example}\n"),
+                    _ => format!("[{section}]\n{name} = {example}\n"),
+                };
                 toml::from_str::<Config>(&text).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn tables_of_names_come_last_in_their_section() {
+        for section in SECTIONS {
+            let tables = section.keys.iter().map(|key| key.kind == Kind::Names);
+            assert!(
+                tables.is_sorted(),
+                "what follows [{}.x] is in it",
+                section.name
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_in_force_would_set_itself_again() {
+        let text = "[hg]\nprefix = '/hg'\n[hg.repositories]\n'a/b' = '/srv/x'\n'\\' = '/y'\n\
+                    [hg.rules]\n'a/b' = { read = ['*'] }\n'*' = { read = [], write = ['eve'] }\n";
+        let config: Config = toml::from_str(text).unwrap();
+        let shown = effective(&config);
+        assert!(
+            shown.contains("\n[hg.repositories]\n\"\\\\\" = \"/y\"\n\"a/b\" = "),
+            "{shown}"
+        );
+        assert_eq!(effective(&toml::from_str(&shown).unwrap()), shown);
     }
 
     #[test]

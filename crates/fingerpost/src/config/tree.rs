@@ -2,12 +2,15 @@
 //! documentation, in one place. Everything else about keys (file, environment,
 //! `--help`, the annotated file) is derived from here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fingerpost_core::{Permission, PermissionSet};
 use serde::{Deserialize, Serialize};
 
-use super::{Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, Secret};
+use super::{
+    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite, Secret,
+};
 
 /// One section of the file, as its documentation shows it.
 pub(crate) struct Section {
@@ -27,7 +30,8 @@ pub(crate) struct Key {
     pub(crate) about: &'static [&'static str],
     /// How text from the environment becomes a value.
     pub(crate) kind: Kind,
-    /// A value in TOML, for keys without a default.
+    /// A value in TOML, for keys without a default; for a table of names, a
+    /// line in it.
     pub(crate) example: Option<&'static str>,
 }
 
@@ -42,6 +46,9 @@ pub(crate) enum Kind {
     Truth,
     /// Texts, separated by commas, else by blanks.
     List,
+    /// A table of its own, `[section.key]`, whose keys are names that the
+    /// operator chooses. Only the file can set it.
+    Names,
 }
 
 /// A type that values of keys have.
@@ -84,6 +91,12 @@ impl Value for Vec<Address> {
 }
 impl Value for Vec<String> {
     const KIND: Kind = Kind::List;
+}
+impl Value for Vec<PathBuf> {
+    const KIND: Kind = Kind::List;
+}
+impl<V> Value for BTreeMap<String, V> {
+    const KIND: Kind = Kind::Names;
 }
 impl<V: Value> Value for Option<V> {
     const KIND: Kind = V::KIND;
@@ -246,6 +259,74 @@ sections! {
         /// Marks a row for the running collection also when it is reported
         /// again. The reference marks new rows only.
         remark_on_report: bool = false;
+    }
+
+    /// Mercurial repositories, served over wire protocol v2.
+    hg: Hg {
+        /// What every URL path of a repository begins with, where a reverse
+        /// proxy passes that on: `/hg`. Without this key, `web.prefix` of the
+        /// hgweb file.
+        prefix: String = String::new();
+        /// A configuration file of hgweb: its `[paths]`, `[collections]` and
+        /// `[trusted]`, and what it says for every repository in `[web]`,
+        /// `[phases]` and `[server]`. Read again when it changes.
+        hgweb_config: Option<PathBuf> = None, example "\"/etc/mercurial/hgweb.config\"";
+        /// Configuration files of Mercurial that hold for every repository,
+        /// below the hgweb file; those that do not exist are left out.
+        hgrc: Vec<PathBuf> = vec![PathBuf::from("/etc/mercurial/hgrc")];
+        /// Users, by name or number, whose `.hg/hgrc` may allow what was not
+        /// allowed. Root's and the server's own may; those of others only
+        /// forbid. "*" is everybody.
+        trusted_users: Vec<String> = Vec::new();
+        /// Groups, by name or number, whose `.hg/hgrc` may do so.
+        trusted_groups: Vec<String> = Vec::new();
+        /// Follows symbolic links that lead out of a collection, and links and
+        /// shares of untrusted users to what belongs to others.
+        follow_symlinks: bool = false;
+        /// Where clients that do not speak wire protocol v2 find the
+        /// repositories; they are told so.
+        fallback_url: Option<String> = None, example "\"https://hg.example.org\"";
+        /// Level of compressed answers, 1 to 19.
+        compression_level: u64 = 3;
+        /// Largest request, in MiB.
+        body_mib: u64 = 16;
+        /// Most long answers at a time; more requests wait.
+        answers_at_once: u64 = 64;
+        /// How long a request may wait for others, in seconds.
+        wait_seconds: u64 = 30;
+        /// How long a client may take for one answer, in seconds.
+        answer_seconds: u64 = 14_400;
+        /// What one request may remember of recent texts, in MiB.
+        request_mib: u64 = 64;
+        /// Longest revision of a file that is served, in MiB. A request holds
+        /// it in memory.
+        text_mib: u64 = 1024;
+        /// Memory for which revisions were checked against their nodes already,
+        /// in MiB.
+        verified_mib: u64 = 64;
+        /// Most repositories that are kept open.
+        open_repositories: u64 = 1000;
+        /// A repository that nobody asked for this long keeps no caches.
+        idle_seconds: u64 = 600;
+        /// Lets those who may write move bookmarks and phases (`pushkey`). `hg`
+        /// does it, with its hooks.
+        pushkey: bool = false;
+        /// The program `hg` for that, with its full path.
+        hg_program: Option<PathBuf> = None, example "\"/usr/bin/hg\"";
+        /// How long `hg` and its hooks may take.
+        pushkey_seconds: u64 = 60;
+        /// Repositories: URL path and directory. The path "" is the root.
+        repositories: BTreeMap<String, PathBuf> = BTreeMap::new(),
+            example "\"tools/build\" = \"/srv/hg/build\"";
+        /// Directories whose repositories appear below a URL path, at any depth,
+        /// new ones at once. Names that begin with a dot are left out.
+        collections: BTreeMap<String, PathBuf> = BTreeMap::new(),
+            example "\"team\" = \"/srv/hg/team\"";
+        /// Who may read and who may write a repository, by its URL path; "*" is
+        /// for those without rules of their own. Users are those of the
+        /// accounts, "*" is everybody. What hgweb's rules forbid stays forbidden.
+        rules: BTreeMap<String, ReadWrite> = BTreeMap::new(),
+            example "\"team/secret\" = { read = [\"alice\", \"bob\"], write = [\"alice\"] }";
     }
 
     /// Another hash equivalence server that is asked for what is unknown here.

@@ -135,6 +135,18 @@ pub(crate) enum Durability {
     Relaxed,
 }
 
+/// Who may read and who may write; what is not there is not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadWrite {
+    /// Who may read and pull.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) read: Option<Vec<String>>,
+    /// Who may push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) write: Option<Vec<String>>,
+}
+
 /// What clients may do without a login. Never `@user-admin` or `@all`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnonymousPermissions(pub(crate) PermissionSet);

@@ -2,7 +2,9 @@
 
 mod arguments;
 mod call;
+mod check;
 mod notation;
+mod paths;
 mod serve;
 
 use crate::exit::Exit;
@@ -21,6 +23,9 @@ enum Command {
     Serve(serve::Args),
     /// Run a command of any server that speaks wire protocol v2.
     Call(call::Args),
+    /// Show what applies to each repository: who may read it, who may push,
+    /// what is refused and why.
+    Check(check::Args),
 }
 
 /// Runs the subcommand.
@@ -28,5 +33,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Serve(args) => serve::run(args),
         Command::Call(args) => call::run(args),
+        Command::Check(args) => check::run(args),
     }
 }

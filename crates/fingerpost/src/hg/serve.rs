@@ -1,8 +1,7 @@
 //! `fingerpost hg serve`: repositories served for a trial.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,6 +11,7 @@ use fingerpost_hg::{Mercurial, MercurialOptions};
 use fingerpost_hg_front::{FrontOptions, HgFront};
 use fingerpost_net::{Address, Listener, Metrics, Server, ServerOptions, Shutdown};
 
+use super::paths::{name_of, serve_paths};
 use crate::config::{LogFormat, LogLevel};
 use crate::exit::{Exit, OrExit, failure};
 use crate::log;
@@ -94,37 +94,11 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// One path at the root; several under the last parts of their names.
+/// A site of these paths, and nothing else.
 fn site(paths: &[PathBuf]) -> anyhow::Result<SiteConfig> {
-    let mut named: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in paths {
-        let path = path
-            .canonicalize()
-            .or_exit(Exit::Usage, format!("{}", path.display()))?;
-        let name = match paths.len() {
-            1 => String::new(),
-            _ => name_of(&path)?,
-        };
-        if let Some(other) = named.insert(name.clone(), path.clone()) {
-            let (one, other) = (other.display(), path.display());
-            let why = format!("{one} and {other} would both be served at /{name}");
-            return Err(failure(Exit::Usage, why));
-        }
-    }
-    let is_repository = |path: &PathBuf| path.join(".hg").is_dir();
-    let (repositories, collections) = named.into_iter().partition(|(_, path)| is_repository(path));
-    Ok(SiteConfig {
-        repositories,
-        collections,
-        ..SiteConfig::new(TrustPolicy::of_this_process())
-    })
-}
-
-fn name_of(path: &Path) -> anyhow::Result<String> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let why = || format!("{} has no name that a URL could have", path.display());
-    name.map(str::to_owned)
-        .ok_or_else(|| failure(Exit::Usage, why()))
+    let mut site = SiteConfig::new(TrustPolicy::of_this_process());
+    serve_paths(&mut site, paths)?;
+    Ok(site)
 }
 
 /// Names each repository that is not served, and why; fails if none is.

@@ -71,6 +71,9 @@ pub(crate) struct Args {
     /// FILE.fingerpost first, and serve that.
     #[arg(long)]
     pub(super) import: bool,
+    /// Serve the Mercurial repositories of this configuration file of hgweb.
+    #[arg(long, value_name = "FILE")]
+    hgweb_config: Option<String>,
     /// Set any key of the configuration; see the list below.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -135,7 +138,7 @@ impl Args {
         Ok(settings)
     }
 
-    fn texts(&self) -> [(&'static str, &'static str, Option<&str>); 12] {
+    fn texts(&self) -> [(&'static str, &'static str, Option<&str>); 13] {
         [
             ("database.path", "--database", self.database.as_deref()),
             ("server.data_dir", "--data-dir", self.data_dir.as_deref()),
@@ -172,6 +175,11 @@ impl Args {
                 self.admin_password_file.as_deref(),
             ),
             ("metrics.bind", "--metrics", self.metrics.as_deref()),
+            (
+                "hg.hgweb_config",
+                "--hgweb-config",
+                self.hgweb_config.as_deref(),
+            ),
             (
                 "server.address_file",
                 "--address-file",
@@ -279,6 +287,12 @@ mod tests {
     fn empty_anonymous_permissions_are_none() {
         let config = loaded(&["--anon-perms", ""]).unwrap().config;
         assert!(config.accounts.anonymous_permissions.0.is_empty());
+    }
+
+    #[test]
+    fn repositories_of_hgweb_are_one_flag_away() {
+        let config = loaded(&["--hgweb-config", "/etc/hgweb"]).unwrap().config;
+        assert_eq!(config.hg.hgweb_config.unwrap().to_str(), Some("/etc/hgweb"));
     }
 
     #[test]
