@@ -112,16 +112,25 @@ def clone_while_internal_changesets_exist(world):
     clone.check_same(world.reference(repository))
 
 
-@case("no changesets", "one changeset")
-def clone_of_hardly_anything(world, amount):
+@case()
+def clone_of_a_single_changeset(world):
     repository = world.place("little")
     world.old.run("init", repository)
-    if amount == "one changeset":
-        (repository / "file").write_text("contents\n")
-        world.old.run("commit", "--addremove", "--message", "one", "--date", "1000 0", "-R", repository)
+    (repository / "file").write_text("contents\n")
+    world.old.run("commit", "--addremove", "--message", "one", "--date", "1000 0", "-R", repository)
     with world.serving(repository) as server:
         clone = world.clone(server.url(repository))
     clone.check_same(world.reference(repository))
+
+
+@case()
+def clone_of_nothing(world):
+    """The client asks for the changesets up to no heads, which is an error: a limit of the client, the same with any server."""
+    repository = world.place("nothing")
+    world.old.run("init", repository)
+    with world.serving(repository) as server:
+        done = world.client.run("clone", server.url(repository), world.place("clone"), expect=(255,))
+    check(done.err.strip(), b"abort: heads key in changesetdagrange cannot be empty")
 
 
 @case("branch", "bookmark", "node", "prefix", "tag", "two")
@@ -144,9 +153,12 @@ def clone_of_a_part(world, kind):
 
 @case()
 def stream_clone(world):
-    """The store's files as they are, where nothing is secret or hidden."""
-    repository = world.place("public")
-    shutil.copytree(world.reference(world.variant("default")).path, repository, symlinks=True)
+    """The store's files as they are, where nothing is secret or hidden.
+
+    On a line of changesets: for a manifest that several changesets have, as closing a branch makes them, the client notes
+    the last of these as the origin of its files, and finds fault with that itself when it verifies.
+    """
+    repository = world.reference(world.variant("inline"), "--rev", "desc('chain 109')").path
     with world.serving(repository) as server:
         clone = world.clone(server.url(repository), "--stream")
     clone.check_same(world.reference(repository))

@@ -21,9 +21,9 @@ def pull_of_the_rest(world, name):
         clone = part(world, repository, server, "feature/old")
         clone = world.pull(clone, server.url(repository), "--rev", "stable", "--rev", "v1.0")
         clone = world.pull(clone, server.url(repository))
-        again = world.client.run("pull", "-R", clone.path, server.url(repository))
-    check(again.out.splitlines()[-1], b"no changes found")
+        again = world.pull(clone, server.url(repository))
     check(clone.log, world.reference(same_as(world, name)).log)
+    check(again.log, clone.log)
 
 
 @case()
@@ -74,9 +74,7 @@ def pull_after_a_strip(world):
     with world.serving(repository) as server:
         clone = world.clone(server.url(repository))
         hg.run("strip", "--quiet", "--no-backup", "-R", repository, "--rev", "desc('date 0 0')")
-        done = world.client.run("pull", "-R", clone.path, server.url(repository))
-        check(done.out.splitlines()[-1], b"no changes found")
-        check(world.sound(clone.path).log, clone.log)
+        check(world.pull(clone, server.url(repository)).log, clone.log)
         fresh = world.clone(server.url(repository))
     fresh.check_same(world.reference(repository))
 
