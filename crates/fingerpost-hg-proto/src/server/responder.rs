@@ -63,7 +63,7 @@ impl Responder {
 
     /// A responder at the beginning of a body. Without an encoding the stream
     /// has no settings and nothing is marked as encoded. `level` is that of
-    /// [`Compressor::new`].
+    /// [`Compressor::new`](crate::Compressor::new).
     pub fn new(encoding: Option<ContentEncoding>, level: i32) -> Self {
         Self {
             answers: BTreeMap::new(),
