@@ -1,9 +1,9 @@
 """The rows of the table, in its order."""
 
-from . import growth, lookups, memory, moving, reports, start, sweep
+from . import growth, hg, lookups, memory, moving, reports, start, sweep
 
 ROWS = {
     row.name: row
-    for module in (lookups, reports, growth, sweep, start, memory, moving)
+    for module in (lookups, reports, growth, sweep, start, memory, moving, hg)
     for row in module.ROWS
 }

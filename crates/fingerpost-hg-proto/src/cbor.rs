@@ -12,6 +12,7 @@
 //! [`Writer`] appends to a `Vec<u8>` and allocates nothing else; [`decode`]
 //! reads one value, [`Decoder`] a stream of them in pieces.
 
+mod container;
 mod decoder;
 mod head;
 mod limits;

@@ -36,4 +36,4 @@ pub use redirect::{Location, RedirectOffer, RedirectTarget};
 pub use request::{Args, CommandRequest, RedirectRequest, RequestError};
 
 #[cfg(test)]
-mod examples;
+mod tests;

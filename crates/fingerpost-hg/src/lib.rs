@@ -6,6 +6,7 @@
 //! runtime's threads.
 
 pub mod delta;
+pub mod fuzz;
 pub mod pushkey;
 pub mod site;
 
@@ -42,7 +43,10 @@ pub mod testing;
 mod text_delta;
 mod texts;
 mod verified;
+mod verify;
 mod view;
+#[cfg(test)]
+mod world;
 
 pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};
@@ -55,8 +59,8 @@ pub use filelog::FileText;
 pub use generation::Generation;
 pub use lookup::LookupError;
 pub use manifest::{
-    ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests, TREE_DEPTH_MAX,
-    find_in_manifest, manifest_entries, parse_manifest,
+    EachFile, ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests,
+    TREE_DEPTH_MAX, find_in_manifest, manifest_entries, parse_manifest,
 };
 pub use obsstore::{Obsstore, ObsstoreError};
 pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
@@ -73,4 +77,5 @@ pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError
 pub use tags::Tags;
 pub use texts::{Texts, hash};
 pub use verified::Verified;
+pub use verify::{Problem, Verification, VerifyStage, VerifySummary, verify};
 pub use view::{View, served_heads};

@@ -11,7 +11,7 @@ mod lookup;
 mod tree;
 
 pub use lookup::manifest_entries;
-pub use tree::{Manifests, TREE_DEPTH_MAX};
+pub use tree::{EachFile, Manifests, TREE_DEPTH_MAX};
 
 /// Length of a node's text in bytes.
 const HEX_BYTES: usize = 2 * Node::BYTES;
@@ -27,6 +27,18 @@ pub enum ManifestFlag {
     Symlink,
     /// A directory with a manifest of its own, `t`.
     Tree,
+}
+
+impl ManifestFlag {
+    /// The flag as it is in a manifest, none or one byte.
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Plain => b"",
+            Self::Executable => b"x",
+            Self::Symlink => b"l",
+            Self::Tree => b"t",
+        }
+    }
 }
 
 /// One line of a manifest.

@@ -21,6 +21,9 @@ pub struct RepositoryOptions {
     /// Whether what is served counts as published: every draft is announced as
     /// public. `phases.publish` of the repository's configuration. Default: true.
     pub publishing: bool,
+    /// Whether nothing but public changesets is served: `server.view =
+    /// immutable`. Default: false.
+    pub public_only: bool,
     /// Whether `listkeys namespaces` names `obsolete`, as hg does where
     /// `experimental.evolution.exchange` is on. Markers are honoured whatever
     /// it is, and sent never. Default: false.
@@ -41,6 +44,7 @@ impl Default for RepositoryOptions {
     fn default() -> Self {
         Self {
             publishing: true,
+            public_only: false,
             marker_exchange: false,
             epoch: 0,
             limits: Limits::default(),
@@ -94,6 +98,7 @@ impl Repository {
             dot_hg: dot_hg.to_owned(),
             terms: Terms {
                 publishing: options.publishing,
+                public_only: options.public_only,
                 marker_exchange: options.marker_exchange,
             },
             memory: Mutex::new(Memory::new(options.epoch)),
@@ -206,3 +211,6 @@ impl Repository {
         self.current.read().as_deref().map(Snapshot::generation)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Revlogs: the append-only files that hold every revision of one thing.
 
+use std::fmt;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,7 +27,7 @@ pub use prefix::{NodePrefix, PrefixMatch};
 pub use refresh::Refreshed;
 pub use rev::Rev;
 
-use entry::rev_or_none;
+use entry::{ENTRY_BYTES, rev_or_none};
 use index::{BadEntry, Index};
 
 /// The low half of the header: the version.
@@ -47,6 +48,18 @@ pub enum RevlogName<'a> {
     Tree(&'a [u8]),
     /// The revisions of a tracked file: its path.
     Filelog(&'a [u8]),
+}
+
+impl fmt::Display for RevlogName<'_> {
+    /// Writes the path as it is tracked, for names that no store has.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changelog => f.write_str("00changelog.i"),
+            Self::Manifest => f.write_str("00manifest.i"),
+            Self::Tree(path) => write!(f, "meta/{}", path.escape_ascii()),
+            Self::Filelog(path) => write!(f, "data/{}", path.escape_ascii()),
+        }
+    }
 }
 
 impl RevlogName<'_> {
@@ -95,6 +108,7 @@ pub struct Revlog {
     inline: bool,
     general_delta: bool,
     index: Index,
+    index_bytes: u64,
     data: Data,
     stamps: Option<[FileStamp; 2]>,
     limits: Limits,
@@ -121,7 +135,7 @@ impl Revlog {
     pub fn open(store: &Store, name: RevlogName<'_>) -> Result<Self, StoreError> {
         let limits = *store.limits();
         let Some(file) = name.index_file(store) else {
-            return Ok(Self::empty(String::new(), limits));
+            return Ok(Self::empty(name.to_string(), limits));
         };
         let Some(index) = store.open_file(&file)? else {
             return Ok(Self::empty(file, limits));
@@ -165,6 +179,7 @@ impl Revlog {
             inline: false,
             general_delta: false,
             index: Index::default(),
+            index_bytes: 0,
             data: Data::Memory(Box::default()),
             stamps: None,
             limits,
@@ -183,6 +198,7 @@ impl Revlog {
 
     fn parse(file: String, bytes: Vec<u8>, limits: Limits) -> Result<Self, StoreError> {
         let mut revlog = Self::empty(file, limits);
+        revlog.index_bytes = bytes.len() as u64;
         let Some(header) = bytes.first_chunk() else {
             return Ok(revlog);
         };
@@ -266,6 +282,17 @@ impl Revlog {
     /// Whether a delta can be against any earlier revision.
     pub fn is_general_delta(&self) -> bool {
         self.general_delta
+    }
+
+    /// How many bytes of the index are after its last revision: of one that is
+    /// being written, or damage.
+    pub fn tail_bytes(&self) -> u64 {
+        let entries = (self.len() * ENTRY_BYTES) as u64;
+        let used = match self.inline {
+            true => entries + self.data_end(),
+            false => entries,
+        };
+        self.index_bytes.saturating_sub(used)
     }
 
     /// How many revisions there are.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::pushkey::PushkeyProgram;
 use crate::revisions::Reader;
-use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId};
+use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId, ServerView};
 use crate::{Limits, Repository, RepositoryOptions, Snapshot, StoreError, Verified};
 
 /// What the service is given.
@@ -69,8 +69,8 @@ struct Opened {
     repository: Arc<Repository>,
     /// Another directory in the same place is another repository.
     identity: DirectoryIdentity,
-    /// What it was opened with.
-    publishing: bool,
+    /// What it was opened with: whether it publishes, and its view.
+    terms: (bool, ServerView),
     used: Timestamp,
 }
 
@@ -117,6 +117,7 @@ impl Mercurial {
         // Opened outside of the lock: a slow disk holds up its own callers only.
         let options = RepositoryOptions {
             publishing: entry.settings().publishing,
+            public_only: entry.settings().view == ServerView::Immutable,
             limits: self.options.limits,
             verified: Arc::clone(&self.verified),
             clock: Arc::clone(&self.clock),
@@ -128,7 +129,7 @@ impl Mercurial {
         let opened = Opened {
             repository: Arc::clone(&repository),
             identity: entry.identity(),
-            publishing: entry.settings().publishing,
+            terms: terms(entry),
             used: now,
         };
         open.repositories.insert(entry.id().clone(), opened);
@@ -136,11 +137,15 @@ impl Mercurial {
     }
 }
 
+/// What a repository has to be opened again for when it changes.
+fn terms(entry: &RepositoryEntry) -> (bool, ServerView) {
+    (entry.settings().publishing, entry.settings().view)
+}
+
 impl Open {
     fn find(&mut self, entry: &RepositoryEntry, now: Timestamp) -> Option<Arc<Repository>> {
         let opened = self.repositories.get_mut(entry.id())?;
-        let is_same =
-            opened.identity == entry.identity() && opened.publishing == entry.settings().publishing;
+        let is_same = opened.identity == entry.identity() && opened.terms == terms(entry);
         if !is_same {
             return None;
         }

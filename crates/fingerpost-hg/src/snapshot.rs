@@ -20,6 +20,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) publishing: bool,
+    pub(crate) public_only: bool,
     pub(crate) marker_exchange: bool,
 }
 
@@ -80,6 +81,10 @@ impl Snapshot {
         let markers = inputs.markers();
         let is_obsolete = |rev| markers.is_predecessor(&changelog.node(rev));
         let view = View::compute(changelog, &phases, is_obsolete, &pinned);
+        let view = match terms.public_only {
+            true => view.public_only(changelog.len(), &phases),
+            false => view,
+        };
         let is_served = |node: &Node| changelog.rev(node).is_some_and(|rev| view.is_served(rev));
         let bookmarks = all_bookmarks
             .iter()
@@ -376,3 +381,6 @@ impl Snapshot {
         &self.view
     }
 }
+
+#[cfg(test)]
+mod tests;

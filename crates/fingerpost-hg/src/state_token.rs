@@ -32,7 +32,8 @@ impl StateToken {
         };
         part(b"fingerpost hg state 1");
         let terms = snapshot.terms();
-        part(&[u8::from(terms.publishing), u8::from(terms.marker_exchange)]);
+        let terms = [terms.publishing, terms.public_only, terms.marker_exchange];
+        part(&terms.map(u8::from));
         for name in snapshot.store().requirements().names() {
             part(name.as_bytes());
         }

@@ -249,30 +249,41 @@ pub fn fresh_memory() -> Arc<Verified> {
     Arc::default()
 }
 
-/// A delta with at most one replacement, of whole lines.
+/// A delta of whole lines: a replacement for each run of lines that differ if
+/// both texts have the same number of lines, one replacement otherwise.
 pub fn delta(base: &[u8], text: &[u8]) -> Vec<u8> {
-    let lines = |text: &'_ [u8]| -> Vec<Vec<u8>> {
-        text.split_inclusive(|&byte| byte == b'\n')
-            .map(<[u8]>::to_vec)
-            .collect()
-    };
+    fn lines(text: &[u8]) -> Vec<&[u8]> {
+        text.split_inclusive(|&byte| byte == b'\n').collect()
+    }
     let (old, new) = (lines(base), lines(text));
-    let head = old
-        .iter()
-        .zip(&new)
-        .take_while(|(old, new)| old == new)
-        .count();
+    if old.len() == new.len() {
+        return delta_of_runs(&old, &new);
+    }
+    let same = |(old, new): &(&&[u8], &&[u8])| old == new;
+    let head = old.iter().zip(&new).take_while(same).count();
     let (old_rest, new_rest) = (&old[head..], &new[head..]);
     let ends = old_rest.iter().rev().zip(new_rest.iter().rev());
-    let tail = ends.take_while(|(old, new)| old == new).count();
-    let bytes = |lines: &[Vec<u8>]| lines.iter().map(Vec::len).sum::<usize>();
-    let start = bytes(&old[..head]);
-    let end = start + bytes(&old_rest[..old_rest.len() - tail]);
-    let data = new_rest[..new_rest.len() - tail].concat();
-    match start == end && data.is_empty() {
-        true => Vec::new(),
-        false => hunk(start, end, &data),
+    let tail = ends.take_while(same).count();
+    let start = old[..head].concat().len();
+    let end = base.len() - old_rest[old_rest.len() - tail..].concat().len();
+    hunk(start, end, &new_rest[..new_rest.len() - tail].concat())
+}
+
+fn delta_of_runs(old: &[&[u8]], new: &[&[u8]]) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::new(), 0);
+    let pairs: Vec<_> = old.iter().zip(new).collect();
+    for run in pairs.chunk_by(|one, other| (one.0 == one.1) == (other.0 == other.1)) {
+        let end = at + run.iter().map(|(old, _)| old.len()).sum::<usize>();
+        if run.iter().any(|(old, new)| old != new) {
+            let data: Vec<u8> = run
+                .iter()
+                .flat_map(|(_, new)| new.iter().copied())
+                .collect();
+            out.extend(hunk(at, end, &data));
+        }
+        at = end;
     }
+    out
 }
 
 /// One replacement of a delta.

@@ -51,6 +51,17 @@ impl View {
         }
     }
 
+    /// The same view with public changesets alone, of `len` altogether.
+    #[must_use]
+    pub fn public_only(mut self, len: usize, phases: &Phases) -> Self {
+        let unserved = self.unserved.get_or_insert_with(|| RevSet::new(len));
+        for (rev, _) in phases.mutable() {
+            unserved.insert(rev);
+        }
+        self.unserved = self.unserved.filter(|set| !set.is_empty());
+        self
+    }
+
     /// Whether a changeset may be served. Says nothing of whether it exists.
     pub fn is_served(&self, rev: Rev) -> bool {
         self.unserved.as_ref().is_none_or(|set| !set.contains(rev))

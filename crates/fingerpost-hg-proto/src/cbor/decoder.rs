@@ -1,11 +1,12 @@
 //! Reading values, in pieces of any size.
 
+use super::container::Container;
 use super::head::{
-    ARRAY, BREAK, BYTES, FALSE, HEAD_BYTES, Head, MAP, NEGATIVE, NULL, SET_TAG, TAG, TEXT, TRUE,
-    UNSIGNED, head_bytes, read,
+    ARRAY, BREAK, BYTES, FALSE, Head, MAP, NEGATIVE, NULL, PartialHead, SET_TAG, TAG, TEXT, TRUE,
+    UNSIGNED, head_bytes,
 };
 use super::limits::{DecodeError, Limits};
-use super::value::{Map, Value};
+use super::value::Value;
 
 /// Reads exactly one value, all of which is there.
 ///
@@ -56,13 +57,6 @@ pub struct Decoder {
     failed: Option<DecodeError>,
 }
 
-/// The bytes of a head that came so far.
-#[derive(Debug, Default)]
-struct PartialHead {
-    bytes: [u8; HEAD_BYTES],
-    len: usize,
-}
-
 /// What the next byte of the input is.
 #[derive(Debug)]
 enum State {
@@ -78,27 +72,7 @@ enum State {
     ChunkHead,
 }
 
-/// A container whose items are still coming. There is at least one to come.
-#[derive(Debug)]
-enum Container {
-    Array {
-        items: Vec<Value>,
-        left: usize,
-    },
-    Set {
-        members: Vec<Value>,
-        left: usize,
-    },
-    Map {
-        pairs: Vec<(Value, Value)>,
-        key: Option<Value>,
-        left: usize,
-    },
-}
-
-/// What a container begins with room for, whatever its head claims.
-const ROOM_ITEMS: usize = 64;
-/// The same for a byte string.
+/// What a byte string begins with room for, whatever its head claims.
 const ROOM_BYTES: usize = 64 << 10;
 
 impl Decoder {
@@ -160,7 +134,7 @@ impl Decoder {
     /// Whether everything that was taken in belongs to finished values.
     pub fn is_between_values(&self) -> bool {
         self.open.is_empty()
-            && self.head.len == 0
+            && self.head.is_empty()
             && matches!(self.state, State::Head { in_set: false })
     }
 
@@ -315,13 +289,9 @@ impl Decoder {
                 false => Value::Array(Vec::new()),
             }));
         }
-        let items = Vec::with_capacity(left.min(ROOM_ITEMS));
         self.open.push(match in_set {
-            true => Container::Set {
-                members: items,
-                left,
-            },
-            false => Container::Array { items, left },
+            true => Container::set(left),
+            false => Container::array(left),
         });
         Ok(Begun::Container)
     }
@@ -334,11 +304,7 @@ impl Decoder {
         if left == 0 {
             return Ok(Begun::Value(Value::map([])));
         }
-        self.open.push(Container::Map {
-            pairs: Vec::with_capacity(left.min(ROOM_ITEMS)),
-            key: None,
-            left,
-        });
+        self.open.push(Container::map(left));
         Ok(Begun::Container)
     }
 
@@ -361,10 +327,8 @@ impl Decoder {
 
     /// Whether an array, map or set may stand here.
     fn check_container(&self) -> Result<(), DecodeError> {
-        match self.open.last() {
-            Some(Container::Set { .. }) => return Err(DecodeError::ContainerInSet),
-            Some(Container::Map { key: None, .. }) => return Err(DecodeError::ContainerAsKey),
-            _ => {}
+        if let Some(container) = self.open.last() {
+            container.check_container()?;
         }
         if self.open.len() >= usize::from(self.limits.depth) {
             return Err(DecodeError::TooDeep);
@@ -409,74 +373,6 @@ enum Begun<'i> {
     Tag,
     /// Something that the caller is told of.
     Event(Event<'i>),
-}
-
-impl Container {
-    /// Adds an item. True: that was the last one.
-    fn add(&mut self, value: Value) -> bool {
-        let left = match self {
-            Self::Array { items, left } => {
-                items.push(value);
-                left
-            }
-            Self::Set { members, left } => {
-                members.push(value);
-                left
-            }
-            Self::Map { pairs, key, left } => match key.take() {
-                None => {
-                    *key = Some(value);
-                    return false;
-                }
-                Some(key) => {
-                    pairs.push((key, value));
-                    left
-                }
-            },
-        };
-        *left = left.saturating_sub(1);
-        *left == 0
-    }
-
-    fn close(self) -> Result<Value, DecodeError> {
-        match self {
-            Self::Array { items, .. } => Ok(Value::Array(items)),
-            Self::Set { members, .. } => Ok(Value::set(members)),
-            Self::Map { pairs, .. } => Map::from_unique(pairs)
-                .map(Value::Map)
-                .ok_or(DecodeError::DuplicateKey),
-        }
-    }
-}
-
-impl PartialHead {
-    /// Takes a whole head from the input; `None` until all of it is there.
-    fn take(&mut self, input: &mut &[u8]) -> Result<Option<Head>, DecodeError> {
-        loop {
-            let first = match (self.len, input.first()) {
-                (0, None) => return Ok(None),
-                (0, Some(&first)) => first,
-                _ => self.bytes[0],
-            };
-            let wanted = head_bytes(first).ok_or(DecodeError::Reserved(first))?;
-            if self.len == 0
-                && let Some((whole, rest)) = input.split_at_checked(wanted)
-            {
-                *input = rest;
-                return Ok(read(whole));
-            }
-            if self.len == wanted {
-                self.len = 0;
-                return Ok(read(&self.bytes[..wanted]));
-            }
-            let Some((&byte, rest)) = input.split_first() else {
-                return Ok(None);
-            };
-            self.bytes[self.len] = byte;
-            self.len += 1;
-            *input = rest;
-        }
-    }
 }
 
 /// Takes up to `most` bytes from the front.

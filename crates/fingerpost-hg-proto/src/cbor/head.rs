@@ -1,6 +1,8 @@
 //! The first bytes of every item: a major type and an argument (RFC 8949,
 //! section 3).
 
+use super::limits::DecodeError;
+
 /// Major type of unsigned integers.
 pub(super) const UNSIGNED: u8 = 0;
 /// Major type of negative integers.
@@ -30,7 +32,7 @@ pub(super) const INDEFINITE_BYTES: u8 = 0x5f;
 pub(super) const BREAK: u8 = 0xff;
 
 /// The most bytes that a head takes.
-pub(super) const HEAD_BYTES: usize = 9;
+const HEAD_BYTES: usize = 9;
 
 /// A head, complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub(super) const fn head_bytes(first: u8) -> Option<usize> {
 }
 
 /// Reads a head of exactly the length that [`head_bytes`] gives.
-pub(super) fn read(head: &[u8]) -> Option<Head> {
+fn read(head: &[u8]) -> Option<Head> {
     let (&first, rest) = head.split_first()?;
     let argument = match first & 0x1f {
         short @ 0..=23 => Some(u64::from(short)),
@@ -72,4 +74,46 @@ pub(super) fn read(head: &[u8]) -> Option<Head> {
         major: first >> 5,
         argument,
     })
+}
+
+/// The bytes of a head that came so far.
+#[derive(Debug, Default)]
+pub(super) struct PartialHead {
+    bytes: [u8; HEAD_BYTES],
+    len: usize,
+}
+
+impl PartialHead {
+    /// Whether no byte of a head has come.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes a whole head from the input; `None` until all of it is there.
+    pub(super) fn take(&mut self, input: &mut &[u8]) -> Result<Option<Head>, DecodeError> {
+        loop {
+            let first = match (self.len, input.first()) {
+                (0, None) => return Ok(None),
+                (0, Some(&first)) => first,
+                _ => self.bytes[0],
+            };
+            let wanted = head_bytes(first).ok_or(DecodeError::Reserved(first))?;
+            if self.len == 0
+                && let Some((whole, rest)) = input.split_at_checked(wanted)
+            {
+                *input = rest;
+                return Ok(read(whole));
+            }
+            if self.len == wanted {
+                self.len = 0;
+                return Ok(read(&self.bytes[..wanted]));
+            }
+            let Some((&byte, rest)) = input.split_first() else {
+                return Ok(None);
+            };
+            self.bytes[self.len] = byte;
+            self.len += 1;
+            *input = rest;
+        }
+    }
 }

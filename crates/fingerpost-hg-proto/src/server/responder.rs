@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::cbor::Writer;
-use crate::encoding::{Compressor, ContentEncoding, EncodingError};
-use crate::frame::{FrameHeader, FrameKind, RequestId};
+use crate::encoding::{ContentEncoding, EncodingError};
+use crate::frame::{FrameKind, RequestId};
 use crate::redirect::Location;
 
-use self::frames::{Frames, Label};
+use self::payload::Payloads;
 
 mod frames;
+mod payload;
 
 /// Writes the frames that answer a request. Every method appends to the vector
 /// it is given, which is the next piece of the HTTP body; what the responder
@@ -26,19 +27,8 @@ mod frames;
 /// which every receiver takes frame by frame.
 #[derive(Debug)]
 pub struct Responder {
-    encoding: Option<ContentEncoding>,
-    level: i32,
-    compressor: Option<Compressor>,
-    /// The compressor was given something that it may not have put out yet.
-    unflushed: bool,
-    /// Objects that are in no frame yet, all of `current`.
-    pending: Vec<u8>,
-    current: Option<RequestId>,
     answers: BTreeMap<RequestId, Answer>,
-    /// Why nothing more can be compressed. Answers only fail from then on, so
-    /// that none ends as if it were whole.
-    broken: Option<EncodingError>,
-    frames: Frames,
+    payloads: Payloads,
 }
 
 /// How far the answer to a request is.
@@ -63,31 +53,21 @@ pub enum ResponderError {
     Encoding(#[from] EncodingError),
 }
 
-/// The most that is compressed in one go, which bounds how far the body grows
-/// between two frames.
-const COMPRESS_BYTES: usize = 128 << 10;
 /// The longest message of a failure, cut there: an error is one frame.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
 impl Responder {
     /// The most objects of one response that are sent without compression on a
     /// compressed stream, in bytes.
-    pub const RAW_BYTES_MAX: usize = 1024;
+    pub const RAW_BYTES_MAX: usize = payload::RAW_BYTES_MAX;
 
     /// A responder at the beginning of a body. Without an encoding the stream
     /// has no settings and nothing is marked as encoded. `level` is that of
-    /// [`Compressor::new`].
+    /// [`Compressor::new`](crate::Compressor::new).
     pub fn new(encoding: Option<ContentEncoding>, level: i32) -> Self {
         Self {
-            encoding,
-            level,
-            compressor: None,
-            unflushed: false,
-            pending: Vec::new(),
-            current: None,
             answers: BTreeMap::new(),
-            broken: None,
-            frames: Frames::default(),
+            payloads: Payloads::new(encoding, level),
         }
     }
 
@@ -99,7 +79,9 @@ impl Responder {
     pub fn ok(&mut self, out: &mut Vec<u8>, request_id: RequestId) -> Result<(), ResponderError> {
         self.begin(request_id)?;
         self.answers.insert(request_id, Answer::Open);
-        self.write(out, request_id, b"\xa1\x46status\x42ok")
+        self.payloads
+            .write(out, request_id, b"\xa1\x46status\x42ok")?;
+        Ok(())
     }
 
     /// Goes on with objects: CBOR of any number of them, cut anywhere.
@@ -114,7 +96,8 @@ impl Responder {
         objects: &[u8],
     ) -> Result<(), ResponderError> {
         self.check_open(request_id)?;
-        self.write(out, request_id, objects)
+        self.payloads.write(out, request_id, objects)?;
+        Ok(())
     }
 
     /// Puts out everything that was held back, so that the client can read all
@@ -129,7 +112,8 @@ impl Responder {
         request_id: RequestId,
     ) -> Result<(), ResponderError> {
         self.check_open(request_id)?;
-        self.drain(out)
+        self.payloads.flush(out)?;
+        Ok(())
     }
 
     /// Ends an answer.
@@ -139,8 +123,7 @@ impl Responder {
     /// [`ResponderError`].
     pub fn end(&mut self, out: &mut Vec<u8>, request_id: RequestId) -> Result<(), ResponderError> {
         self.check_open(request_id)?;
-        self.turn_to(out, request_id)?;
-        self.put_held(out, request_id, true)?;
+        self.payloads.end(out, request_id)?;
         self.answers.insert(request_id, Answer::Ended);
         Ok(())
     }
@@ -159,7 +142,7 @@ impl Responder {
         args: &[Vec<u8>],
     ) -> Result<(), ResponderError> {
         self.begin(request_id)?;
-        self.drain(out)?;
+        self.payloads.flush(out)?;
         let mut map = Vec::with_capacity(64 + message.len());
         let mut writer = Writer::new(&mut map);
         writer.map(2);
@@ -174,8 +157,8 @@ impl Responder {
         writer.bytes(message);
         writer.bytes(b"status");
         writer.bytes(b"error");
-        let label = label(request_id, true);
-        self.frames.put(out, &map, label);
+        let kind = FrameKind::CommandResponse;
+        self.payloads.put_aside(out, request_id, kind, &map);
         self.answers.insert(request_id, Answer::Ended);
         Ok(())
     }
@@ -195,7 +178,7 @@ impl Responder {
         self.answers.insert(request_id, Answer::Open);
         let mut map = Vec::with_capacity(64 + location.url.len());
         location.encode_status(&mut map);
-        self.write(out, request_id, &map)?;
+        self.payloads.write(out, request_id, &map)?;
         self.end(out, request_id)
     }
 
@@ -216,7 +199,7 @@ impl Responder {
         }
         // What the compressor holds would come out in the next answer. If it
         // is what failed, the client is told so all the same.
-        let _ = self.drain(out);
+        let _ = self.payloads.flush(out);
         let message = message.get(..MESSAGE_BYTES_MAX).unwrap_or(message);
         let mut map = Vec::with_capacity(64 + message.len());
         let mut writer = Writer::new(&mut map);
@@ -228,11 +211,8 @@ impl Responder {
         writer.bytes(message);
         writer.bytes(b"type");
         writer.bytes(b"server");
-        let label = Label {
-            kind: FrameKind::Error,
-            ..label(request_id, true)
-        };
-        self.frames.put(out, &map, label);
+        let kind = FrameKind::Error;
+        self.payloads.put_aside(out, request_id, kind, &map);
         self.answers.insert(request_id, Answer::Ended);
         Ok(())
     }
@@ -246,171 +226,9 @@ impl Responder {
 
     fn check_open(&self, request_id: RequestId) -> Result<(), ResponderError> {
         match self.answers.get(&request_id) {
-            Some(Answer::Open) => self.check_whole(),
+            Some(Answer::Open) => Ok(self.payloads.check()?),
             _ => Err(ResponderError::NotOpen(request_id)),
         }
-    }
-
-    fn check_whole(&self) -> Result<(), ResponderError> {
-        self.broken.map_or(Ok(()), |broken| Err(broken.into()))
-    }
-
-    fn write(
-        &mut self,
-        out: &mut Vec<u8>,
-        request_id: RequestId,
-        objects: &[u8],
-    ) -> Result<(), ResponderError> {
-        self.check_whole()?;
-        self.turn_to(out, request_id)?;
-        match self.encoding {
-            None | Some(ContentEncoding::Identity) => {
-                self.write_plain(out, request_id, objects);
-                Ok(())
-            }
-            Some(encoding) => self.write_compressed(out, request_id, encoding, objects),
-        }
-    }
-
-    fn write_plain(&mut self, out: &mut Vec<u8>, request_id: RequestId, objects: &[u8]) {
-        let room = FrameHeader::PAYLOAD_BYTES_MAX.saturating_sub(self.pending.len());
-        let Some((filling, rest)) = objects.split_at_checked(room) else {
-            self.pending.extend_from_slice(objects);
-            return;
-        };
-        self.pending.extend_from_slice(filling);
-        self.put_pending(out, request_id, false);
-        let tail = rest.len() % FrameHeader::PAYLOAD_BYTES_MAX;
-        let (whole, tail) = rest.split_at(rest.len() - tail);
-        self.put_plain(out, request_id, whole, false);
-        self.pending.extend_from_slice(tail);
-    }
-
-    fn write_compressed(
-        &mut self,
-        out: &mut Vec<u8>,
-        request_id: RequestId,
-        encoding: ContentEncoding,
-        objects: &[u8],
-    ) -> Result<(), ResponderError> {
-        if !self.unflushed {
-            if self.pending.len().saturating_add(objects.len()) <= Self::RAW_BYTES_MAX {
-                self.pending.extend_from_slice(objects);
-                return Ok(());
-            }
-            if self.compressor.is_none() {
-                let compressor = Compressor::new(encoding, self.level);
-                self.compressor = Some(compressor.inspect_err(|&error| self.broken = Some(error))?);
-            }
-            let pending = std::mem::take(&mut self.pending);
-            self.compress(out, request_id, &pending)?;
-        }
-        for piece in objects.chunks(COMPRESS_BYTES) {
-            self.compress(out, request_id, piece)?;
-        }
-        Ok(())
-    }
-
-    fn compress(
-        &mut self,
-        out: &mut Vec<u8>,
-        request_id: RequestId,
-        piece: &[u8],
-    ) -> Result<(), ResponderError> {
-        self.unflushed = true;
-        self.put_compressed(out, label(request_id, false), |compressor, out| {
-            compressor.compress(piece, out)
-        })
-    }
-
-    /// Makes a request the one whose objects are held back. The compressor is
-    /// shared, so nothing of another one may stay in it.
-    fn turn_to(&mut self, out: &mut Vec<u8>, request_id: RequestId) -> Result<(), ResponderError> {
-        if self.current != Some(request_id) {
-            self.drain(out)?;
-            self.current = Some(request_id);
-        }
-        Ok(())
-    }
-
-    /// Puts out everything that is held back.
-    fn drain(&mut self, out: &mut Vec<u8>) -> Result<(), ResponderError> {
-        match self.current {
-            Some(current) => self.put_held(out, current, false),
-            None => Ok(()),
-        }
-    }
-
-    /// Puts out what is held back: in the compressor or before it, never both.
-    fn put_held(
-        &mut self,
-        out: &mut Vec<u8>,
-        request_id: RequestId,
-        eos: bool,
-    ) -> Result<(), ResponderError> {
-        if !std::mem::take(&mut self.unflushed) {
-            self.put_pending(out, request_id, eos);
-            return Ok(());
-        }
-        self.put_compressed(out, label(request_id, eos), Compressor::flush)
-    }
-
-    fn put_pending(&mut self, out: &mut Vec<u8>, request_id: RequestId, eos: bool) {
-        let mut pending = std::mem::take(&mut self.pending);
-        self.put_plain(out, request_id, &pending, eos);
-        pending.clear();
-        self.pending = pending;
-    }
-
-    /// Puts out payload as it is, which is what the identity means by encoded.
-    fn put_plain(&mut self, out: &mut Vec<u8>, request_id: RequestId, payload: &[u8], eos: bool) {
-        if payload.is_empty() && !eos {
-            return;
-        }
-        if let Some(encoding) = self.encoding {
-            self.frames.settle(out, request_id, encoding);
-        }
-        let label = Label {
-            encoded: self.encoding == Some(ContentEncoding::Identity),
-            ..label(request_id, eos)
-        };
-        self.frames.put(out, payload, label);
-    }
-
-    fn put_compressed(
-        &mut self,
-        out: &mut Vec<u8>,
-        label: Label,
-        work: impl FnOnce(&mut Compressor, &mut Vec<u8>) -> Result<(), EncodingError>,
-    ) -> Result<(), ResponderError> {
-        let Some(compressor) = &mut self.compressor else {
-            return Ok(());
-        };
-        let encoding = compressor.encoding();
-        self.frames.settle(out, label.request_id, encoding);
-        let start = Frames::open(out);
-        if let Err(error) = work(compressor, out) {
-            out.truncate(start);
-            self.unflushed = false;
-            self.broken = Some(error);
-            return Err(error.into());
-        }
-        let label = Label {
-            encoded: true,
-            ..label
-        };
-        self.frames.seal(out, start, label);
-        Ok(())
-    }
-}
-
-/// A response frame whose payload is not encoded.
-const fn label(request_id: RequestId, eos: bool) -> Label {
-    Label {
-        request_id,
-        kind: FrameKind::CommandResponse,
-        eos,
-        encoded: false,
     }
 }
 

@@ -15,6 +15,9 @@ pub const TREE_DEPTH_MAX: usize = 512;
 /// So many manifests of directories are held open.
 const TREES_MAX: usize = 1024;
 
+/// What a walk calls with each file: its path, revision and kind.
+pub type EachFile<'a> = &'a mut dyn FnMut(&[u8], Node, ManifestFlag) -> Result<(), StoreError>;
+
 /// The manifests of a repository.
 ///
 /// With the requirement `treemanifest` each directory has a manifest of its
@@ -129,7 +132,7 @@ impl<'s> Manifests<'s> {
         &mut self,
         rev: Rev,
         texts: &mut Texts,
-        each: &mut dyn FnMut(&[u8], Node, ManifestFlag) -> Result<(), StoreError>,
+        each: EachFile<'_>,
     ) -> Result<(), StoreError> {
         if !self.store.requirements().treemanifest() {
             return self.walk_flat(rev, texts, each);
@@ -157,12 +160,7 @@ impl<'s> Manifests<'s> {
         Ok(())
     }
 
-    fn walk_flat(
-        &self,
-        rev: Rev,
-        texts: &mut Texts,
-        each: &mut dyn FnMut(&[u8], Node, ManifestFlag) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    fn walk_flat(&self, rev: Rev, texts: &mut Texts, each: EachFile<'_>) -> Result<(), StoreError> {
         let bad = |what: &str| self.root.corrupt(rev, what);
         let text = texts.text(self.root, rev)?;
         for entry in parse_manifest(&text) {

@@ -110,11 +110,6 @@ impl Index {
             .take(count)
     }
 
-    /// The bytes of all entries, in pieces.
-    pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
-        self.pieces.iter().map(|piece| &piece.entries[..])
-    }
-
     #[cfg(test)]
     pub(crate) fn piece_count(&self) -> usize {
         self.pieces.len()

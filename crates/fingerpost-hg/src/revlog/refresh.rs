@@ -89,6 +89,7 @@ impl Revlog {
         }
         entries.drain(..ENTRY_BYTES);
         let mut grown = Self::empty(self.file.clone(), self.limits);
+        grown.index_bytes = file.stamp.size;
         grown.general_delta = self.general_delta;
         grown.memory.clone_from(&self.memory);
         grown.index = self

@@ -20,7 +20,7 @@ use toml::Table;
 pub(crate) use layer::Setting;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
-pub(crate) use tree::Config;
+pub(crate) use tree::{Config, Hg};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
 };

@@ -14,13 +14,9 @@ use crate::exit::{Exit, OrExit, failure};
 /// it answers: one object a line, in JSON.
 ///
 /// Arguments are NAME=VALUE. Bytes are written as they are or as `hex:...`, lists
-/// and sets with commas between or as JSON. For example:
-///
-/// fingerpost hg call http://127.0.0.1:8000 heads
-///
-/// fingerpost hg call http://127.0.0.1:8000 filedata path=README nodes=hex:96ec8e8a7f6fac0f937f2fbfdcf6ae79d88e03af fields=parents,revision
+/// and sets with commas between or as JSON.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// URL of the repository; a name and a password in it are a login.
     url: String,
@@ -43,6 +39,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 400)]
     bytes: usize,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  fingerpost hg call http://127.0.0.1:8000 heads
+  fingerpost hg call http://127.0.0.1:8000 filedata path=README fields=parents,revision \\
+      nodes=hex:96ec8e8a7f6fac0f937f2fbfdcf6ae79d88e03af";
 
 /// Asks and prints.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {

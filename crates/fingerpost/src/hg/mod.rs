@@ -6,6 +6,7 @@ mod check;
 mod notation;
 mod paths;
 mod serve;
+mod verify;
 
 use crate::exit::Exit;
 
@@ -23,6 +24,8 @@ enum Command {
     Serve(serve::Args),
     /// Run a command of any server that speaks wire protocol v2.
     Call(call::Args),
+    /// Verify every revision of a repository on disk against its node.
+    Verify(verify::Args),
     /// Show what applies to each repository: who may read it, who may push,
     /// what is refused and why.
     Check(check::Args),
@@ -33,6 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Serve(args) => serve::run(args),
         Command::Call(args) => call::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Check(args) => check::run(args),
     }
 }

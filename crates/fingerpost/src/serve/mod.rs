@@ -5,6 +5,7 @@ mod announce;
 mod args;
 mod database;
 mod database_metrics;
+mod hg;
 mod listen;
 mod readiness;
 mod service;

@@ -10,18 +10,27 @@ use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, Upstream, Upstrea
 use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
 use fingerpost_hashequiv_front::{DoorOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions};
 use fingerpost_hashequiv_proto::Limits;
+use fingerpost_hg_front::HgFront;
 use fingerpost_net::{HttpOptions, Metrics, ServerOptions, default_connection_limit};
 
 use super::database_metrics::DatabaseCollector;
 use crate::config::Config;
 
-/// Builds the service over `database`, makes the configured administrator, and
+/// The doors of the server.
+pub(super) struct Doors {
+    /// Of hash equivalence.
+    pub(super) native: NativeDoor,
+    /// Of Mercurial repositories, if any are configured.
+    pub(super) hg: Option<HgFront>,
+}
+
+/// Builds the services over `database`, makes the configured administrator, and
 /// puts every counter on `metrics`.
-pub(super) async fn door(
+pub(super) async fn doors(
     config: &Config,
     database: &Sqlite,
     metrics: &Metrics,
-) -> anyhow::Result<NativeDoor> {
+) -> anyhow::Result<Doors> {
     let clock = Arc::new(SystemClock);
     let upstream = upstream(config);
     let service = HashEquiv::new(database.clone(), service_config(config), upstream, clock)
@@ -35,14 +44,18 @@ pub(super) async fn door(
             .await
             .with_context(|| format!("cannot make the administrator {name}"))?;
     }
-    let door = NativeDoor::new(Arc::clone(&service), door_options(config));
+    let native = NativeDoor::new(Arc::clone(&service), door_options(config));
+    let hg = super::hg::front(config, service.accounts().clone())?;
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         service.metrics().register(registry);
-        door.register_metrics(registry);
+        native.register_metrics(registry);
+        if let Some(hg) = &hg {
+            hg.register_metrics(registry);
+        }
         registry.register_collector(Box::new(collector));
     });
-    Ok(door)
+    Ok(Doors { native, hg })
 }
 
 /// The configured upstream, not connected yet.
@@ -117,9 +130,9 @@ pub(super) fn server_options(config: &Config, open_files: u64) -> ServerOptions 
     }
 }
 
-fn size(number: u64) -> usize {
+pub(super) fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;

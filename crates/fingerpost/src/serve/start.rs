@@ -41,7 +41,7 @@ pub(super) async fn start(
         announce::tell_about_cleaning(anonymous);
     }
     let metrics = Arc::new(Metrics::new());
-    let door = service::door(&loaded.config, &opened.database, &metrics).await?;
+    let doors = service::doors(&loaded.config, &opened.database, &metrics).await?;
     let listeners = listen::listen(&loaded)?;
     announce::warn_of_exposed(&listeners.service, anonymous);
     let options = service::server_options(&loaded.config, open_files);
@@ -51,7 +51,10 @@ pub(super) async fn start(
         "at most {} connections (open files: {open_files})",
         options.connections_max
     );
-    let server = Server::new(door, options, metrics, shutdown);
+    let mut server = Server::new(doors.native, options, metrics, shutdown);
+    if let Some(hg) = doors.hg {
+        server = server.router(hg.router());
+    }
     assemble(server, listeners, opened, &loaded)
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::cbor::Value;
 use crate::client::{self, Event, Response, ResponseReader};
-use crate::frame::FrameReader;
+use crate::frame::{FrameHeader, FrameReader};
 
 const ONE: RequestId = RequestId(1);
 const OTHER: RequestId = RequestId(3);
@@ -111,7 +111,7 @@ fn small_answers_travel_as_they_are() {
         ));
         assert_eq!(headers(&out), expected);
         assert_eq!(responses(&out, ONE), whole(&values));
-        assert!(responder.compressor.is_none());
+        assert!(!responder.payloads.has_compressed());
     }
 }
 
@@ -245,7 +245,7 @@ fn a_broken_stream_ends_no_answer_as_if_it_were_whole() {
     let mut responder = Responder::new(Some(ContentEncoding::Zlib), 3);
     responder.ok(&mut out, ONE).unwrap();
     responder.objects(&mut out, ONE, &encoded).unwrap();
-    responder.broken = Some(broken);
+    responder.payloads.broken = Some(broken);
     let refused = Err(ResponderError::Encoding(broken));
     assert_eq!(responder.objects(&mut out, ONE, b"\0"), refused);
     assert_eq!(responder.flush(&mut out, ONE), refused);

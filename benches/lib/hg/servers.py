@@ -1,0 +1,105 @@
+"""Our server and the reference, with their processor time and memory as the kernel counts them."""
+
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..world import await_port, free_port, stopped
+
+ROOT = Path(__file__).resolve().parents[3]
+HG = ROOT / ".venv-hg-6.0.3" / "bin" / "hg"
+QUIET_ROUNDS, QUIET_SECONDS, SETTLE_SECONDS = 3, 0.02, 30
+
+
+class HgServer:
+    """A process that serves one repository at `/`."""
+
+    def __init__(self, process: subprocess.Popen, port: int):
+        self.process, self.pid = process, process.pid
+        self.address = ("127.0.0.1", port)
+        self.url = f"http://127.0.0.1:{port}/"
+
+    def cpu(self) -> float:
+        """Seconds of processor time of all threads so far, those that ended too: the scheduler's own count, to the nanosecond."""
+        # The clock of a process as Linux numbers it: the complement of its id, and 2 for the scheduler's clock.
+        return time.clock_gettime(~self.pid << 3 | 2)
+
+    def settled_cpu(self) -> float:
+        """The same once nothing is added any more, so that work after an answer counts."""
+        end = time.monotonic() + SETTLE_SECONDS
+        before, quiet = self.cpu(), 0
+        while quiet < QUIET_ROUNDS:
+            time.sleep(QUIET_SECONDS)
+            now = self.cpu()
+            quiet = quiet + 1 if now - before < 0.0005 else 0
+            before = now
+            if time.monotonic() > end:
+                raise RuntimeError("the server did not become idle: its processor time is incomplete")
+        return before
+
+    def forget_peak(self) -> None:
+        """Begins the peak of memory anew."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def memory(self, field: str) -> int:
+        """A figure of /proc/PID/status in bytes: VmHWM is the peak, VmRSS the present."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+        raise KeyError(field)
+
+    def bytes_read(self) -> int:
+        """What it has read so far, from files and sockets."""
+        line = Path(f"/proc/{self.pid}/io").read_text().splitlines()[0]
+        return int(line.split()[1])
+
+
+@contextmanager
+def ours(world, repository: Path):
+    """`fingerpost hg serve` on a repository."""
+    port = free_port()
+    command = [world.binary, "hg", "serve", "--bind", f"127.0.0.1:{port}", repository]
+    with started(world, command, port, os.environ) as server:
+        yield server
+
+
+@contextmanager
+def reference(world, repository: Path):
+    """`hg serve` 6.0.3 as it is, with version 2 switched on."""
+    port = free_port()
+    command = [HG, "serve", "--address", "127.0.0.1", "--port", str(port), "--repository", repository]
+    command += ["--accesslog", os.devnull]
+    for name in ("experimental.web.apiserver", "experimental.web.api.http-v2"):
+        command += ["--config", f"{name}=true"]
+    with started(world, command, port, hg_environment()) as server:
+        yield server
+
+
+@contextmanager
+def started(world, command: list, port: int, environment):
+    log = world.path / "hg-server.log"
+    with log.open("w+") as errors:
+        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=errors, env=environment)
+        with stopped(process):
+            try:
+                await_port(process, port)
+            except (RuntimeError, TimeoutError) as error:
+                raise RuntimeError(f"{error}: {log.read_text()}") from None
+            yield HgServer(process, port)
+
+
+def hg_environment() -> dict:
+    return os.environ | {"HGRCPATH": "", "HGPLAIN": "1", "HGENCODING": "utf-8"}
+
+
+def hg(*words, seconds: float = 3600) -> None:
+    """Runs the client to its end."""
+    command = [HG, *map(str, words)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=hg_environment(), timeout=seconds)
+
+
+def prefix(server: HgServer) -> str:
+    return urlsplit(server.url).path.rstrip("/")

@@ -1,0 +1,3 @@
+//! Tests of both ends together.
+
+mod examples;
