@@ -70,11 +70,7 @@ mod tests {
         assert_eq!(names(&[at("a"), at("b"), at("c")]).unwrap(), "[a][b]<c>");
         let twice = names(&[at("a"), at("x/a")]).unwrap_err();
         assert_eq!(Exit::of(&twice), Exit::Usage);
-        assert!(
-            names(&[at("none")])
-                .unwrap_err()
-                .to_string()
-                .contains("none: ")
-        );
+        let missing = format!("{:#}", names(&[at("none")]).unwrap_err());
+        assert!(missing.contains("none: "), "{missing}");
     }
 }
