@@ -8,9 +8,15 @@
 pub mod delta;
 pub mod fuzz;
 
+mod bookmarks;
+mod changeset;
+mod dag;
 mod error;
 mod filelog;
 mod manifest;
+mod obsstore;
+mod phases;
+mod rev_set;
 mod revlog;
 mod store;
 #[doc(hidden)]
@@ -18,13 +24,20 @@ pub mod testing;
 mod texts;
 mod verified;
 mod verify;
+mod view;
 
+pub use bookmarks::{Bookmarks, is_divergent};
+pub use changeset::{Changeset, ChangesetError, Files, files, manifest_node};
+pub use dag::{Graph, ancestors, ancestors_within, heads, only};
 pub use error::StoreError;
 pub use filelog::FileText;
 pub use manifest::{
     EachFile, ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests,
     TREE_DEPTH_MAX, find_in_manifest, manifest_entries, parse_manifest,
 };
+pub use obsstore::{Obsstore, ObsstoreError};
+pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
+pub use rev_set::RevSet;
 pub use revlog::{
     FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
     Refreshed, Rev, Revlog, RevlogName, Scratch,
@@ -33,3 +46,4 @@ pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError
 pub use texts::{Texts, hash};
 pub use verified::Verified;
 pub use verify::{Problem, Verification, VerifyStage, VerifySummary, verify};
+pub use view::{View, served_heads};
