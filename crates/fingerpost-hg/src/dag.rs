@@ -28,7 +28,7 @@ fn descending(end: usize) -> impl Iterator<Item = Rev> {
 }
 
 /// The numbers from `start` and below `end`, ascending.
-pub(crate) fn ascending(start: usize, end: usize) -> impl Iterator<Item = Rev> {
+pub(crate) fn ascending(start: usize, end: usize) -> impl DoubleEndedIterator<Item = Rev> {
     (start..end).filter_map(Rev::from_index)
 }
 
@@ -166,7 +166,9 @@ pub(crate) mod tests {
             let parent = |choice: u16, below: usize| {
                 // Near parents are likelier, as in real histories.
                 let back = usize::from(choice % 5) + 1;
-                below.checked_sub(back).filter(|_| !choice.is_multiple_of(7))
+                below
+                    .checked_sub(back)
+                    .filter(|_| !choice.is_multiple_of(7))
             };
             let list = choices.into_iter().enumerate();
             ParentList(
