@@ -1,10 +1,11 @@
 //! Comparing an index in memory with the file it came from.
 
+use super::entry::ENTRY_BYTES;
 use super::{Revlog, read_index};
 use crate::error::StoreError;
 use crate::store::{Store, io_error, read_at};
 
-/// How much of a file is compared at once.
+/// How much of a file is compared at once: whole entries.
 const PIECE_BYTES: usize = 1 << 20;
 
 impl Revlog {
@@ -23,18 +24,21 @@ impl Revlog {
             let whole = Self::parse(self.file.clone(), bytes, self.limits)?;
             return Ok(self.begins(&whole));
         }
-        let mut read = Vec::new();
+        let mut left = self.len() * ENTRY_BYTES;
+        let mut entries = self.index.entries(self.len());
         let mut offset = 0;
-        for entries in self.index.entries_from(0) {
-            for piece in entries.chunks(PIECE_BYTES) {
-                read.clear();
-                read_at(&file.file, &mut read, piece.len(), offset)
-                    .map_err(|source| io_error(&self.file, "cannot read it", source))?;
-                if read != piece {
-                    return Ok(false);
-                }
-                offset += piece.len() as u64;
+        let mut read = Vec::new();
+        while left > 0 {
+            read.clear();
+            let wanted = left.min(PIECE_BYTES);
+            let got = read_at(&file.file, &mut read, wanted, offset)
+                .map_err(|source| io_error(&self.file, "cannot read it", source))?;
+            let on_disk = read.as_chunks::<ENTRY_BYTES>().0;
+            if got < wanted || !on_disk.iter().all(|entry| entries.next() == Some(entry)) {
+                return Ok(false);
             }
+            left -= wanted;
+            offset += wanted as u64;
         }
         Ok(true)
     }
