@@ -38,6 +38,8 @@ mod texts;
 mod verified;
 mod verify;
 mod view;
+#[cfg(test)]
+mod world;
 
 pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};

@@ -206,3 +206,6 @@ impl Repository {
         self.current.read().as_deref().map(Snapshot::generation)
     }
 }
+
+#[cfg(test)]
+mod tests;

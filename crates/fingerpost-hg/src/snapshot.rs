@@ -376,3 +376,6 @@ impl Snapshot {
         &self.view
     }
 }
+
+#[cfg(test)]
+mod tests;
