@@ -4,9 +4,9 @@ use fingerpost_hg_proto::Node;
 use hashbrown::{HashMap, HashSet};
 
 use crate::changelog::Changelog;
-use crate::manifest_entry::file_node;
+use crate::manifest_entry::node_at;
 use crate::state_file::corrupt;
-use crate::{Rev, RevSet, Revlog, RevlogName, Snapshot, StoreError, Texts, changeset};
+use crate::{Manifests, Rev, RevSet, Revlog, RevlogName, Snapshot, StoreError, Texts, changeset};
 
 /// How much text is remembered while one question is answered, in bytes.
 const TEXTS_BYTES: usize = 4 << 20;
@@ -141,11 +141,12 @@ impl Snapshot {
         let candidates = touched
             .into_iter()
             .filter(|rev| self.is_served(*rev) && !others.contains(&rev.0));
-        let manifests = self.manifests()?;
+        let root = self.manifests()?;
+        let mut manifests = Manifests::new(self.store(), &root);
         let mut texts = Texts::new(TEXTS_BYTES);
         for candidate in candidates.take(MANIFESTS_MAX) {
             let manifest = self.manifest_node(&mut texts, candidate)?;
-            if file_node(self, &manifests, &mut texts, &manifest, path)? == Some(node) {
+            if node_at(&mut manifests, &mut texts, manifest, path)? == Some(node) {
                 return Ok(Some(candidate));
             }
         }

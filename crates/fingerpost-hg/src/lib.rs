@@ -15,11 +15,11 @@ mod changeset;
 mod dag;
 mod error;
 mod filelog;
-mod manifest;
 mod generation;
 mod inputs;
 mod introduced;
 mod lookup;
+mod manifest;
 mod manifest_entry;
 mod obsstore;
 mod obsstore_file;
@@ -48,12 +48,12 @@ pub use changeset::{Changeset, ChangesetError, Files, files, manifest_node};
 pub use dag::{Graph, ancestors, ancestors_within, heads, only};
 pub use error::StoreError;
 pub use filelog::FileText;
+pub use generation::Generation;
+pub use lookup::LookupError;
 pub use manifest::{
     EachFile, ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests,
     TREE_DEPTH_MAX, find_in_manifest, manifest_entries, parse_manifest,
 };
-pub use generation::Generation;
-pub use lookup::LookupError;
 pub use obsstore::{Obsstore, ObsstoreError};
 pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
 pub use repository::{Repository, RepositoryOptions};

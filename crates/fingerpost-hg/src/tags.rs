@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use fingerpost_hg_proto::Node;
 use hashbrown::{HashMap, HashSet};
 
-use crate::manifest_entry::file_node;
-use crate::{Rev, Revlog, RevlogName, Snapshot, StoreError, Texts};
+use crate::manifest_entry::node_at;
+use crate::{FileText, Manifests, Rev, Revlog, RevlogName, Snapshot, StoreError, Texts};
 
 /// The file that holds tags.
 const HGTAGS: &[u8] = b".hgtags";
@@ -75,7 +75,8 @@ impl Tags {
 /// The different revisions of `.hgtags` at the served heads, that of the
 /// earliest head first.
 fn files_of_heads(snapshot: &Snapshot, texts: &mut Texts) -> Result<Vec<Node>, StoreError> {
-    let manifests = snapshot.manifests()?;
+    let root = snapshot.manifests()?;
+    let mut manifests = Manifests::new(snapshot.store(), &root);
     let mut known = snapshot.shared.head_tags.lock();
     if known.0.len() > HEADS_MAX {
         known.0.clear();
@@ -87,7 +88,7 @@ fn files_of_heads(snapshot: &Snapshot, texts: &mut Texts) -> Result<Vec<Node>, S
             Some(file) => *file,
             None => {
                 let manifest = snapshot.manifest_node(texts, *head)?;
-                let file = file_node(snapshot, &manifests, texts, &manifest, HGTAGS)?;
+                let file = node_at(&mut manifests, texts, manifest, HGTAGS)?;
                 known.0.insert(node, file);
                 file
             }
@@ -101,7 +102,7 @@ fn files_of_heads(snapshot: &Snapshot, texts: &mut Texts) -> Result<Vec<Node>, S
 /// name. Other lines are left out, as hg does with a warning.
 fn parse(text: &[u8]) -> BTreeMap<Vec<u8>, History> {
     let mut tags: BTreeMap<Vec<u8>, History> = BTreeMap::new();
-    for line in without_metadata(text).split(|byte| *byte == b'\n') {
+    for line in FileText::parse(text).content.split(|byte| *byte == b'\n') {
         let Some(space) = memchr::memchr(b' ', line) else {
             continue;
         };
@@ -111,14 +112,6 @@ fn parse(text: &[u8]) -> BTreeMap<Vec<u8>, History> {
         }
     }
     tags
-}
-
-/// A file's own text, behind the metadata that says what it was copied from.
-fn without_metadata(text: &[u8]) -> &[u8] {
-    let Some(rest) = text.strip_prefix(b"\x01\n") else {
-        return text;
-    };
-    memchr::memmem::find(rest, b"\x01\n").map_or(rest, |end| &rest[end + 2..])
 }
 
 /// One history of a tag out of that of earlier heads and that of a later one.
