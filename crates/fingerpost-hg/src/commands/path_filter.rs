@@ -2,6 +2,7 @@
 
 use fingerpost_core::Failure;
 use fingerpost_hg_proto::cbor::Value;
+use hashbrown::HashSet;
 
 /// What paths a request wants: any pattern of `include` and none of `exclude`.
 ///
@@ -10,8 +11,20 @@ use fingerpost_hg_proto::cbor::Value;
 /// path is wanted.
 #[derive(Debug, Default)]
 pub(crate) struct PathFilter {
-    include: Option<Vec<Pattern>>,
-    exclude: Vec<Pattern>,
+    include: Option<Patterns>,
+    exclude: Patterns,
+}
+
+/// Patterns to be asked about many paths: however many there are, a path is
+/// looked up once for each of its directories.
+#[derive(Debug, Default)]
+struct Patterns {
+    /// There is one for the root and all below.
+    everything: bool,
+    /// Paths that stand for themselves and all below.
+    paths: HashSet<Vec<u8>>,
+    /// Directories that stand for the files right in them; empty for the root.
+    directories: HashSet<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -43,16 +56,19 @@ impl PathFilter {
 
     /// Whether `path` is wanted.
     pub(crate) fn wants(&self, path: &[u8]) -> bool {
-        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(path));
-        self.include.as_deref().is_none_or(any) && !any(&self.exclude)
+        let is_included = self
+            .include
+            .as_ref()
+            .is_none_or(|some| some.match_any(path));
+        is_included && !self.exclude.match_any(path)
     }
 }
 
-fn patterns_of(key: &'static str, value: &Value) -> Result<Vec<Pattern>, Failure> {
-    let patterns = match value {
-        Value::Set(set) => set.as_slice(),
-        other => other.as_array().unwrap_or_default(),
-    };
+fn patterns_of(key: &'static str, value: &Value) -> Result<Patterns, Failure> {
+    let patterns = super::arguments::members(value).ok_or_else(|| {
+        let text = "%s in pathfilter must be a list of patterns";
+        Failure::refused_with(BAD, text, vec![key.into()])
+    })?;
     patterns
         .iter()
         .map(|pattern| {
@@ -80,18 +96,31 @@ impl Pattern {
         let directory = pattern.strip_prefix(b"rootfilesin:")?;
         Some(Self::RootFilesIn(clean(directory)))
     }
+}
 
-    fn matches(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Path(prefix) if prefix.is_empty() => true,
-            Self::Path(prefix) => path
-                .strip_prefix(prefix.as_slice())
-                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/'),
-            Self::RootFilesIn(directory) => {
-                let of_path = memchr::memrchr(b'/', path).map_or(&b""[..], |at| &path[..at]);
-                of_path == directory.as_slice()
+impl FromIterator<Pattern> for Patterns {
+    fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
+        let mut all = Self::default();
+        for pattern in patterns {
+            match pattern {
+                Pattern::Path(path) if path.is_empty() => all.everything = true,
+                Pattern::Path(path) => drop(all.paths.insert(path)),
+                Pattern::RootFilesIn(directory) => drop(all.directories.insert(directory)),
             }
         }
+        all
+    }
+}
+
+impl Patterns {
+    fn match_any(&self, path: &[u8]) -> bool {
+        if self.everything {
+            return true;
+        }
+        let mut ends = memchr::memchr_iter(b'/', path).chain([path.len()]);
+        let has_path = !self.paths.is_empty() && ends.any(|end| self.paths.contains(&path[..end]));
+        let directory = memchr::memrchr(b'/', path).map_or(&b""[..], |at| &path[..at]);
+        has_path || (!self.directories.is_empty() && self.directories.contains(directory))
     }
 }
 
@@ -99,6 +128,8 @@ const BAD: &str = "bad-path-filter";
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn filter(include: Option<&[&str]>, exclude: &[&str]) -> Result<PathFilter, Failure> {
@@ -163,11 +194,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_list_of_patterns_is_refused() {
+        for wrong in [Value::bytes("path:a"), Value::Null, Value::Bool(false)] {
+            let value = Value::record([(&b"exclude"[..], wrong)]);
+            let failure = PathFilter::parse(Some(&value)).unwrap_err();
+            let text = "exclude in pathfilter must be a list of patterns";
+            assert_eq!(failure.to_string(), text);
+        }
+    }
+
+    #[test]
     fn other_patterns_are_refused_with_the_references_words() {
         let failure = filter(Some(&["glob:*"]), &[]).unwrap_err();
         assert_eq!(
             failure.to_string(),
             "include pattern must begin with `path:` or `rootfilesin:`; got glob:*"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn many_patterns_match_as_each_of_them_says(
+            patterns in prop::collection::vec("(path|rootfilesin):(\\.|/|[ab]{0,2}(/[ab]{0,2}){0,2})", 0..5),
+            path in "[ab]{1,2}(/[ab]{1,2}){0,3}",
+        ) {
+            let matches = |pattern: &String| {
+                let (kind, of) = pattern.split_once(':').unwrap();
+                let of = of.strip_suffix('/').unwrap_or(of);
+                let of = if of == "." { "" } else { of };
+                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                match kind {
+                    "path" => of.is_empty() || path == *of || path.starts_with(&format!("{of}/")),
+                    _ => directory == of,
+                }
+            };
+            let all: Vec<&str> = patterns.iter().map(String::as_str).collect();
+            let wanted = filter(Some(&all), &[]).unwrap().wants(path.as_bytes());
+            prop_assert_eq!(wanted, patterns.iter().any(matches));
+        }
     }
 }
