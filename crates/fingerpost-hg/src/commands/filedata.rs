@@ -7,6 +7,7 @@ use fingerpost_core::{
     Dependency, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::{Args, Node};
+use hashbrown::HashMap;
 
 use super::answer::Cbor;
 use super::arguments::Arguments;
@@ -15,7 +16,7 @@ use super::manifestdata::OneRevlog;
 use super::streaming;
 
 use crate::revisions::{Item, Revisions, Wanted};
-use crate::{RepositoryView, Revlog, RevlogName, Snapshot};
+use crate::{RepositoryView, Rev, Revlog, RevlogName, Snapshot};
 
 /// The command `filedata`.
 pub(super) struct Filedata;
@@ -102,23 +103,21 @@ impl Command<RepositoryView> for Filedata {
         let name = RevlogName::Filelog(&args.path);
         let filelog = Arc::new(Revlog::open(snapshot.store(), name).map_err(internal)?);
         let mut items = Vec::with_capacity(args.nodes.len());
+        // A node may come as often as the request is long, and finding out who
+        // introduced it may be work.
+        let mut known: HashMap<Rev, Node> = HashMap::new();
         for node in &args.nodes {
-            let introducer = match filelog.rev(node) {
-                None => None,
-                Some(rev) => {
+            let unknown = || unknown(&args.path, node, snapshot, &filelog);
+            let rev = filelog.rev(node).ok_or_else(unknown)?;
+            let linknode = match known.get(&rev) {
+                Some(linknode) => *linknode,
+                None => {
                     let introducer = snapshot.introducer(name, &filelog, rev);
-                    introducer
-                        .map_err(internal)?
-                        .map(|changeset| (rev, changeset))
+                    let introducer = introducer.map_err(internal)?.ok_or_else(unknown)?;
+                    *known.entry(rev).insert(snapshot.node(introducer)).get()
                 }
             };
-            let Some((rev, changeset)) = introducer else {
-                return Err(unknown(&args.path, node, snapshot, &filelog));
-            };
-            items.push(Item {
-                rev,
-                linknode: snapshot.node(changeset),
-            });
+            items.push(Item { rev, linknode });
         }
         Ok(streaming(OneRevlog {
             reader: view.reader(),
