@@ -109,7 +109,7 @@ impl Command<RepositoryView> for Filesdata {
             view: Arc::clone(view),
             reader: view.reader(),
             wanted: args.wanted,
-            stage: Stage::Planning(planner),
+            stage: Stage::Planning(Box::new(planner)),
         }))
     }
 }
@@ -124,7 +124,7 @@ struct FilesRevisions {
 
 enum Stage {
     /// Which revisions of which files: the totals come first.
-    Planning(Planner),
+    Planning(Box<Planner>),
     /// File by file.
     Sending {
         files: std::vec::IntoIter<FilePlan>,
@@ -142,7 +142,7 @@ impl Objects for FilesRevisions {
                 if more == More::Yes {
                     return Ok(More::Yes);
                 }
-                let files = std::mem::take(planner).finish();
+                let files = std::mem::take(&mut **planner).finish();
                 append_totals(&files, out);
                 self.stage = Stage::Sending {
                     files: files.into_iter(),
