@@ -22,6 +22,9 @@ const PIECE_BYTES: usize = 1 << 20;
 /// successors and texts; a file over it is no obsstore.
 const MARKER_BYTES_MAX: usize = 64 << 20;
 
+/// The longest file that is read, which is some ten million markers.
+const FILE_BYTES_MAX: u64 = 512 << 20;
+
 /// What the file held when it was read.
 #[derive(Debug)]
 pub(crate) struct ObsstoreContent {
@@ -29,6 +32,8 @@ pub(crate) struct ObsstoreContent {
     markers: Arc<Obsstore>,
     tail: Vec<u8>,
     settled: AtomicBool,
+    /// The file ended inside a marker, which somebody was writing.
+    torn: bool,
 }
 
 impl ObsstoreContent {
@@ -60,24 +65,40 @@ impl ObsstoreFile {
                 markers: Arc::default(),
                 tail: Vec::new(),
                 settled: AtomicBool::new(true),
+                torn: false,
             });
         };
+        if stamp.size > FILE_BYTES_MAX {
+            return Err(StoreError::TooLarge {
+                file: NAME.to_owned(),
+                what: "the file",
+                bytes: stamp.size,
+                limit: FILE_BYTES_MAX,
+            });
+        }
+        let settled = is_settled(&stamp, read_at);
         let grown = before.filter(|before| before.is_prefix_of(&file, &stamp));
         let mut markers = grown.map_or_else(Arc::default, |before| Arc::clone(&before.markers));
         file.seek(SeekFrom::Start(markers.parsed()))
             .map_err(|source| io_error("cannot read it", source))?;
+        let mut torn = false;
         if markers.parsed() < stamp.size {
-            extend(
-                Arc::make_mut(&mut markers),
-                file.try_clone()
-                    .map_err(|source| io_error("cannot read it", source))?,
-            )?;
+            let file = file.try_clone();
+            let file = file.map_err(|source| io_error("cannot read it", source))?;
+            torn = extend(Arc::make_mut(&mut markers), file)?;
+        }
+        if torn && settled {
+            // Nobody is writing: hg appends markers at one go. What the rest of
+            // this one hides, or others behind it, would be shown.
+            let at = markers.parsed();
+            return Err(corrupt(NAME, format!("the marker at byte {at} is cut off")));
         }
         Ok(ObsstoreContent {
             tail: tail(&file, markers.parsed())?,
             stamp: Some(stamp),
             markers,
-            settled: AtomicBool::new(is_settled(&stamp, read_at)),
+            settled: AtomicBool::new(settled),
+            torn,
         })
     }
 
@@ -88,7 +109,7 @@ impl ObsstoreFile {
         clock: &dyn Clock,
     ) -> Result<bool, StoreError> {
         let stamp = stamp_of(&self.0, NAME)?;
-        if stamp != content.stamp {
+        if stamp != content.stamp || content.torn {
             return Ok(false);
         }
         if content.settled.load(Ordering::Relaxed) {
@@ -125,8 +146,9 @@ fn tail(file: &std::fs::File, end: u64) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-/// Reads markers to the end of the file, which stands after those known.
-fn extend(markers: &mut Obsstore, file: std::fs::File) -> Result<(), StoreError> {
+/// Reads markers to the end of the file, which stands after those known. Says
+/// whether the file ends inside one.
+fn extend(markers: &mut Obsstore, file: std::fs::File) -> Result<bool, StoreError> {
     let mut pending = Vec::new();
     loop {
         let read = (&file)
@@ -134,7 +156,7 @@ fn extend(markers: &mut Obsstore, file: std::fs::File) -> Result<(), StoreError>
             .read_to_end(&mut pending)
             .map_err(|source| io_error("cannot read it", source))?;
         if read == 0 {
-            return Ok(());
+            return Ok(!pending.is_empty());
         }
         let before = markers.parsed();
         markers
@@ -212,6 +234,39 @@ mod tests {
         let third = file.read(Some(&second), &early()).unwrap();
         assert!(third.markers().is_predecessor(&node(1)));
         assert!(third.markers().is_predecessor(&node(2)));
+    }
+
+    #[test]
+    fn a_marker_that_stays_cut_off_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path) = in_dir(&dir);
+        let mut bytes = vec![1];
+        bytes.extend(marker_v1(node(1), &[]));
+        bytes.extend(marker_v1(node(2), &[]));
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        let young = file.read(None, &early()).unwrap();
+        assert!(young.markers().is_predecessor(&node(1)));
+        assert!(!file.holds(&young, &early()).unwrap());
+        let late = ManualClock::new(Timestamp(i64::MAX));
+        let error = file.read(Some(&young), &late).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "obsstore: the marker at byte 40 is cut off"
+        );
+        std::fs::write(&path, &bytes).unwrap();
+        let whole = file.read(Some(&young), &late).unwrap();
+        assert!(whole.markers().is_predecessor(&node(2)));
+        assert!(file.holds(&whole, &late).unwrap());
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path) = in_dir(&dir);
+        let sparse = std::fs::File::create(path).unwrap();
+        sparse.set_len(FILE_BYTES_MAX + 1).unwrap();
+        let error = file.read(None, &early()).unwrap_err();
+        assert!(matches!(error, StoreError::TooLarge { .. }));
     }
 
     #[test]

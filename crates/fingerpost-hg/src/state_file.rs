@@ -109,6 +109,16 @@ impl StateFile {
                 settled: AtomicBool::new(true),
             });
         };
+        let check_len = |bytes: u64| match bytes > self.bytes_max {
+            true => Err(StoreError::TooLarge {
+                file: self.name.to_owned(),
+                what: "the file",
+                bytes,
+                limit: self.bytes_max,
+            }),
+            false => Ok(()),
+        };
+        check_len(stamp.size)?;
         let mut bytes = Vec::new();
         file.take(self.bytes_max.saturating_add(1))
             .read_to_end(&mut bytes)
@@ -117,14 +127,7 @@ impl StateFile {
                 what: "cannot read it",
                 source,
             })?;
-        if bytes.len() as u64 > self.bytes_max {
-            return Err(StoreError::TooLarge {
-                file: self.name.to_owned(),
-                what: "the file",
-                bytes: stamp.size,
-                limit: self.bytes_max,
-            });
-        }
+        check_len(bytes.len() as u64)?;
         Ok(Content {
             stamp: Some(stamp),
             bytes: bytes.into_boxed_slice(),
