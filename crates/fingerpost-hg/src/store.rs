@@ -198,13 +198,17 @@ pub(crate) fn io_error(file: &str, what: &'static str, source: io::Error) -> Sto
     }
 }
 
-/// Reads a whole file of at most `bytes_max` bytes.
+/// Reads a whole regular file of at most `bytes_max` bytes.
 fn small_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
+    // Without NONBLOCK, opening a named pipe would wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(bytes_max + 1)
-        .read_to_end(&mut bytes)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > bytes_max {
         true => Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
