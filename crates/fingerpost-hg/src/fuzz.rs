@@ -7,18 +7,25 @@ use crate::filelog::FileText;
 use crate::manifest::{ManifestEntry, find_in_manifest, parse_manifest};
 use crate::revlog::{NodePrefix, Revlog, Scratch};
 use crate::store::{Limits, PathEncoding};
+use crate::text_delta::append_text_delta;
 use crate::texts::Texts;
+
+mod arguments;
+
+pub use arguments::fuzz_arguments;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, for runners.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("revlog", fuzz_revlog),
     ("chunks", fuzz_chunks),
     ("deltas", fuzz_deltas),
     ("path_encoding", fuzz_path_encoding),
     ("manifest", fuzz_manifest),
+    ("text_delta", fuzz_text_delta),
+    ("arguments", fuzz_arguments),
 ];
 
 /// Small enough for short inputs to pass them.
@@ -108,6 +115,19 @@ pub fn fuzz_deltas(input: &[u8]) {
         out
     });
     assert_eq!(folded, text);
+}
+
+/// Two texts, each behind its length in a byte, and a delta between them that
+/// is made here: it leads from the one to the other.
+pub fn fuzz_text_delta(input: &[u8]) {
+    let mut parts = lengthed(input);
+    let base = parts.next().unwrap_or_default();
+    let text = parts.next().unwrap_or_default();
+    let (mut made, mut out) = (Vec::new(), Vec::new());
+    append_text_delta(base, text, &mut made);
+    assert_eq!(delta::apply(base, &made, &mut out), Ok(()));
+    assert_eq!(out, text);
+    assert!(base != text || made.is_empty());
 }
 
 /// Pieces of the input that begin with their length in a byte.

@@ -14,10 +14,10 @@ mod known;
 mod listkeys;
 mod lookup;
 mod manifestdata;
-mod path_filter;
+pub(crate) mod path_filter;
 mod pushkey;
 mod rawstorefiledata;
-mod specifier;
+pub(crate) mod specifier;
 
 use fingerpost_core::{Entry, Objects, Outcome, Registry, Reply};
 

@@ -10,7 +10,7 @@ use crate::{Rev, RevSet, Snapshot};
 
 /// One way to name changesets.
 #[derive(Debug, PartialEq, Eq)]
-enum Specifier {
+pub(crate) enum Specifier {
     /// These, in this order.
     Explicit(Vec<Node>),
     /// The ancestors of these within fewer than `depth` generations.
@@ -28,6 +28,10 @@ pub(crate) fn resolve(value: &Value, snapshot: &Snapshot) -> Result<Vec<Rev>, Fa
     let specifiers = value
         .as_array()
         .ok_or_else(|| refused("revisions must be defined as an array"))?;
+    if specifiers.len() > SPECIFIERS_MAX {
+        let text = format!("there can be at most {SPECIFIERS_MAX} revision specifiers");
+        return Err(refused(&text));
+    }
     let mut revs = Vec::new();
     let mut seen = RevSet::new(snapshot.len());
     for specifier in specifiers {
@@ -41,7 +45,8 @@ pub(crate) fn resolve(value: &Value, snapshot: &Snapshot) -> Result<Vec<Rev>, Fa
 }
 
 impl Specifier {
-    fn parse(value: &Value) -> Result<Self, Failure> {
+    /// Reads one specifier; no node is looked up.
+    pub(crate) fn parse(value: &Value) -> Result<Self, Failure> {
         let map = value
             .as_map()
             .ok_or_else(|| refused("revision specifier must be a map"))?;
@@ -126,3 +131,5 @@ fn refused(text: &str) -> Failure {
 }
 
 const BAD: &str = "bad-revisions";
+/// Each can walk the whole graph; stock clients send one.
+const SPECIFIERS_MAX: usize = 1000;

@@ -128,4 +128,50 @@ proptest! {
     fn metadata_breaks_nothing(text in "(\u{1}\n)?(copy: [a-z]{0,3}\n)?(copyrev: [0-9a-f]{38,40}\n)?(\u{1}\n)?.{0,9}") {
         fuzz_manifest(text.as_bytes());
     }
+
+    #[test]
+    fn made_deltas_lead_from_text_to_text(base in "[ab\n]{0,60}", text in "[ab\n]{0,60}") {
+        let part = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+        fuzz_text_delta(&[part(&base), part(&text)].concat());
+    }
+
+    #[test]
+    fn arguments_of_any_form_are_taken_or_refused(value in any_value(), name in "args|nodes|revisions|pathfilter") {
+        use fingerpost_hg_proto::{Args, CommandRequest};
+        let args: Args = [(name, value)].into_iter().collect();
+        let mut map = Vec::new();
+        CommandRequest::new("filesdata", args).encode(&mut map);
+        fuzz_arguments(&map);
+    }
+}
+
+/// Values that are arguments more often than chance makes them.
+fn any_value() -> impl Strategy<Value = fingerpost_hg_proto::cbor::Value> {
+    use fingerpost_hg_proto::cbor::Value;
+    let words: &[&[u8]] = &[
+        b"changesetexplicit",
+        b"changesetexplicitdepth",
+        b"changesetdagrange",
+        b"path:a",
+        b"path:.",
+        b"rootfilesin:a/b",
+        b"glob:*",
+        &[7; 20],
+    ];
+    let keys: &[&[u8]] = &[
+        b"type", b"nodes", b"roots", b"heads", b"depth", b"include", b"exclude",
+    ];
+    let leaf = prop_oneof![
+        4 => prop::sample::select(words).prop_map(Value::bytes),
+        1 => any::<bool>().prop_map(Value::Bool),
+        1 => any::<u32>().prop_map(|number| Value::from(u64::from(number))),
+        1 => Just(Value::Null),
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        let pair = (prop::sample::select(keys), inner.clone());
+        prop_oneof![
+            vec(inner, 0..4).prop_map(Value::Array),
+            vec(pair, 0..5).prop_map(Value::record),
+        ]
+    })
 }

@@ -33,7 +33,8 @@ pub fn fuzz_hgrc(data: &[u8]) {
                 heading(&mut written, section);
                 let lines = value.split(|byte| *byte == b'\n');
                 let lines = lines.collect::<Vec<_>>().join(&b"\n "[..]);
-                written.extend([*name, b" = ", &lines, b"\n"].concat());
+                // With a blank before it, a key may be taken for a directive.
+                written.extend([*name, b"= ", &lines, b"\n"].concat());
             }
             Kind::Unset { section, name } => {
                 heading(&mut written, section);
