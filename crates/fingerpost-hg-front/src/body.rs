@@ -7,7 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use fingerpost_core::More;
 use futures_util::stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::lanes::Place;
@@ -40,30 +40,39 @@ pub(crate) fn streaming(first: Piece, limit: Duration, place: Place) -> Body {
     }
     // One piece waits for the client while the next one is made.
     let (pieces, taken) = mpsc::channel(1);
+    let (failed, failure) = oneshot::channel();
     tokio::spawn(async move {
         let deadline = Instant::now() + limit;
         let made = timeout_at(deadline, make(first, &pieces)).await;
         let outcome = made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if let Err(error) = outcome {
-            // The client sees the connection break; nobody may be there to see it.
-            let _ = pieces.send(Err(error)).await;
+            // Left for whoever reads on: waiting for a client that does not
+            // would hold the place for as long as it likes.
+            let _ = failed.send(error);
         }
         drop(place);
     });
-    Body::from_stream(stream::unfold(taken, async |mut taken| {
-        let piece: io::Result<Bytes> = taken.recv().await?;
-        Some((piece, taken))
-    }))
+    Body::from_stream(stream::unfold(
+        (taken, Some(failure)),
+        async |(mut taken, failure)| {
+            if let Some(piece) = taken.recv().await {
+                return Some((Ok(piece), (taken, failure)));
+            }
+            // The client sees the connection break.
+            let error = failure?.await.ok()?;
+            Some((Err(error), (taken, None)))
+        },
+    ))
 }
 
 /// Makes pieces until there are no more, or nobody takes them.
-async fn make(first: Piece, pieces: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+async fn make(first: Piece, pieces: &mpsc::Sender<Bytes>) -> io::Result<()> {
     let mut piece = first;
     loop {
         let bytes = std::mem::take(&mut piece.bytes);
         let gone = match bytes.is_empty() {
             true => pieces.is_closed(),
-            false => pieces.send(Ok(bytes.into())).await.is_err(),
+            false => pieces.send(bytes.into()).await.is_err(),
         };
         if gone || piece.more == More::No {
             return Ok(());
