@@ -301,7 +301,7 @@ fn capitalised(sentence: &str) -> String {
 }
 
 /// The path with its percent escapes resolved; `None` if it is not UTF-8 then.
-fn decoded(path: &str) -> Option<String> {
+pub(crate) fn decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

@@ -9,6 +9,7 @@
 //! The crate knows no revlog and no file; what a command means is `fingerpost-hg`'s.
 
 pub mod client;
+pub mod fuzz;
 
 mod answer;
 mod body;

@@ -29,7 +29,7 @@ pub(crate) async fn login(
 }
 
 /// Name and password out of `Basic {base64 of name:password}`.
-fn basic(header: &[u8]) -> Option<(String, String)> {
+pub(crate) fn basic(header: &[u8]) -> Option<(String, String)> {
     let (scheme, encoded) = header.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"Basic ") {
         return None;
