@@ -6,43 +6,134 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fingerpost_hashequiv_proto::fuzz::{TARGETS, Target};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use crate::world::from_environment;
 
+type Target = fn(&[u8]);
+
 /// Seconds for each target, unless `FINGERPOST_FUZZ_SECONDS` says otherwise.
-const SECONDS: f64 = 2.0;
+const SECONDS: f64 = 0.5;
 /// First seed, unless `FINGERPOST_SEED` says otherwise.
 const SEED: u64 = 1;
 const INPUT_BYTES_MAX: usize = 4096;
 
-/// What matters to the decoders.
-const WORDS: [&str; 22] = [
-    "OEHASHEQUIV 1.1\n",
-    "needs-headers: true\n",
-    "\n",
-    "\n\n",
-    "\r\n",
-    " ",
-    "\u{a0}",
-    "\u{2003}",
-    "END\n",
-    "{",
-    "}",
-    "[",
-    "\"",
-    "\\u0020",
-    "\\ud800",
-    "{\"chunk-stream\": null}\n",
-    "{\"get-stream\": null}\n",
-    "{\"ping\": {}}\n",
-    "null",
-    "1e400",
-    "\u{feff}",
-    "TestMethod ",
+/// Targets that read the same language.
+struct Family {
+    targets: &'static [(&'static str, Target)],
+    /// What matters to them.
+    words: &'static [&'static [u8]],
+}
+
+/// Every target there is. `fuzz/decoders.rs` has nearly the same list.
+const FAMILIES: [Family; 7] = [
+    Family {
+        targets: &fingerpost_hashequiv_proto::fuzz::TARGETS,
+        words: &HASHEQUIV_WORDS,
+    },
+    Family {
+        targets: &fingerpost_net::fuzz::TARGETS,
+        words: &HASHEQUIV_WORDS,
+    },
+    Family {
+        targets: &fingerpost_hg_proto::fuzz::TARGETS,
+        words: &HG_WIRE_WORDS,
+    },
+    Family {
+        targets: &fingerpost_hg_front::fuzz::TARGETS,
+        words: &HG_TEXT_WORDS,
+    },
+    Family {
+        targets: &fingerpost_hg::fuzz::TARGETS,
+        words: &HG_WIRE_WORDS,
+    },
+    Family {
+        targets: &fingerpost_hg::state_fuzz::TARGETS,
+        words: &HG_TEXT_WORDS,
+    },
+    Family {
+        targets: &fingerpost_hg::site::fuzz::TARGETS,
+        words: &HG_TEXT_WORDS,
+    },
+];
+
+const HASHEQUIV_WORDS: [&[u8]; 22] = [
+    b"OEHASHEQUIV 1.1\n",
+    b"needs-headers: true\n",
+    b"\n",
+    b"\n\n",
+    b"\r\n",
+    b" ",
+    b"\xc2\xa0",
+    b"\xe2\x80\x83",
+    b"END\n",
+    b"{",
+    b"}",
+    b"[",
+    b"\"",
+    b"\\u0020",
+    b"\\ud800",
+    b"{\"chunk-stream\": null}\n",
+    b"{\"get-stream\": null}\n",
+    b"{\"ping\": {}}\n",
+    b"null",
+    b"1e400",
+    b"\xef\xbb\xbf",
+    b"TestMethod ",
+];
+
+/// Numbers at their ends, heads of CBOR and of frames, marks of packed chunks.
+const HG_WIRE_WORDS: [&[u8]; 24] = [
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\x80\0\0\0",
+    b"\0\x03\0\x01",
+    b"\x28\xb5\x2f\xfd",
+    b"\x78\x9c",
+    b"u",
+    b"\xa1",
+    b"\xa0",
+    b"\x80",
+    b"\x9f",
+    b"\x5f",
+    b"\xff",
+    b"\xd9\x01\x02\x81",
+    b"\x5b\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\x44name",
+    b"\x44args",
+    b"\x45nodes",
+    b"\x44type\x51changesetexplicit",
+    b"\x07\0\0\x01\0\x01\x01\x11",
+    b"\0\0\0\x01\0\x02\0\x32",
+    b"/",
+    b"\0",
+];
+
+const HG_TEXT_WORDS: [&[u8]; 20] = [
+    b"\n",
+    b"\n\n",
+    b" ",
+    b"\0",
+    b"1 ",
+    b"2 ",
+    b"96 ",
+    b"0000000000000000000000000000000000000000",
+    b"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+    b"\x01\0\0\0\x27",
+    b"[web]\n",
+    b"deny_read = *\n",
+    b"allow_read = a\n",
+    b"%unset ",
+    b"%include ",
+    b"branch:",
+    b"\\0",
+    b"%2e%2e/",
+    b"%00",
+    b"/api/exp-http-v2-0003/",
 ];
 
 fn corpus_directory() -> PathBuf {
@@ -63,7 +154,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 }
 
 /// One to four changes of `input`.
-fn mutate(input: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
+fn mutate(input: &[u8], other: &[u8], words: &[&[u8]], random: &mut StdRng) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..random.random_range(1..=4) {
         let at = random.random_range(0..=bytes.len());
@@ -77,8 +168,8 @@ fn mutate(input: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
                 bytes.splice(at..at, copy);
             }
             4 => {
-                let word = WORDS.choose(random).expect("there are words");
-                bytes.splice(at..at, word.bytes());
+                let word = words.choose(random).expect("there are words");
+                bytes.splice(at..at, word.iter().copied());
             }
             5 => {
                 let from = random.random_range(0..=other.len());
@@ -91,18 +182,30 @@ fn mutate(input: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
     bytes
 }
 
+/// A target with what it is run over.
+struct Job {
+    name: &'static str,
+    target: Target,
+    words: &'static [&'static [u8]],
+    corpus: Vec<Vec<u8>>,
+}
+
 /// Runs a target over its corpus, then over mutations for `duration`.
-fn smoke(target: Target, corpus: &[Vec<u8>], seed: u64, duration: Duration) -> u64 {
-    for input in corpus {
-        run(target, input);
+fn smoke(job: &Job, seed: u64, duration: Duration) -> u64 {
+    for input in &job.corpus {
+        run(job.target, input);
     }
     let mut random = StdRng::seed_from_u64(seed);
     let began = Instant::now();
     let mut runs = 0;
     while began.elapsed() < duration {
-        let input = corpus.choose(&mut random).expect("the corpus has inputs");
-        let other = corpus.choose(&mut random).expect("the corpus has inputs");
-        run(target, &mutate(input, other, &mut random));
+        let mut any = || {
+            job.corpus
+                .choose(&mut random)
+                .expect("the corpus has inputs")
+        };
+        let (input, other) = (any(), any());
+        run(job.target, &mutate(input, other, job.words, &mut random));
         runs += 1;
     }
     runs
@@ -115,22 +218,41 @@ fn run(target: Target, input: &[u8]) {
     }
 }
 
+fn jobs() -> Vec<Job> {
+    let families = FAMILIES.iter();
+    let jobs = families.flat_map(|family| {
+        family.targets.iter().map(|(name, target)| Job {
+            name,
+            target: *target,
+            words: family.words,
+            corpus: corpus(name),
+        })
+    });
+    jobs.collect()
+}
+
 #[test]
 fn every_decoder_withstands_its_corpus_and_mutations_of_it() {
     let seconds = from_environment("FINGERPOST_FUZZ_SECONDS", SECONDS);
     let seed = from_environment("FINGERPOST_SEED", SEED);
-    let running = TARGETS.map(|(name, target)| {
-        let corpus = corpus(name);
-        let work = move || smoke(target, &corpus, seed, Duration::from_secs_f64(seconds));
-        (name, std::thread::spawn(work))
-    });
-    let mut failed = Vec::new();
-    for (name, thread) in running {
-        match thread.join() {
-            Ok(runs) => println!("{name}: {runs} mutations"),
-            Err(_) => failed.push(name),
+    let jobs = Mutex::new(jobs().into_iter());
+    let failed = Mutex::new(Vec::new());
+    // As many at a time as there are processors, so that each has its seconds.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(job) = { jobs.lock().next() } {
+                    let work = || smoke(&job, seed, Duration::from_secs_f64(seconds));
+                    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+                        Ok(runs) => println!("{}: {runs} mutations", job.name),
+                        Err(_) => failed.lock().push(job.name),
+                    }
+                }
+            });
         }
-    }
+    });
+    let failed = failed.into_inner();
     assert!(
         failed.is_empty(),
         "seed {seed}: {failed:?} failed, see above"
@@ -139,7 +261,7 @@ fn every_decoder_withstands_its_corpus_and_mutations_of_it() {
 
 #[test]
 fn every_corpus_has_a_target() {
-    let targets: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    let targets: Vec<&str> = jobs().iter().map(|job| job.name).collect();
     for entry in std::fs::read_dir(corpus_directory()).expect("there is a corpus") {
         let path = entry.expect("the directory is readable").path();
         let name = path
