@@ -1,5 +1,9 @@
 //! The door in memory: requests in, answers out, over repositories in
 //! temporary directories.
 
+mod client;
+mod damage;
+mod hostile;
 mod replay;
 mod world;
+mod written;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
-use fingerpost_core::{Clock, SystemClock};
+use fingerpost_accounts::Accounts;
+use fingerpost_core::{Clock, PermissionSet, SystemClock};
+use fingerpost_db::{Migration, Settings, Sqlite};
 use fingerpost_hg::site::{Catalogue, SiteConfig, TrustPolicy};
 use fingerpost_hg::{Mercurial, MercurialOptions};
 use fingerpost_hg_front::{FrontOptions, HgFront};
@@ -22,6 +24,8 @@ pub(crate) struct World {
     directory: tempfile::TempDir,
     pub(crate) mercurial: MercurialOptions,
     pub(crate) front: FrontOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    accounts: Option<Accounts>,
 }
 
 impl World {
@@ -42,7 +46,24 @@ impl World {
             directory: tempfile::tempdir().unwrap(),
             mercurial: MercurialOptions::default(),
             front: FrontOptions::default(),
+            clock: Arc::new(SystemClock),
+            accounts: None,
         }
+    }
+
+    /// Lets a user log in with the token that comes back.
+    pub(crate) async fn add_user(&mut self, name: &str) -> String {
+        let accounts = match &self.accounts {
+            Some(accounts) => accounts.clone(),
+            None => {
+                let settings = Settings::new(self.directory.path().join("accounts"));
+                let accounts = Accounts::new(Sqlite::open(settings, MIGRATIONS).unwrap());
+                self.accounts = Some(accounts.clone());
+                accounts
+            }
+        };
+        let token = accounts.create(name, PermissionSet::NONE).await.unwrap();
+        token.unwrap().reveal().to_owned()
     }
 
     /// The directory of the repository.
@@ -52,7 +73,7 @@ impl World {
 
     /// A door that serves the repository as it is at each request.
     pub(crate) fn door(&self) -> axum::Router {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = Arc::clone(&self.clock);
         let mut site = SiteConfig::new(TrustPolicy::of_this_process());
         site.repositories.insert(String::new(), self.root());
         let catalogue = Catalogue::open(site, clock.now()).unwrap();
@@ -60,13 +81,20 @@ impl World {
         let front = HgFront::new(
             Arc::new(catalogue),
             Arc::new(mercurial),
-            None,
+            self.accounts.clone(),
             clock,
             self.front.clone(),
         );
         front.router()
     }
 }
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "schema",
+    sql: include_str!("../../../fingerpost-hashequiv/src/sqlite/schema.sql"),
+    min_reader: 1,
+}];
 
 /// Sends one request through a door.
 pub(crate) async fn send(door: &axum::Router, request: Request<Vec<u8>>) -> Response<Body> {
