@@ -76,8 +76,18 @@ impl Subject {
         files
     }
 
-    /// Runs every case and checks what holds for all.
+    /// Runs every case and checks what holds for all. The server sees nothing
+    /// of the repository before the fault.
     pub(super) async fn run(&self, cases: Vec<(String, Fault)>) -> Vec<Outcome> {
+        self.run_with(cases, false).await
+    }
+
+    /// The same, but everything was read, verified and remembered before.
+    pub(super) async fn run_after_a_clone(&self, cases: Vec<(String, Fault)>) -> Vec<Outcome> {
+        self.run_with(cases, true).await
+    }
+
+    async fn run_with(&self, cases: Vec<(String, Fault)>, is_warm: bool) -> Vec<Outcome> {
         let panics = count_panics();
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut running = JoinSet::new();
@@ -86,8 +96,11 @@ impl Subject {
             let (world, known) = (self.copy(), self.known.clone());
             let usual = self.usual.clone();
             running.spawn(async move {
-                fault.apply(&world.root().join(".hg").join(&file));
                 let door = world.door();
+                if is_warm {
+                    ask_all(&door, &known).await.unwrap();
+                }
+                fault.apply(&world.root().join(".hg").join(&file));
                 let seen = timeout(AT_MOST, ask_all(&door, &known)).await;
                 let seen = seen.unwrap_or_else(|_| panic!("{file}, {fault:?}: no answer"));
                 drop(place);
@@ -107,8 +120,8 @@ impl Subject {
         outcomes
     }
 
-    /// The same repository in another place, served by a server that has seen
-    /// nothing of it, long after its files were written.
+    /// The same repository in another place, served long after its files were
+    /// written.
     fn copy(&self) -> World {
         let mut world = World::empty();
         copy_tree(&self.world.root(), &world.root());

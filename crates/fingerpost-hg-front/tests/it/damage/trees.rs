@@ -119,6 +119,17 @@ async fn split_revlogs_fail_by_name_whichever_half_is_damaged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_verified_before_the_damage_is_verified_again() {
+    let subject = Subject::new(split()).await;
+    let mut cases = Vec::new();
+    for (at, (file, len)) in subject.files().into_iter().enumerate() {
+        let faults = flips(len, 12, 100 + at as u64).into_iter().chain(cuts(len));
+        cases.extend(faults.map(|fault| (file.clone(), fault)));
+    }
+    check(&subject.run_after_a_clone(cases).await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_damaged_file_of_many_leaves_the_others_readable() {
     let mut written = Written::new(true);
     let paths: Vec<String> = (0..300)
