@@ -63,4 +63,5 @@ soak: prepare
 docs:
 	$(CARGO) run --quiet --package fingerpost -- docs annotated-file > fingerpost.toml
 	$(CARGO) run --quiet --package fingerpost -- docs commands > docs/commands.md
+	$(CARGO) run --quiet --package fingerpost -- docs hg-commands > docs/hg-commands.md
 	$(CARGO) run --quiet --package fingerpost -- docs configuration > docs/configuration.md

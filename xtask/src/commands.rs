@@ -4,7 +4,10 @@
 use crate::tree::Tree;
 
 /// Where a branch's commands live; the registry is the directory's `mod.rs`.
-const COMMANDS: &[&str] = &["crates/fingerpost-hashequiv/src/commands/"];
+const COMMANDS: &[&str] = &[
+    "crates/fingerpost-hashequiv/src/commands/",
+    "crates/fingerpost-hg/src/commands/",
+];
 
 /// Names every command that is declared and not registered, and every second
 /// command in one file.

@@ -66,6 +66,8 @@ pub(crate) struct Memory {
     generation: Generation,
     seen: Option<Seen>,
     noted: u64,
+    /// Whether something that we watch changed since a transaction last ended.
+    explained: bool,
 }
 
 /// The history as it was last seen.
@@ -82,6 +84,7 @@ impl Memory {
             generation: Generation::first(epoch),
             seen: None,
             noted: 0,
+            explained: false,
         }
     }
 
@@ -109,7 +112,7 @@ impl Memory {
     }
 
     /// What happened to old content since the last look, if anything did.
-    fn event(&self, previous: Option<&Inputs>, inputs: &Inputs) -> Option<Vec<u8>> {
+    fn event(&mut self, previous: Option<&Inputs>, inputs: &Inputs) -> Option<Vec<u8>> {
         let (same_history, undo_before) = match (previous, &self.seen) {
             (Some(previous), _) => (
                 previous.changelog.lineage() == inputs.changelog.lineage(),
@@ -123,8 +126,15 @@ impl Memory {
         if !same_history {
             return Some([b"history", &tip.as_bytes()[..]].concat());
         }
-        let unexplained = previous.is_some_and(|previous| previous.same_state(inputs));
-        if inputs.undo == undo_before || !(unexplained || rewrote_revlogs(inputs)) {
+        let changed = previous.is_none_or(|previous| !previous.same_state(inputs));
+        let explained = self.explained || changed;
+        if inputs.undo == undo_before {
+            self.explained = explained;
+            return None;
+        }
+        // hg leaves `undo` last, so what it explains may have been seen before it.
+        self.explained = false;
+        if explained && !rewrote_revlogs(inputs) {
             return None;
         }
         let undo = inputs.undo.map(|undo| (undo.ino, undo.ctime));

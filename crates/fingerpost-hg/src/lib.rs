@@ -35,6 +35,8 @@ mod revlog;
 mod service;
 mod snapshot;
 mod state_file;
+#[doc(hidden)]
+pub mod state_fuzz;
 mod state_token;
 mod store;
 mod tags;

@@ -25,7 +25,9 @@ pub enum LookupError {
 ///
 /// `.` is nothing here: a server has no working copy of its own. A number or
 /// node of a changeset that is not served is unknown, and does not fall
-/// through to a bookmark of that name.
+/// through to a bookmark of that name. Names on changesets that are not served
+/// are no names; in hg they hide a branch that is called the same, and hidden
+/// nodes make the beginning of another one ambiguous.
 pub(crate) fn lookup(snapshot: &Snapshot, key: &[u8]) -> Result<Node, LookupError> {
     let unknown = || LookupError::Unknown(String::from_utf8_lossy(key).into_owned());
     match key {

@@ -53,22 +53,38 @@ impl Tags {
         }
         let mut texts = Texts::new(TEXTS_BYTES);
         let files = files_of_heads(snapshot, &mut texts)?;
-        let mut all: BTreeMap<Vec<u8>, History> = BTreeMap::new();
+        let mut merging = Merging::default();
         for file in files {
-            let text = texts.text(&filelog, filelog.require(&file)?)?;
-            for (name, ours) in parse(&text) {
-                let merged = match all.remove(&name) {
-                    Some(theirs) => merge(theirs, ours),
-                    None => ours,
-                };
-                all.insert(name, merged);
-            }
+            merging.add(&texts.text(&filelog, filelog.require(&file)?)?);
         }
-        let last = all.into_iter().filter_map(|(name, history)| {
+        Ok(merging.finish())
+    }
+}
+
+/// Tags while the revisions of `.hgtags` are read, that of the earliest head
+/// first.
+#[derive(Debug, Default)]
+pub(crate) struct Merging(BTreeMap<Vec<u8>, History>);
+
+impl Merging {
+    /// Merges a later revision.
+    pub(crate) fn add(&mut self, text: &[u8]) {
+        for (name, later) in parse(text) {
+            let merged = match self.0.remove(&name) {
+                Some(earlier) => merge(earlier, later),
+                None => later,
+            };
+            self.0.insert(name, merged);
+        }
+    }
+
+    /// What came of it.
+    pub(crate) fn finish(self) -> Tags {
+        let last = self.0.into_iter().filter_map(|(name, history)| {
             let node = history.last().copied()?;
             (!node.is_null()).then_some((name, node))
         });
-        Ok(Self(last.collect()))
+        Tags(last.collect())
     }
 }
 

@@ -15,7 +15,9 @@ pub(crate) fn append_text_delta(base: &[u8], text: &[u8], out: &mut Vec<u8>) {
     if before.is_empty() && after.is_empty() {
         return;
     }
-    if before.is_empty() || after.is_empty() {
+    // A comparison takes some ten bytes for each byte of short lines.
+    let is_long = before.len() + after.len() > COMPARED_BYTES_MAX;
+    if before.is_empty() || after.is_empty() || is_long {
         append_hunk(before, &text[after], out);
         return;
     }
@@ -73,6 +75,9 @@ fn lines(text: &[u8], offset: usize) -> Vec<usize> {
     }
     ends
 }
+
+/// Longer texts are replaced from their first to their last difference.
+const COMPARED_BYTES_MAX: usize = 16 << 20;
 
 fn append_hunk(replaced: Range<usize>, with: &[u8], out: &mut Vec<u8>) {
     for number in [replaced.start, replaced.end, with.len()] {

@@ -1,10 +1,10 @@
 //! `fingerpost docs`: pages that are made from the code. A test says when the
 //! ones in the tree are stale.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use fingerpost_core::{Availability, CachePolicy, Entry, Kind, Shape};
-use fingerpost_hashequiv::HashEquiv;
+use fingerpost_core::{Availability, CachePolicy, Entry, Kind, Registry, Service, Shape};
 
 use crate::config;
 use crate::exit::Exit;
@@ -19,6 +19,8 @@ pub(crate) struct Args {
 enum Page {
     /// `docs/commands.md`.
     Commands,
+    /// `docs/hg-commands.md`.
+    HgCommands,
     /// `docs/configuration.md`.
     Configuration,
     /// `fingerpost.toml`.
@@ -28,7 +30,8 @@ enum Page {
 /// Prints the page.
 pub(crate) fn run(args: &Args) -> Exit {
     let page = match args.page {
-        Page::Commands => commands(),
+        Page::Commands => commands(COMMANDS_HEAD, &fingerpost_hashequiv::commands()),
+        Page::HgCommands => commands(HG_COMMANDS_HEAD, &fingerpost_hg::commands()),
         Page::Configuration => configuration(),
         Page::AnnotatedFile => config::annotated_file(),
     };
@@ -40,9 +43,8 @@ fn configuration() -> String {
     format!("{CONFIGURATION_HEAD}{}", config::manual())
 }
 
-fn commands() -> String {
-    let registry = fingerpost_hashequiv::commands();
-    let mut out = String::from(COMMANDS_HEAD);
+fn commands<S: Service>(head: &str, registry: &Registry<S>) -> String {
+    let mut out = String::from(head);
     for entry in registry.entries() {
         let facts = &entry.declaration;
         let _ = writeln!(
@@ -67,7 +69,7 @@ fn commands() -> String {
     out
 }
 
-fn command(out: &mut String, entry: &Entry<HashEquiv>) {
+fn command<S: Service>(out: &mut String, entry: &Entry<S>) {
     let facts = &entry.declaration;
     let _ = writeln!(out, "\n## {}\n\n{}\n", facts.name, facts.summary);
     let _ = writeln!(out, "- permission: {}", permission(entry));
@@ -112,7 +114,7 @@ fn command(out: &mut String, entry: &Entry<HashEquiv>) {
     out.push_str("```\n");
 }
 
-fn permission(entry: &Entry<HashEquiv>) -> String {
+fn permission<S: Service>(entry: &Entry<S>) -> String {
     let access = &entry.declaration.access;
     let needs: Vec<_> = access
         .needs
@@ -143,8 +145,8 @@ fn cache(policy: &CachePolicy) -> String {
     }
 }
 
-const fn shape(shape: Shape) -> &'static str {
-    match shape {
+fn shape(shape: Shape) -> Cow<'static, str> {
+    let words = match shape {
         Shape::Text => "text",
         Shape::Unihash => "64 lower-case hex digits",
         Shape::Flag => "truth value",
@@ -153,10 +155,11 @@ const fn shape(shape: Shape) -> &'static str {
         Shape::Where => "object of column and value",
         Shape::Bytes => "bytes",
         Shape::List => "list",
-        Shape::Set(_) => "set of words",
+        Shape::Set(words) => return format!("set of `{}`", words.join("`, `")).into(),
         Shape::Dict => "map or null",
         Shape::Bool => "true or false",
-    }
+    };
+    words.into()
 }
 
 const COMMANDS_HEAD: &str = "\
@@ -165,6 +168,23 @@ const COMMANDS_HEAD: &str = "\
 Made by `fingerpost docs commands` from the commands' own declarations. The order is that of precedence, when a request names several. Each example is a request and its answer; a stream is shown from its opening to its end.
 
 | command | permission | on a read-only server | remembered |
+| --- | --- | --- | --- |
+";
+
+const HG_COMMANDS_HEAD: &str = "\
+# Commands of Mercurial's wire protocol v2
+
+Made by `fingerpost docs hg-commands` from the commands' own declarations. Each example is a request and the objects of its answer in the notation of `fingerpost hg call`: bytes are text, or hex digits behind `hex:`, and sets are `{\"SET\": [...]}`. A set may be sent as a list. `fields` that nobody knows are ignored, other arguments are refused.
+
+A revision specifier is one of
+
+- `{\"type\": \"changesetexplicit\", \"nodes\": [...]}`: these changesets, in this order;
+- `{\"type\": \"changesetexplicitdepth\", \"nodes\": [...], \"depth\": n}`: these and their ancestors within fewer than n steps, in the order of the store;
+- `{\"type\": \"changesetdagrange\", \"roots\": [...], \"heads\": [...]}`: ancestors of the heads that are no ancestors of the roots, in the order of the store; unknown roots are passed over.
+
+Several are united, each changeset where it comes first.
+
+| command | permission | without a program for it | remembered |
 | --- | --- | --- | --- |
 ";
 
@@ -203,7 +223,10 @@ mod tests {
     #[test]
     fn the_pages_in_the_tree_are_those_that_the_code_makes() {
         check("fingerpost.toml", &config::annotated_file());
-        check("docs/commands.md", &commands());
+        let commands_page = commands(COMMANDS_HEAD, &fingerpost_hashequiv::commands());
+        check("docs/commands.md", &commands_page);
+        let commands_page = commands(HG_COMMANDS_HEAD, &fingerpost_hg::commands());
+        check("docs/hg-commands.md", &commands_page);
         check("docs/configuration.md", &configuration());
     }
 

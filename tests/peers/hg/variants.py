@@ -59,7 +59,7 @@ SERVED = [
 REFUSED = [
     formatted("compression-none", ["exp-compression-none"], revlog_compression="none"),
     formatted("changelog-v2", ["exp-changelog-v2"], exp_use_changelog_v2="enable-unstable-format-and-corrupt-my-data"),
-    formatted("copies-in-changesets", ["exp-copies-sidedata-changeset"], exp_use_copies_side_data_changeset="yes"),
+    formatted("copies-in-changesets", ["exp-copies-sidedata-changeset", "exp-changelog-v2"], exp_use_copies_side_data_changeset="yes"),
     Variant("revlog-v2", settings={"experimental.revlogv2": "enable-unstable-format-and-corrupt-my-data"}, requires=("exp-revlogv2.2",)),
 ]
 VARIANTS = {variant.name: variant for variant in (*SERVED, *REFUSED)}

@@ -94,6 +94,12 @@ class World:
                 raise AssertionError(f"{path} contains {leaks}")
         return contents
 
+    def node(self, repository, revset):
+        """The node of the one changeset that the set names, hidden ones too."""
+        command = ("log", "--hidden", "-R", repository, "--rev", revset, "--template", "{node}\n")
+        (node,) = self.old.out(*command).decode().split()
+        return node
+
     def reference(self, repository, *options):
         """What is in a clone that the same client makes without a server."""
 

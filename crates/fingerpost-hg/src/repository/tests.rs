@@ -184,8 +184,10 @@ fn a_transaction_that_rewrote_a_filelog_is_another_generation() {
         fs::rename(path.with_extension("new"), path).unwrap();
     };
     let first = marks(&repository);
-    // As after a phase move: explained by what changed.
+    // As after a phase move, looked at between its last steps: explained by
+    // what changed.
     world.phases(&[(1, 0)]);
+    assert_eq!(marks(&repository).1, first.1);
     undo(
         "undo.backupfiles",
         b"2\n\0phaseroots\0undo.backup.phaseroots\0",

@@ -298,9 +298,9 @@ sections! {
         answer_seconds: u64 = 14_400;
         /// What one request may remember of recent texts, in MiB.
         request_mib: u64 = 64;
-        /// Longest revision of a file that is served, in MiB. A request holds
-        /// it in memory.
-        text_mib: u64 = 1024;
+        /// Longest revision of a file that is served, in MiB. A request for one
+        /// may take up to four times as much memory.
+        text_mib: u64 = 256;
         /// Memory for which revisions were checked against their nodes already,
         /// in MiB.
         verified_mib: u64 = 64;

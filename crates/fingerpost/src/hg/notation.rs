@@ -124,6 +124,28 @@ mod tests {
     }
 
     #[test]
+    fn every_command_shows_an_example_that_parses() {
+        for entry in fingerpost_hg::commands().entries() {
+            let name = entry.declaration.name;
+            let example = serde_json::from_str(entry.example).unwrap();
+            let value = match read(&example).unwrap() {
+                Value::Null => Value::map([]),
+                map => map,
+            };
+            let mut args = fingerpost_hg_proto::Args::default();
+            for (field, value) in value.as_map().unwrap().records() {
+                args.insert(field.unwrap(), value.clone());
+            }
+            assert!(entry.parses(&args).is_ok(), "{name}");
+            for object in serde_json::Deserializer::from_str(entry.declaration.answer_example)
+                .into_iter::<Json>()
+            {
+                assert!(read(&object.unwrap()).is_ok(), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn long_bytes_are_cut_with_their_length() {
         assert_eq!(show(&Value::bytes("abcdef"), 3), "abc... (6 bytes)");
     }

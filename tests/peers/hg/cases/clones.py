@@ -77,8 +77,8 @@ def several_repositories_and_some_that_are_refused(world):
             place = world.place("refused")
             done = world.client.run("clone", server.url(repository), place, expect=(255,))
             said = done.err.decode() + server.printed() + server.log()
-            if variant.requires[0] not in said or "Traceback" in said:
-                raise AssertionError(f"{variant.requires[0]} is not named as the reason: {said}")
+            if not any(name in said for name in variant.requires) or "Traceback" in said:
+                raise AssertionError(f"none of {variant.requires} is named as the reason: {said}")
 
 
 @case()
@@ -86,8 +86,7 @@ def clone_of_a_stripped_repository(world):
     """Strip cuts revlogs and puts what came after back at new places."""
     repository = world.own_variant("inline")
     hg = Hg(OLD, settings=SETTINGS | {"extensions.strip": ""})
-    hg.run("strip", "--quiet", "-R", repository, "--rev", "desc('chain 100')", "--no-backup")
-    hg.run("strip", "--quiet", "-R", repository, "--rev", "desc('second root')", "--no-backup", expect=(0, 255))
+    hg.run("strip", "--quiet", "-R", repository, "--rev", "desc('only a branch name')", "--no-backup")
     with world.serving(repository) as server:
         clone = world.clone(server.url(repository))
     clone.check_same(world.reference(repository))
@@ -133,10 +132,20 @@ def clone_of_nothing(world):
     check(done.err.strip(), b"abort: heads key in changesetdagrange cannot be empty")
 
 
+@case()
+def clone_of_a_bookmark_on_nothing(world):
+    """A bookmark may be at the null revision: stripping leaves it there."""
+    repository = world.own_variant("inline")
+    world.old.run("bookmark", "-R", repository, "--rev", "null", "nowhere")
+    with world.serving(repository) as server:
+        clone = world.clone(server.url(repository))
+    clone.check_same(world.reference(repository))
+
+
 @case("branch", "bookmark", "node", "prefix", "tag", "two")
 def clone_of_a_part(world, kind):
     repository = world.variant("inline")
-    node = world.old.out("log", "-R", repository, "--rev", "desc('merge of the merges')", "--template", "{node}").decode()
+    node = world.node(repository, "desc('merge of the merges')")
     names = {
         "branch": ["stable"],
         "bookmark": ["feature/old"],
@@ -158,7 +167,8 @@ def stream_clone(world):
     On a line of changesets: for a manifest that several changesets have, as closing a branch makes them, the client notes
     the last of these as the origin of its files, and finds fault with that itself when it verifies.
     """
-    repository = world.reference(world.variant("inline"), "--rev", "desc('chain 109')").path
+    source = world.variant("inline")
+    repository = world.reference(source, "--rev", world.node(source, "desc('chain 109')")).path
     with world.serving(repository) as server:
         clone = world.clone(server.url(repository), "--stream")
     clone.check_same(world.reference(repository))

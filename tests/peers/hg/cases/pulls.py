@@ -93,8 +93,7 @@ def clone_of_a_revision_that_is_not_served(world, kind):
     """Its node is as unknown as any other."""
     repository = world.variant("inline")
     revset = {"secret": "desc('SECRET-MARKER child')", "hidden": "desc('HIDDEN-MARKER pruned')"}[kind]
-    command = ("log", "--hidden", "-R", repository, "--rev", f"first({revset})", "--template", "{node}")
-    node = world.old.out(*command).decode()
+    node = world.node(repository, f"first({revset})")
     with world.serving(repository) as server:
         done = world.client.run("clone", "--rev", node, server.url(repository), world.place("clone"), expect=(255,))
     if node.encode() not in done.err or b"MARKER" in done.err or b"Traceback" in done.err:
