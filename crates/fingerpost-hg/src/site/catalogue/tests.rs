@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::ground::{Ground, LATER, found, is_root, site, stranger};
+use super::super::testing::{Ground, LATER, found, is_root, site, stranger};
 use super::super::{Decision, Operation, OwnRules};
 use super::*;
 
