@@ -1,12 +1,15 @@
 //! Measures the reading of a store: `store_speed make DIR FILES CHANGESETS`
 //! writes a repository of synthesised files, `store_speed read DIR` reads any
-//! repository and prints what each part took.
+//! repository and prints what each part took, and `store_speed verify DIR`
+//! prints the problems of one.
 
 use std::path::Path;
 use std::time::Duration;
 
 use fingerpost_hg::testing::{Packing, Revision, RevlogWriter, empty_repository, open_store};
-use fingerpost_hg::{Manifests, Rev, Revlog, RevlogName, Scratch, Store, Texts};
+use fingerpost_hg::{
+    Manifests, Rev, Revlog, RevlogName, Scratch, Store, Texts, Verification, verify,
+};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -19,7 +22,16 @@ fn main() {
             );
         }
         ["read", dir] => read(&open_store(Path::new(dir))),
-        _ => panic!("usage: store_speed make DIR FILES CHANGESETS | store_speed read DIR"),
+        ["verify", dir] => timed("verify", || {
+            let summary = verify(&open_store(Path::new(dir)), &mut |told| {
+                if let Verification::Problem(problem) = told {
+                    println!("{problem:?}");
+                }
+            });
+            println!("{summary:?}");
+            (1, ())
+        }),
+        _ => panic!("usage: store_speed make DIR FILES CHANGESETS | read DIR | verify DIR"),
     }
 }
 

@@ -12,6 +12,11 @@ use crate::revlog::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, Rev, Revlog, Sc
 const CENSORED: &[u8] = b"\x01\ncensored:";
 /// So many texts are remembered at most, however short they are.
 const TEXTS_MAX: usize = 8;
+/// A buffer of so many bytes is used for any text.
+const SPARE_BYTES: usize = 4 << 10;
+/// A text's recorded length is not believed further than this before the text
+/// is there.
+const TEXT_BYTES_TRUSTED: usize = 1 << 20;
 /// Applied deltas are forgotten when they are in so many pieces.
 const PIECES_MAX: usize = 1 << 20;
 
@@ -100,7 +105,8 @@ impl Texts {
         while self.recent.len() > 1 && (bytes > self.budget || self.recent.len() > TEXTS_MAX) {
             let oldest = self.recent.remove(0);
             bytes -= oldest.text.len();
-            if oldest.text.is_unique() {
+            // Otherwise somebody still holds it.
+            if oldest.text.is_unique() && oldest.text.len() >= self.spare.capacity() / 2 {
                 self.spare = Vec::from(oldest.text);
             }
         }
@@ -121,17 +127,33 @@ impl Texts {
             check_text_len(revlog, rev, self.fold.len())?;
             let full = self.fold.data.len() >= limits.delta_bytes_batch;
             if self.chain.is_empty() || full || self.fold.pieces() > PIECES_MAX {
-                let mut text = std::mem::take(&mut self.spare);
-                text.clear();
+                let mut text = self.buffer(self.fold.len());
                 self.fold.apply(&base, &mut text);
-                self.spare = base.into_vec();
+                if let Base::Own(text) = base {
+                    self.spare = text;
+                }
                 base = Base::Own(text);
                 self.fold
                     .start(base.len())
                     .map_err(|error| bad(rev, error))?;
             }
         }
-        Ok(base.into_vec())
+        match base {
+            Base::Own(text) => Ok(text),
+            Base::Shared(text) => Ok(text.into()),
+        }
+    }
+
+    /// An empty buffer for a text of this length. A much larger one is left
+    /// for larger texts: who holds the text holds all of its buffer.
+    fn buffer(&mut self, len: usize) -> Vec<u8> {
+        match self.spare.capacity() <= len.saturating_mul(2).max(SPARE_BYTES) {
+            true => {
+                self.spare.clear();
+                std::mem::take(&mut self.spare)
+            }
+            false => Vec::with_capacity(len),
+        }
     }
 
     /// The text that the chain of deltas to a revision begins with; the
@@ -149,8 +171,8 @@ impl Texts {
             self.chain.push(at);
             at = base;
         }
-        let mut text = std::mem::take(&mut self.spare);
-        text.clear();
+        let len = revlog.text_len(at).unwrap_or_default() as usize;
+        let mut text = self.buffer(len.min(TEXT_BYTES_TRUSTED));
         revlog.append_chunk(at, &mut self.scratch, &mut text)?;
         check_text_len(revlog, at, text.len())?;
         Ok(Base::Own(text))
@@ -170,16 +192,6 @@ impl std::ops::Deref for Base {
         match self {
             Self::Own(text) => text,
             Self::Shared(text) => text,
-        }
-    }
-}
-
-impl Base {
-    /// The text if it is its only owner, to be written over.
-    fn into_vec(self) -> Vec<u8> {
-        match self {
-            Self::Own(text) => text,
-            Self::Shared(_) => Vec::new(),
         }
     }
 }
