@@ -1,5 +1,6 @@
 //! Measures the reading of a store: `store_speed make DIR FILES CHANGESETS`
-//! writes a repository of synthesised files, `store_speed read DIR` reads any
+//! writes a repository of synthesised files, `store_speed log DIR CHANGESETS`
+//! one with nothing but a changelog, `store_speed read DIR` reads any
 //! repository and prints what each part took, and `store_speed verify DIR`
 //! prints the problems of one.
 
@@ -21,6 +22,7 @@ fn main() {
                 changesets.parse().unwrap(),
             );
         }
+        ["log", dir, changesets] => make_log(Path::new(dir), changesets.parse().unwrap()),
         ["read", dir] => read(&open_store(Path::new(dir))),
         ["verify", dir] => timed("verify", || {
             let summary = verify(&open_store(Path::new(dir)), &mut |told| {
@@ -31,7 +33,9 @@ fn main() {
             println!("{summary:?}");
             (1, ())
         }),
-        _ => panic!("usage: store_speed make DIR FILES CHANGESETS | read DIR | verify DIR"),
+        _ => panic!(
+            "usage: store_speed make DIR FILES CHANGESETS | log DIR CHANGESETS | read DIR | verify DIR"
+        ),
     }
 }
 
@@ -161,6 +165,22 @@ fn read(store: &Store) {
         memory.files(),
         memory.bytes()
     );
+}
+
+/// Writes a repository of changesets without files.
+fn make_log(dir: &Path, changesets: usize) {
+    let store = empty_repository(dir);
+    let mut changelog = RevlogWriter::new(false, true);
+    for change in 0..changesets {
+        let text = format!("{}\nsomebody\n{change} 0\n\nchange", "0".repeat(40));
+        let parent = change.checked_sub(1).map(|parent| Rev(parent as u32));
+        let revision = Revision::root(text.as_bytes(), change as u32);
+        changelog.add(Revision {
+            parents: [parent, None],
+            ..revision
+        });
+    }
+    changelog.write(&store, "00changelog.i", "00changelog.d");
 }
 
 /// Writes a repository in which each changeset changes a hundred files.

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use fingerpost_hg_proto::Node;
 
 use crate::error::StoreError;
-use crate::store::{FileStamp, Limits, Store, StoreFile, io_error, read_at};
+use crate::store::{FileStamp, Limits, Store, StoreFile, io_error, read_new};
 use crate::texts::Texts;
 use crate::verified::{Verified, VerifiedRevs};
 
@@ -21,6 +21,7 @@ mod refresh;
 mod rev;
 
 pub use chunk::Scratch;
+pub(crate) use chunk::forget_large;
 pub use entry::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES};
 pub use prefix::{NodePrefix, PrefixMatch};
 pub use refresh::Refreshed;
@@ -440,10 +441,7 @@ impl Revlog {
 /// Reads a whole index as it was when it was opened.
 fn read_index(file: &str, index: &StoreFile, limits: &Limits) -> Result<Vec<u8>, StoreError> {
     let len = check_index_len(file, index.stamp.size, limits)?;
-    let mut read = Vec::new();
-    read_at(&index.file, &mut read, len, 0)
-        .map_err(|source| io_error(file, "cannot read it", source))?;
-    Ok(read)
+    read_new(&index.file, len, 0).map_err(|source| io_error(file, "cannot read it", source))
 }
 
 /// The length of an index that is within the limit.

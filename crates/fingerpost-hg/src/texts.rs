@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 
 use crate::delta::{self, Fold};
 use crate::error::StoreError;
-use crate::revlog::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, Rev, Revlog, Scratch};
+use crate::revlog::{FLAG_ELLIPSIS, FLAG_EXTERNAL, Rev, Revlog, Scratch};
 
 /// How a censored text begins.
 const CENSORED: &[u8] = b"\x01\ncensored:";
@@ -23,8 +23,9 @@ const PIECES_MAX: usize = 1 << 20;
 /// Makes texts out of stored revisions and remembers the last of them, so that
 /// who walks a revlog in order applies one delta for each revision.
 ///
-/// For one thread of one request; the memory that it holds is its budget, the
-/// last text, and a batch of deltas.
+/// For one thread of one request; the memory that it holds is its budget, two
+/// texts, and a batch of deltas. It is best used for one revlog at a time: who
+/// goes back and forth between changelog and manifest has one for each.
 #[derive(Debug)]
 pub struct Texts {
     scratch: Scratch,
@@ -79,6 +80,10 @@ impl Texts {
     pub fn text(&mut self, revlog: &Revlog, rev: Rev) -> Result<Bytes, StoreError> {
         if let Some(text) = self.recall(revlog, rev) {
             return Ok(text);
+        }
+        if revlog.flags(rev) & (FLAG_EXTERNAL | FLAG_ELLIPSIS) != 0 {
+            let (file, node) = (revlog.file().to_owned(), revlog.node(rev));
+            return Err(StoreError::External { file, rev, node });
         }
         let text = self.make(revlog, rev)?;
         if !revlog.is_verified(rev) {
@@ -218,19 +223,16 @@ fn check_text_len(revlog: &Revlog, rev: Rev, len: usize) -> Result<(), StoreErro
 
 /// Checks that a text is the one that its node stands for.
 fn verify(revlog: &Revlog, rev: Rev, text: &[u8]) -> Result<(), StoreError> {
-    let (file, node) = (revlog.file().to_owned(), revlog.node(rev));
-    let flags = revlog.flags(rev);
-    if flags & (FLAG_EXTERNAL | FLAG_ELLIPSIS) != 0 {
-        return Err(StoreError::External { file, rev, node });
-    }
-    let is_right = match flags & FLAG_CENSORED {
-        0 => hash(revlog.parent_nodes(rev), text) == node,
-        _ => text.starts_with(CENSORED),
+    let node = revlog.node(rev);
+    let is_right = match revlog.is_censored(rev) {
+        false => hash(revlog.parent_nodes(rev), text) == node,
+        true => text.starts_with(CENSORED),
     };
-    match is_right {
-        true => Ok(()),
-        false => Err(StoreError::HashMismatch { file, rev, node }),
+    if is_right {
+        return Ok(());
     }
+    let file = revlog.file().to_owned();
+    Err(StoreError::HashMismatch { file, rev, node })
 }
 
 /// The node of a text with these parents.

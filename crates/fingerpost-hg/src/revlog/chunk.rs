@@ -1,6 +1,7 @@
 //! The stored form of a revision: a delta or a full text, perhaps compressed.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{self, Cursor};
 
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::zstd_safe;
@@ -31,6 +32,8 @@ impl std::fmt::Debug for Scratch {
 struct Window {
     revlog: u64,
     start: u64,
+    /// How many of the bytes are of the file.
+    filled: usize,
     bytes: Vec<u8>,
 }
 
@@ -65,6 +68,7 @@ impl Revlog {
         match unpack(self.stored(rev, window)?) {
             Ok(Packed::Literal(bytes)) => Ok(bytes),
             Ok(packed) => {
+                forget_large(inflated, 0);
                 inflated.clear();
                 self.inflate(rev, packed, inflate, inflated)?;
                 Ok(inflated)
@@ -321,28 +325,52 @@ impl Window {
     fn read(
         &mut self,
         revlog: u64,
-        file: &std::fs::File,
+        file: &File,
         offset: u64,
         len: usize,
         ahead_max: usize,
-    ) -> std::io::Result<Option<&[u8]>> {
-        let end = self.start + self.bytes.len() as u64;
-        let same = self.revlog == revlog && !self.bytes.is_empty();
+    ) -> io::Result<Option<&[u8]>> {
+        let end = self.start + self.filled as u64;
+        let same = self.revlog == revlog && self.filled > 0;
         let inside = same && self.start <= offset && offset + len as u64 <= end;
-        if !inside {
+        if !inside && len > 0 {
             let follows = same && self.start <= offset && offset <= end;
             let ahead = match follows {
-                true => (self.bytes.len().saturating_mul(2)).min(ahead_max),
-                false => READ_BYTES_MIN.min(ahead_max),
+                true => self.filled.saturating_mul(2),
+                false => READ_BYTES_MIN,
             };
-            self.bytes.clear();
-            (self.revlog, self.start) = (revlog, offset);
-            read_at(file, &mut self.bytes, len.max(ahead), offset)?;
+            self.fill(file, offset, len.max(ahead.min(ahead_max)))?;
+            self.revlog = revlog;
         }
-        let at = (offset - self.start) as usize;
-        Ok(self.bytes.get(at..at + len))
+        let filled = &self.bytes[..self.filled];
+        let from = offset.checked_sub(self.start).map(|at| at as usize);
+        Ok(match len {
+            0 => Some(&[]),
+            _ => from.and_then(|from| filled.get(from..from + len)),
+        })
+    }
+
+    fn fill(&mut self, file: &File, offset: u64, len: usize) -> io::Result<()> {
+        forget_large(&mut self.bytes, len);
+        if self.bytes.len() < len {
+            self.bytes.resize(len, 0);
+        }
+        // An error leaves nothing that looks like bytes of the file.
+        (self.start, self.filled) = (offset, 0);
+        self.filled = read_at(file, &mut self.bytes[..len], offset)?;
+        Ok(())
     }
 }
 
+/// Gives a buffer back that is much larger than what is needed now, so that
+/// one large revision does not stay in memory for as long as its reader.
+pub(crate) fn forget_large(buffer: &mut Vec<u8>, needed: usize) {
+    if buffer.capacity() > needed.saturating_mul(2).max(BUFFER_BYTES_KEPT) {
+        *buffer = Vec::new();
+    }
+}
+
+/// Buffers of so many bytes are always kept.
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
 /// How much is read of a file in which nothing was read before, in bytes.
 const READ_BYTES_MIN: usize = 16 << 10;

@@ -2,7 +2,7 @@
 
 use super::{Data, Revlog, RevlogName, check_index_len, entry::ENTRY_BYTES, read_index};
 use crate::error::StoreError;
-use crate::store::{Store, io_error, read_at};
+use crate::store::{Store, io_error, read_new};
 
 /// What became of a revlog's file.
 #[derive(Debug)]
@@ -81,8 +81,7 @@ impl Revlog {
             .unwrap_or(usize::MAX)
             .saturating_sub(start);
         check_index_len(&self.file, file.stamp.size, &self.limits)?;
-        let mut entries = Vec::new();
-        read_at(&file.file, &mut entries, len, start as u64)
+        let mut entries = read_new(&file.file, len, start as u64)
             .map_err(|source| io_error(&self.file, "cannot read it", source))?;
         if !entries.starts_with(self.index.entry(last).0) {
             return Ok(None);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::revlog::RevlogName;
+use crate::revlog::{FLAG_CENSORED, RevlogName};
 use crate::store::Limits;
 use crate::testing::{Revision, RevlogWriter, open_store, unpack_fixture};
 
