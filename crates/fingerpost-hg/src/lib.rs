@@ -29,8 +29,6 @@ mod rev_set;
 mod revlog;
 mod snapshot;
 mod state_file;
-#[doc(hidden)]
-pub mod state_fuzz;
 mod state_token;
 mod store;
 mod tags;
