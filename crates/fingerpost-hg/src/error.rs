@@ -116,6 +116,12 @@ pub enum StoreError {
         /// Its node.
         node: Node,
     },
+    /// The repository was written again and again while it was read.
+    #[error("{file}: it kept changing while it was read")]
+    Changing {
+        /// The file.
+        file: String,
+    },
     /// The repository needs something that this reader cannot do.
     #[error(transparent)]
     Requirements(#[from] RequirementsError),
@@ -137,6 +143,7 @@ impl StoreError {
             | Self::TooLarge { .. }
             | Self::Censored { .. }
             | Self::External { .. }
+            | Self::Changing { .. }
             | Self::Requirements(_) => false,
         }
     }

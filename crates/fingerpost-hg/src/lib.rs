@@ -8,28 +8,65 @@
 pub mod delta;
 pub mod fuzz;
 
+mod bookmarks;
+mod branches;
+mod changelog;
+mod changeset;
+mod dag;
 mod error;
 mod filelog;
+mod generation;
+mod inputs;
+mod introduced;
+mod lookup;
 mod manifest;
+mod manifest_entry;
+mod obsstore;
+mod obsstore_file;
+mod phases;
+mod repository;
+mod rev_set;
 mod revlog;
+mod snapshot;
+mod state_file;
+mod state_token;
 mod store;
+mod tags;
 #[doc(hidden)]
 pub mod testing;
 mod texts;
 mod verified;
 mod verify;
+mod view;
+#[cfg(test)]
+mod world;
 
+pub use bookmarks::{Bookmarks, is_divergent};
+pub use branches::{Branch, BranchHeads};
+pub use changelog::Changelog;
+pub use changeset::{Changeset, ChangesetError, Files, files, manifest_node};
+pub use dag::{Graph, ancestors, ancestors_within, heads, only};
 pub use error::StoreError;
 pub use filelog::FileText;
+pub use generation::Generation;
+pub use lookup::LookupError;
 pub use manifest::{
     EachFile, ManifestEntries, ManifestEntry, ManifestError, ManifestFlag, Manifests,
     TREE_DEPTH_MAX, find_in_manifest, manifest_entries, parse_manifest,
 };
+pub use obsstore::{Obsstore, ObsstoreError};
+pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
+pub use repository::{Repository, RepositoryOptions};
+pub use rev_set::RevSet;
 pub use revlog::{
     FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
     Refreshed, Rev, Revlog, RevlogName, Scratch,
 };
+pub use snapshot::Snapshot;
+pub use state_token::StateToken;
 pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
+pub use tags::Tags;
 pub use texts::{Texts, hash};
 pub use verified::Verified;
 pub use verify::{Problem, Verification, VerifyStage, VerifySummary, verify};
+pub use view::{View, served_heads};

@@ -18,6 +18,7 @@ mod index;
 mod inline;
 mod prefix;
 mod refresh;
+mod reread;
 mod rev;
 
 pub use chunk::Scratch;

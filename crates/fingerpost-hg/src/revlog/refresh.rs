@@ -105,7 +105,7 @@ impl Revlog {
     }
 
     /// Whether another revlog begins with all revisions of this one.
-    fn begins(&self, other: &Self) -> bool {
+    pub(super) fn begins(&self, other: &Self) -> bool {
         let same = |rev| self.index.entry(rev).0 == other.index.entry(rev).0;
         self.general_delta == other.general_delta
             && self.len() <= other.len()

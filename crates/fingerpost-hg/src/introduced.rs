@@ -1,0 +1,230 @@
+//! Which visible changeset introduced a manifest or file revision.
+
+use fingerpost_hg_proto::Node;
+use hashbrown::{HashMap, HashSet};
+
+use crate::changelog::Changelog;
+use crate::manifest_entry::node_at;
+use crate::state_file::corrupt;
+use crate::{Manifests, Rev, RevSet, Revlog, RevlogName, Snapshot, StoreError, Texts, changeset};
+
+/// How much text is remembered while one question is answered, in bytes.
+const TEXTS_BYTES: usize = 4 << 20;
+/// How many manifests are read at most to answer for one file revision.
+const MANIFESTS_MAX: usize = 256;
+
+/// Manifests that a served changeset uses although the first changeset that
+/// used them is not served, or none: the manifest's node, and the first served
+/// changeset that uses it.
+pub(crate) type ReusedManifests = HashMap<Node, Rev>;
+
+/// Which changesets changed or removed which path, from some changeset on: the
+/// hash of the path, and the changeset. Eight bytes for each file of each.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    lineage: Option<u64>,
+    from: usize,
+    end: usize,
+    /// Ascending by changeset.
+    pairs: Vec<(u32, Rev)>,
+}
+
+impl Snapshot {
+    /// The first served changeset that introduced a manifest or file revision:
+    /// its linknode as this snapshot sees it. `None` if no served changeset
+    /// did, and then the revision must not be served either.
+    ///
+    /// The link revision answers nearly always. Where it leads to a changeset
+    /// that is not served, a later one may have introduced the same revision
+    /// again, as an amended changeset does with the files that were not
+    /// amended: then the served changesets after it that touched the path are
+    /// looked at. That work is bounded; a revision that would need more counts
+    /// as not introduced.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with a changeset or manifest that had to be read.
+    pub fn introducer(
+        &self,
+        name: RevlogName<'_>,
+        revlog: &Revlog,
+        rev: Rev,
+    ) -> Result<Option<Rev>, StoreError> {
+        let link = match name {
+            RevlogName::Changelog => rev,
+            _ => Rev(revlog.link_rev(rev)),
+        };
+        if link.index() >= self.len() {
+            return Ok(None);
+        }
+        if self.is_served(link) {
+            return Ok(Some(link));
+        }
+        match name {
+            RevlogName::Changelog => Ok(None),
+            RevlogName::Manifest => {
+                let reused = self.reused_manifests()?;
+                Ok(reused.get(&revlog.node(rev)).copied())
+            }
+            RevlogName::Tree(path) | RevlogName::Filelog(path) => {
+                self.later_introducer(path, revlog, rev, link)
+            }
+        }
+    }
+
+    /// Whether a revision of the root manifest may be served.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::introducer`].
+    pub fn servable_manifest(&self, manifests: &Revlog, rev: Rev) -> Result<bool, StoreError> {
+        let introducer = self.introducer(RevlogName::Manifest, manifests, rev)?;
+        Ok(introducer.is_some())
+    }
+
+    /// Whether a revision of a tracked file may be served.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::introducer`].
+    pub fn servable_filenode(
+        &self,
+        path: &[u8],
+        filelog: &Revlog,
+        rev: Rev,
+    ) -> Result<bool, StoreError> {
+        let introducer = self.introducer(RevlogName::Filelog(path), filelog, rev)?;
+        Ok(introducer.is_some())
+    }
+
+    /// The manifests that were first used by a changeset that is not served.
+    fn reused_manifests(&self) -> Result<&ReusedManifests, StoreError> {
+        if let Some(reused) = self.reused_manifests.get() {
+            return Ok(reused);
+        }
+        let manifests = self.manifests()?;
+        let links = manifests.revs().map(|rev| Rev(manifests.link_rev(rev)));
+        // Who is named by a link revision introduced that manifest itself.
+        let linked = RevSet::from_revs(self.len(), links);
+        let first = self.first_unserved().map_or(self.len(), Rev::index);
+        let mut texts = Texts::new(0);
+        let mut reused = ReusedManifests::default();
+        for rev in self.changelog().revs().skip(first) {
+            if self.is_served(rev) && !linked.contains(rev) {
+                let manifest = self.manifest_node(&mut texts, rev)?;
+                reused.entry(manifest).or_insert(rev);
+            }
+        }
+        Ok(self.reused_manifests.get_or_init(|| reused))
+    }
+
+    /// The first served changeset after `link` that has the revision `rev` under
+    /// `path` and changed it.
+    fn later_introducer(
+        &self,
+        path: &[u8],
+        revlog: &Revlog,
+        rev: Rev,
+        link: Rev,
+    ) -> Result<Option<Rev>, StoreError> {
+        let from = self.first_unserved().unwrap_or(link);
+        let touched = {
+            let with_dirs = self.store().requirements().treemanifest();
+            let mut touched = self.shared.touched.lock();
+            touched.extend(self.changelog(), from.index(), with_dirs)?;
+            touched.after(path, link)
+        };
+        let node = revlog.node(rev);
+        // A changeset has one revision under a path, so who introduced another
+        // one did not introduce this one.
+        let others: HashSet<u32> = revlog.revs().map(|rev| revlog.link_rev(rev)).collect();
+        let candidates = touched
+            .into_iter()
+            .filter(|rev| self.is_served(*rev) && !others.contains(&rev.0));
+        let root = self.manifests()?;
+        let mut manifests = Manifests::new(self.store(), &root);
+        let mut texts = Texts::new(TEXTS_BYTES);
+        for candidate in candidates.take(MANIFESTS_MAX) {
+            let manifest = self.manifest_node(&mut texts, candidate)?;
+            if node_at(&mut manifests, &mut texts, manifest, path)? == Some(node) {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The node of a changeset's root manifest.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the changeset's text.
+    pub fn manifest_node(&self, texts: &mut Texts, rev: Rev) -> Result<Node, StoreError> {
+        let text = self.changelog().text(texts, rev)?;
+        changeset::manifest_node(&text).map_err(|error| bad_changeset(self.changelog(), rev, error))
+    }
+}
+
+impl Touched {
+    /// Reads the changesets from `from` on, unless they were read.
+    fn extend(
+        &mut self,
+        changelog: &Changelog,
+        from: usize,
+        with_dirs: bool,
+    ) -> Result<(), StoreError> {
+        if self.lineage != Some(changelog.lineage()) || from < self.from {
+            *self = Self {
+                lineage: Some(changelog.lineage()),
+                from,
+                end: from,
+                pairs: Vec::new(),
+            };
+        }
+        let mut texts = Texts::new(0);
+        for rev in changelog.revs().skip(self.end) {
+            let text = changelog.text(&mut texts, rev)?;
+            let files =
+                changeset::files(&text).map_err(|error| bad_changeset(changelog, rev, error))?;
+            for path in files {
+                self.pairs.push((hash(path), rev));
+                let slashes = memchr::memchr_iter(b'/', path).filter(|_| with_dirs);
+                self.pairs
+                    .extend(slashes.map(|slash| (hash(&path[..slash]), rev)));
+            }
+            self.end = rev.index() + 1;
+        }
+        Ok(())
+    }
+
+    /// The changesets after `after` that touched a path with this path's hash.
+    fn after(&self, path: &[u8], after: Rev) -> Vec<Rev> {
+        let start = self.pairs.partition_point(|(_, rev)| *rev <= after);
+        let wanted = hash(path);
+        let mut revs: Vec<Rev> = self.pairs[start..]
+            .iter()
+            .filter(|(hash, _)| *hash == wanted)
+            .map(|(_, rev)| *rev)
+            .collect();
+        revs.dedup();
+        revs
+    }
+}
+
+/// A hash that only says where to look: equal ones are compared.
+fn hash(path: &[u8]) -> u32 {
+    // FNV-1a.
+    path.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+pub(crate) fn bad_changeset(
+    changelog: &Changelog,
+    rev: Rev,
+    error: crate::ChangesetError,
+) -> StoreError {
+    corrupt(
+        changelog.revlog().file(),
+        format!("revision {rev}: {error}"),
+    )
+}
