@@ -38,6 +38,9 @@ const INLINE: u32 = 1 << 16;
 /// Header flag: the base field of an entry is the base of its delta.
 const GENERAL_DELTA: u32 = 1 << 17;
 
+/// So often a revlog is opened again that is replaced while it is opened.
+const OPEN_TRIES: usize = 4;
+
 /// Which revlog of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RevlogName<'a> {
@@ -138,19 +141,39 @@ impl Revlog {
         let Some(file) = name.index_file(store) else {
             return Ok(Self::empty(name.to_string(), limits));
         };
-        let Some(index) = store.open_file(&file)? else {
-            return Ok(Self::empty(file, limits));
+        for _ in 0..OPEN_TRIES {
+            if let Some(revlog) = Self::open_once(store, &file, name)? {
+                return Ok(revlog);
+            }
+        }
+        Err(StoreError::Changing { file })
+    }
+
+    /// Opens a revlog, unless its index is replaced meanwhile: the data may then
+    /// be that of the other index.
+    fn open_once(
+        store: &Store,
+        file: &str,
+        name: RevlogName<'_>,
+    ) -> Result<Option<Self>, StoreError> {
+        let limits = *store.limits();
+        let Some(index) = store.open_file(file)? else {
+            return Ok(Some(Self::empty(file.to_owned(), limits)));
         };
-        let bytes = read_index(&file, &index, &limits)?;
-        let mut revlog = Self::parse(file, bytes, limits)?;
+        let bytes = read_index(file, &index, &limits)?;
+        let mut revlog = Self::parse(file.to_owned(), bytes, limits)?;
         revlog.memory = Some(store.verified().clone());
         revlog.stamps = Some([index.stamp; 2]);
         if !revlog.inline && !revlog.is_empty() {
             let data = revlog.open_data(store, name)?;
+            let now = store.stamp(file)?;
+            if !now.is_some_and(|now| index.stamp.may_have_grown_to(&now)) {
+                return Ok(None);
+            }
             revlog.stamps = Some([index.stamp, data.stamp]);
             revlog.data = Data::File(data.file);
         }
-        Ok(revlog)
+        Ok(Some(revlog))
     }
 
     /// Reads a revlog from the bytes of its index and, if it is not inline, of

@@ -29,9 +29,9 @@ impl Revlog {
         let mut offset = 0;
         let mut read = Vec::new();
         while left > 0 {
-            read.clear();
             let wanted = left.min(PIECE_BYTES);
-            let got = read_at(&file.file, &mut read, wanted, offset)
+            read.resize(wanted, 0);
+            let got = read_at(&file.file, &mut read, offset)
                 .map_err(|source| io_error(&self.file, "cannot read it", source))?;
             let on_disk = read.as_chunks::<ENTRY_BYTES>().0;
             if got < wanted || !on_disk.iter().all(|entry| entries.next() == Some(entry)) {
