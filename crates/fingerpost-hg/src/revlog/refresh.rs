@@ -1,6 +1,8 @@
 //! Following a revlog's file as it changes.
 
-use super::{Data, Revlog, RevlogName, check_index_len, entry::ENTRY_BYTES, read_index};
+use super::entry::ENTRY_BYTES;
+use super::open::{check_index_len, read_index};
+use super::{Data, Revlog, RevlogName};
 use crate::error::StoreError;
 use crate::store::{Store, io_error, read_new};
 

@@ -1,7 +1,8 @@
 //! Comparing an index in memory with the file it came from.
 
+use super::Revlog;
 use super::entry::ENTRY_BYTES;
-use super::{Revlog, read_index};
+use super::open::read_index;
 use crate::error::StoreError;
 use crate::store::{Store, io_error, read_at};
 
