@@ -9,16 +9,28 @@ use crate::revlog::{NodePrefix, Revlog, Scratch};
 use crate::store::{Limits, PathEncoding};
 use crate::texts::Texts;
 
+mod state;
+
+pub use state::{
+    fuzz_bookmarks, fuzz_changeset, fuzz_dag, fuzz_hgtags, fuzz_obsstore, fuzz_phaseroots,
+};
+
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, for runners.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("revlog", fuzz_revlog),
     ("chunks", fuzz_chunks),
     ("deltas", fuzz_deltas),
     ("path_encoding", fuzz_path_encoding),
     ("manifest", fuzz_manifest),
+    ("changeset", fuzz_changeset),
+    ("phaseroots", fuzz_phaseroots),
+    ("bookmarks", fuzz_bookmarks),
+    ("obsstore", fuzz_obsstore),
+    ("hgtags", fuzz_hgtags),
+    ("dag", fuzz_dag),
 ];
 
 /// Small enough for short inputs to pass them.

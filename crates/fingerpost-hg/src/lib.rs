@@ -35,8 +35,6 @@ mod revlog;
 mod service;
 mod snapshot;
 mod state_file;
-#[doc(hidden)]
-pub mod state_fuzz;
 mod state_token;
 mod store;
 mod tags;

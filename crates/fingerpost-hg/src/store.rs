@@ -214,29 +214,25 @@ fn small_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Appends `len` bytes of a file from `offset` on to `out`; fewer where the
-/// file ends. Returns how many.
-pub(crate) fn read_at(
-    file: &File,
-    out: &mut Vec<u8>,
-    len: usize,
-    offset: u64,
-) -> io::Result<usize> {
-    let start = out.len();
-    out.try_reserve_exact(len).map_err(io::Error::other)?;
-    out.resize(start + len, 0);
+/// Fills a buffer from a file, from `offset` on. Returns how much of it, which
+/// is less than all of it where the file ends.
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < len {
-        match file.read_at(&mut out[start + filled..], offset + filled as u64) {
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                out.truncate(start);
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
     }
-    out.truncate(start + filled);
     Ok(filled)
+}
+
+/// Reads at most `len` bytes of a file from `offset` on.
+pub(crate) fn read_new(file: &File, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let read = read_at(file, &mut bytes, offset)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
