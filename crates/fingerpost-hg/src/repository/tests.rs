@@ -1,7 +1,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use crate::world::{Commit, World};
+use crate::tests::world::{Commit, World};
 use crate::{Generation, Repository, Rev, Snapshot, StateToken, StoreError};
 
 /// Token and generation of a repository now.
