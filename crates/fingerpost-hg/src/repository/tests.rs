@@ -1,3 +1,6 @@
+mod following;
+mod racing;
+
 use std::fs;
 use std::sync::Arc;
 
