@@ -258,6 +258,18 @@ fn a_new_unknown_requirement_is_refused() {
 }
 
 #[test]
+fn a_repository_that_is_gone_is_missing() {
+    let mut world = World::new();
+    world.commit(None, "one");
+    let repository = world.open();
+    fs::remove_dir_all(world.dot_hg()).unwrap();
+    assert!(matches!(
+        repository.snapshot(),
+        Err(StoreError::Missing { .. })
+    ));
+}
+
+#[test]
 fn a_corrupt_phaseroots_serves_nothing_and_is_named() {
     let mut world = World::new();
     world.commit(None, "one");

@@ -119,7 +119,7 @@ fn answers(snapshot: &Snapshot) -> impl PartialEq + std::fmt::Debug + use<> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn following_is_opening(steps in prop::collection::vec(any_step(), 1..20)) {
         let mut all = Steps { world: World::new(), specs: Vec::new(), count: 0 };
