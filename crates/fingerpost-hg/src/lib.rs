@@ -40,13 +40,13 @@ mod store;
 mod tags;
 #[doc(hidden)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod text_delta;
 mod texts;
 mod verified;
 mod verify;
 mod view;
-#[cfg(test)]
-mod world;
 
 pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};
