@@ -153,6 +153,35 @@ impl Snapshot {
         Ok(None)
     }
 
+    /// The node and parents that a revision of the root manifest must have by
+    /// the changesets, whose texts are verified; `None` if they do not say.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with a changeset's text.
+    pub(crate) fn expected_manifest(
+        &self,
+        manifests: &Revlog,
+        rev: Rev,
+        texts: &mut Texts,
+    ) -> Result<Option<(Node, [Node; 2])>, StoreError> {
+        let changeset = Rev(manifests.link_rev(rev));
+        if changeset.index() >= self.len() {
+            return Ok(None);
+        }
+        let node = self.manifest_node(texts, changeset)?;
+        let mut parents = [Node::NULL; 2];
+        for (node, parent) in parents
+            .iter_mut()
+            .zip(self.changelog().revlog().parents(changeset))
+        {
+            if let Some(parent) = parent {
+                *node = self.manifest_node(texts, parent)?;
+            }
+        }
+        Ok(Some((node, parents)))
+    }
+
     /// The node of a changeset's root manifest.
     ///
     /// # Errors

@@ -144,7 +144,14 @@ impl Revisions {
             Body::StoredDelta(base) => {
                 revlog.ensure_verified(rev, &mut reader.texts)?;
                 let delta = revlog.chunk(rev, &mut reader.scratch)?;
-                record.append(Some((Some(revlog.node(base)), delta)), out);
+                if revlog.is_undisturbed() {
+                    record.append(Some((Some(revlog.node(base)), delta)), out);
+                } else {
+                    // Somebody writes to the file, so what was verified need
+                    // not be what was read.
+                    let text = reader.texts.text(revlog, rev)?;
+                    record.append(Some((None, &*text)), out);
+                }
             }
             Body::MadeDelta(base) => {
                 let base_text = reader.texts.text(revlog, base)?;
