@@ -15,6 +15,7 @@ mod entry;
 mod index;
 mod inline;
 mod name;
+mod node_map;
 mod open;
 mod prefix;
 mod refresh;
@@ -31,6 +32,7 @@ pub use rev::Rev;
 
 use entry::{ENTRY_BYTES, rev_or_none};
 use index::Index;
+use node_map::NodeMap;
 
 /// A revlog: its index in memory, its data in memory or behind an open file.
 ///
@@ -45,6 +47,8 @@ pub struct Revlog {
     general_delta: bool,
     index: Index,
     index_bytes: u64,
+    /// Tells revisions by their nodes on disk.
+    node_map: Option<Arc<NodeMap>>,
     data: Data,
     stamps: Option<[FileStamp; 2]>,
     limits: Limits,
@@ -238,7 +242,11 @@ impl Revlog {
 
     /// The revision of a node.
     pub fn rev(&self, node: &Node) -> Option<Rev> {
-        self.index.rev(node)
+        let candidate = self.node_map.as_ref().and_then(|map| map.candidate(node));
+        match candidate {
+            Some(rev) if self.checked(rev.0).is_some() && self.node(rev) == *node => Some(rev),
+            _ => self.index.rev(node),
+        }
     }
 
     /// The revision of a node that something refers to.

@@ -1,9 +1,10 @@
 //! Opening revlogs.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::index::{BadEntry, Index};
+use super::node_map::NodeMap;
 use super::{Data, Revlog, RevlogName, inline};
 use crate::error::StoreError;
 use crate::store::{Limits, Store, StoreFile, io_error, read_new};
@@ -62,6 +63,7 @@ impl Revlog {
             }
             revlog.stamps = Some([index.stamp, data.stamp]);
             revlog.data = Data::File(data.file);
+            revlog.open_node_map(store, name);
         }
         Ok(Some(revlog))
     }
@@ -94,6 +96,7 @@ impl Revlog {
             general_delta: false,
             index: Index::default(),
             index_bytes: 0,
+            node_map: None,
             data: Data::Memory(Box::default()),
             stamps: None,
             limits,
@@ -136,6 +139,18 @@ impl Revlog {
             .extended(entries)
             .map_err(|bad| revlog.bad_entry(bad))?;
         Ok(revlog)
+    }
+
+    /// Opens the nodemap if the repository keeps one.
+    pub(super) fn open_node_map(&mut self, store: &Store, name: RevlogName<'_>) {
+        let name = match name {
+            RevlogName::Changelog => "00changelog",
+            RevlogName::Manifest => "00manifest",
+            RevlogName::Tree(_) | RevlogName::Filelog(_) => return,
+        };
+        if store.requirements().contains("persistent-nodemap") {
+            self.node_map = NodeMap::open(store, name, self).map(Arc::new);
+        }
     }
 
     /// Opens the data file, which must be as long as the index says: a writer

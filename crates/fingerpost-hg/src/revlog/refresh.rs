@@ -103,6 +103,7 @@ impl Revlog {
         }
         grown.stamps = Some([file.stamp, data.stamp]);
         grown.data = Data::File(data.file);
+        grown.open_node_map(store, name);
         Ok(Some(grown))
     }
 
