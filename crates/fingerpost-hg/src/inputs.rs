@@ -41,6 +41,12 @@ impl OpenStore {
             let file = StateFile::new(dir.join(name), shown, SETUP_BYTES_MAX);
             file.read(clock).map(|content| (file, content))
         };
+        // Without this a repository that is gone would pass for a very old one.
+        if !dot_hg.is_dir() {
+            return Err(StoreError::Missing {
+                file: dot_hg.display().to_string(),
+            });
+        }
         // Read before the store is opened by them, so that what changes in
         // between is noticed.
         let mut setup = vec![setup_file(dot_hg, "requires", "requires")?];

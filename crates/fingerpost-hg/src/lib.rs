@@ -34,12 +34,12 @@ mod store;
 mod tags;
 #[doc(hidden)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod verified;
 mod verify;
 mod view;
-#[cfg(test)]
-mod world;
 
 pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};

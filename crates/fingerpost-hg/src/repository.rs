@@ -14,6 +14,9 @@ use crate::{Generation, Limits, StoreError, Verified};
 
 /// How often a snapshot is tried while the repository keeps changing.
 const ATTEMPTS: u32 = 8;
+/// How often it is tried over an error that a change under the reader would
+/// explain. Usually nothing changes, and the error is there to stay.
+const ATTEMPTS_WITH_ERROR: u32 = 4;
 
 /// How a repository is to be served.
 #[derive(Clone)]
@@ -134,7 +137,9 @@ impl Repository {
             match self.build() {
                 Ok(Some(snapshot)) => return Ok(snapshot),
                 Ok(None) => last_error = None,
-                Err(error) if error.may_be_stale() => last_error = Some(error),
+                Err(error) if error.may_be_stale() && attempt + 1 < ATTEMPTS_WITH_ERROR => {
+                    last_error = Some(error);
+                }
                 Err(error) => return Err(error),
             }
         }

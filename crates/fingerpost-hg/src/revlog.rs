@@ -21,6 +21,7 @@ mod prefix;
 mod refresh;
 mod reread;
 mod rev;
+mod undisturbed;
 
 pub use chunk::Scratch;
 pub(crate) use chunk::forget_large;

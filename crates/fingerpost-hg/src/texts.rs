@@ -69,8 +69,8 @@ impl Texts {
     }
 
     /// The text of a revision as it is stored, with the metadata of a filelog,
-    /// verified against its node unless [`Revlog::is_verified`]. That of a
-    /// censored revision is its tombstone.
+    /// verified against its node unless [`Revlog::is_verified`] and
+    /// [`Revlog::is_undisturbed`]. That of a censored revision is its tombstone.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Texts {
             return Err(StoreError::External { file, rev, node });
         }
         let text = self.make(revlog, rev)?;
-        if !revlog.is_verified(rev) {
+        if !revlog.is_verified(rev) || !revlog.is_undisturbed() {
             verify(revlog, rev, &text)?;
             revlog.set_verified(rev);
         }
