@@ -11,7 +11,7 @@ mod chains;
 mod lookup;
 mod tree;
 
-pub(crate) use chains::ChainVerifier;
+pub(crate) use chains::{ChainVerifier, Witness};
 pub use lookup::manifest_entries;
 pub use tree::{EachFile, Manifests, TREE_DEPTH_MAX};
 

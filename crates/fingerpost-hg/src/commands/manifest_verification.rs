@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use fingerpost_core::More;
 
-use crate::manifest::ChainVerifier;
+use fingerpost_hg_proto::Node;
+use hashbrown::HashMap;
+
+use crate::manifest::{ChainVerifier, Witness};
 use crate::revisions::Reader;
-use crate::{Rev, Revlog, Snapshot, StoreError};
+use crate::{Rev, Revlog, RevlogName, Snapshot, StoreError, Texts};
 
 /// Revisions of the root manifest that are to be verified, in pieces.
 #[derive(Debug)]
@@ -15,6 +18,36 @@ pub(super) struct ManifestVerification {
     revs: Vec<Rev>,
     next: usize,
     verifier: ChainVerifier,
+    /// Those that were asked for last.
+    filelogs: HashMap<Box<[u8]>, Revlog>,
+}
+
+/// What the rest of the store says of a manifest.
+struct Store<'a> {
+    snapshot: &'a Snapshot,
+    manifests: &'a Revlog,
+    changelog: &'a mut Texts,
+    filelogs: &'a mut HashMap<Box<[u8]>, Revlog>,
+}
+
+impl Witness for Store<'_> {
+    fn manifest(&mut self, rev: Rev) -> Result<Option<(Node, [Node; 2])>, StoreError> {
+        self.snapshot
+            .expected_manifest(self.manifests, rev, self.changelog)
+    }
+
+    fn has_file(&mut self, path: &[u8], node: &Node) -> Result<bool, StoreError> {
+        if let Some(filelog) = self.filelogs.get(path) {
+            return Ok(filelog.rev(node).is_some());
+        }
+        if self.filelogs.len() >= FILELOGS_MAX {
+            self.filelogs.clear();
+        }
+        let filelog = Revlog::open(self.snapshot.store(), RevlogName::Filelog(path))?;
+        let found = filelog.rev(node).is_some();
+        self.filelogs.insert(path.into(), filelog);
+        Ok(found)
+    }
 }
 
 impl ManifestVerification {
@@ -27,6 +60,7 @@ impl ManifestVerification {
             revs,
             next: 0,
             verifier: ChainVerifier::default(),
+            filelogs: HashMap::new(),
         }
     }
 
@@ -44,9 +78,14 @@ impl ManifestVerification {
                 return Ok(More::Yes);
             }
             reader.count_work(u64::from(manifests.stored_len(rev)) + REVISION_WORK);
-            let mut expect = |rev, texts: &mut _| snapshot.expected_manifest(manifests, rev, texts);
+            let mut witness = Store {
+                snapshot,
+                manifests,
+                changelog: &mut reader.changelog,
+                filelogs: &mut self.filelogs,
+            };
             self.verifier
-                .add(manifests, rev, &mut reader.texts, &mut expect)?;
+                .add(manifests, rev, &mut reader.texts, &mut witness)?;
             self.next += 1;
         }
         self.verifier.finish(manifests, &mut reader.texts)?;
@@ -57,3 +96,5 @@ impl ManifestVerification {
 /// What a revision costs besides its delta: two changesets, and now and then
 /// a hash.
 const REVISION_WORK: u64 = 16 << 10;
+/// How many files' revlogs are kept open: those that a history comes back to.
+const FILELOGS_MAX: usize = 64;

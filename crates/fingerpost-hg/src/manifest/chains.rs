@@ -16,6 +16,10 @@
 //! would cut into them. Before a delta takes out what an earlier one put in,
 //! the text as it is by then is hashed, and remembering begins anew.
 //!
+//! A line that is taken out whole needs no hash of the text: it names a revision
+//! of a file, and a damaged line names one that is not there. Only lines with a
+//! flag, which could be damaged into another one, do.
+//!
 //! Lines of a manifest are sorted and each path is in it once, so a text can
 //! be put together from its lines in one way only; this is why the argument
 //! holds for manifests and is not used for files.
@@ -29,7 +33,7 @@ use std::ops::Range;
 use fingerpost_hg_proto::Node;
 use hashbrown::HashMap;
 
-use super::parse_manifest;
+use super::{ManifestFlag, parse_manifest};
 use crate::delta::hunks;
 use crate::error::StoreError;
 use crate::revlog::{Rev, Revlog};
@@ -44,10 +48,15 @@ const PIECES_MAX: usize = 4096;
 /// [`Texts::text`].
 const BELOW_MAX: usize = 1 << 16;
 
-/// Says what node and parents a revision must have by what is known for sure;
-/// `None` if nothing is.
-pub(crate) type Expect<'a> =
-    dyn FnMut(Rev, &mut Texts) -> Result<Option<(Node, [Node; 2])>, StoreError> + 'a;
+/// What is known for sure from elsewhere.
+pub(crate) trait Witness {
+    /// The node and parents that a revision must have; `None` if that is not
+    /// known.
+    fn manifest(&mut self, rev: Rev) -> Result<Option<(Node, [Node; 2])>, StoreError>;
+
+    /// Whether there is such a revision of a file.
+    fn has_file(&mut self, path: &[u8], node: &Node) -> Result<bool, StoreError>;
+}
 
 /// Verifies revisions of one manifest, the ones asked for and those that their
 /// deltas lead to.
@@ -67,16 +76,25 @@ struct Chain {
     number: u64,
     tip: Rev,
     revs: Vec<Rev>,
-    /// Where in the tip's text the bytes are that the chain put in, ascending.
-    pieces: Vec<Range<u32>>,
+    /// The lines that the chain put in, ascending.
+    pieces: Vec<Piece>,
 }
 
-/// One replacement of a delta, without what it puts in.
-#[derive(Clone, Copy, Debug)]
+/// A line that a delta put in.
+#[derive(Clone, Debug)]
+struct Piece {
+    /// Where it is in the text of the tip.
+    place: Range<u32>,
+    line: Box<[u8]>,
+}
+
+/// One replacement of a delta.
+#[derive(Clone, Debug)]
 struct Change {
     start: u32,
     end: u32,
-    put_in: u32,
+    put_in: Vec<Box<[u8]>>,
+    put_in_bytes: u32,
 }
 
 impl ChainVerifier {
@@ -90,7 +108,7 @@ impl ChainVerifier {
         manifest: &Revlog,
         rev: Rev,
         texts: &mut Texts,
-        expect: &mut Expect<'_>,
+        witness: &mut dyn Witness,
     ) -> Result<(), StoreError> {
         let mut below = Vec::new();
         let mut at = Some(rev);
@@ -102,7 +120,7 @@ impl ChainVerifier {
             at = manifest.delta_base(rev);
         }
         while let Some(rev) = below.pop() {
-            self.follow(manifest, rev, texts, expect)?;
+            self.follow(manifest, rev, texts, witness)?;
         }
         Ok(())
     }
@@ -133,10 +151,10 @@ impl ChainVerifier {
         manifest: &Revlog,
         rev: Rev,
         texts: &mut Texts,
-        expect: &mut Expect<'_>,
+        witness: &mut dyn Witness,
     ) -> Result<(), StoreError> {
         let own = (manifest.node(rev), manifest.parent_nodes(rev));
-        if expect(rev, texts)? != Some(own) {
+        if witness.manifest(rev)? != Some(own) {
             return manifest.ensure_verified(rev, texts);
         }
         let base = manifest
@@ -152,26 +170,43 @@ impl ChainVerifier {
         };
         let index = match self.held.get(&base).copied() {
             None => self.begin(manifest, texts)?,
-            Some(number) => {
-                let extends = |chain: &Chain| {
-                    chain.number == number
-                        && chain.tip == base
-                        && chain.pieces.len() + changes.len() <= PIECES_MAX
-                        && !changes.iter().any(|change| chain.is_cut_by(change))
-                };
-                match self.chains.iter().position(extends) {
-                    Some(index) => index,
-                    None => {
-                        self.vouch(number, manifest, texts)?;
-                        self.begin(manifest, texts)?
-                    }
+            Some(number) => match self.extends(number, base, &changes, witness)? {
+                Some(index) => index,
+                None => {
+                    self.vouch(number, manifest, texts)?;
+                    self.begin(manifest, texts)?
                 }
-            }
+            },
         };
         let chain = &mut self.chains[index];
-        chain.extend(rev, &changes);
+        chain.extend(rev, changes);
         self.held.insert(rev, chain.number);
         Ok(())
+    }
+
+    /// The place of a chain that may go on from `base` with these changes.
+    fn extends(
+        &self,
+        number: u64,
+        base: Rev,
+        changes: &[Change],
+        witness: &mut dyn Witness,
+    ) -> Result<Option<usize>, StoreError> {
+        let index = self.chains.iter().position(|chain| chain.number == number);
+        let Some(index) = index.filter(|index| self.chains[*index].tip == base) else {
+            return Ok(None);
+        };
+        let chain = &self.chains[index];
+        let more: usize = changes.iter().map(|change| change.put_in.len()).sum();
+        if chain.pieces.len() + more > PIECES_MAX {
+            return Ok(None);
+        }
+        for change in changes {
+            if !chain.allows(change, witness)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(index))
     }
 
     /// Begins a chain behind a revision that was verified; its place.
@@ -220,40 +255,74 @@ impl ChainVerifier {
 }
 
 impl Chain {
-    /// Whether a change takes out or splits what the chain put in.
-    fn is_cut_by(&self, change: &Change) -> bool {
+    /// Whether a change cuts nothing that the chain put in, and takes out only
+    /// lines that are right for sure.
+    fn allows(&self, change: &Change, witness: &mut dyn Witness) -> Result<bool, StoreError> {
         let first = self
             .pieces
-            .partition_point(|piece| piece.end <= change.start);
-        let Some(piece) = self.pieces.get(first) else {
-            return false;
-        };
-        match change.start == change.end {
-            true => piece.start < change.start,
-            false => piece.start < change.end,
+            .partition_point(|piece| piece.place.end <= change.start);
+        for piece in &self.pieces[first..] {
+            let Range { start, end } = piece.place;
+            if start >= change.end {
+                break;
+            }
+            let is_taken_out = change.start <= start && end <= change.end;
+            if !is_taken_out || !names_a_file(&piece.line, witness)? {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
-    /// Makes `rev` the tip: what was put in moves, and more is put in.
-    fn extend(&mut self, rev: Rev, changes: &[Change]) {
+    /// Makes `rev` the tip: what was put in moves, goes, and more is put in.
+    fn extend(&mut self, rev: Rev, changes: Vec<Change>) {
         let mut pieces = Vec::with_capacity(self.pieces.len() + changes.len());
-        let mut old = self.pieces.iter().peekable();
+        let mut old = std::mem::take(&mut self.pieces).into_iter().peekable();
         let mut moved = 0_i64;
-        let by = |at: u32, moved: i64| u32::try_from(i64::from(at) + moved).unwrap_or(u32::MAX);
         for change in changes {
-            while let Some(piece) = old.next_if(|piece| piece.start < change.start) {
-                pieces.push(by(piece.start, moved)..by(piece.end, moved));
+            while let Some(piece) = old.next_if(|piece| piece.place.start < change.start) {
+                pieces.push(piece.moved(moved));
             }
-            let start = by(change.start, moved);
-            if change.put_in > 0 {
-                pieces.push(start..start.saturating_add(change.put_in));
+            while old
+                .next_if(|piece| piece.place.start < change.end)
+                .is_some()
+            {}
+            let mut start = shifted(change.start, moved);
+            for line in change.put_in {
+                let end = start.saturating_add(u32::try_from(line.len()).unwrap_or(u32::MAX));
+                pieces.push(Piece {
+                    place: start..end,
+                    line,
+                });
+                start = end;
             }
-            moved += i64::from(change.put_in) - i64::from(change.end - change.start);
+            moved += i64::from(change.put_in_bytes) - i64::from(change.end - change.start);
         }
-        pieces.extend(old.map(|piece| by(piece.start, moved)..by(piece.end, moved)));
+        pieces.extend(old.map(|piece| piece.moved(moved)));
         self.pieces = pieces;
         self.tip = rev;
         self.revs.push(rev);
+    }
+}
+
+impl Piece {
+    fn moved(mut self, by: i64) -> Self {
+        self.place = shifted(self.place.start, by)..shifted(self.place.end, by);
+        self
+    }
+}
+
+fn shifted(at: u32, by: i64) -> u32 {
+    u32::try_from(i64::from(at) + by).unwrap_or(u32::MAX)
+}
+
+/// Whether a line without a flag names a revision of a file that there is.
+fn names_a_file(line: &[u8], witness: &mut dyn Witness) -> Result<bool, StoreError> {
+    match parse_manifest(line).next() {
+        Some(Ok(entry)) if entry.flag == ManifestFlag::Plain => {
+            witness.has_file(entry.path, &entry.node)
+        }
+        _ => Ok(false),
     }
 }
 
@@ -265,10 +334,12 @@ fn changes(delta: &[u8]) -> Option<Vec<Change>> {
         if !parse_manifest(hunk.data).all(|entry| entry.is_ok()) {
             return None;
         }
+        let lines = hunk.data.split_inclusive(|byte| *byte == b'\n');
         all.push(Change {
             start: hunk.start,
             end: hunk.end,
-            put_in: u32::try_from(hunk.data.len()).ok()?,
+            put_in: lines.map(Box::from).collect(),
+            put_in_bytes: u32::try_from(hunk.data.len()).ok()?,
         });
     }
     Some(all)
@@ -281,7 +352,7 @@ fn fits(manifest: &Revlog, rev: Rev, base: Rev, changes: &[Change]) -> bool {
     };
     let grown: i64 = changes
         .iter()
-        .map(|change| i64::from(change.put_in) - i64::from(change.end - change.start))
+        .map(|change| i64::from(change.put_in_bytes) - i64::from(change.end - change.start))
         .sum();
     let is_inside = changes.last().is_none_or(|last| last.end <= before);
     is_inside && i64::from(before) + grown == i64::from(after)

@@ -123,15 +123,14 @@ mod tests {
     /// the same digits shares blocks.
     fn add_block(nodes: &[(Rev, Node)], depth: usize, out: &mut Vec<[i32; 16]>) -> i32 {
         let mut block = [-1; 16];
-        for digit in 0..16 {
+        for (number, wanted) in block.iter_mut().zip(b"0123456789abcdef") {
             let byte = |node: &Node| node.to_hex()[depth];
-            let wanted = b"0123456789abcdef"[digit];
             let below: Vec<_> = nodes
                 .iter()
-                .filter(|(_, node)| byte(node) == wanted)
+                .filter(|(_, node)| byte(node) == *wanted)
                 .copied()
                 .collect();
-            block[digit] = match below[..] {
+            *number = match below[..] {
                 [] => -1,
                 [(rev, _)] => -2 - rev.0 as i32,
                 _ => add_block(&below, depth + 1, out),

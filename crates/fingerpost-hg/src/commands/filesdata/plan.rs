@@ -101,7 +101,7 @@ impl Planner {
         reader: &mut Reader,
     ) -> Result<(), StoreError> {
         let changelog = snapshot.changelog();
-        let text = changelog.text(&mut reader.texts, changeset)?;
+        let text = changelog.text(&mut reader.changelog, changeset)?;
         reader.count_work(text.len() as u64);
         let damaged = |error| bad_changeset(changelog, changeset, error);
         let node = manifest_node(&text).map_err(damaged)?;
