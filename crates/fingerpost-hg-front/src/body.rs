@@ -1,13 +1,14 @@
 //! A body that is made as fast as the client takes it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use fingerpost_core::More;
 use futures_util::stream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::lanes::Place;
@@ -20,8 +21,9 @@ pub(crate) struct Piece {
     pub(crate) more: More,
 }
 
-/// Works for a while on a blocking thread.
-pub(crate) async fn next_piece(mut work: Work) -> io::Result<Piece> {
+/// Works for a while on a blocking thread, when it is its turn.
+pub(crate) async fn next_piece(mut work: Work, turns: &Semaphore) -> io::Result<Piece> {
+    let _turn = turns.acquire().await.map_err(io::Error::other)?;
     let working = tokio::task::spawn_blocking(move || {
         let mut bytes = Vec::new();
         let more = work.go_on(&mut bytes).map_err(io::Error::other)?;
@@ -34,7 +36,12 @@ pub(crate) async fn next_piece(mut work: Work) -> io::Result<Piece> {
 
 /// A body that begins with `first` and goes on until its work is done, but not
 /// for longer than `limit`. `place` is held until then.
-pub(crate) fn streaming(first: Piece, limit: Duration, place: Place) -> Body {
+pub(crate) fn streaming(
+    first: Piece,
+    limit: Duration,
+    place: Place,
+    turns: Arc<Semaphore>,
+) -> Body {
     if first.more == More::No {
         return Body::from(first.bytes);
     }
@@ -42,7 +49,7 @@ pub(crate) fn streaming(first: Piece, limit: Duration, place: Place) -> Body {
     let (pieces, taken) = mpsc::channel(1);
     tokio::spawn(async move {
         let deadline = Instant::now() + limit;
-        let made = timeout_at(deadline, make(first, &pieces)).await;
+        let made = timeout_at(deadline, make(first, &turns, &pieces)).await;
         let outcome = made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if let Err(error) = outcome {
             // The client sees the connection break; nobody may be there to see it.
@@ -57,7 +64,11 @@ pub(crate) fn streaming(first: Piece, limit: Duration, place: Place) -> Body {
 }
 
 /// Makes pieces until there are no more, or nobody takes them.
-async fn make(first: Piece, pieces: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+async fn make(
+    first: Piece,
+    turns: &Semaphore,
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
     let mut piece = first;
     loop {
         let bytes = std::mem::take(&mut piece.bytes);
@@ -68,6 +79,6 @@ async fn make(first: Piece, pieces: &mpsc::Sender<io::Result<Bytes>>) -> io::Res
         if gone || piece.more == More::No {
             return Ok(());
         }
-        piece = next_piece(piece.work).await?;
+        piece = next_piece(piece.work, turns).await?;
     }
 }

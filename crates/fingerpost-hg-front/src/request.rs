@@ -87,9 +87,10 @@ impl Door {
             frames.asked,
             (frames.encoding, self.options.compression_level),
         );
-        match next_piece(work).await {
+        let turns = self.lanes.working();
+        match next_piece(work, &turns).await {
             Ok(first) => {
-                let body = streaming(first, self.options.answer_time, place);
+                let body = streaming(first, self.options.answer_time, place, turns);
                 Ok(answer::ok(FRAMING_MEDIA_TYPE, body))
             }
             Err(error) => {

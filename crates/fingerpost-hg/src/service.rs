@@ -18,8 +18,7 @@ use crate::{Limits, Repository, RepositoryOptions, Snapshot, StoreError, Verifie
 pub struct MercurialOptions {
     /// Limits of reading a store.
     pub limits: Limits,
-    /// The most bytes that one request may remember of recent texts, and the
-    /// most that its plan may take. 64 MiB.
+    /// The most bytes that the plan of one answer may take. 64 MiB.
     pub request_bytes_max: usize,
     /// The most bytes for remembering which revisions were verified. 64 MiB.
     pub verified_bytes_max: usize,
@@ -221,9 +220,13 @@ impl RepositoryView {
     }
 
     pub(crate) fn reader(&self) -> Reader {
-        Reader::new(self.mercurial.options.request_bytes_max)
+        Reader::new(self.mercurial.options.request_bytes_max.min(TEXTS_BYTES))
     }
 }
+
+/// Recent texts help who walks a history along its deltas, which are mostly
+/// against the last one or against one of another branch.
+const TEXTS_BYTES: usize = 8 << 20;
 
 impl Service for RepositoryView {
     type Wire = Args;
