@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::lanes::Place;
+use crate::refusal::Refusal;
 use crate::work::Work;
 
 /// What a request's first piece of work came to.
@@ -21,17 +22,34 @@ pub(crate) struct Piece {
     pub(crate) more: More,
 }
 
+/// Begins work on a blocking thread, when it is its turn.
+pub(crate) async fn first_piece(
+    turns: &Semaphore,
+    begin: impl FnOnce() -> Result<Work, Refusal> + Send + 'static,
+) -> Result<Piece, Refusal> {
+    let broken = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, "a request cannot be answered");
+        Refusal::server_error()
+    };
+    let _turn = turns.acquire().await.map_err(|error| broken(&error))?;
+    let working = tokio::task::spawn_blocking(move || begin().map(work_for_a_while));
+    let piece = working.await.map_err(|panic| broken(&panic))?;
+    piece?.map_err(|error| broken(&error))
+}
+
 /// Works for a while on a blocking thread, when it is its turn.
-pub(crate) async fn next_piece(mut work: Work, turns: &Semaphore) -> io::Result<Piece> {
+async fn next_piece(work: Work, turns: &Semaphore) -> io::Result<Piece> {
     let _turn = turns.acquire().await.map_err(io::Error::other)?;
-    let working = tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::new();
-        let more = work.go_on(&mut bytes).map_err(io::Error::other)?;
-        Ok(Piece { work, bytes, more })
-    });
+    let working = tokio::task::spawn_blocking(move || work_for_a_while(work));
     working
         .await
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+fn work_for_a_while(mut work: Work) -> io::Result<Piece> {
+    let mut bytes = Vec::new();
+    let more = work.go_on(&mut bytes).map_err(io::Error::other)?;
+    Ok(Piece { work, bytes, more })
 }
 
 /// A body that begins with `first` and goes on until its work is done, but not

@@ -65,7 +65,7 @@ pub(crate) trait Witness {
 #[derive(Debug, Default)]
 pub(crate) struct ChainVerifier {
     chains: Vec<Chain>,
-    /// The number of the chain that a revision is in.
+    /// The number of the chain that a revision is or was in.
     held: HashMap<Rev, u64>,
     next: u64,
 }
@@ -75,7 +75,6 @@ pub(crate) struct ChainVerifier {
 struct Chain {
     number: u64,
     tip: Rev,
-    revs: Vec<Rev>,
     /// The lines that the chain put in, ascending.
     pieces: Vec<Piece>,
 }
@@ -125,7 +124,9 @@ impl ChainVerifier {
         Ok(())
     }
 
-    /// Verifies everything that was taken in.
+    /// Verifies everything that was taken in. If the file was written to
+    /// meanwhile, what was looked at and what was hashed may be different
+    /// bytes; then each text is hashed.
     ///
     /// # Errors
     ///
@@ -137,6 +138,13 @@ impl ChainVerifier {
     ) -> Result<(), StoreError> {
         while let Some(chain) = self.chains.first() {
             self.vouch(chain.number, manifest, texts)?;
+        }
+        let is_undisturbed = manifest.is_undisturbed();
+        for (rev, _) in self.held.drain() {
+            match is_undisturbed {
+                true => manifest.set_verified(rev),
+                false => manifest.ensure_verified(rev, texts)?,
+            }
         }
         Ok(())
     }
@@ -173,7 +181,13 @@ impl ChainVerifier {
             Some(number) => match self.extends(number, base, &changes, witness)? {
                 Some(index) => index,
                 None => {
-                    self.vouch(number, manifest, texts)?;
+                    // A tip whose lines are cut is hashed. Before the tip, the
+                    // chain branches: the new one stands on what the other
+                    // will vouch for.
+                    let is_tip = |chain: &Chain| chain.number == number && chain.tip == base;
+                    if self.chains.iter().any(is_tip) {
+                        self.vouch(number, manifest, texts)?;
+                    }
                     self.begin(manifest, texts)?
                 }
             },
@@ -220,35 +234,22 @@ impl ChainVerifier {
         self.chains.push(Chain {
             number: self.next,
             tip: Rev(0),
-            revs: Vec::new(),
             pieces: Vec::new(),
         });
         Ok(self.chains.len() - 1)
     }
 
-    /// Hashes the last text of a chain, which vouches for the others. If the
-    /// file was written to meanwhile, what was looked at and what was hashed
-    /// may be different bytes; then each text is hashed.
+    /// Hashes the last text of a chain, which vouches for the others in it once
+    /// everything that it stands on is vouched for as well.
     fn vouch(
         &mut self,
         number: u64,
         manifest: &Revlog,
         texts: &mut Texts,
     ) -> Result<(), StoreError> {
-        let Some(index) = self.chains.iter().position(|chain| chain.number == number) else {
-            return Ok(());
-        };
-        let chain = self.chains.remove(index);
-        for rev in &chain.revs {
-            self.held.remove(rev);
-        }
-        texts.text(manifest, chain.tip)?;
-        let is_undisturbed = manifest.is_undisturbed();
-        for rev in chain.revs {
-            match is_undisturbed {
-                true => manifest.set_verified(rev),
-                false => manifest.ensure_verified(rev, texts)?,
-            }
+        if let Some(index) = self.chains.iter().position(|chain| chain.number == number) {
+            let chain = self.chains.remove(index);
+            texts.text(manifest, chain.tip)?;
         }
         Ok(())
     }
@@ -301,7 +302,6 @@ impl Chain {
         pieces.extend(old.map(|piece| piece.moved(moved)));
         self.pieces = pieces;
         self.tip = rev;
-        self.revs.push(rev);
     }
 }
 
