@@ -226,7 +226,7 @@ impl RepositoryView {
 
 /// Recent texts help who walks a history along its deltas, which are mostly
 /// against the last one or against one of another branch.
-const TEXTS_BYTES: usize = 8 << 20;
+const TEXTS_BYTES: usize = 4 << 20;
 
 impl Service for RepositoryView {
     type Wire = Args;

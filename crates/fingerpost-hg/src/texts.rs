@@ -95,6 +95,21 @@ impl Texts {
         Ok(text)
     }
 
+    /// Verifies a revision as [`Texts::text`] does, for somebody who does not
+    /// need the text: it is not remembered in the place of others.
+    pub(crate) fn verify_only(&mut self, revlog: &Revlog, rev: Rev) -> Result<(), StoreError> {
+        if self.remembers(revlog, rev) {
+            return Ok(());
+        }
+        let text = self.make(revlog, rev)?;
+        verify(revlog, rev, &text)?;
+        revlog.set_verified(rev);
+        if text.capacity() > self.spare.capacity() {
+            self.spare = text;
+        }
+        Ok(())
+    }
+
     /// A remembered text, which thereby becomes the last used.
     fn recall(&mut self, revlog: &Revlog, rev: Rev) -> Option<Bytes> {
         let is_it = |recent: &Recent| (recent.revlog, recent.rev) == (revlog.id(), rev);

@@ -44,6 +44,9 @@ use crate::texts::Texts;
 const CHAINS_MAX: usize = 16;
 /// Pieces of one text that are remembered before it is hashed.
 const PIECES_MAX: usize = 4096;
+/// Deltas of a chain before its text is made and remembered: who branches off
+/// it has no long way to a text then.
+const REVISIONS_MAX: usize = 32;
 /// Deltas that are followed at once to reach a revision; more are for
 /// [`Texts::text`].
 const BELOW_MAX: usize = 1 << 16;
@@ -70,11 +73,13 @@ pub(crate) struct ChainVerifier {
     next: u64,
 }
 
-/// Deltas that one hash will vouch for.
+/// Deltas that one hash will vouch for, once everything that they stand on is
+/// vouched for as well.
 #[derive(Debug)]
 struct Chain {
     number: u64,
     tip: Rev,
+    revisions: usize,
     /// The lines that the chain put in, ascending.
     pieces: Vec<Piece>,
 }
@@ -136,8 +141,8 @@ impl ChainVerifier {
         manifest: &Revlog,
         texts: &mut Texts,
     ) -> Result<(), StoreError> {
-        while let Some(chain) = self.chains.first() {
-            self.vouch(chain.number, manifest, texts)?;
+        for chain in self.chains.drain(..) {
+            texts.verify_only(manifest, chain.tip)?;
         }
         let is_undisturbed = manifest.is_undisturbed();
         for (rev, _) in self.held.drain() {
@@ -186,7 +191,8 @@ impl ChainVerifier {
                     // will vouch for.
                     let is_tip = |chain: &Chain| chain.number == number && chain.tip == base;
                     if self.chains.iter().any(is_tip) {
-                        self.vouch(number, manifest, texts)?;
+                        self.take(number);
+                        texts.text(manifest, base)?;
                     }
                     self.begin(manifest, texts)?
                 }
@@ -212,7 +218,7 @@ impl ChainVerifier {
         };
         let chain = &self.chains[index];
         let more: usize = changes.iter().map(|change| change.put_in.len()).sum();
-        if chain.pieces.len() + more > PIECES_MAX {
+        if chain.pieces.len() + more > PIECES_MAX || chain.revisions >= REVISIONS_MAX {
             return Ok(None);
         }
         for change in changes {
@@ -227,31 +233,22 @@ impl ChainVerifier {
     fn begin(&mut self, manifest: &Revlog, texts: &mut Texts) -> Result<usize, StoreError> {
         if self.chains.len() >= CHAINS_MAX {
             // The one that was begun first.
-            let oldest = self.chains[0].number;
-            self.vouch(oldest, manifest, texts)?;
+            let oldest = self.chains.remove(0);
+            texts.verify_only(manifest, oldest.tip)?;
         }
         self.next += 1;
         self.chains.push(Chain {
             number: self.next,
             tip: Rev(0),
+            revisions: 0,
             pieces: Vec::new(),
         });
         Ok(self.chains.len() - 1)
     }
 
-    /// Hashes the last text of a chain, which vouches for the others in it once
-    /// everything that it stands on is vouched for as well.
-    fn vouch(
-        &mut self,
-        number: u64,
-        manifest: &Revlog,
-        texts: &mut Texts,
-    ) -> Result<(), StoreError> {
-        if let Some(index) = self.chains.iter().position(|chain| chain.number == number) {
-            let chain = self.chains.remove(index);
-            texts.text(manifest, chain.tip)?;
-        }
-        Ok(())
+    /// Takes out a chain, for whose tip somebody vouches.
+    fn take(&mut self, number: u64) {
+        self.chains.retain(|chain| chain.number != number);
     }
 }
 
@@ -302,6 +299,7 @@ impl Chain {
         pieces.extend(old.map(|piece| piece.moved(moved)));
         self.pieces = pieces;
         self.tip = rev;
+        self.revisions += 1;
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Limits {
     /// applied. Default: 4 MiB.
     pub delta_bytes_batch: usize,
     /// How much is read ahead of a file at once, in bytes, when its revisions
-    /// are read in order. Default: 512 KiB.
+    /// are read in order. Default: 128 KiB.
     pub read_ahead_bytes: usize,
 }
 
@@ -28,7 +28,7 @@ impl Default for Limits {
             chunk_bytes_max: (1 << 30) + (64 << 20),
             index_bytes_max: 512 << 20,
             delta_bytes_batch: 4 << 20,
-            read_ahead_bytes: 512 << 10,
+            read_ahead_bytes: 128 << 10,
         }
     }
 }
