@@ -88,7 +88,7 @@ impl OpenStore {
             }
         }
         let path = self.store.source().join("store");
-        match rustix::fs::statat(CWD, &path, AtFlags::empty()) {
+        match rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(identity(&FileStamp::of(&stat)) == self.dir),
             Err(error) => Err(dir_error(error)),
         }
