@@ -40,7 +40,8 @@ pub struct Store {
 
 impl Store {
     /// Opens the store of the repository whose `.hg` directory this is, or of
-    /// the repository that it shares. `verified` is the process's memory of
+    /// the repository that it shares: the one whose `.hg` directory `shared` is,
+    /// or without it the one that the file `sharedpath` names. `verified` is the process's memory of
     /// what was verified already.
     ///
     /// # Errors
@@ -48,10 +49,11 @@ impl Store {
     /// Returns a requirement that is not supported, or what the system said.
     pub fn open(
         dot_hg: &Path,
+        shared: Option<&Path>,
         limits: Limits,
         verified: Arc<Verified>,
     ) -> Result<Self, StoreError> {
-        let requirements = Requirements::read(dot_hg)?;
+        let requirements = Requirements::read(dot_hg, shared)?;
         let flags = beneath::LOOK | OFlags::DIRECTORY;
         let dir = rustix::fs::open(requirements.source(), flags, Mode::empty())
             .and_then(|source| beneath::open(source.as_fd(), "store", flags))
