@@ -10,6 +10,7 @@ pub mod fuzz;
 pub mod pushkey;
 pub mod site;
 
+mod beneath;
 mod bookmarks;
 mod branches;
 mod changelog;

@@ -1,5 +1,6 @@
 //! The service: opened repositories, and the view of one that a request works on.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,8 +69,8 @@ struct Opened {
     repository: Arc<Repository>,
     /// Another directory in the same place is another repository.
     identity: DirectoryIdentity,
-    /// What it was opened with: whether it publishes, and its view.
-    terms: (bool, ServerView),
+    /// What it was opened with.
+    terms: OpenTerms,
     used: Timestamp,
 }
 
@@ -117,6 +118,8 @@ impl Mercurial {
         let options = RepositoryOptions {
             publishing: entry.settings().publishing,
             public_only: entry.settings().view == ServerView::Immutable,
+            // What `sharedpath` says by now nobody has looked at.
+            shared: Some(entry.store_dot_hg().to_owned()),
             limits: self.options.limits,
             verified: Arc::clone(&self.verified),
             clock: Arc::clone(&self.clock),
@@ -136,9 +139,14 @@ impl Mercurial {
     }
 }
 
-/// What a repository has to be opened again for when it changes.
-fn terms(entry: &RepositoryEntry) -> (bool, ServerView) {
-    (entry.settings().publishing, entry.settings().view)
+/// What a repository has to be opened again for when it changes: whether it
+/// publishes, its view, and where its store is.
+type OpenTerms = (bool, ServerView, PathBuf);
+
+fn terms(entry: &RepositoryEntry) -> OpenTerms {
+    let settings = entry.settings();
+    let store = entry.store_dot_hg().to_owned();
+    (settings.publishing, settings.view, store)
 }
 
 impl Open {
@@ -231,3 +239,6 @@ const TEXTS_BYTES: usize = 4 << 20;
 impl Service for RepositoryView {
     type Wire = Args;
 }
+
+#[cfg(test)]
+mod tests;

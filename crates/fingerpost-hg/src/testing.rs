@@ -230,7 +230,7 @@ pub fn empty_repository(dir: &Path) -> PathBuf {
 
 /// Opens the store of the repository in a directory, with a memory of its own.
 pub fn open_store(dir: &Path) -> Store {
-    Store::open(&dir.join(".hg"), Limits::default(), Arc::default()).unwrap()
+    Store::open(&dir.join(".hg"), None, Limits::default(), Arc::default()).unwrap()
 }
 
 /// Unpacks one of the recorded repositories, `sample-dothg` or `censored`,

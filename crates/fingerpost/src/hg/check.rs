@@ -159,7 +159,7 @@ impl Told {
         };
         match listed.state {
             Err(refusal) => told.refused = Some(refusal.sentence().to_owned()),
-            Ok(entry) => match Requirements::read(entry.dot_hg()) {
+            Ok(entry) => match Requirements::read(entry.dot_hg(), Some(entry.store_dot_hg())) {
                 Err(error) => told.refused = Some(error.to_string()),
                 Ok(requirements) => told.facts = Some(Facts::of(&entry, &requirements)),
             },
