@@ -18,6 +18,8 @@ pub(crate) struct Lanes {
     /// Pieces of work that are made at the same moment: more threads than
     /// cores would only take memory from one another.
     working: Arc<Semaphore>,
+    /// Writes wait for programs of others, and nobody shall wait with them.
+    writing: Arc<Semaphore>,
     wait: Duration,
 }
 
@@ -34,13 +36,14 @@ impl Lanes {
             short: places(),
             long: places(),
             working: Arc::new(Semaphore::new(workers())),
+            writing: Arc::new(Semaphore::new(WRITERS)),
             wait,
         }
     }
 
     /// Who makes pieces of work takes turns by this.
-    pub(crate) fn working(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.working)
+    pub(crate) fn turns(&self, writes: bool) -> Arc<Semaphore> {
+        Arc::clone(if writes { &self.writing } else { &self.working })
     }
 
     /// A place in the lane, or a refusal that tells the client to come again.
@@ -52,6 +55,8 @@ impl Lanes {
         }
     }
 }
+
+const WRITERS: usize = 4;
 
 /// One for each core, and one that may wait for the disk.
 fn workers() -> usize {

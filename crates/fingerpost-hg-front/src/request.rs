@@ -80,7 +80,7 @@ impl Door {
         let place = self.lanes.enter(all_short).await?;
         let (door, repository) = (Arc::clone(self), Arc::clone(&asking.repository));
         let caller = caller(asking, &url);
-        let turns = self.lanes.working();
+        let turns = self.lanes.turns(url.writes);
         let first = first_piece(&turns, move || {
             let view = door.view(&repository)?;
             let level = level(frames.encoding, door.options.compression_level);

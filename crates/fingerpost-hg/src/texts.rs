@@ -62,6 +62,11 @@ impl Texts {
         &mut self.scratch
     }
 
+    /// Forgets every text, when the walk goes on in another revlog.
+    pub(crate) fn forget(&mut self) {
+        self.recent.clear();
+    }
+
     /// Whether the text of a revision is at hand.
     pub fn remembers(&self, revlog: &Revlog, rev: Rev) -> bool {
         let is_it = |recent: &Recent| (recent.revlog, recent.rev) == (revlog.id(), rev);

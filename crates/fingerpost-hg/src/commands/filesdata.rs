@@ -189,6 +189,7 @@ impl FilesRevisions {
                 return Ok(More::No);
             };
             append_file(&file, out);
+            self.reader.texts.forget();
             let revisions = open(&self.view, &file, &self.wanted).map_err(internal)?;
             *current = Some(revisions);
         }

@@ -44,9 +44,9 @@ use crate::texts::Texts;
 const CHAINS_MAX: usize = 16;
 /// Pieces of one text that are remembered before it is hashed.
 const PIECES_MAX: usize = 4096;
-/// Deltas of a chain before its text is made and remembered: who branches off
-/// it has no long way to a text then.
-const REVISIONS_MAX: usize = 32;
+/// Deltas between two texts that are made and remembered: whatever branches
+/// off in between has no long way to a text.
+const DEPTH_MAX: u32 = 32;
 /// Deltas that are followed at once to reach a revision; more are for
 /// [`Texts::text`].
 const BELOW_MAX: usize = 1 << 16;
@@ -68,9 +68,18 @@ pub(crate) trait Witness {
 #[derive(Debug, Default)]
 pub(crate) struct ChainVerifier {
     chains: Vec<Chain>,
-    /// The number of the chain that a revision is or was in.
-    held: HashMap<Rev, u64>,
+    /// The revisions that were taken in.
+    held: HashMap<Rev, Held>,
     next: u64,
+}
+
+/// A revision that was taken in.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// The number of the chain that it is or was in.
+    chain: u64,
+    /// Deltas between it and a text that was made.
+    depth: u32,
 }
 
 /// Deltas that one hash will vouch for, once everything that they stand on is
@@ -79,7 +88,6 @@ pub(crate) struct ChainVerifier {
 struct Chain {
     number: u64,
     tip: Rev,
-    revisions: usize,
     /// The lines that the chain put in, ascending.
     pieces: Vec<Piece>,
 }
@@ -183,24 +191,32 @@ impl ChainVerifier {
         };
         let index = match self.held.get(&base).copied() {
             None => self.begin(manifest, texts)?,
-            Some(number) => match self.extends(number, base, &changes, witness)? {
-                Some(index) => index,
-                None => {
-                    // A tip whose lines are cut is hashed. Before the tip, the
-                    // chain branches: the new one stands on what the other
-                    // will vouch for.
-                    let is_tip = |chain: &Chain| chain.number == number && chain.tip == base;
-                    if self.chains.iter().any(is_tip) {
-                        self.take(number);
-                        texts.text(manifest, base)?;
+            Some(Held { chain: number, .. }) => {
+                match self.extends(number, base, &changes, witness)? {
+                    Some(index) => index,
+                    None => {
+                        // A tip whose lines are cut is hashed. Before the tip, the
+                        // chain branches: the new one stands on what the other
+                        // will vouch for.
+                        let is_tip = |chain: &Chain| chain.number == number && chain.tip == base;
+                        if self.chains.iter().any(is_tip) {
+                            self.take(number);
+                            texts.text(manifest, base)?;
+                        }
+                        self.begin(manifest, texts)?
                     }
-                    self.begin(manifest, texts)?
                 }
-            },
+            }
         };
+        let mut depth = self.held.get(&base).map_or(0, |held| held.depth) + 1;
+        if depth > DEPTH_MAX {
+            texts.text(manifest, base)?;
+            depth = 1;
+        }
         let chain = &mut self.chains[index];
         chain.extend(rev, changes);
-        self.held.insert(rev, chain.number);
+        let chain = chain.number;
+        self.held.insert(rev, Held { chain, depth });
         Ok(())
     }
 
@@ -218,7 +234,7 @@ impl ChainVerifier {
         };
         let chain = &self.chains[index];
         let more: usize = changes.iter().map(|change| change.put_in.len()).sum();
-        if chain.pieces.len() + more > PIECES_MAX || chain.revisions >= REVISIONS_MAX {
+        if chain.pieces.len() + more > PIECES_MAX {
             return Ok(None);
         }
         for change in changes {
@@ -240,7 +256,6 @@ impl ChainVerifier {
         self.chains.push(Chain {
             number: self.next,
             tip: Rev(0),
-            revisions: 0,
             pieces: Vec::new(),
         });
         Ok(self.chains.len() - 1)
@@ -299,7 +314,6 @@ impl Chain {
         pieces.extend(old.map(|piece| piece.moved(moved)));
         self.pieces = pieces;
         self.tip = rev;
-        self.revisions += 1;
     }
 }
 
