@@ -38,6 +38,7 @@ prepare:
 test: prepare
 	$(CARGO) nextest run --workspace --no-run
 	tests/peers/run
+	tests/peers/hg/run
 	$(CARGO) nextest run --workspace
 
 # Private items are documented too, so links to them are fine.
@@ -48,7 +49,7 @@ lint:
 	$(CARGO) xtask tidy
 	$(CARGO) xtask dependencies
 
-bench:
+bench: prepare
 	benches/table
 
 fuzz:

@@ -35,7 +35,8 @@ pub struct FrontOptions {
     pub wait: Duration,
     /// How long a client may take for one answer. 4 h.
     pub answer_time: Duration,
-    /// The level of `zstd-8mb`, 1 to 19; of `zlib` at most 9.
+    /// The level of `zstd-8mb`, 1 to 19; `zlib` has one of 6 to 9. 1, which is
+    /// 1.6 times as fast as 3 on program sources and leaves an eighth more.
     pub compression_level: i32,
     /// Where clients without v2 find the repositories, for the sentence that
     /// they are told.
@@ -50,7 +51,7 @@ impl Default for FrontOptions {
             answers_max: 64,
             wait: Duration::from_secs(30),
             answer_time: Duration::from_secs(4 * 3600),
-            compression_level: 3,
+            compression_level: 1,
             fallback_url: None,
         }
     }
@@ -202,8 +203,13 @@ impl Door {
             Some("capabilities")
                 if answer::upgrade(asking.headers()).is_some_and(|upgrade| upgrade.wants_v2()) =>
             {
-                let view = self.view(&asking.repository).await?;
-                Ok(answer::handshake(&view))
+                let (door, repository) = (Arc::clone(self), Arc::clone(&asking.repository));
+                let answering = tokio::task::spawn_blocking(move || {
+                    door.view(&repository).map(|view| answer::handshake(&view))
+                });
+                answering
+                    .await
+                    .unwrap_or_else(|_| Err(Refusal::server_error()))
             }
             Some(_) => Err(self.other_client()),
         }
@@ -231,22 +237,16 @@ impl Door {
         Refusal::v1(answer::sentence_for_others(fallback))
     }
 
-    /// The repository as it is now.
-    pub(crate) async fn view(
-        self: &Arc<Self>,
+    /// The repository as it is now. Blocks while it reads.
+    pub(crate) fn view(
+        &self,
         repository: &Arc<RepositoryEntry>,
     ) -> Result<Arc<RepositoryView>, Refusal> {
-        let (door, repository) = (Arc::clone(self), Arc::clone(repository));
-        let opening = tokio::task::spawn_blocking(move || {
-            door.mercurial.view(&repository).map_err(|error| {
-                let id = repository.id();
-                tracing::error!(repository = id.as_str(), %error, "{id} cannot be read: {error}");
-                Refusal::v1(format!("{id} cannot be read: {error}\n"))
-            })
-        });
-        opening
-            .await
-            .unwrap_or_else(|_| Err(Refusal::server_error()))
+        self.mercurial.view(repository).map_err(|error| {
+            let id = repository.id();
+            tracing::error!(repository = id.as_str(), %error, "{id} cannot be read: {error}");
+            Refusal::v1(format!("{id} cannot be read: {error}\n"))
+        })
     }
 
     /// A command, or several: see [`crate::request`].

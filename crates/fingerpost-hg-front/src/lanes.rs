@@ -1,6 +1,7 @@
 //! How much is under way at once. Short questions have places of their own, so
 //! that they do not wait behind clones.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,11 @@ use crate::refusal::Refusal;
 pub(crate) struct Lanes {
     short: Arc<Semaphore>,
     long: Arc<Semaphore>,
+    /// Pieces of work that are made at the same moment: more threads than
+    /// cores would only take memory from one another.
+    working: Arc<Semaphore>,
+    /// Writes wait for programs of others, and nobody shall wait with them.
+    writing: Arc<Semaphore>,
     wait: Duration,
 }
 
@@ -29,8 +35,15 @@ impl Lanes {
         Self {
             short: places(),
             long: places(),
+            working: Arc::new(Semaphore::new(workers())),
+            writing: Arc::new(Semaphore::new(WRITERS)),
             wait,
         }
+    }
+
+    /// Who makes pieces of work takes turns by this.
+    pub(crate) fn turns(&self, writes: bool) -> Arc<Semaphore> {
+        Arc::clone(if writes { &self.writing } else { &self.working })
     }
 
     /// A place in the lane, or a refusal that tells the client to come again.
@@ -41,6 +54,13 @@ impl Lanes {
             Ok(Err(_)) | Err(_) => Err(Refusal::busy(self.wait)),
         }
     }
+}
+
+const WRITERS: usize = 4;
+
+/// One for each core, and one that may wait for the disk.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZero::get) + 1
 }
 
 /// Whether a command answers a few bytes for the work of a moment.

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use crate::answer;
-use crate::body::{next_piece, streaming};
+use crate::body::{first_piece, streaming};
 use crate::front::{Asking, Door};
 use crate::lanes::is_short;
 use crate::refusal::Refusal;
@@ -78,25 +78,23 @@ impl Door {
             .iter()
             .all(|asked| is_short(&asked.request.name));
         let place = self.lanes.enter(all_short).await?;
-        let view = self.view(&asking.repository).await?;
-        let work = Work::new(
-            Arc::clone(&self.commands),
-            Arc::clone(&self.metrics),
-            view,
-            caller(asking, &url),
-            frames.asked,
-            (frames.encoding, self.options.compression_level),
-        );
-        match next_piece(work).await {
-            Ok(first) => {
-                let body = streaming(first, self.options.answer_time, place);
-                Ok(answer::ok(FRAMING_MEDIA_TYPE, body))
-            }
-            Err(error) => {
-                tracing::error!(%error, "a request cannot be answered");
-                Err(Refusal::server_error())
-            }
-        }
+        let (door, repository) = (Arc::clone(self), Arc::clone(&asking.repository));
+        let caller = caller(asking, &url);
+        let turns = self.lanes.turns(url.writes);
+        let first = first_piece(&turns, move || {
+            let view = door.view(&repository)?;
+            let level = level(frames.encoding, door.options.compression_level);
+            Ok(Work::new(
+                Arc::clone(&door.commands),
+                Arc::clone(&door.metrics),
+                view,
+                caller,
+                frames.asked,
+                (frames.encoding, level),
+            ))
+        });
+        let body = streaming(first.await?, self.options.answer_time, place, turns);
+        Ok(answer::ok(FRAMING_MEDIA_TYPE, body))
     }
 
     /// Reads a body to its end.
@@ -153,6 +151,16 @@ impl Door {
         }
     }
 }
+
+/// The level for an encoding: the fastest of zlib are poor for what they cost.
+fn level(encoding: Option<ContentEncoding>, configured: i32) -> i32 {
+    match encoding {
+        Some(ContentEncoding::Zlib) => configured.max(ZLIB_LEVEL_MIN),
+        _ => configured,
+    }
+}
+
+const ZLIB_LEVEL_MIN: i32 = 6;
 
 /// What the reference tells in the place of frames.
 fn told(text: impl Into<String>) -> Refusal {

@@ -1,12 +1,16 @@
 //! Measures the reading of a store: `store_speed make DIR FILES CHANGESETS`
-//! writes a repository of synthesised files, `store_speed read DIR` reads any
-//! repository and prints what each part took.
+//! writes a repository of synthesised files, `store_speed log DIR CHANGESETS`
+//! one with nothing but a changelog, `store_speed read DIR` reads any
+//! repository and prints what each part took, and `store_speed verify DIR`
+//! prints the problems of one.
 
 use std::path::Path;
 use std::time::Duration;
 
 use fingerpost_hg::testing::{Packing, Revision, RevlogWriter, empty_repository, open_store};
-use fingerpost_hg::{Manifests, Rev, Revlog, RevlogName, Scratch, Store, Texts};
+use fingerpost_hg::{
+    Manifests, Rev, Revlog, RevlogName, Scratch, Store, Texts, Verification, verify,
+};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,8 +22,20 @@ fn main() {
                 changesets.parse().unwrap(),
             );
         }
+        ["log", dir, changesets] => make_log(Path::new(dir), changesets.parse().unwrap()),
         ["read", dir] => read(&open_store(Path::new(dir))),
-        _ => panic!("usage: store_speed make DIR FILES CHANGESETS | store_speed read DIR"),
+        ["verify", dir] => timed("verify", || {
+            let summary = verify(&open_store(Path::new(dir)), &mut |told| {
+                if let Verification::Problem(problem) = told {
+                    println!("{problem:?}");
+                }
+            });
+            println!("{summary:?}");
+            (1, ())
+        }),
+        _ => panic!(
+            "usage: store_speed make DIR FILES CHANGESETS | log DIR CHANGESETS | read DIR | verify DIR"
+        ),
     }
 }
 
@@ -149,6 +165,22 @@ fn read(store: &Store) {
         memory.files(),
         memory.bytes()
     );
+}
+
+/// Writes a repository of changesets without files.
+fn make_log(dir: &Path, changesets: usize) {
+    let store = empty_repository(dir);
+    let mut changelog = RevlogWriter::new(false, true);
+    for change in 0..changesets {
+        let text = format!("{}\nsomebody\n{change} 0\n\nchange", "0".repeat(40));
+        let parent = change.checked_sub(1).map(|parent| Rev(parent as u32));
+        let revision = Revision::root(text.as_bytes(), change as u32);
+        changelog.add(Revision {
+            parents: [parent, None],
+            ..revision
+        });
+    }
+    changelog.write(&store, "00changelog.i", "00changelog.d");
 }
 
 /// Writes a repository in which each changeset changes a hundred files.

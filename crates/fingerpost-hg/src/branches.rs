@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::dag;
-    use crate::dag::tests::{any_graph, rev};
+    use crate::tests::graph::{any_graph, rev};
 
     fn column(branches: &[(u8, bool)]) -> BranchColumn {
         let mut column = BranchColumn::default();

@@ -35,6 +35,13 @@ pub enum StoreError {
         /// The revision asked for.
         node: Node,
     },
+    /// A file, or a directory on the way to it, is a symbolic link. Who may write
+    /// into a repository could have it lead to anything.
+    #[error("{file}: a symbolic link is not followed")]
+    SymbolicLink {
+        /// The file.
+        file: String,
+    },
     /// An index or a file beside the revlogs breaks its format.
     #[error("{file}: {what}")]
     Corrupt {
@@ -138,7 +145,8 @@ impl StoreError {
             | Self::Corrupt { .. }
             | Self::CorruptRevision { .. }
             | Self::HashMismatch { .. } => true,
-            Self::UnknownFlags { .. }
+            Self::SymbolicLink { .. }
+            | Self::UnknownFlags { .. }
             | Self::UnsupportedFormat { .. }
             | Self::TooLarge { .. }
             | Self::Censored { .. }

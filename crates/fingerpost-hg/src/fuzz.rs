@@ -11,14 +11,18 @@ use crate::text_delta::append_text_delta;
 use crate::texts::Texts;
 
 mod arguments;
+mod state;
 
 pub use arguments::fuzz_arguments;
+pub use state::{
+    fuzz_bookmarks, fuzz_changeset, fuzz_dag, fuzz_hgtags, fuzz_obsstore, fuzz_phaseroots,
+};
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, for runners.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("revlog", fuzz_revlog),
     ("chunks", fuzz_chunks),
     ("deltas", fuzz_deltas),
@@ -26,6 +30,12 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("manifest", fuzz_manifest),
     ("text_delta", fuzz_text_delta),
     ("arguments", fuzz_arguments),
+    ("changeset", fuzz_changeset),
+    ("phaseroots", fuzz_phaseroots),
+    ("bookmarks", fuzz_bookmarks),
+    ("obsstore", fuzz_obsstore),
+    ("hgtags", fuzz_hgtags),
+    ("dag", fuzz_dag),
 ];
 
 /// Small enough for short inputs to pass them.

@@ -30,9 +30,10 @@ pub(crate) struct OpenStore {
 }
 
 impl OpenStore {
-    /// Opens the store of this `.hg` directory.
+    /// Opens the store of this `.hg` directory; `shared` as in [`Store::open`].
     pub(crate) fn open(
         dot_hg: &Path,
+        shared: Option<&Path>,
         limits: Limits,
         verified: &Arc<Verified>,
         clock: &dyn Clock,
@@ -41,10 +42,16 @@ impl OpenStore {
             let file = StateFile::new(dir.join(name), shown, SETUP_BYTES_MAX);
             file.read(clock).map(|content| (file, content))
         };
+        // Without this a repository that is gone would pass for a very old one.
+        if !dot_hg.is_dir() {
+            return Err(StoreError::Missing {
+                file: dot_hg.display().to_string(),
+            });
+        }
         // Read before the store is opened by them, so that what changes in
         // between is noticed.
         let mut setup = vec![setup_file(dot_hg, "requires", "requires")?];
-        let store = Store::open(dot_hg, limits, Arc::clone(verified))?;
+        let store = Store::open(dot_hg, shared, limits, Arc::clone(verified))?;
         let source = store.source().to_owned();
         setup.push(setup_file(&source, "store/requires", "store/requires")?);
         let mut bookmarks = dot_hg.join("bookmarks");
@@ -82,7 +89,7 @@ impl OpenStore {
             }
         }
         let path = self.store.source().join("store");
-        match rustix::fs::statat(CWD, &path, AtFlags::empty()) {
+        match rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(identity(&FileStamp::of(&stat)) == self.dir),
             Err(error) => Err(dir_error(error)),
         }

@@ -153,6 +153,35 @@ impl Snapshot {
         Ok(None)
     }
 
+    /// The node and parents that a revision of the root manifest must have by
+    /// the changesets, whose texts are verified; `None` if they do not say.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with a changeset's text.
+    pub(crate) fn expected_manifest(
+        &self,
+        manifests: &Revlog,
+        rev: Rev,
+        texts: &mut Texts,
+    ) -> Result<Option<(Node, [Node; 2])>, StoreError> {
+        let changeset = Rev(manifests.link_rev(rev));
+        if changeset.index() >= self.len() {
+            return Ok(None);
+        }
+        let node = self.manifest_node(texts, changeset)?;
+        let mut parents = [Node::NULL; 2];
+        for (node, parent) in parents
+            .iter_mut()
+            .zip(self.changelog().revlog().parents(changeset))
+        {
+            if let Some(parent) = parent {
+                *node = self.manifest_node(texts, parent)?;
+            }
+        }
+        Ok(Some((node, parents)))
+    }
+
     /// The node of a changeset's root manifest.
     ///
     /// # Errors
@@ -227,4 +256,37 @@ pub(crate) fn bad_changeset(
         changelog.revlog().file(),
         format!("revision {rev}: {error}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::{Commit, World};
+
+    #[test]
+    fn who_touched_a_path_is_found_from_there_on() {
+        let mut world = World::new();
+        let commit = |files| Commit {
+            files,
+            ..Commit::default()
+        };
+        world.add(commit(&[("d/e/f", Some("1"))]));
+        world.add(commit(&[("d/e/f", Some("2")), ("d/e/g", Some("2"))]));
+        world.add(commit(&[("d/h", Some("3"))]));
+        world.write();
+        let snapshot = world.open().snapshot().unwrap();
+        let mut touched = Touched::default();
+        touched.extend(snapshot.changelog(), 1, false).unwrap();
+        assert_eq!(touched.after(b"d/e/f", Rev(0)), [Rev(1)]);
+        assert_eq!(touched.after(b"d/e/f", Rev(1)), []);
+        assert_eq!(touched.after(b"d/e", Rev(0)), []);
+        // Asked from further back, it reads again.
+        touched.extend(snapshot.changelog(), 0, false).unwrap();
+        assert_eq!(touched.from, 0);
+        assert_eq!(touched.pairs.len(), 4);
+        let mut with_dirs = Touched::default();
+        with_dirs.extend(snapshot.changelog(), 0, true).unwrap();
+        assert_eq!(with_dirs.after(b"d/e", Rev(0)), [Rev(1)]);
+        assert_eq!(with_dirs.after(b"d", Rev(0)), [Rev(1), Rev(2)]);
+    }
 }

@@ -10,6 +10,7 @@ pub mod fuzz;
 pub mod pushkey;
 pub mod site;
 
+mod beneath;
 mod bookmarks;
 mod branches;
 mod changelog;
@@ -35,20 +36,18 @@ mod revlog;
 mod service;
 mod snapshot;
 mod state_file;
-#[doc(hidden)]
-pub mod state_fuzz;
 mod state_token;
 mod store;
 mod tags;
 #[doc(hidden)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod text_delta;
 mod texts;
 mod verified;
 mod verify;
 mod view;
-#[cfg(test)]
-mod world;
 
 pub use bookmarks::{Bookmarks, is_divergent};
 pub use branches::{Branch, BranchHeads};

@@ -7,9 +7,11 @@ use std::cmp::Ordering;
 use fingerpost_hg_proto::Node;
 use memchr::{memchr, memrchr};
 
+mod chains;
 mod lookup;
 mod tree;
 
+pub(crate) use chains::{ChainVerifier, Witness};
 pub use lookup::manifest_entries;
 pub use tree::{EachFile, Manifests, TREE_DEPTH_MAX};
 

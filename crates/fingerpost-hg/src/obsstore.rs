@@ -143,26 +143,14 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tests::world::marker_v1;
 
     fn node(first: u8) -> Node {
         Node::from_bytes([first; 20])
-    }
-
-    /// A version 1 marker without texts and without recorded parents.
-    pub(crate) fn marker_v1(predecessor: Node, successors: &[Node]) -> Vec<u8> {
-        let mut marker = vec![0; 16];
-        marker.extend([u8::try_from(successors.len()).unwrap(), 3, 0]);
-        marker.extend(predecessor.as_bytes());
-        for successor in successors {
-            marker.extend(successor.as_bytes());
-        }
-        let size = u32::try_from(marker.len()).unwrap();
-        marker[..4].copy_from_slice(&size.to_be_bytes());
-        marker
     }
 
     fn marker_v0(predecessor: Node, successors: &[Node], metadata: &[u8]) -> Vec<u8> {

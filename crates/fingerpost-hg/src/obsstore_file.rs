@@ -188,7 +188,7 @@ mod tests {
     use fingerpost_hg_proto::Node;
 
     use super::*;
-    use crate::obsstore::tests::marker_v1;
+    use crate::tests::world::marker_v1;
 
     fn node(first: u8) -> Node {
         Node::from_bytes([first; 20])

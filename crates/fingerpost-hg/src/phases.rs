@@ -188,7 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dag::tests::{ParentList, any_graph, rev};
+    use crate::tests::graph::{ParentList, any_graph, rev};
 
     fn node(index: usize) -> Node {
         let mut bytes = [0xaa; 20];

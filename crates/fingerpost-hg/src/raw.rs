@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use crate::store::{io_error, read_at};
+use crate::store::{io_error, read_new};
 use crate::{Rev, Revlog, RevlogName, Snapshot, Store, StoreError};
 
 /// The size of an entry of an index.
@@ -31,10 +31,9 @@ impl RawFile {
     pub(crate) fn read(&self, offset: u64, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
         let left = self.len.saturating_sub(offset);
         let wanted = usize::try_from(left).map_or(bytes_max, |left| left.min(bytes_max));
-        let mut bytes = Vec::new();
-        let read = read_at(&self.file, &mut bytes, wanted, offset)
+        let bytes = read_new(&self.file, wanted, offset)
             .map_err(|source| io_error(&self.name, "cannot read it", source))?;
-        match read == wanted {
+        match bytes.len() == wanted {
             true => Ok(bytes),
             false => Err(self.changed()),
         }

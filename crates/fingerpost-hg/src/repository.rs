@@ -14,6 +14,9 @@ use crate::{Generation, Limits, StoreError, Verified};
 
 /// How often a snapshot is tried while the repository keeps changing.
 const ATTEMPTS: u32 = 8;
+/// How often it is tried over an error that a change under the reader would
+/// explain. Usually nothing changes, and the error is there to stay.
+const ATTEMPTS_WITH_ERROR: u32 = 4;
 
 /// How a repository is to be served.
 #[derive(Clone)]
@@ -28,6 +31,9 @@ pub struct RepositoryOptions {
     /// `experimental.evolution.exchange` is on. Markers are honoured whatever
     /// it is, and sent never. Default: false.
     pub marker_exchange: bool,
+    /// The `.hg` directory that holds the store of a share, where that was
+    /// decided already. Default: the one that the file `sharedpath` names.
+    pub shared: Option<PathBuf>,
     /// Goes into every [`Generation`]. Who keeps answers for longer than a
     /// process lives changes it when the repository may have been rewritten
     /// while nobody looked. Default: 0.
@@ -46,6 +52,7 @@ impl Default for RepositoryOptions {
             publishing: true,
             public_only: false,
             marker_exchange: false,
+            shared: None,
             epoch: 0,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
@@ -139,7 +146,9 @@ impl Repository {
             match self.build() {
                 Ok(Some(snapshot)) => return Ok(snapshot),
                 Ok(None) => last_error = None,
-                Err(error) if error.may_be_stale() => last_error = Some(error),
+                Err(error) if error.may_be_stale() && attempt + 1 < ATTEMPTS_WITH_ERROR => {
+                    last_error = Some(error);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -189,7 +198,9 @@ impl Repository {
             Some(before) if before.open.holds(clock)? => Arc::clone(&before.open),
             _ => {
                 let (limits, verified) = (self.options.limits, &self.options.verified);
-                Arc::new(OpenStore::open(&self.dot_hg, limits, verified, clock)?)
+                let shared = self.options.shared.as_deref();
+                let open = OpenStore::open(&self.dot_hg, shared, limits, verified, clock)?;
+                Arc::new(open)
             }
         };
         let inputs = Inputs::read(open, before, clock)?;

@@ -30,7 +30,10 @@ pub(crate) struct Wanted {
 /// What one request reads revisions with: buffers and recent texts.
 #[derive(Debug)]
 pub(crate) struct Reader {
+    /// Texts of manifests or files.
     pub(crate) texts: Texts,
+    /// Those of changesets, so that neither is read again because of the other.
+    pub(crate) changelog: Texts,
     pub(crate) scratch: Scratch,
     delta: Vec<u8>,
     /// Bytes of text that this batch has made and verified.
@@ -42,6 +45,7 @@ impl Reader {
     pub(crate) fn new(texts_bytes_max: usize) -> Self {
         Self {
             texts: Texts::new(texts_bytes_max),
+            changelog: Texts::new(CHANGESETS_BYTES),
             scratch: Scratch::default(),
             delta: Vec::new(),
             worked: 0,
@@ -144,7 +148,14 @@ impl Revisions {
             Body::StoredDelta(base) => {
                 revlog.ensure_verified(rev, &mut reader.texts)?;
                 let delta = revlog.chunk(rev, &mut reader.scratch)?;
-                record.append(Some((Some(revlog.node(base)), delta)), out);
+                if revlog.is_undisturbed() {
+                    record.append(Some((Some(revlog.node(base)), delta)), out);
+                } else {
+                    // Somebody writes to the file, so what was verified need
+                    // not be what was read.
+                    let text = reader.texts.text(revlog, rev)?;
+                    record.append(Some((None, &*text)), out);
+                }
             }
             Body::MadeDelta(base) => {
                 let base_text = reader.texts.text(revlog, base)?;
@@ -273,6 +284,8 @@ pub(crate) fn append_parents(writer: &mut Writer<'_>, parents: &[Node; 2]) {
     }
 }
 
+/// Texts of changesets are short.
+const CHANGESETS_BYTES: usize = 256 << 10;
 /// How much of an answer is made before somebody takes it.
 const BATCH_BYTES: usize = 128 << 10;
 /// How many bytes of text are made and verified before somebody takes what

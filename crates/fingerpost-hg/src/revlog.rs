@@ -1,14 +1,12 @@
 //! Revlogs: the append-only files that hold every revision of one thing.
 
-use std::fmt;
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use fingerpost_hg_proto::Node;
 
 use crate::error::StoreError;
-use crate::store::{FileStamp, Limits, Store, StoreFile, io_error, read_at};
+use crate::store::{FileStamp, Limits};
 use crate::texts::Texts;
 use crate::verified::{Verified, VerifiedRevs};
 
@@ -16,85 +14,26 @@ mod chunk;
 mod entry;
 mod index;
 mod inline;
+mod name;
+mod node_map;
+mod open;
 mod prefix;
 mod refresh;
 mod reread;
 mod rev;
+mod undisturbed;
 
 pub use chunk::Scratch;
+pub(crate) use chunk::forget_large;
 pub use entry::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES};
+pub use name::RevlogName;
 pub use prefix::{NodePrefix, PrefixMatch};
 pub use refresh::Refreshed;
 pub use rev::Rev;
 
 use entry::{ENTRY_BYTES, rev_or_none};
-use index::{BadEntry, Index};
-
-/// The low half of the header: the version.
-const VERSION: u32 = 1;
-/// Header flag: the data of each revision follows its entry.
-const INLINE: u32 = 1 << 16;
-/// Header flag: the base field of an entry is the base of its delta.
-const GENERAL_DELTA: u32 = 1 << 17;
-
-/// Which revlog of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RevlogName<'a> {
-    /// The changelog.
-    Changelog,
-    /// The manifest, or the root of tree manifests.
-    Manifest,
-    /// The manifest of a directory: its path without a slash at either end.
-    Tree(&'a [u8]),
-    /// The revisions of a tracked file: its path.
-    Filelog(&'a [u8]),
-}
-
-impl fmt::Display for RevlogName<'_> {
-    /// Writes the path as it is tracked, for names that no store has.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Changelog => f.write_str("00changelog.i"),
-            Self::Manifest => f.write_str("00manifest.i"),
-            Self::Tree(path) => write!(f, "meta/{}", path.escape_ascii()),
-            Self::Filelog(path) => write!(f, "data/{}", path.escape_ascii()),
-        }
-    }
-}
-
-impl RevlogName<'_> {
-    /// The name of the index relative to the directory `store`; `None` where
-    /// no store can have such a file: the path is empty, absolute, or has an
-    /// empty component or one that would leave the directory.
-    pub fn index_file(self, store: &Store) -> Option<String> {
-        self.encoded(store, "i")
-    }
-
-    /// The name of the file with the data if it is not in the index.
-    pub fn data_file(self, store: &Store) -> Option<String> {
-        self.encoded(store, "d")
-    }
-
-    fn encoded(self, store: &Store, suffix: &str) -> Option<String> {
-        let (directory, path, name) = match self {
-            Self::Changelog => return Some(format!("00changelog.{suffix}")),
-            Self::Manifest => return Some(format!("00manifest.{suffix}")),
-            Self::Tree(path) => ("meta/", path, "/00manifest."),
-            Self::Filelog(path) => ("data/", path, "."),
-        };
-        let unusual = |part: &[u8]| part.is_empty() || part == b"." || part == b"..";
-        if path.contains(&0) || path.split(|&byte| byte == b'/').any(unusual) {
-            return None;
-        }
-        let parts = [
-            directory.as_bytes(),
-            path,
-            name.as_bytes(),
-            suffix.as_bytes(),
-        ];
-        Some(store.encoding().encode(&parts.concat()))
-    }
-}
+use index::Index;
+use node_map::NodeMap;
 
 /// A revlog: its index in memory, its data in memory or behind an open file.
 ///
@@ -109,6 +48,8 @@ pub struct Revlog {
     general_delta: bool,
     index: Index,
     index_bytes: u64,
+    /// Tells revisions by their nodes on disk.
+    node_map: Option<Arc<NodeMap>>,
     data: Data,
     stamps: Option<[FileStamp; 2]>,
     limits: Limits,
@@ -125,120 +66,6 @@ enum Data {
 }
 
 impl Revlog {
-    /// Opens a revlog. A file that does not exist, or cannot, is a revlog
-    /// without revisions: [`Revlog::exists`] tells.
-    ///
-    /// # Errors
-    ///
-    /// Returns what is wrong with the header or an entry of the index, a limit
-    /// that the index is over, or what the system said.
-    pub fn open(store: &Store, name: RevlogName<'_>) -> Result<Self, StoreError> {
-        let limits = *store.limits();
-        let Some(file) = name.index_file(store) else {
-            return Ok(Self::empty(name.to_string(), limits));
-        };
-        let Some(index) = store.open_file(&file)? else {
-            return Ok(Self::empty(file, limits));
-        };
-        let bytes = read_index(&file, &index, &limits)?;
-        let mut revlog = Self::parse(file, bytes, limits)?;
-        revlog.memory = Some(store.verified().clone());
-        revlog.stamps = Some([index.stamp; 2]);
-        if !revlog.inline && !revlog.is_empty() {
-            let data = revlog.open_data(store, name)?;
-            revlog.stamps = Some([index.stamp, data.stamp]);
-            revlog.data = Data::File(data.file);
-        }
-        Ok(revlog)
-    }
-
-    /// Reads a revlog from the bytes of its index and, if it is not inline, of
-    /// its data. `file` is its name in errors.
-    ///
-    /// # Errors
-    ///
-    /// Returns what is wrong with the header or an entry of the index.
-    pub fn from_bytes(
-        file: &str,
-        index: Vec<u8>,
-        data: Vec<u8>,
-        limits: Limits,
-    ) -> Result<Self, StoreError> {
-        let mut revlog = Self::parse(file.to_owned(), index, limits)?;
-        if !revlog.inline {
-            revlog.data = Data::Memory(data.into_boxed_slice());
-        }
-        Ok(revlog)
-    }
-
-    fn empty(file: String, limits: Limits) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            file,
-            inline: false,
-            general_delta: false,
-            index: Index::default(),
-            index_bytes: 0,
-            data: Data::Memory(Box::default()),
-            stamps: None,
-            limits,
-            memory: None,
-            verified: OnceLock::new(),
-        }
-    }
-
-    fn bad_entry(&self, bad: BadEntry) -> StoreError {
-        let what = format!("the entry of revision {}: {}", bad.rev, bad.what);
-        StoreError::Corrupt {
-            file: self.file.clone(),
-            what,
-        }
-    }
-
-    fn parse(file: String, bytes: Vec<u8>, limits: Limits) -> Result<Self, StoreError> {
-        let mut revlog = Self::empty(file, limits);
-        revlog.index_bytes = bytes.len() as u64;
-        let Some(header) = bytes.first_chunk() else {
-            return Ok(revlog);
-        };
-        let header = u32::from_be_bytes(*header);
-        if header & !(INLINE | GENERAL_DELTA) != VERSION {
-            let file = revlog.file;
-            return Err(StoreError::UnsupportedFormat { file, header });
-        }
-        revlog.inline = header & INLINE != 0;
-        revlog.general_delta = header & GENERAL_DELTA != 0;
-        let entries = match revlog.inline {
-            false => bytes,
-            true => {
-                let (entries, data) =
-                    inline::take_apart(&bytes).map_err(|bad| revlog.bad_entry(bad))?;
-                revlog.data = Data::Memory(data.into_boxed_slice());
-                entries
-            }
-        };
-        revlog.index = Index::default()
-            .extended(entries)
-            .map_err(|bad| revlog.bad_entry(bad))?;
-        Ok(revlog)
-    }
-
-    /// Opens the data file, which must be as long as the index says: a writer
-    /// appends the data first.
-    fn open_data(&self, store: &Store, name: RevlogName<'_>) -> Result<StoreFile, StoreError> {
-        let file = name.data_file(store).unwrap_or_default();
-        let Some(data) = store.open_file(&file)? else {
-            return Err(StoreError::Missing { file });
-        };
-        let end = self.data_end();
-        if data.stamp.size < end {
-            let what = format!("it has {} bytes of {end}", data.stamp.size);
-            return Err(StoreError::Corrupt { file, what });
-        }
-        Ok(data)
-    }
-
     /// Where the data of the last revision ends.
     fn data_end(&self) -> u64 {
         let Some(last) = self.tip() else {
@@ -422,7 +249,11 @@ impl Revlog {
 
     /// The revision of a node.
     pub fn rev(&self, node: &Node) -> Option<Rev> {
-        self.index.rev(node)
+        let candidate = self.node_map.as_ref().and_then(|map| map.candidate(node));
+        match candidate {
+            Some(rev) if self.checked(rev.0).is_some() && self.node(rev) == *node => Some(rev),
+            _ => self.index.rev(node),
+        }
     }
 
     /// The revision of a node that something refers to.
@@ -441,29 +272,6 @@ impl Revlog {
             }),
             None => Err(StoreError::Missing { file: file() }),
         }
-    }
-}
-
-/// Reads a whole index as it was when it was opened.
-fn read_index(file: &str, index: &StoreFile, limits: &Limits) -> Result<Vec<u8>, StoreError> {
-    let len = check_index_len(file, index.stamp.size, limits)?;
-    let mut read = Vec::new();
-    read_at(&index.file, &mut read, len, 0)
-        .map_err(|source| io_error(file, "cannot read it", source))?;
-    Ok(read)
-}
-
-/// The length of an index that is within the limit.
-fn check_index_len(file: &str, bytes: u64, limits: &Limits) -> Result<usize, StoreError> {
-    let limit = limits.index_bytes_max;
-    match usize::try_from(bytes) {
-        Ok(len) if bytes <= limit => Ok(len),
-        _ => Err(StoreError::TooLarge {
-            file: file.to_owned(),
-            what: "an index",
-            bytes,
-            limit,
-        }),
     }
 }
 

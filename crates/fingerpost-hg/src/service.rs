@@ -1,5 +1,6 @@
 //! The service: opened repositories, and the view of one that a request works on.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,7 @@ use crate::{Limits, Repository, RepositoryOptions, Snapshot, StoreError, Verifie
 pub struct MercurialOptions {
     /// Limits of reading a store.
     pub limits: Limits,
-    /// The most bytes that one request may remember of recent texts, and the
-    /// most that its plan may take. 64 MiB.
+    /// The most bytes that the plan of one answer may take. 64 MiB.
     pub request_bytes_max: usize,
     /// The most bytes for remembering which revisions were verified. 64 MiB.
     pub verified_bytes_max: usize,
@@ -69,8 +69,8 @@ struct Opened {
     repository: Arc<Repository>,
     /// Another directory in the same place is another repository.
     identity: DirectoryIdentity,
-    /// What it was opened with: whether it publishes, and its view.
-    terms: (bool, ServerView),
+    /// What it was opened with.
+    terms: OpenTerms,
     used: Timestamp,
 }
 
@@ -118,6 +118,8 @@ impl Mercurial {
         let options = RepositoryOptions {
             publishing: entry.settings().publishing,
             public_only: entry.settings().view == ServerView::Immutable,
+            // What `sharedpath` says by now nobody has looked at.
+            shared: Some(entry.store_dot_hg().to_owned()),
             limits: self.options.limits,
             verified: Arc::clone(&self.verified),
             clock: Arc::clone(&self.clock),
@@ -137,9 +139,14 @@ impl Mercurial {
     }
 }
 
-/// What a repository has to be opened again for when it changes.
-fn terms(entry: &RepositoryEntry) -> (bool, ServerView) {
-    (entry.settings().publishing, entry.settings().view)
+/// What a repository has to be opened again for when it changes: whether it
+/// publishes, its view, and where its store is.
+type OpenTerms = (bool, ServerView, PathBuf);
+
+fn terms(entry: &RepositoryEntry) -> OpenTerms {
+    let settings = entry.settings();
+    let store = entry.store_dot_hg().to_owned();
+    (settings.publishing, settings.view, store)
 }
 
 impl Open {
@@ -221,10 +228,17 @@ impl RepositoryView {
     }
 
     pub(crate) fn reader(&self) -> Reader {
-        Reader::new(self.mercurial.options.request_bytes_max)
+        Reader::new(self.mercurial.options.request_bytes_max.min(TEXTS_BYTES))
     }
 }
+
+/// Recent texts help who walks a history along its deltas, which are mostly
+/// against the last one or against one of another branch.
+const TEXTS_BYTES: usize = 4 << 20;
 
 impl Service for RepositoryView {
     type Wire = Args;
 }
+
+#[cfg(test)]
+mod tests;

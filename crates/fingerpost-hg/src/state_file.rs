@@ -10,6 +10,8 @@ use fingerpost_core::{Clock, Timestamp};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::beneath::{self, no_link};
+use crate::store::failed;
 use crate::{FileStamp, StoreError};
 
 /// How much older than the moment of reading a file's times have to be before
@@ -38,23 +40,22 @@ pub(crate) fn is_settled(stamp: &FileStamp, read_at: Timestamp) -> bool {
 
 /// The stamp of the file under this path; `None` if there is none.
 pub(crate) fn stamp_of(path: &Path, name: &str) -> Result<Option<FileStamp>, StoreError> {
-    match rustix::fs::statat(CWD, path, AtFlags::empty()) {
+    match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).and_then(no_link) {
         Ok(stat) => Ok(Some(FileStamp::of(&stat))),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(io(name, "cannot read its status", error)),
+        Err(error) => Err(failed(name, "cannot read its status", error)),
     }
 }
 
 /// Opens a regular file for reading; `None` if there is none.
 pub(crate) fn open(path: &Path, name: &str) -> Result<Option<(File, FileStamp)>, StoreError> {
-    // Without NONBLOCK, opening a named pipe would wait for a writer.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = beneath::READ | OFlags::NOFOLLOW;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        Err(error) => return Err(io(name, "cannot open it", error)),
+        Err(error) => return Err(failed(name, "cannot open it", error)),
     };
-    let stat = rustix::fs::fstat(&file).map_err(|e| io(name, "cannot read its status", e))?;
+    let stat = rustix::fs::fstat(&file).map_err(|e| failed(name, "cannot read its status", e))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(corrupt(name, "it is not a regular file"));
     }
@@ -160,14 +161,6 @@ pub(crate) fn corrupt(name: &str, what: impl Into<String>) -> StoreError {
     StoreError::Corrupt {
         file: name.to_owned(),
         what: what.into(),
-    }
-}
-
-fn io(name: &str, what: &'static str, error: Errno) -> StoreError {
-    StoreError::Io {
-        file: name.to_owned(),
-        what,
-        source: error.into(),
     }
 }
 

@@ -7,8 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
+use crate::beneath;
 use crate::error::StoreError;
 use crate::verified::Verified;
 
@@ -38,7 +40,8 @@ pub struct Store {
 
 impl Store {
     /// Opens the store of the repository whose `.hg` directory this is, or of
-    /// the repository that it shares. `verified` is the process's memory of
+    /// the repository that it shares: the one whose `.hg` directory `shared` is,
+    /// or without it the one that the file `sharedpath` names. `verified` is the process's memory of
     /// what was verified already.
     ///
     /// # Errors
@@ -46,17 +49,15 @@ impl Store {
     /// Returns a requirement that is not supported, or what the system said.
     pub fn open(
         dot_hg: &Path,
+        shared: Option<&Path>,
         limits: Limits,
         verified: Arc<Verified>,
     ) -> Result<Self, StoreError> {
-        let requirements = Requirements::read(dot_hg)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(requirements.source().join("store"), flags, Mode::empty())
-            .map_err(|error| StoreError::Io {
-                file: "store".to_owned(),
-                what: "cannot open the directory",
-                source: error.into(),
-            })?;
+        let requirements = Requirements::read(dot_hg, shared)?;
+        let flags = beneath::LOOK | OFlags::DIRECTORY;
+        let dir = rustix::fs::open(requirements.source(), flags, Mode::empty())
+            .and_then(|source| beneath::open(source.as_fd(), "store", flags))
+            .map_err(|error| failed("store", "cannot open the directory", error))?;
         Ok(Self {
             dir,
             dot_hg: dot_hg.to_owned(),
@@ -105,16 +106,13 @@ impl Store {
 
     /// Opens a file of the store for reading; `None` if there is none.
     pub(crate) fn open_file(&self, name: &str) -> Result<Option<StoreFile>, StoreError> {
-        // Without NONBLOCK, opening a named pipe would wait for a writer.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = rustix::fs::openat(&self.dir, name, flags, Mode::empty());
-        let Some(fd) =
-            present(opened).map_err(|source| io_error(name, "cannot open it", source))?
+        let opened = beneath::open(self.dir(), name, beneath::READ);
+        let Some(fd) = present(opened).map_err(|error| failed(name, "cannot open it", error))?
         else {
             return Ok(None);
         };
         let stat = rustix::fs::fstat(&fd)
-            .map_err(|error| io_error(name, "cannot read its status", error.into()))?;
+            .map_err(|error| failed(name, "cannot read its status", error))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             let what = "it is not a regular file".to_owned();
             return Err(StoreError::Corrupt {
@@ -128,9 +126,8 @@ impl Store {
 
     /// The stamp of a file of the store; `None` if there is none.
     pub(crate) fn stamp(&self, name: &str) -> Result<Option<FileStamp>, StoreError> {
-        let stat = rustix::fs::statat(&self.dir, name, AtFlags::empty());
-        let stat =
-            present(stat).map_err(|source| io_error(name, "cannot read its status", source))?;
+        let stat = present(beneath::stat(self.dir(), name))
+            .map_err(|error| failed(name, "cannot read its status", error))?;
         Ok(stat.as_ref().map(FileStamp::of))
     }
 }
@@ -180,13 +177,22 @@ impl FileStamp {
 }
 
 /// Turns the errors that mean "there is no such file" into `None`.
-fn present<T>(opened: rustix::io::Result<T>) -> io::Result<Option<T>> {
-    use rustix::io::Errno;
+fn present<T>(opened: Result<T, Errno>) -> Result<Option<T>, Errno> {
     match opened {
         Ok(opened) => Ok(Some(opened)),
         // A name that no file can have is the name of no file.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the system said of a file, as an error that names it.
+pub(crate) fn failed(file: &str, what: &'static str, error: Errno) -> StoreError {
+    match error {
+        Errno::LOOP => StoreError::SymbolicLink {
+            file: file.to_owned(),
+        },
+        error => io_error(file, what, error.into()),
     }
 }
 
@@ -198,12 +204,16 @@ pub(crate) fn io_error(file: &str, what: &'static str, source: io::Error) -> Sto
     }
 }
 
-/// Reads a whole regular file of at most `bytes_max` bytes.
+/// Reads a whole regular file of at most `bytes_max` bytes. A symbolic link is an error.
 fn small_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
-    // Without NONBLOCK, opening a named pipe would wait for a writer.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let flags = beneath::READ | OFlags::NOFOLLOW;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| match error {
+        Errno::LOOP => io::Error::other("a symbolic link is not followed"),
+        error => error.into(),
+    })?;
+    let file = File::from(opened);
+    // A named pipe or a device has no end.
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
@@ -218,29 +228,28 @@ fn small_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Appends `len` bytes of a file from `offset` on to `out`; fewer where the
-/// file ends. Returns how many.
-pub(crate) fn read_at(
-    file: &File,
-    out: &mut Vec<u8>,
-    len: usize,
-    offset: u64,
-) -> io::Result<usize> {
-    let start = out.len();
-    out.try_reserve_exact(len).map_err(io::Error::other)?;
-    out.resize(start + len, 0);
+/// Fills a buffer from a file, from `offset` on. Returns how much of it, which
+/// is less than all of it where the file ends.
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < len {
-        match file.read_at(&mut out[start + filled..], offset + filled as u64) {
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                out.truncate(start);
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
     }
-    out.truncate(start + filled);
     Ok(filled)
 }
+
+/// Reads at most `len` bytes of a file from `offset` on.
+pub(crate) fn read_new(file: &File, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let read = read_at(file, &mut bytes, offset)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

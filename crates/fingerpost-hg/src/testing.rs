@@ -90,6 +90,7 @@ pub struct RevlogWriter {
     bases: Vec<u32>,
     entries: Vec<[u8; 64]>,
     chunks: Vec<Vec<u8>>,
+    data_len: usize,
 }
 
 impl RevlogWriter {
@@ -103,6 +104,7 @@ impl RevlogWriter {
             bases: Vec::new(),
             entries: Vec::new(),
             chunks: Vec::new(),
+            data_len: 0,
         }
     }
 
@@ -152,7 +154,7 @@ impl RevlogWriter {
         let node_of = |parent: Option<Rev>| parent.map_or(Node::NULL, |parent| self.node(parent));
         let node = hash(revision.parents.map(node_of), revision.text);
         let chunk = packed(bytes, revision.packing);
-        let offset: usize = self.chunks.iter().map(Vec::len).sum();
+        let offset = self.data_len;
         let base_field = match base {
             None => rev,
             Some(base) if self.general_delta => base.0,
@@ -178,6 +180,7 @@ impl RevlogWriter {
             let flags = u32::from(self.inline) << 16 | u32::from(self.general_delta) << 17;
             entry[..4].copy_from_slice(&(flags | 1).to_be_bytes());
         }
+        self.data_len += chunk.len();
         self.entries.push(entry.try_into().unwrap());
         self.chunks.push(chunk);
         self.texts.push(revision.text.to_vec());
@@ -227,7 +230,7 @@ pub fn empty_repository(dir: &Path) -> PathBuf {
 
 /// Opens the store of the repository in a directory, with a memory of its own.
 pub fn open_store(dir: &Path) -> Store {
-    Store::open(&dir.join(".hg"), Limits::default(), Arc::default()).unwrap()
+    Store::open(&dir.join(".hg"), None, Limits::default(), Arc::default()).unwrap()
 }
 
 /// Unpacks one of the recorded repositories, `sample-dothg` or `censored`,

@@ -6,20 +6,26 @@ use sha1::{Digest, Sha1};
 
 use crate::delta::{self, Fold};
 use crate::error::StoreError;
-use crate::revlog::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, Rev, Revlog, Scratch};
+use crate::revlog::{FLAG_ELLIPSIS, FLAG_EXTERNAL, Rev, Revlog, Scratch};
 
 /// How a censored text begins.
 const CENSORED: &[u8] = b"\x01\ncensored:";
 /// So many texts are remembered at most, however short they are.
 const TEXTS_MAX: usize = 8;
+/// A buffer of so many bytes is used for any text.
+const SPARE_BYTES: usize = 4 << 10;
+/// A text's recorded length is not believed further than this before the text
+/// is there.
+const TEXT_BYTES_TRUSTED: usize = 1 << 20;
 /// Applied deltas are forgotten when they are in so many pieces.
 const PIECES_MAX: usize = 1 << 20;
 
 /// Makes texts out of stored revisions and remembers the last of them, so that
 /// who walks a revlog in order applies one delta for each revision.
 ///
-/// For one thread of one request; the memory that it holds is its budget, the
-/// last text, and a batch of deltas.
+/// For one thread of one request; the memory that it holds is its budget, two
+/// texts, and a batch of deltas. It is best used for one revlog at a time: who
+/// goes back and forth between changelog and manifest has one for each.
 #[derive(Debug)]
 pub struct Texts {
     scratch: Scratch,
@@ -56,6 +62,11 @@ impl Texts {
         &mut self.scratch
     }
 
+    /// Forgets every text, when the walk goes on in another revlog.
+    pub(crate) fn forget(&mut self) {
+        self.recent.clear();
+    }
+
     /// Whether the text of a revision is at hand.
     pub fn remembers(&self, revlog: &Revlog, rev: Rev) -> bool {
         let is_it = |recent: &Recent| (recent.revlog, recent.rev) == (revlog.id(), rev);
@@ -63,8 +74,8 @@ impl Texts {
     }
 
     /// The text of a revision as it is stored, with the metadata of a filelog,
-    /// verified against its node unless [`Revlog::is_verified`]. That of a
-    /// censored revision is its tombstone.
+    /// verified against its node unless [`Revlog::is_verified`] and
+    /// [`Revlog::is_undisturbed`]. That of a censored revision is its tombstone.
     ///
     /// # Errors
     ///
@@ -75,14 +86,33 @@ impl Texts {
         if let Some(text) = self.recall(revlog, rev) {
             return Ok(text);
         }
+        if revlog.flags(rev) & (FLAG_EXTERNAL | FLAG_ELLIPSIS) != 0 {
+            let (file, node) = (revlog.file().to_owned(), revlog.node(rev));
+            return Err(StoreError::External { file, rev, node });
+        }
         let text = self.make(revlog, rev)?;
-        if !revlog.is_verified(rev) {
+        if !revlog.is_verified(rev) || !revlog.is_undisturbed() {
             verify(revlog, rev, &text)?;
             revlog.set_verified(rev);
         }
         let text = Bytes::from(text);
         self.remember(revlog, rev, text.clone());
         Ok(text)
+    }
+
+    /// Verifies a revision as [`Texts::text`] does, for somebody who does not
+    /// need the text: it is not remembered in the place of others.
+    pub(crate) fn verify_only(&mut self, revlog: &Revlog, rev: Rev) -> Result<(), StoreError> {
+        if self.remembers(revlog, rev) {
+            return Ok(());
+        }
+        let text = self.make(revlog, rev)?;
+        verify(revlog, rev, &text)?;
+        revlog.set_verified(rev);
+        if text.capacity() > self.spare.capacity() {
+            self.spare = text;
+        }
+        Ok(())
     }
 
     /// A remembered text, which thereby becomes the last used.
@@ -100,7 +130,8 @@ impl Texts {
         while self.recent.len() > 1 && (bytes > self.budget || self.recent.len() > TEXTS_MAX) {
             let oldest = self.recent.remove(0);
             bytes -= oldest.text.len();
-            if oldest.text.is_unique() {
+            // Otherwise somebody still holds it.
+            if oldest.text.is_unique() && oldest.text.len() >= self.spare.capacity() / 2 {
                 self.spare = Vec::from(oldest.text);
             }
         }
@@ -121,17 +152,33 @@ impl Texts {
             check_text_len(revlog, rev, self.fold.len())?;
             let full = self.fold.data.len() >= limits.delta_bytes_batch;
             if self.chain.is_empty() || full || self.fold.pieces() > PIECES_MAX {
-                let mut text = std::mem::take(&mut self.spare);
-                text.clear();
+                let mut text = self.buffer(self.fold.len());
                 self.fold.apply(&base, &mut text);
-                self.spare = base.into_vec();
+                if let Base::Own(text) = base {
+                    self.spare = text;
+                }
                 base = Base::Own(text);
                 self.fold
                     .start(base.len())
                     .map_err(|error| bad(rev, error))?;
             }
         }
-        Ok(base.into_vec())
+        match base {
+            Base::Own(text) => Ok(text),
+            Base::Shared(text) => Ok(text.into()),
+        }
+    }
+
+    /// An empty buffer for a text of this length. A much larger one is left
+    /// for larger texts: who holds the text holds all of its buffer.
+    fn buffer(&mut self, len: usize) -> Vec<u8> {
+        match self.spare.capacity() <= len.saturating_mul(2).max(SPARE_BYTES) {
+            true => {
+                self.spare.clear();
+                std::mem::take(&mut self.spare)
+            }
+            false => Vec::with_capacity(len),
+        }
     }
 
     /// The text that the chain of deltas to a revision begins with; the
@@ -149,8 +196,8 @@ impl Texts {
             self.chain.push(at);
             at = base;
         }
-        let mut text = std::mem::take(&mut self.spare);
-        text.clear();
+        let len = revlog.text_len(at).unwrap_or_default() as usize;
+        let mut text = self.buffer(len.min(TEXT_BYTES_TRUSTED));
         revlog.append_chunk(at, &mut self.scratch, &mut text)?;
         check_text_len(revlog, at, text.len())?;
         Ok(Base::Own(text))
@@ -170,16 +217,6 @@ impl std::ops::Deref for Base {
         match self {
             Self::Own(text) => text,
             Self::Shared(text) => text,
-        }
-    }
-}
-
-impl Base {
-    /// The text if it is its only owner, to be written over.
-    fn into_vec(self) -> Vec<u8> {
-        match self {
-            Self::Own(text) => text,
-            Self::Shared(_) => Vec::new(),
         }
     }
 }
@@ -206,19 +243,16 @@ fn check_text_len(revlog: &Revlog, rev: Rev, len: usize) -> Result<(), StoreErro
 
 /// Checks that a text is the one that its node stands for.
 fn verify(revlog: &Revlog, rev: Rev, text: &[u8]) -> Result<(), StoreError> {
-    let (file, node) = (revlog.file().to_owned(), revlog.node(rev));
-    let flags = revlog.flags(rev);
-    if flags & (FLAG_EXTERNAL | FLAG_ELLIPSIS) != 0 {
-        return Err(StoreError::External { file, rev, node });
-    }
-    let is_right = match flags & FLAG_CENSORED {
-        0 => hash(revlog.parent_nodes(rev), text) == node,
-        _ => text.starts_with(CENSORED),
+    let node = revlog.node(rev);
+    let is_right = match revlog.is_censored(rev) {
+        false => hash(revlog.parent_nodes(rev), text) == node,
+        true => text.starts_with(CENSORED),
     };
-    match is_right {
-        true => Ok(()),
-        false => Err(StoreError::HashMismatch { file, rev, node }),
+    if is_right {
+        return Ok(());
     }
+    let file = revlog.file().to_owned();
+    Err(StoreError::HashMismatch { file, rev, node })
 }
 
 /// The node of a text with these parents.

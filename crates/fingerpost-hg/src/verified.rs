@@ -116,9 +116,13 @@ impl Verified {
         let key = (stamps[0].dev, stamps[0].ino);
         let stamps_digest = FixedState::default().hash_one(stamps);
         let mut shard = self.shard(key).lock();
-        let known = shard.take(key);
+        let known = shard.files.get(&key);
         let kept = known.filter(|known| known.holds_for(revlog, &stamps, stamps_digest));
         let (bits, generation) = match kept {
+            // Nothing changed, which is what nearly always happened.
+            Some(known) if known.stamps == stamps_digest => {
+                return VerifiedRevs::new(Some((key, known.generation)), known.bits.clone());
+            }
             Some(known) => (known.bits.grown(len), known.generation),
             None => (Bits::none(len), next_generation()),
         };
@@ -150,13 +154,9 @@ impl Verified {
 }
 
 impl Shard {
-    fn take(&mut self, key: (u64, u64)) -> Option<Known> {
-        let known = self.files.remove(&key)?;
-        self.bytes -= known.bytes();
-        Some(known)
-    }
-
     fn put(&mut self, key: (u64, u64), known: Known, bytes_max: usize) {
+        let replaced = self.files.remove(&key);
+        self.bytes -= replaced.as_ref().map_or(0, Known::bytes);
         self.bytes += known.bytes();
         if self.bytes > bytes_max {
             // Every second file, which are any: keys are hashed.
@@ -202,18 +202,18 @@ impl Bits {
     }
 
     /// The same bits with room for those of more revisions.
-    fn grown(self, len: usize) -> Self {
+    fn grown(&self, len: usize) -> Self {
         let words = len.div_ceil(BITS_INSIDE);
-        let word = |index: usize| match &self {
+        let word = |index: usize| match self {
             Self::Inside(bits) if index == 0 => *bits,
             Self::Inside(_) => 0,
             Self::Shared(words) => words
                 .get(index)
                 .map_or(0, |word| word.load(Ordering::Relaxed)),
         };
-        match &self {
+        match self {
             _ if len <= BITS_INSIDE => Self::Inside(word(0)),
-            Self::Shared(old) if old.len() == words => self,
+            Self::Shared(old) if old.len() == words => self.clone(),
             _ => Self::Shared(
                 (0..words)
                     .map(|index| AtomicU64::new(word(index)))

@@ -74,6 +74,10 @@ pub struct VerifySummary {
 
 /// Verifies a repository and tells `tell` of every problem as it is found.
 ///
+/// A repository that is written at the same time is verified as well, but a
+/// transaction that is not finished when it is met looks like damage: its
+/// revisions are there, and their changeset is not.
+///
 /// It needs memory for every path of the history and every revision that a
 /// manifest names. What the store's memory of verified revisions knows is not
 /// read again: who wants to be sure opens the store with a fresh one.
@@ -155,7 +159,14 @@ impl Verifier<'_> {
     }
 
     fn check_link(&mut self, revlog: &Revlog, rev: Rev) {
-        if revlog.link_rev(rev) as usize >= self.changesets {
+        let link = revlog.link_rev(rev) as usize;
+        if link >= self.changesets
+            && let Ok(changelog) = Revlog::open(self.store, RevlogName::Changelog)
+        {
+            // Somebody may have committed meanwhile.
+            self.changesets = self.changesets.max(changelog.len());
+        }
+        if link >= self.changesets {
             let what = format!(
                 "it is of changeset {}, which is not there",
                 revlog.link_rev(rev)

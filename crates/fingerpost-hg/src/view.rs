@@ -127,8 +127,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dag::tests::{ParentList, any_graph, rev};
     use crate::phases::PhaseRoots;
+    use crate::tests::graph::{ParentList, any_graph, rev};
 
     fn node(index: usize) -> Node {
         Node::from_bytes([u8::try_from(index).unwrap(); 20])

@@ -42,16 +42,16 @@ def environment():
 class Hg:
     """One release with settings that every command gets."""
 
-    def __init__(self, version=OLD, **settings):
+    def __init__(self, version=OLD, settings=None):
         self.version = version
         self.program = ROOT / f".venv-hg-{version}" / "bin" / "hg"
-        self.settings = settings.get("settings", {})
+        self.settings = settings or {}
         if not self.program.exists():
             raise HgError(f"{self.program} does not exist; `make prepare` installs it")
 
     def configured(self, settings):
         """The same release with more settings."""
-        return Hg(self.version, settings=self.settings | settings)
+        return Hg(self.version, settings={**self.settings, **settings})
 
     def command(self, *words):
         options = [f"--config={name}={value}" for name, value in self.settings.items()]

@@ -237,7 +237,8 @@ class Torture:
         for date in ("-86400 0", "0 0", "2147483647 -50400", "1 43200"):
             self.write("date", f"{date}\n")
             self.run("addremove", "--quiet")
-            self.run("commit", "--message", f"date {date}\n\n  second line \n\nlast: ž", "--date", date, "--user", "Jméno Ž <ž@example.org>")
+            message = f"date {date}\n\n  second line \n\nlast: ž"
+            self.run("commit", "--message", message, "--date", date, "--user", "Jméno Ž <ž@example.org>")
         self.trunk = self.node(".")
 
     def tags(self):

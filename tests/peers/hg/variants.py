@@ -12,6 +12,8 @@ SLOW_PATHS = {
     "storage.revlog.persistent-nodemap.slow-path": "allow",
     "storage.dirstate-v2.slow-path": "allow",
 }
+# What Mercurial wants to read before it makes a store in an unfinished format.
+UNSTABLE = "enable-unstable-format-and-corrupt-my-data"
 EVERYTHING = {
     "experimental.evolution.bundle-obsmarker": "yes",
     "experimental.bundle-phases": "yes",
@@ -58,9 +60,13 @@ SERVED = [
 # Forms that are not revlog version 1 as documented, or not complete.
 REFUSED = [
     formatted("compression-none", ["exp-compression-none"], revlog_compression="none"),
-    formatted("changelog-v2", ["exp-changelog-v2"], exp_use_changelog_v2="enable-unstable-format-and-corrupt-my-data"),
-    formatted("copies-in-changesets", ["exp-copies-sidedata-changeset", "exp-changelog-v2"], exp_use_copies_side_data_changeset="yes"),
-    Variant("revlog-v2", settings={"experimental.revlogv2": "enable-unstable-format-and-corrupt-my-data"}, requires=("exp-revlogv2.2",)),
+    formatted("changelog-v2", ["exp-changelog-v2"], exp_use_changelog_v2=UNSTABLE),
+    formatted(
+        "copies-in-changesets",
+        ["exp-copies-sidedata-changeset", "exp-changelog-v2"],
+        exp_use_copies_side_data_changeset="yes",
+    ),
+    Variant("revlog-v2", settings={"experimental.revlogv2": UNSTABLE}, requires=("exp-revlogv2.2",)),
 ]
 VARIANTS = {variant.name: variant for variant in (*SERVED, *REFUSED)}
 

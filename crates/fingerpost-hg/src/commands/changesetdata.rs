@@ -159,7 +159,7 @@ impl Changesets {
         let bookmarks = self.bookmarks.remove(&node);
         let text = match self.wanted.revision {
             true => {
-                let texts = &mut self.reader.texts;
+                let texts = &mut self.reader.changelog;
                 Some(changelog.text(texts, rev).map_err(internal)?)
             }
             false => None,

@@ -15,6 +15,7 @@ use self::plan::{FilePlan, Planner};
 use super::answer::Cbor;
 use super::arguments::Arguments;
 use super::failures::internal;
+use super::manifest_verification::ManifestVerification;
 use super::path_filter::PathFilter;
 use super::{specifier, streaming};
 use crate::revisions::{Item, Reader, Revisions, Wanted};
@@ -125,6 +126,8 @@ struct FilesRevisions {
 enum Stage {
     /// Which revisions of which files: the totals come first.
     Planning(Box<Planner>),
+    /// Whether the manifests that the plan is made of are right.
+    Verifying(Box<Planner>, ManifestVerification),
     /// File by file.
     Sending {
         files: std::vec::IntoIter<FilePlan>,
@@ -139,16 +142,27 @@ impl Objects for FilesRevisions {
             Stage::Planning(planner) => {
                 let limit = self.view.options().request_bytes_max;
                 let more = planner.go_on(self.view.snapshot(), &mut self.reader, limit)?;
-                if more == More::Yes {
-                    return Ok(More::Yes);
+                if more == More::No {
+                    let manifests = self.view.snapshot().manifests().map_err(internal)?;
+                    let verification =
+                        ManifestVerification::new(manifests, planner.take_manifests());
+                    self.stage = Stage::Verifying(std::mem::take(planner), verification);
                 }
-                let files = std::mem::take(&mut **planner).finish();
-                append_totals(&files, out);
-                self.stage = Stage::Sending {
-                    files: files.into_iter(),
-                    current: None,
-                };
-                self.send(out)
+                Ok(More::Yes)
+            }
+            Stage::Verifying(planner, verification) => {
+                let more = verification
+                    .go_on(self.view.snapshot(), &mut self.reader)
+                    .map_err(internal)?;
+                if more == More::No {
+                    let files = std::mem::take(&mut **planner).finish();
+                    append_totals(&files, out);
+                    self.stage = Stage::Sending {
+                        files: files.into_iter(),
+                        current: None,
+                    };
+                }
+                Ok(More::Yes)
             }
             Stage::Sending { .. } => self.send(out),
         }
@@ -175,6 +189,7 @@ impl FilesRevisions {
                 return Ok(More::No);
             };
             append_file(&file, out);
+            self.reader.texts.forget();
             let revisions = open(&self.view, &file, &self.wanted).map_err(internal)?;
             *current = Some(revisions);
         }

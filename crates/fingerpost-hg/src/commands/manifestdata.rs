@@ -1,5 +1,7 @@
 //! `manifestdata`: revisions of the manifest.
 
+use std::sync::Arc;
+
 use fingerpost_core::{
     Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
     Dependency, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
@@ -10,6 +12,7 @@ use fingerpost_hg_proto::{Args, Node};
 use super::answer::Cbor;
 use super::arguments::Arguments;
 use super::failures::internal;
+use super::manifest_verification::ManifestVerification;
 use super::streaming;
 use crate::RepositoryView;
 use crate::revisions::{Item, Reader, Revisions, Wanted};
@@ -115,13 +118,44 @@ impl Command<RepositoryView> for Manifestdata {
                 linknode: Node::NULL,
             });
         }
-        Ok(streaming(OneRevlog {
-            reader: view.reader(),
-            begun: false,
-            total: items.len(),
-            revisions: Revisions::new(manifests, items, &args.wanted),
-            wanted: args.wanted,
+        let unverified = items.iter().map(|item| item.rev).collect();
+        Ok(streaming(ManifestRevisions {
+            view: Arc::clone(view),
+            verification: Some(ManifestVerification::new(
+                Arc::clone(&manifests),
+                unverified,
+            )),
+            sending: OneRevlog {
+                reader: view.reader(),
+                begun: false,
+                total: items.len(),
+                revisions: Revisions::new(manifests, items, &args.wanted),
+                wanted: args.wanted,
+            },
         }))
+    }
+}
+
+/// Revisions of the manifest, which are verified before they are sent.
+struct ManifestRevisions {
+    view: Arc<RepositoryView>,
+    verification: Option<ManifestVerification>,
+    sending: OneRevlog,
+}
+
+impl Objects for ManifestRevisions {
+    fn append(&mut self, out: &mut Vec<u8>) -> Result<More, Failure> {
+        if let Some(verification) = &mut self.verification {
+            let reader = &mut self.sending.reader;
+            let more = verification
+                .go_on(self.view.snapshot(), reader)
+                .map_err(internal)?;
+            if more == More::Yes {
+                return Ok(More::Yes);
+            }
+            self.verification = None;
+        }
+        self.sending.append(out)
     }
 }
 

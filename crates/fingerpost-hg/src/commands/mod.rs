@@ -13,6 +13,7 @@ mod heads;
 mod known;
 mod listkeys;
 mod lookup;
+mod manifest_verification;
 mod manifestdata;
 pub(crate) mod path_filter;
 mod pushkey;

@@ -8,6 +8,7 @@
 //! once.
 
 use super::{DeltaError, hunks};
+use crate::revlog::forget_large;
 
 /// A range of the base or of the collected data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub(crate) struct Fold {
 impl Fold {
     /// Begins over a base of this length, and forgets what was before.
     pub(crate) fn start(&mut self, base_len: usize) -> Result<(), DeltaError> {
+        forget_large(&mut self.data, 0);
         self.data.clear();
         self.spare
             .extend(self.layers.drain(..).map(|layer| layer.pieces));

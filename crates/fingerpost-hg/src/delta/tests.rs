@@ -147,6 +147,9 @@ proptest! {
                 *byte = 0;
             }
         }
-        prop_assert_eq!(applied(&base, &delta), folded(&base, &[delta.clone()]));
+        let applied = applied(&base, &delta);
+        let len = applied.as_ref().map(|text| text.len() as u64).map_err(|error| *error);
+        prop_assert_eq!(check(&delta, base.len() as u64), len);
+        prop_assert_eq!(applied, folded(&base, &[delta]));
     }
 }

@@ -1,7 +1,10 @@
+mod following;
+mod racing;
+
 use std::fs;
 use std::sync::Arc;
 
-use crate::world::{Commit, World};
+use crate::tests::world::{Commit, World};
 use crate::{Generation, Repository, Rev, Snapshot, StateToken, StoreError};
 
 /// Token and generation of a repository now.
@@ -251,6 +254,18 @@ fn a_new_unknown_requirement_is_refused() {
     assert!(matches!(
         repository.snapshot(),
         Err(StoreError::Requirements(_))
+    ));
+}
+
+#[test]
+fn a_repository_that_is_gone_is_missing() {
+    let mut world = World::new();
+    world.commit(None, "one");
+    let repository = world.open();
+    fs::remove_dir_all(world.dot_hg()).unwrap();
+    assert!(matches!(
+        repository.snapshot(),
+        Err(StoreError::Missing { .. })
     ));
 }
 

@@ -1,12 +1,14 @@
 //! The stored form of a revision: a delta or a full text, perhaps compressed.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{self, Cursor};
 
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::zstd_safe;
 
 use super::entry::FLAGS_KNOWN;
 use super::{Data, Rev, Revlog};
+use crate::delta;
 use crate::error::StoreError;
 use crate::store::{io_error, read_at};
 
@@ -30,6 +32,8 @@ impl std::fmt::Debug for Scratch {
 struct Window {
     revlog: u64,
     start: u64,
+    /// How many of the bytes are of the file.
+    filled: usize,
     bytes: Vec<u8>,
 }
 
@@ -64,11 +68,43 @@ impl Revlog {
         match unpack(self.stored(rev, window)?) {
             Ok(Packed::Literal(bytes)) => Ok(bytes),
             Ok(packed) => {
+                forget_large(inflated, 0);
                 inflated.clear();
                 self.inflate(rev, packed, inflate, inflated)?;
                 Ok(inflated)
             }
             Err(what) => Err(self.corrupt(rev, what)),
+        }
+    }
+
+    /// As [`Revlog::chunk`], and checks what can be checked without making the
+    /// text: that a delta is of the form, fits its base, and makes a text of
+    /// the recorded length. It costs little where [`Revlog::ensure_verified`]
+    /// costs a text and its hash, and sees most damage, though not all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Revlog::chunk`], and for a delta that does not fit.
+    pub fn sound_chunk<'a>(
+        &'a self,
+        rev: Rev,
+        scratch: &'a mut Scratch,
+    ) -> Result<&'a [u8], StoreError> {
+        let recorded = |rev: Rev| self.text_len(rev).map(u64::from);
+        let chunk = self.chunk(rev, scratch)?;
+        let made = match self.delta_base(rev) {
+            None => Some(chunk.len() as u64),
+            Some(base) => match recorded(base).map(|len| delta::check(chunk, len)) {
+                Some(Ok(len)) => Some(len),
+                Some(Err(error)) => return Err(self.corrupt(rev, &error.to_string())),
+                None => None,
+            },
+        };
+        match (made, recorded(rev)) {
+            (Some(made), Some(recorded)) if made != recorded => {
+                Err(self.corrupt(rev, "its text has another length than the index says"))
+            }
+            _ => Ok(chunk),
         }
     }
 
@@ -289,28 +325,52 @@ impl Window {
     fn read(
         &mut self,
         revlog: u64,
-        file: &std::fs::File,
+        file: &File,
         offset: u64,
         len: usize,
         ahead_max: usize,
-    ) -> std::io::Result<Option<&[u8]>> {
-        let end = self.start + self.bytes.len() as u64;
-        let same = self.revlog == revlog && !self.bytes.is_empty();
+    ) -> io::Result<Option<&[u8]>> {
+        let end = self.start + self.filled as u64;
+        let same = self.revlog == revlog && self.filled > 0;
         let inside = same && self.start <= offset && offset + len as u64 <= end;
-        if !inside {
+        if !inside && len > 0 {
             let follows = same && self.start <= offset && offset <= end;
             let ahead = match follows {
-                true => (self.bytes.len().saturating_mul(2)).min(ahead_max),
-                false => READ_BYTES_MIN.min(ahead_max),
+                true => self.filled.saturating_mul(2),
+                false => READ_BYTES_MIN,
             };
-            self.bytes.clear();
-            (self.revlog, self.start) = (revlog, offset);
-            read_at(file, &mut self.bytes, len.max(ahead), offset)?;
+            self.fill(file, offset, len.max(ahead.min(ahead_max)))?;
+            self.revlog = revlog;
         }
-        let at = (offset - self.start) as usize;
-        Ok(self.bytes.get(at..at + len))
+        let filled = &self.bytes[..self.filled];
+        let from = offset.checked_sub(self.start).map(|at| at as usize);
+        Ok(match len {
+            0 => Some(&[]),
+            _ => from.and_then(|from| filled.get(from..from + len)),
+        })
+    }
+
+    fn fill(&mut self, file: &File, offset: u64, len: usize) -> io::Result<()> {
+        forget_large(&mut self.bytes, len);
+        if self.bytes.len() < len {
+            self.bytes.resize(len, 0);
+        }
+        // An error leaves nothing that looks like bytes of the file.
+        (self.start, self.filled) = (offset, 0);
+        self.filled = read_at(file, &mut self.bytes[..len], offset)?;
+        Ok(())
     }
 }
 
+/// Gives a buffer back that is much larger than what is needed now, so that
+/// one large revision does not stay in memory for as long as its reader.
+pub(crate) fn forget_large(buffer: &mut Vec<u8>, needed: usize) {
+    if buffer.capacity() > needed.saturating_mul(2).max(BUFFER_BYTES_KEPT) {
+        *buffer = Vec::new();
+    }
+}
+
+/// Buffers of so many bytes are always kept.
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
 /// How much is read of a file in which nothing was read before, in bytes.
 const READ_BYTES_MIN: usize = 16 << 10;

@@ -111,6 +111,13 @@ impl Index {
     }
 
     #[cfg(test)]
+    pub(crate) fn has_table(&self) -> bool {
+        self.pieces
+            .iter()
+            .any(|piece| piece.by_node.get().is_some())
+    }
+
+    #[cfg(test)]
     pub(crate) fn piece_count(&self) -> usize {
         self.pieces.len()
     }

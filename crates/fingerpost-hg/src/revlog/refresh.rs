@@ -1,8 +1,10 @@
 //! Following a revlog's file as it changes.
 
-use super::{Data, Revlog, RevlogName, check_index_len, entry::ENTRY_BYTES, read_index};
+use super::entry::ENTRY_BYTES;
+use super::open::{check_index_len, read_index};
+use super::{Data, Revlog, RevlogName};
 use crate::error::StoreError;
-use crate::store::{Store, io_error, read_at};
+use crate::store::{Store, io_error, read_new};
 
 /// What became of a revlog's file.
 #[derive(Debug)]
@@ -81,8 +83,7 @@ impl Revlog {
             .unwrap_or(usize::MAX)
             .saturating_sub(start);
         check_index_len(&self.file, file.stamp.size, &self.limits)?;
-        let mut entries = Vec::new();
-        read_at(&file.file, &mut entries, len, start as u64)
+        let mut entries = read_new(&file.file, len, start as u64)
             .map_err(|source| io_error(&self.file, "cannot read it", source))?;
         if !entries.starts_with(self.index.entry(last).0) {
             return Ok(None);
@@ -102,6 +103,7 @@ impl Revlog {
         }
         grown.stamps = Some([file.stamp, data.stamp]);
         grown.data = Data::File(data.file);
+        grown.open_node_map(store, name);
         Ok(Some(grown))
     }
 

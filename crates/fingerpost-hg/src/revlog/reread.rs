@@ -1,7 +1,8 @@
 //! Comparing an index in memory with the file it came from.
 
+use super::Revlog;
 use super::entry::ENTRY_BYTES;
-use super::{Revlog, read_index};
+use super::open::read_index;
 use crate::error::StoreError;
 use crate::store::{Store, io_error, read_at};
 
@@ -29,9 +30,9 @@ impl Revlog {
         let mut offset = 0;
         let mut read = Vec::new();
         while left > 0 {
-            read.clear();
             let wanted = left.min(PIECE_BYTES);
-            let got = read_at(&file.file, &mut read, wanted, offset)
+            read.resize(wanted, 0);
+            let got = read_at(&file.file, &mut read, offset)
                 .map_err(|source| io_error(&self.file, "cannot read it", source))?;
             let on_disk = read.as_chunks::<ENTRY_BYTES>().0;
             if got < wanted || !on_disk.iter().all(|entry| entries.next() == Some(entry)) {

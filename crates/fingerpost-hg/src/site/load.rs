@@ -12,7 +12,7 @@ use super::resolve::resolve;
 use super::share::share_of;
 use super::state::{Seen, Site};
 use super::{
-    DirectoryIdentity, Refusal, RepositoryEntry, RepositoryId, RepositorySettings, SiteConfig,
+    DirectoryIdentity, Note, Refusal, RepositoryEntry, RepositoryId, RepositorySettings, SiteConfig,
 };
 
 /// A repository by name, as found in the configuration or in a collection.
@@ -111,9 +111,22 @@ impl Candidate {
                 .map_err(|error| error.to_string())?;
         }
         let own = site.rules_of(&self.name, self.real_name.as_deref());
-        let settings = resolve(&layers, own)?;
+        let mut settings = resolve(&layers, own)?;
+        if let Some(share) = share.as_ref().filter(|share| !share.safe) {
+            settings.notes.extend(note_foreign_rules(&share.source));
+        }
         Ok((settings, share.map(|share| share.source)))
     }
+}
+
+/// A note on a source's file, where a share does not take it over: whoever set
+/// rules there may think that it does.
+fn note_foreign_rules(source: &Path) -> Option<Note> {
+    let hgrc = source.join("hgrc");
+    hgrc.exists().then(|| Note {
+        place: hgrc.display().to_string(),
+        sentence: "does not hold for this share, which is not share-safe".to_owned(),
+    })
 }
 
 fn url_path(site: &Site, name: &str) -> String {

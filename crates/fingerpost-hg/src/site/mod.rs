@@ -11,8 +11,6 @@ mod collection;
 mod config;
 mod entry;
 pub mod fuzz;
-#[cfg(test)]
-mod ground;
 mod hgweb;
 mod ini;
 mod layers;
@@ -26,6 +24,8 @@ mod settings;
 mod share;
 mod stamp;
 mod state;
+#[cfg(test)]
+mod testing;
 mod trust;
 mod values;
 

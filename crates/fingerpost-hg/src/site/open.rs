@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn environment() -> BTreeMap<String, String> {
-        let pairs = [("HOME", "/home/hg"), ("SITE", "main")];
+        let pairs = [("HOME", "/var/hg"), ("SITE", "main")];
         pairs
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into()
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn homes_and_variables_are_expanded() {
-        assert_eq!(expanded("~/rc"), Ok("/home/hg/rc".to_owned()));
+        assert_eq!(expanded("~/rc"), Ok("/var/hg/rc".to_owned()));
         assert_eq!(expanded("a/~/rc"), Ok("a/~/rc".to_owned()));
         assert_eq!(expanded("$SITE.rc"), Ok("main.rc".to_owned()));
         assert_eq!(expanded("x${SITE}y/$SITE"), Ok("xmainy/main".to_owned()));

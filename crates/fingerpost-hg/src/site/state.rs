@@ -280,7 +280,7 @@ pub(super) fn is_plain(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::ground::{Ground, LATER};
+    use crate::site::testing::{Ground, LATER};
 
     #[test]
     fn files_hold_while_they_are_settled_and_the_same() {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use fingerpost_hg_proto::Node;
 
 use crate::testing::unpack_fixture;
-use crate::world::{Commit, World};
+use crate::tests::world::{Commit, World};
 use crate::{LookupError, Phase, Repository, RepositoryOptions, Rev, Revlog, RevlogName, Snapshot};
 
 /// The repository of the recorded examples, with what the recording server was

@@ -14,10 +14,10 @@ pub struct Limits {
     /// bytes. Default: 512 MiB, which is 8 million revisions.
     pub index_bytes_max: u64,
     /// How many bytes of decompressed deltas are collected before they are
-    /// applied. Default: 4 MiB.
+    /// applied. Default: 1 MiB.
     pub delta_bytes_batch: usize,
     /// How much is read ahead of a file at once, in bytes, when its revisions
-    /// are read in order. Default: 512 KiB.
+    /// are read in order. Default: 128 KiB.
     pub read_ahead_bytes: usize,
 }
 
@@ -27,8 +27,8 @@ impl Default for Limits {
             text_bytes_max: 1 << 30,
             chunk_bytes_max: (1 << 30) + (64 << 20),
             index_bytes_max: 512 << 20,
-            delta_bytes_batch: 4 << 20,
-            read_ahead_bytes: 512 << 10,
+            delta_bytes_batch: 1 << 20,
+            read_ahead_bytes: 128 << 10,
         }
     }
 }

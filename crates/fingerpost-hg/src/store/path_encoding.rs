@@ -45,6 +45,9 @@ impl PathEncoding {
     /// The name of a store file: `path` begins with `data/` or `meta/` and ends
     /// with `.i` or `.d`. The name is ASCII.
     pub fn encode(self, path: &[u8]) -> String {
+        if let Some(name) = self.unchanged(path) {
+            return name.to_owned();
+        }
         let path = marked_directories(path);
         let name = escaped(&path, Case::Marked);
         if self == Self::Plain {
@@ -55,6 +58,18 @@ impl PathEncoding {
             true => self.hashed(&path),
             false => name,
         }
+    }
+
+    /// The path itself if that is its name, which most paths are.
+    fn unchanged(self, path: &[u8]) -> Option<&str> {
+        let is_kept = |&byte: &u8| KEPT[usize::from(byte)];
+        if path.len() > NAME_BYTES_MAX || !path.iter().all(is_kept) {
+            return None;
+        }
+        let name = std::str::from_utf8(path).ok()?;
+        let is_kept = |part: &str| !self.is_reserved(part) && !is_like_file(part.as_bytes());
+        let (dirs, base) = name.rsplit_once('/')?;
+        (!self.is_reserved(base) && dirs.split('/').all(is_kept)).then_some(name)
     }
 
     /// Escapes what some file systems reserve, in each component.
@@ -126,19 +141,38 @@ enum Case {
     Folded,
 }
 
+/// Bytes that no encoding changes, wherever they are in a component.
+const KEPT: [bool; 256] = {
+    let mut kept = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is_special = matches!(
+            byte as u8,
+            b'\\' | b':' | b'*' | b'?' | b'"' | b'<' | b'>' | b'|'
+        );
+        let is_marked = matches!(byte as u8, b'A'..=b'Z' | b'_');
+        kept[byte] = byte >= 32 && byte < 126 && !is_special && !is_marked;
+        byte += 1;
+    }
+    kept
+};
+
+/// Whether a name ends like those of store files.
+fn is_like_file(name: &[u8]) -> bool {
+    matches!(name, [.., b'.', b'i' | b'd'] | [.., b'.', b'h', b'g'])
+}
+
 /// Marks directories whose names end like those of store files.
 fn marked_directories(path: &[u8]) -> Cow<'_, [u8]> {
-    const ENDINGS: [&[u8]; 3] = [b".hg", b".i", b".d"];
-    let like_file = |dir: &[u8]| ENDINGS.iter().any(|ending| dir.ends_with(ending));
     let mut parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
     let base = parts.pop().unwrap_or_default();
-    if !parts.iter().any(|dir| like_file(dir)) {
+    if !parts.iter().any(|dir| is_like_file(dir)) {
         return Cow::Borrowed(path);
     }
     let mut out = Vec::with_capacity(path.len() + 8);
     for dir in parts {
         out.extend_from_slice(dir);
-        if like_file(dir) {
+        if is_like_file(dir) {
             out.extend_from_slice(b".hg");
         }
         out.push(b'/');

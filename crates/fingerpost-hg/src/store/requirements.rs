@@ -139,17 +139,22 @@ impl Requirements {
     ///
     /// A shared repository keeps its store in its source; with `share-safe` the
     /// requirements of the store are beside the store, and both files count.
+    /// `shared` is the source's `.hg` directory where it was decided already, as
+    /// a site does that looks whether a share may be followed; without it the
+    /// file `sharedpath` says so.
     ///
     /// # Errors
     ///
     /// Returns the first requirement that is unknown or not supported, a
     /// format that is too old, or a file that cannot be read.
-    pub fn read(dot_hg: &Path) -> Result<Self, RequirementsError> {
+    pub fn read(dot_hg: &Path, shared: Option<&Path>) -> Result<Self, RequirementsError> {
         let mut names = BTreeSet::new();
         read_names(dot_hg, "requires", &mut names)?;
-        let source = match (names.contains("relshared"), names.contains("shared")) {
-            (false, false) => dot_hg.to_owned(),
-            (relative, _) => shared_source(dot_hg, relative)?,
+        let relative = names.contains("relshared");
+        let source = match (relative || names.contains("shared"), shared) {
+            (false, _) => dot_hg.to_owned(),
+            (true, Some(shared)) => shared.to_owned(),
+            (true, None) => shared_source(dot_hg, relative)?,
         };
         if names.contains("share-safe") {
             read_names(&source, "store/requires", &mut names)?;

@@ -23,7 +23,7 @@ fn writer(len: usize, salt: &str) -> RevlogWriter {
 }
 
 fn store(dir: &Path, memory: &Arc<Verified>) -> Store {
-    Store::open(&dir.join(".hg"), Limits::default(), memory.clone()).unwrap()
+    Store::open(&dir.join(".hg"), None, Limits::default(), memory.clone()).unwrap()
 }
 
 fn verify_all(revlog: &Revlog) -> Result<(), StoreError> {

@@ -67,7 +67,7 @@ fn a_flipped_bit_anywhere_is_found() {
     ] {
         let path = store.join(name);
         let whole = fs::read(&path).unwrap();
-        for at in (0..whole.len()).step_by(whole.len() / 40 + 1) {
+        for at in (0..whole.len()).step_by(whole.len() / 16 + 1) {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x10;
             fs::write(&path, &damaged).unwrap();

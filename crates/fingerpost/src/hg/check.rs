@@ -142,8 +142,9 @@ impl Report {
             .repositories
             .iter()
             .filter(|told| told.refused.is_some());
-        let (all, refused) = (self.repositories.len(), refused.count());
-        let _ = writeln!(out, "{all} repositories, {refused} of them refused");
+        let refused = refused.count();
+        let served = self.repositories.len() - refused;
+        let _ = writeln!(out, "{served} served, {refused} refused");
         out
     }
 }
@@ -158,7 +159,7 @@ impl Told {
         };
         match listed.state {
             Err(refusal) => told.refused = Some(refusal.sentence().to_owned()),
-            Ok(entry) => match Requirements::read(entry.dot_hg()) {
+            Ok(entry) => match Requirements::read(entry.dot_hg(), Some(entry.store_dot_hg())) {
                 Err(error) => told.refused = Some(error.to_string()),
                 Ok(requirements) => told.facts = Some(Facts::of(&entry, &requirements)),
             },
@@ -276,7 +277,7 @@ mod tests {
             "  view          served\n",
             "  hidden        yes\n",
             "uncompressedallowsecret is never honoured",
-            "1 repositories, 0 of them refused\n",
+            "1 served, 0 refused\n",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
@@ -294,10 +295,7 @@ mod tests {
         let text = report.text();
         assert!(text.contains("web.allow_read names a group"), "{text}");
         assert!(text.contains("from-the-future"), "{text}");
-        assert!(
-            text.ends_with("3 repositories, 2 of them refused\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("1 served, 2 refused\n"), "{text}");
     }
 
     #[test]

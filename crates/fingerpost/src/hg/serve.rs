@@ -46,10 +46,14 @@ pub(super) struct Args {
 const CLIENT_OPTIONS: &str = "--config experimental.httppeer.advertise-v2=true \
      --config experimental.httppeer.v2-encoder-order=zstd-8mb,zlib,identity";
 
+const BLOCKING_THREADS_MAX: usize = 8;
+
 /// Serves until a stop signal.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     log::start(LogLevel::Warning, LogFormat::Auto);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Each thread keeps memory of its own, and no more can be at work.
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

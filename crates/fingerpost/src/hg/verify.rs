@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     // A fresh memory: nothing is believed.
     let memory = Arc::new(Verified::new(MEMORY_BYTES));
-    let store = Store::open(&dot_hg, Limits::default(), memory)
+    let store = Store::open(&dot_hg, None, Limits::default(), memory)
         .or_exit(Exit::BadData, format!("{}", args.repository.display()))?;
     let mut bar: Option<(VerifyStage, Progress)> = None;
     let summary = verify(&store, &mut |told| match told {

@@ -29,7 +29,7 @@ struct Family {
 }
 
 /// Every target there is. `fuzz/decoders.rs` has nearly the same list.
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 6] = [
     Family {
         targets: &fingerpost_hashequiv_proto::fuzz::TARGETS,
         words: &HASHEQUIV_WORDS,
@@ -49,10 +49,6 @@ const FAMILIES: [Family; 7] = [
     Family {
         targets: &fingerpost_hg::fuzz::TARGETS,
         words: &HG_WIRE_WORDS,
-    },
-    Family {
-        targets: &fingerpost_hg::state_fuzz::TARGETS,
-        words: &HG_TEXT_WORDS,
     },
     Family {
         targets: &fingerpost_hg::site::fuzz::TARGETS,

@@ -1,7 +1,5 @@
 """Clones of every form of repository, compared with a clone that no server was part of."""
 
-import shutil
-
 from hg import OLD, Hg
 from torture import SETTINGS
 from variants import REFUSED, SERVED, VARIANTS, publish

@@ -14,7 +14,7 @@ DJANGO = [("Django", version) for version in ("3.0", "3.1", "3.2", "4.0", "4.1",
 INSTALLED = [("installed", "6.0.3"), ("installed", "7.2.4")]
 
 # In the wide history larger files are left out, for its size comes from their number.
-WIDE_BYTES_MAX = 8192
+WIDE_BYTES_MAX = 14_000
 WIDE_FILES = 100_000
 WIDE_FIRST = 250
 

@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::ground::{Ground, LATER, found, is_root, site, stranger};
+use super::super::testing::{Ground, LATER, found, is_root, site, stranger};
 use super::super::{Decision, Operation, OwnRules};
 use super::*;
 
@@ -380,6 +380,9 @@ fn only_share_safe_shares_take_their_sources_rules() {
     }
     ground.write("c/plain/.hg/hgrc", "");
     assert!(reads("/plain", "eve"));
+    let notes = |name| entry(&catalogue, name).settings().notes.clone();
+    assert!(notes("/plain")[0].sentence.contains("not share-safe"));
+    assert!(notes("/safe").is_empty());
     ground.write("c/safe/.hg/hgrc", "");
     assert!(reads("/safe", "alice") && !reads("/safe", "eve"));
     ground.write("c/source/.hg/hgrc", "[web]\nallow_read = carol\n");

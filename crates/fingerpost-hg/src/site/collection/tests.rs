@@ -1,5 +1,5 @@
 use super::super::TrustPolicy;
-use super::super::ground::{Ground, is_root, stranger};
+use super::super::testing::{Ground, is_root, stranger};
 use super::*;
 
 fn collection(ground: &Ground, nested: bool) -> Collection {

@@ -18,7 +18,7 @@ fn repository(files: &[(&str, &str)]) -> tempfile::TempDir {
 #[test]
 fn formats_are_what_the_reference_advertises() {
     let dir = repository(&[(".hg/requires", &format!("{USUAL}revlog-compression-zstd\n"))]);
-    let requirements = Requirements::read(&dir.path().join(".hg")).unwrap();
+    let requirements = Requirements::read(&dir.path().join(".hg"), None).unwrap();
     assert_eq!(
         requirements.formats(),
         ["generaldelta", "revlogv1", "sparserevlog"]
@@ -29,7 +29,7 @@ fn formats_are_what_the_reference_advertises() {
 #[test]
 fn an_unknown_requirement_is_refused_by_name() {
     let dir = repository(&[(".hg/requires", &format!("{USUAL}exp-quantum\n"))]);
-    let error = Requirements::read(&dir.path().join(".hg")).unwrap_err();
+    let error = Requirements::read(&dir.path().join(".hg"), None).unwrap_err();
     assert!(matches!(&error, RequirementsError::Refused { name, .. } if name == "exp-quantum"));
     assert!(error.to_string().contains("exp-quantum"));
 }
@@ -37,14 +37,14 @@ fn an_unknown_requirement_is_refused_by_name() {
 #[test]
 fn a_narrow_clone_is_refused() {
     let dir = repository(&[(".hg/requires", &format!("{USUAL}narrowhg-experimental\n"))]);
-    let error = Requirements::read(&dir.path().join(".hg")).unwrap_err();
+    let error = Requirements::read(&dir.path().join(".hg"), None).unwrap_err();
     assert!(error.to_string().contains("incomplete"));
 }
 
 #[test]
 fn a_repository_without_requirements_is_too_old() {
     let dir = repository(&[(".hg/branch", "default\n")]);
-    let error = Requirements::read(&dir.path().join(".hg")).unwrap_err();
+    let error = Requirements::read(&dir.path().join(".hg"), None).unwrap_err();
     assert!(matches!(
         error,
         RequirementsError::Absent {
@@ -60,7 +60,7 @@ fn with_share_safe_both_files_count() {
         (".hg/requires", "share-safe\ndirstate-v2\n"),
         (".hg/store/requires", USUAL),
     ]);
-    let requirements = Requirements::read(&dir.path().join(".hg")).unwrap();
+    let requirements = Requirements::read(&dir.path().join(".hg"), None).unwrap();
     assert!(requirements.contains("dirstate-v2") && requirements.contains("fncache"));
 }
 
@@ -70,7 +70,7 @@ fn requirements_of_the_store_are_checked_as_well() {
         (".hg/requires", "share-safe\n"),
         (".hg/store/requires", &format!("{USUAL}nope\n")),
     ]);
-    let error = Requirements::read(&dir.path().join(".hg")).unwrap_err();
+    let error = Requirements::read(&dir.path().join(".hg"), None).unwrap_err();
     assert!(matches!(error, RequirementsError::Refused { file, .. } if file == "store/requires"));
 }
 
@@ -81,7 +81,7 @@ fn a_relative_share_is_followed() {
         ("copy/.hg/requires", "share-safe\nrelshared\n"),
         ("copy/.hg/sharedpath", "../../source/.hg\n"),
     ]);
-    let requirements = Requirements::read(&dir.path().join("copy/.hg")).unwrap();
+    let requirements = Requirements::read(&dir.path().join("copy/.hg"), None).unwrap();
     assert!(requirements.is_shared() && requirements.contains("store"));
     let source = requirements.source().canonicalize().unwrap();
     assert_eq!(
@@ -98,7 +98,7 @@ fn an_absolute_share_needs_no_newline() {
         (".hg/requires", &format!("{USUAL}shared\n")),
         (".hg/sharedpath", source.to_str().unwrap()),
     ]);
-    let requirements = Requirements::read(&copy.path().join(".hg")).unwrap();
+    let requirements = Requirements::read(&copy.path().join(".hg"), None).unwrap();
     assert_eq!(requirements.source(), source);
 }
 
@@ -108,6 +108,6 @@ fn a_share_of_nothing_is_an_error() {
         (".hg/requires", "shared\n"),
         (".hg/sharedpath", "/nowhere/at/all/.hg\n"),
     ]);
-    let error = Requirements::read(&dir.path().join(".hg")).unwrap_err();
+    let error = Requirements::read(&dir.path().join(".hg"), None).unwrap_err();
     assert!(matches!(error, RequirementsError::SharedPath { .. }));
 }

@@ -1,25 +1,10 @@
-//! Fuzz targets over the state of a repository: plain functions over bytes that
-//! panic when something that must hold does not. For tests and fuzzers, never
-//! for a server.
+//! Fuzz targets over the state of a repository.
 
 use fingerpost_hg_proto::Node;
 
 use crate::{
     Bookmarks, Changeset, Graph, Obsstore, PhaseRoots, Phases, Rev, View, changeset, dag, tags,
 };
-
-/// A fuzz target.
-pub type Target = fn(&[u8]);
-
-/// Every target with its name, for runners.
-pub const TARGETS: [(&str, Target); 6] = [
-    ("changeset", fuzz_changeset),
-    ("phaseroots", fuzz_phaseroots),
-    ("bookmarks", fuzz_bookmarks),
-    ("obsstore", fuzz_obsstore),
-    ("hgtags", fuzz_hgtags),
-    ("dag", fuzz_dag),
-];
 
 /// A changeset's text: what reads a part of it agrees with what reads it all.
 pub fn fuzz_changeset(data: &[u8]) {
@@ -161,8 +146,6 @@ impl Graph for Bytes<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-
     proptest! {
         #[test]
         fn every_target_takes_any_bytes(data in prop::collection::vec(any::<u8>(), 0..300),
@@ -174,7 +157,7 @@ mod tests {
                                             b"\xff\x01\x00\x00\x00",
                                         ])) {
             let data = [start, &data].concat();
-            for (_, target) in TARGETS {
+            for (_, target) in crate::fuzz::TARGETS {
                 target(&data);
             }
         }

@@ -170,7 +170,7 @@ impl World {
     pub(crate) fn prune(&self, at: usize) {
         let path = self.store.join("obsstore");
         let mut bytes = fs::read(&path).unwrap_or_else(|_| vec![1]);
-        bytes.extend(crate::obsstore::tests::marker_v1(self.node(at), &[]));
+        bytes.extend(marker_v1(self.node(at), &[]));
         fs::write(path, bytes).unwrap();
     }
 
@@ -201,4 +201,17 @@ fn add_once(revlog: &mut RevlogWriter, text: &str, parents: [Option<Rev>; 2], li
         });
     }
     node
+}
+
+/// A version 1 marker without texts and without recorded parents.
+pub(crate) fn marker_v1(predecessor: Node, successors: &[Node]) -> Vec<u8> {
+    let mut marker = vec![0; 16];
+    marker.extend([u8::try_from(successors.len()).unwrap(), 3, 0]);
+    marker.extend(predecessor.as_bytes());
+    for successor in successors {
+        marker.extend(successor.as_bytes());
+    }
+    let size = u32::try_from(marker.len()).unwrap();
+    marker[..4].copy_from_slice(&size.to_be_bytes());
+    marker
 }

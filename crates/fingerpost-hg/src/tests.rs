@@ -1,0 +1,4 @@
+//! What tests of several modules build their cases from.
+
+pub(crate) mod graph;
+pub(crate) mod world;
