@@ -152,7 +152,14 @@ impl Verifier<'_> {
         self.summary.censored += usize::from(revlog.is_censored(rev));
         match self.texts.text(revlog, rev) {
             Ok(text) => return Some(text),
-            Err(StoreError::External { .. }) => self.summary.external += 1,
+            // Only files can be stored elsewhere, and only by an extension
+            // that the repository says it requires; else the flag is damage.
+            Err(StoreError::External { .. })
+                if self.store.requirements().contains("lfs")
+                    && !revlog.file().starts_with("00") =>
+            {
+                self.summary.external += 1;
+            }
             Err(error) => self.problem(revlog.file(), Some(rev), error),
         }
         None
