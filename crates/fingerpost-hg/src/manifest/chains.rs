@@ -24,6 +24,10 @@
 //! be put together from its lines in one way only; this is why the argument
 //! holds for manifests and is not used for files.
 //!
+//! All of this holds for deltas against the only parent: a wrong number of a
+//! base could leave a text wrong in lines that later deltas replace. Merges,
+//! and deltas that skip, are hashed.
+//!
 //! A node stands for the parents too. Those of a revision that is not hashed
 //! itself are compared with what the changelog says, whose texts are; where
 //! that says something else, the revision is hashed.
@@ -178,9 +182,12 @@ impl ChainVerifier {
         if witness.manifest(rev)? != Some(own) {
             return manifest.ensure_verified(rev, texts);
         }
+        // Which text a delta is against stands in the index alone. If it is not
+        // the only parent, nobody can say that it is the right one.
+        let is_child = |base: &Rev| manifest.parents(rev) == [Some(*base), None];
         let base = manifest
             .delta_base(rev)
-            .filter(|_| manifest.flags(rev) == 0);
+            .filter(|base| is_child(base) && manifest.flags(rev) == 0);
         let Some(base) = base else {
             return manifest.ensure_verified(rev, texts);
         };

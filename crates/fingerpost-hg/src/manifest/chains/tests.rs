@@ -112,7 +112,26 @@ fn a_wrong_parent_is_noticed() {
     assert!(verify(&open(bytes).unwrap(), &known).is_err());
 }
 
+#[test]
+fn a_wrong_base_is_noticed_though_later_lines_hide_it() {
+    // Revision 2 changes line 1, and 3 line 0 again, so that a revision 2 made
+    // of revision 0 is wrong in line 0 alone, and 3 is right.
+    let mut bytes = written(&[(0, 1, 0), (1, 2, 0), (0, 3, 0)]);
+    let known = open(bytes.clone()).unwrap();
+    let before = known.stored_len(Rev(0)) as usize + known.stored_len(Rev(1)) as usize;
+    let base = 64 * 2 + before + 16;
+    assert_eq!(bytes[base + 3], 1);
+    bytes[base + 3] = 0;
+    let error = verify(&open(bytes).unwrap(), &known).unwrap_err();
+    assert!(
+        matches!(error, StoreError::HashMismatch { rev: Rev(2), .. }),
+        "{error}"
+    );
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
     #[test]
     fn everything_that_is_right_is_verified(edits in edits()) {
         let manifest = open(written(&edits)).unwrap();
