@@ -339,7 +339,10 @@ fn shifted(at: u32, by: i64) -> u32 {
 fn names_a_file(line: &[u8], witness: &mut dyn Witness) -> Result<bool, StoreError> {
     match parse_manifest(line).next() {
         Some(Ok(entry)) if entry.flag == ManifestFlag::Plain => {
-            witness.has_file(entry.path, &entry.node)
+            // A digit may be damaged into the same one in upper case.
+            let is_spelled_right =
+                line[entry.path.len() + 1..line.len() - 1] == entry.node.to_hex();
+            Ok(is_spelled_right && witness.has_file(entry.path, &entry.node)?)
         }
         _ => Ok(false),
     }

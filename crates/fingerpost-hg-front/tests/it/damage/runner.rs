@@ -96,6 +96,7 @@ impl Subject {
             let (world, known) = (self.copy(), self.known.clone());
             let usual = self.usual.clone();
             running.spawn(async move {
+                let _case = Case(format!("{file}, {fault:?}"));
                 let door = world.door();
                 if is_warm {
                     ask_all(&door, &known).await.unwrap();
@@ -211,4 +212,15 @@ fn copy_tree(from: &Path, to: &Path) {
         std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
         std::fs::copy(path, copy).unwrap();
     });
+}
+
+/// Names the case in which something panicked.
+struct Case(String);
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("in the case {}", self.0);
+        }
+    }
 }

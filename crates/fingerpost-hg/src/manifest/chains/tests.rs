@@ -89,17 +89,21 @@ fn one_hash_vouches_for_a_chain_of_lines() {
 
 #[test]
 fn a_damaged_line_that_is_taken_out_again_is_noticed() {
-    let mut bytes = written(&[(0, 1, 0), (0, 2, 0)]);
-    let known = open(bytes.clone()).unwrap();
-    let at = bytes
-        .windows(40)
-        .position(|hex| hex == format!("{:040x}", 1).as_bytes());
-    bytes[at.unwrap() + 39] = b'f';
-    let error = verify(&open(bytes).unwrap(), &known).unwrap_err();
-    assert!(
-        matches!(error, StoreError::HashMismatch { rev: Rev(1), .. }),
-        "{error}"
-    );
+    // The other digit, and the same one in upper case.
+    for damage in *b"fA" {
+        let mut bytes = written(&[(0, 10, 0), (0, 2, 0)]);
+        let known = open(bytes.clone()).unwrap();
+        let hex = format!("{:040x}", 10);
+        let at = bytes
+            .windows(40)
+            .position(|digits| digits == hex.as_bytes());
+        bytes[at.unwrap() + 39] = damage;
+        let error = verify(&open(bytes).unwrap(), &known).unwrap_err();
+        assert!(
+            matches!(error, StoreError::HashMismatch { rev: Rev(1), .. }),
+            "{error}"
+        );
+    }
 }
 
 #[test]
