@@ -13,6 +13,7 @@ pub mod client;
 mod answer;
 mod body;
 mod front;
+mod index;
 mod lanes;
 mod login;
 mod metrics;
