@@ -143,10 +143,15 @@ impl Asking {
 impl Door {
     async fn answer(self: &Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
-        let path = decoded(parts.uri.path()).ok_or_else(|| Refusal::not_found(NOTHING))?;
+        let path = decoded(parts.uri.path()).ok_or_else(|| Refusal::nothing_here())?;
         let user = login(&parts.headers, self.accounts.as_ref()).await?;
         let asks_v1 = command_of_v1(&parts).is_some();
-        let (repository, rest) = self.find(path, asks_v1).await?;
+        let Some((repository, rest)) = self.find(path.clone(), asks_v1).await? else {
+            return match parts.method == Method::GET && !asks_v1 {
+                true => self.index(path, user).await,
+                false => Err(Refusal::nothing_here()),
+            };
+        };
         let asking = Asking {
             repository,
             user,
@@ -162,21 +167,22 @@ impl Door {
                 self.command(&asking, body, path).await
             }
             Route::Nothing if asks_v1 => Err(self.other_client()),
-            Route::Nothing => Err(Refusal::not_found(NOTHING)),
+            Route::Nothing => Err(Refusal::nothing_here()),
         }
     }
 
-    /// The repository that a path begins with, and the rest of the path.
+    /// The repository that a path begins with, and the rest of the path; `None`
+    /// if there is none.
     async fn find(
         self: &Arc<Self>,
         path: String,
         asks_v1: bool,
-    ) -> Result<(Arc<RepositoryEntry>, String), Refusal> {
+    ) -> Result<Option<(Arc<RepositoryEntry>, String)>, Refusal> {
         let door = Arc::clone(self);
         let finding = tokio::task::spawn_blocking(move || {
             match door.catalogue.find(&path, door.clock.now()) {
-                Found::Repository { repository, rest } => Ok((repository, rest.to_owned())),
-                Found::NotFound => Err(Refusal::not_found(NOTHING)),
+                Found::Repository { repository, rest } => Ok(Some((repository, rest.to_owned()))),
+                Found::NotFound => Ok(None),
                 Found::Refused(refusal) => {
                     let (repository, why) = (refusal.id().as_str(), refusal.sentence());
                     tracing::warn!(repository, "{repository} is not served: {why}");
@@ -320,8 +326,6 @@ pub(crate) fn decoded(path: &str) -> Option<String> {
     }
     String::from_utf8(bytes).ok()
 }
-
-const NOTHING: &str = "there is nothing here\n";
 
 #[cfg(test)]
 mod tests {

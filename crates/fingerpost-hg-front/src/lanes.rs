@@ -20,6 +20,8 @@ pub(crate) struct Lanes {
     working: Arc<Semaphore>,
     /// Writes wait for programs of others, and nobody shall wait with them.
     writing: Arc<Semaphore>,
+    /// The place of the one index that is made at a time.
+    index: Arc<Semaphore>,
     wait: Duration,
 }
 
@@ -37,6 +39,7 @@ impl Lanes {
             long: places(),
             working: Arc::new(Semaphore::new(workers())),
             writing: Arc::new(Semaphore::new(WRITERS)),
+            index: Arc::new(Semaphore::new(1)),
             wait,
         }
     }
@@ -49,6 +52,15 @@ impl Lanes {
     /// A place in the lane, or a refusal that tells the client to come again.
     pub(crate) async fn enter(&self, is_short: bool) -> Result<Place, Refusal> {
         let lane = if is_short { &self.short } else { &self.long };
+        self.place_in(lane).await
+    }
+
+    /// The place of who makes an index, or the same refusal.
+    pub(crate) async fn enter_index(&self) -> Result<Place, Refusal> {
+        self.place_in(&self.index).await
+    }
+
+    async fn place_in(&self, lane: &Arc<Semaphore>) -> Result<Place, Refusal> {
         match timeout(self.wait, lane.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Place(permit)),
             Ok(Err(_)) | Err(_) => Err(Refusal::busy(self.wait)),

@@ -14,6 +14,7 @@ pub mod fuzz;
 mod answer;
 mod body;
 mod front;
+mod index;
 mod lanes;
 mod login;
 mod metrics;

@@ -66,6 +66,11 @@ impl Refusal {
         Self::text(StatusCode::NOT_FOUND, text)
     }
 
+    /// A path that leads nowhere.
+    pub(crate) fn nothing_here() -> Self {
+        Self::not_found("there is nothing here\n")
+    }
+
     pub(crate) fn unknown_command(name: &str) -> Self {
         Self::not_found(format!("unknown wire protocol command: {name}\n"))
     }

@@ -48,8 +48,8 @@ pub(crate) fn lookup(snapshot: &Snapshot, key: &[u8]) -> Result<Node, LookupErro
             return Err(unknown());
         }
     }
-    if let Some(rev) = by_name(snapshot, key)? {
-        return Ok(snapshot.node(rev));
+    if let Some(node) = by_name(snapshot, key)? {
+        return Ok(node);
     }
     by_prefix(snapshot, key)?.ok_or_else(unknown)
 }
@@ -69,15 +69,16 @@ fn by_number(snapshot: &Snapshot, key: &[u8]) -> Option<Rev> {
     Rev::from_index(index)
 }
 
-fn by_name(snapshot: &Snapshot, key: &[u8]) -> Result<Option<Rev>, StoreError> {
-    if let Some(rev) = snapshot.bookmark(key) {
-        return Ok(Some(rev));
+fn by_name(snapshot: &Snapshot, key: &[u8]) -> Result<Option<Node>, StoreError> {
+    if let Some(node) = snapshot.bookmark(key) {
+        return Ok(Some(node));
     }
     if let Some(rev) = snapshot.tags()?.rev(snapshot, key) {
-        return Ok(Some(rev));
+        return Ok(Some(snapshot.node(rev)));
     }
     let heads = snapshot.branch_heads()?;
-    Ok(heads.branch(key).map(|branch| branch.tip))
+    let tip = heads.branch(key).map(|branch| branch.tip);
+    Ok(tip.map(|tip| snapshot.node(tip)))
 }
 
 /// The served node that begins with these digits. hg takes an `x` before them,

@@ -85,10 +85,12 @@ impl Snapshot {
             true => view.public_only(changelog.len(), &phases),
             false => view,
         };
-        let is_served = |node: &Node| changelog.rev(node).is_some_and(|rev| view.is_served(rev));
+        let is_listed = |node: &Node| {
+            node.is_null() || changelog.rev(node).is_some_and(|rev| view.is_served(rev))
+        };
         let bookmarks = all_bookmarks
             .iter()
-            .filter(|(name, node)| !is_divergent(name) && is_served(node))
+            .filter(|(name, node)| !is_divergent(name) && is_listed(node))
             .map(|(name, node)| (name.to_vec(), node))
             .collect();
         Ok(Self {
@@ -217,14 +219,17 @@ impl Snapshot {
     }
 
     /// The bookmarks that are listed to clients, by name: those on served
-    /// changesets with names that are not divergent.
+    /// changesets and on the null revision, where stripping leaves them, with
+    /// names that are not divergent.
     pub fn bookmarks(&self) -> &BTreeMap<Vec<u8>, Node> {
         &self.bookmarks
     }
 
-    /// The changeset under a bookmark's name, listed or divergent.
-    pub(crate) fn bookmark(&self, name: &[u8]) -> Option<Rev> {
-        self.rev(&self.all_bookmarks.node(name)?)
+    /// The served changeset, or the null node, under a bookmark's name, listed
+    /// or divergent.
+    pub(crate) fn bookmark(&self, name: &[u8]) -> Option<Node> {
+        let node = self.all_bookmarks.node(name)?;
+        (node.is_null() || self.rev(&node).is_some()).then_some(node)
     }
 
     /// What `listkeys` answers for a namespace; nothing for one that is unknown.

@@ -4,6 +4,7 @@
 mod client;
 mod damage;
 mod hostile;
+mod index;
 mod replay;
 mod world;
 mod written;

@@ -73,9 +73,14 @@ impl World {
 
     /// A door that serves the repository as it is at each request.
     pub(crate) fn door(&self) -> axum::Router {
-        let clock = Arc::clone(&self.clock);
         let mut site = SiteConfig::new(TrustPolicy::of_this_process());
         site.repositories.insert(String::new(), self.root());
+        self.door_to(site)
+    }
+
+    /// A door to a site.
+    pub(crate) fn door_to(&self, site: SiteConfig) -> axum::Router {
+        let clock = Arc::clone(&self.clock);
         let catalogue = Catalogue::open(site, clock.now()).unwrap();
         let mercurial = Mercurial::new(self.mercurial.clone(), Arc::clone(&clock));
         let front = HgFront::new(

@@ -75,9 +75,6 @@ impl Specifier {
                 let kind = "changesetdagrange";
                 let roots = list(map, "roots")?.ok_or_else(|| missing("roots", kind))?;
                 let heads = list(map, "heads")?.ok_or_else(|| missing("heads", kind))?;
-                if heads.is_empty() {
-                    return Err(refused("heads key in changesetdagrange cannot be empty"));
-                }
                 Ok(Self::DagRange { roots, heads })
             }
             unknown => Err(Failure::refused_with(
@@ -94,6 +91,10 @@ impl Specifier {
             Self::ExplicitDepth { nodes, depth } => {
                 let heads = known(nodes, snapshot)?;
                 Ok(snapshot.ancestors_within(&heads, *depth))
+            }
+            // A client that found no heads asks for the changesets up to none of them.
+            Self::DagRange { heads, .. } if heads.is_empty() && snapshot.tip().is_some() => {
+                Err(refused("heads key in changesetdagrange cannot be empty"))
             }
             Self::DagRange { roots, heads } => {
                 let heads = known(heads, snapshot)?;
@@ -133,3 +134,27 @@ fn refused(text: &str) -> Failure {
 const BAD: &str = "bad-revisions";
 /// Each can walk the whole graph; stock clients send one.
 const SPECIFIERS_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::World;
+
+    /// What a range up to no heads is in a repository.
+    fn up_to_nothing(world: &World) -> Result<Vec<Rev>, Failure> {
+        let snapshot = world.open().snapshot().unwrap();
+        let (roots, heads) = (Vec::new(), Vec::new());
+        Specifier::DagRange { roots, heads }.revs(&snapshot)
+    }
+
+    #[test]
+    fn a_range_needs_heads_unless_nothing_is_served() {
+        let mut world = World::new();
+        assert_eq!(up_to_nothing(&world).unwrap(), []);
+        world.commit(None, "secret");
+        world.phases(&[(2, 0)]);
+        assert_eq!(up_to_nothing(&world).unwrap(), []);
+        world.phases(&[(1, 0)]);
+        assert!(up_to_nothing(&world).is_err());
+    }
+}

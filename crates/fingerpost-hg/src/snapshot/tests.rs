@@ -295,6 +295,18 @@ fn bookmarks_pin_and_those_on_unserved_changesets_are_dropped() {
 }
 
 #[test]
+fn a_bookmark_on_the_null_revision_is_listed() {
+    let mut world = World::new();
+    world.commit(None, "one");
+    let line = format!("{} nowhere\n", Node::NULL);
+    std::fs::write(world.dot_hg().join("bookmarks"), line).unwrap();
+    let snapshot = world.open().snapshot().unwrap();
+    let listed = [("nowhere".to_owned(), Node::NULL.to_string())];
+    assert_eq!(keys(&snapshot, "bookmarks"), listed);
+    assert!(snapshot.lookup(b"nowhere").unwrap().is_null());
+}
+
+#[test]
 fn a_name_is_a_bookmark_before_a_tag_before_a_branch() {
     let mut world = World::new();
     let tagged = world.commit(None, "tagged");

@@ -34,8 +34,7 @@ impl Hg {
         if self.hg_program.as_ref().is_some_and(|hg| !hg.is_absolute()) {
             return refuse("hg.hg_program is a full path, from the root");
         }
-        let printable = |url: &String| !url.is_empty() && !url.chars().any(char::is_control);
-        if !self.fallback_url.as_ref().is_none_or(printable) {
+        if !self.fallback_url.as_deref().is_none_or(is_printable_url) {
             return refuse("hg.fallback_url is a URL in one line");
         }
         self.site(BTreeMap::new())
@@ -85,6 +84,11 @@ impl Hg {
 const COMPRESSION_LEVEL_MAX: u64 = 19;
 /// So that no number overflows when it is turned into bytes or milliseconds.
 const NUMBER_MAX: u64 = 1_000_000;
+
+/// Whether clients can be told of a URL in one line.
+pub(crate) fn is_printable_url(url: &str) -> bool {
+    !url.is_empty() && !url.chars().any(char::is_control)
+}
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use toml::Table;
 
+pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;

@@ -34,7 +34,7 @@ pub(super) fn serve_paths(site: &mut SiteConfig, paths: &[PathBuf]) -> anyhow::R
 }
 
 /// The name of several paths that this one gets.
-pub(super) fn name_of(path: &Path) -> anyhow::Result<String> {
+fn name_of(path: &Path) -> anyhow::Result<String> {
     let name = path.file_name().and_then(|name| name.to_str());
     let why = || format!("{} has no name that a URL could have", path.display());
     name.map(str::to_owned)

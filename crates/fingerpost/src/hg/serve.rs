@@ -11,8 +11,8 @@ use fingerpost_hg::{Mercurial, MercurialOptions};
 use fingerpost_hg_front::{FrontOptions, HgFront};
 use fingerpost_net::{Address, Listener, Metrics, Server, ServerOptions, Shutdown};
 
-use super::paths::{name_of, serve_paths};
-use crate::config::{LogFormat, LogLevel};
+use super::paths::serve_paths;
+use crate::config::{LogFormat, LogLevel, is_printable_url};
 use crate::exit::{Exit, OrExit, failure};
 use crate::log;
 use crate::serve::bind_one;
@@ -37,6 +37,10 @@ pub(super) struct Args {
     /// Write the process id to this file once the address is bound.
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+    /// Where clients that do not speak v2 find the repositories; they are told
+    /// so.
+    #[arg(long, value_name = "URL", value_parser = url_in_one_line)]
+    fallback_url: Option<String>,
     /// Repositories, or directories with repositories in them.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -68,21 +72,24 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
     let config = site(&args.paths)?;
     let catalogue = Catalogue::open(config, clock.now())
         .or_exit(Exit::Usage, "the repositories cannot be served")?;
-    tell_what_is_refused(&catalogue, &*clock)?;
+    let first = tell_what_is_refused(&catalogue, &*clock)?;
     let mercurial = Mercurial::new(MercurialOptions::default(), Arc::clone(&clock));
     let front = HgFront::new(
         Arc::new(catalogue),
         Arc::new(mercurial),
         None,
         clock,
-        FrontOptions::default(),
+        FrontOptions {
+            fallback_url: args.fallback_url.clone(),
+            ..FrontOptions::default()
+        },
     );
     let address: Address = args
         .bind
         .parse()
         .or_exit(Exit::Usage, format!("--bind {}", args.bind))?;
     let listener = bind_one(&address)?;
-    announce(args, &listener)?;
+    announce(args, &listener, &first)?;
     let metrics = Arc::new(Metrics::new());
     metrics.register(|registry| front.register_metrics(registry));
     let shutdown = Shutdown::new();
@@ -105,16 +112,25 @@ fn site(paths: &[PathBuf]) -> anyhow::Result<SiteConfig> {
     Ok(site)
 }
 
-/// Names each repository that is not served, and why; fails if none is.
-fn tell_what_is_refused(catalogue: &Catalogue, clock: &dyn Clock) -> anyhow::Result<()> {
+/// What clap asks of a URL that clients are told.
+fn url_in_one_line(url: &str) -> Result<String, &'static str> {
+    match is_printable_url(url) {
+        true => Ok(url.to_owned()),
+        false => Err("not a URL in one line"),
+    }
+}
+
+/// Names each repository that is not served, and why; fails if all are. The
+/// URL path of the first one that is served.
+fn tell_what_is_refused(catalogue: &Catalogue, clock: &dyn Clock) -> anyhow::Result<String> {
     let listing = catalogue.list(clock.now());
     for problem in &listing.problems {
         eprintln!("{problem}");
     }
-    let mut served = 0;
+    let mut first = None;
     for listed in &listing.repositories {
         match &listed.state {
-            Ok(_) => served += 1,
+            Ok(entry) => drop(first.get_or_insert_with(|| entry.url_path().to_owned())),
             Err(refusal) => eprintln!(
                 "{} is not served: {}",
                 listed.directory.display(),
@@ -122,14 +138,12 @@ fn tell_what_is_refused(catalogue: &Catalogue, clock: &dyn Clock) -> anyhow::Res
             ),
         }
     }
-    match served {
-        0 => Err(failure(Exit::BadData, "there is no repository to serve")),
-        _ => Ok(()),
-    }
+    first.ok_or_else(|| failure(Exit::BadData, "there is no repository to serve"))
 }
 
-/// Says where it is and what to type, and writes the process id.
-fn announce(args: &Args, listener: &Listener) -> anyhow::Result<()> {
+/// Says where it is and what to type for the repository under the path
+/// `first`, and writes the process id.
+fn announce(args: &Args, listener: &Listener, first: &str) -> anyhow::Result<()> {
     let address = listener.client_address().to_string();
     let url = match address.strip_prefix("unix://") {
         Some(_) => address,
@@ -139,10 +153,7 @@ fn announce(args: &Args, listener: &Listener) -> anyhow::Result<()> {
         let sentence = || format!("cannot write {}", file.display());
         std::fs::write(file, format!("{}\n", std::process::id())).or_exit(Exit::Io, sentence())?;
     }
-    let clone_url = match args.paths.as_slice() {
-        [_] => url.clone(),
-        several => format!("{url}{}", name_of(&several[0]).unwrap_or_default()),
-    };
+    let clone_url = format!("{url}{}", escaped(first.trim_start_matches('/')));
     let text = format!(
         "Listening on {url} (Mercurial's wire protocol v2, read only; ctrl-C stops)\n\
          Clients are hg 4.8 to 6.0 with these options:\n\
@@ -152,4 +163,46 @@ fn announce(args: &Args, listener: &Listener) -> anyhow::Result<()> {
     // A closed standard output is no reason not to serve.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     Ok(())
+}
+
+/// A path as a URL has it, so that it is one word of a shell as well.
+fn escaped(path: &str) -> String {
+    let mut url = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                url.push(char::from(byte));
+            }
+            _ => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_to_type_names_the_first_repository_that_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b", "a c/d"] {
+            std::fs::create_dir_all(dir.path().join(name).join(".hg/store")).unwrap();
+        }
+        let config = site(&[dir.path().to_owned()]).unwrap();
+        let clock = SystemClock;
+        let catalogue = Catalogue::open(config, clock.now()).unwrap();
+        let first = tell_what_is_refused(&catalogue, &clock).unwrap();
+        assert_eq!(escaped(&first), "/a%20c/d");
+    }
+
+    #[test]
+    fn a_url_that_clients_are_told_is_one_line() {
+        assert_eq!(
+            url_in_one_line("https://hg.example").unwrap(),
+            "https://hg.example"
+        );
+        assert!(url_in_one_line("").is_err());
+        assert!(url_in_one_line("a\nb").is_err());
+    }
 }
