@@ -143,7 +143,7 @@ impl Asking {
 impl Door {
     async fn answer(self: &Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
-        let path = decoded(parts.uri.path()).ok_or_else(|| Refusal::nothing_here())?;
+        let path = decoded(parts.uri.path()).ok_or_else(Refusal::nothing_here)?;
         let user = login(&parts.headers, self.accounts.as_ref()).await?;
         let asks_v1 = command_of_v1(&parts).is_some();
         let Some((repository, rest)) = self.find(path.clone(), asks_v1).await? else {
