@@ -289,7 +289,7 @@ const CHANGESETS_BYTES: usize = 256 << 10;
 /// How much of an answer is made before somebody takes it.
 const BATCH_BYTES: usize = 128 << 10;
 /// How many bytes of text are made and verified before somebody takes what
-/// came of it: some 10 ms of work.
-const BATCH_WORK_BYTES: u64 = 8 << 20;
+/// came of it: some milliseconds of work.
+const BATCH_WORK_BYTES: u64 = 2 << 20;
 /// A record without its body is never longer.
 const RECORD_BYTES: usize = 192;

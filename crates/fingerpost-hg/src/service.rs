@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use crate::pushkey::PushkeyProgram;
 use crate::revisions::Reader;
 use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId, ServerView};
-use crate::{Limits, Repository, RepositoryOptions, Snapshot, StoreError, Verified};
+use crate::{
+    Limits, Repository, RepositoryOptions, RequirementsError, Snapshot, StoreError, Verified,
+};
 
 /// What the service is given.
 #[derive(Clone, Debug)]
@@ -102,6 +104,15 @@ impl Mercurial {
     ) -> Result<Arc<RepositoryView>, StoreError> {
         let repository = self.repository(entry)?;
         let snapshot = repository.snapshot()?;
+        // No client of v2 can read them, and the commands know flat ones alone.
+        if snapshot.store().requirements().treemanifest() {
+            let refused = RequirementsError::Refused {
+                file: "requires".to_owned(),
+                name: "treemanifest".to_owned(),
+                why: "no client of protocol v2 can read tree manifests",
+            };
+            return Err(refused.into());
+        }
         Ok(Arc::new(RepositoryView {
             mercurial: Arc::clone(self),
             entry: Arc::clone(entry),

@@ -11,7 +11,7 @@ use crate::revlog::{FLAG_ELLIPSIS, FLAG_EXTERNAL, Rev, Revlog, Scratch};
 /// How a censored text begins.
 const CENSORED: &[u8] = b"\x01\ncensored:";
 /// So many texts are remembered at most, however short they are.
-const TEXTS_MAX: usize = 8;
+const TEXTS_MAX: usize = 64;
 /// A buffer of so many bytes is used for any text.
 const SPARE_BYTES: usize = 4 << 10;
 /// A text's recorded length is not believed further than this before the text

@@ -451,6 +451,21 @@ async fn raw_files_of_a_repository_with_secrets_are_never_served() {
 }
 
 #[tokio::test]
+async fn tree_manifests_are_refused_by_name() {
+    let world = World::recorded("sample-dothg", SAMPLE);
+    let requires = world.root().join(".hg/requires");
+    let mut names = std::fs::read_to_string(&requires).unwrap();
+    names.push_str("treemanifest\n");
+    std::fs::write(requires, names).unwrap();
+    let request = Message::read(&examples().join("01-handshake-upgrade.req"));
+    let found = Answer::ours(&world.door(), request.request()).await;
+    assert!(
+        is_instead(&found, &Plain(200, "application/hg-error", "treemanifest")),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
 async fn without_a_target_nothing_is_redirected() {
     let world = with_pushkey(World::recorded("sample-dothg", SAMPLE));
     let numbers = [93, 94, 95, 97, 98, 99, 100];

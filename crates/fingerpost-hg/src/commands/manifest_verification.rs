@@ -18,6 +18,9 @@ pub(super) struct ManifestVerification {
     revs: Vec<Rev>,
     next: usize,
     verifier: ChainVerifier,
+    /// More of them than an answer needs: a history with merges comes back to
+    /// many branches.
+    texts: Texts,
     /// Those that were asked for last.
     filelogs: HashMap<Box<[u8]>, Revlog>,
 }
@@ -60,6 +63,7 @@ impl ManifestVerification {
             revs,
             next: 0,
             verifier: ChainVerifier::default(),
+            texts: Texts::new(TEXTS_BYTES),
             filelogs: HashMap::new(),
         }
     }
@@ -85,10 +89,10 @@ impl ManifestVerification {
                 filelogs: &mut self.filelogs,
             };
             self.verifier
-                .add(manifests, rev, &mut reader.texts, &mut witness)?;
+                .add(manifests, rev, &mut self.texts, &mut witness)?;
             self.next += 1;
         }
-        self.verifier.finish(manifests, &mut reader.texts)?;
+        self.verifier.finish(manifests, &mut self.texts)?;
         Ok(More::No)
     }
 }
@@ -98,3 +102,5 @@ impl ManifestVerification {
 const REVISION_WORK: u64 = 16 << 10;
 /// How many files' revlogs are kept open: those that a history comes back to.
 const FILELOGS_MAX: usize = 64;
+/// What is remembered of manifests while they are verified.
+const TEXTS_BYTES: usize = 24 << 20;
