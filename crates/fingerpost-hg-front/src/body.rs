@@ -91,11 +91,7 @@ pub(crate) fn streaming(
 }
 
 /// Makes pieces until there are no more, or nobody takes them.
-async fn make(
-    first: Piece,
-    turns: &Semaphore,
-    pieces: &mpsc::Sender<Bytes>,
-) -> io::Result<()> {
+async fn make(first: Piece, turns: &Semaphore, pieces: &mpsc::Sender<Bytes>) -> io::Result<()> {
     let mut piece = first;
     loop {
         let bytes = std::mem::take(&mut piece.bytes);
