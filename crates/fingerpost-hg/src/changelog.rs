@@ -80,7 +80,10 @@ impl Changelog {
     ) -> Result<bool, StoreError> {
         let before = self.revlog.stamps().map(|[index, _]| index);
         let now = store.stamp(self.revlog.file())?;
-        Ok(before == now && (self.is_settled() || self.is_in_file(store, clock)?))
+        // What was verified of the texts holds for the data file as it was.
+        Ok(before == now
+            && self.revlog.data_is_same(store, RevlogName::Changelog)?
+            && (self.is_settled() || self.is_in_file(store, clock)?))
     }
 
     /// Whether the file still holds every changeset of this one under the same

@@ -335,14 +335,16 @@ fn shifted(at: u32, by: i64) -> u32 {
     u32::try_from(i64::from(at) + by).unwrap_or(u32::MAX)
 }
 
-/// Whether a line without a flag names a revision of a file that there is.
+/// Whether a line without a flag names a revision of a file that there is, and
+/// is written as hg writes it: a digit whose case was damaged names the same
+/// revision.
 fn names_a_file(line: &[u8], witness: &mut dyn Witness) -> Result<bool, StoreError> {
     match parse_manifest(line).next() {
         Some(Ok(entry)) if entry.flag == ManifestFlag::Plain => {
             // A digit may be damaged into the same one in upper case.
-            let is_spelled_right =
-                line[entry.path.len() + 1..line.len() - 1] == entry.node.to_hex();
-            Ok(is_spelled_right && witness.has_file(entry.path, &entry.node)?)
+            let hex = line.get(entry.path.len() + 1..line.len() - 1);
+            let is_exact = hex == Some(&entry.node.to_hex()[..]);
+            Ok(is_exact && witness.has_file(entry.path, &entry.node)?)
         }
         _ => Ok(false),
     }

@@ -49,7 +49,11 @@ impl Revlog {
 
     /// Whether the data file is as it was; an inline revlog has none. Data
     /// that was only appended is of revisions that the index does not have yet.
-    fn data_is_same(&self, store: &Store, name: RevlogName<'_>) -> Result<bool, StoreError> {
+    pub(crate) fn data_is_same(
+        &self,
+        store: &Store,
+        name: RevlogName<'_>,
+    ) -> Result<bool, StoreError> {
         let (Data::File(_), Some([_, before])) = (&self.data, self.stamps) else {
             return Ok(true);
         };

@@ -18,8 +18,8 @@ use crate::world::World;
 /// Longer than any answer about a damaged repository may take, on a machine
 /// that does much else.
 const AT_MOST: Duration = Duration::from_secs(60);
-/// So many cases at a time; they wait more than they work.
-const AT_ONCE: usize = 64;
+/// So many cases at a time.
+const AT_ONCE: usize = 6;
 
 /// A repository, and what it has when nothing is wrong with it.
 pub(super) struct Subject {
@@ -143,7 +143,14 @@ impl Outcome {
     fn check(&self, root: &Path) {
         let case = format!("{}, {:?}", self.file, self.fault);
         let texts = match &self.seen {
-            Ok(seen) => seen.complaints.clone(),
+            Ok(seen) => {
+                assert!(
+                    seen.wrong.is_empty(),
+                    "{case}: wrong bytes: {:#?}",
+                    seen.wrong
+                );
+                seen.complaints.clone()
+            }
             Err(answered) => {
                 assert!(matches!(answered.status, 200 | 503), "{case}: {answered:?}");
                 vec![answered.text()]

@@ -107,6 +107,21 @@ fn a_damaged_line_that_is_taken_out_again_is_noticed() {
 }
 
 #[test]
+fn a_digit_of_the_wrong_case_is_noticed() {
+    let mut bytes = written(&[(0, 0xa, 0), (0, 2, 0)]);
+    let known = open(bytes.clone()).unwrap();
+    let at = bytes
+        .windows(40)
+        .position(|hex| hex == format!("{:040x}", 0xa).as_bytes());
+    bytes[at.unwrap() + 39] = b'A';
+    let error = verify(&open(bytes).unwrap(), &known).unwrap_err();
+    assert!(
+        matches!(error, StoreError::HashMismatch { rev: Rev(1), .. }),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_wrong_parent_is_noticed() {
     let mut bytes = written(&[(0, 1, 0), (1, 2, 0), (2, 3, 0)]);
     let known = open(bytes.clone()).unwrap();
