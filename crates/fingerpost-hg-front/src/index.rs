@@ -32,8 +32,10 @@ impl Door {
         if !is_root.await? {
             return Err(Refusal::nothing_here());
         }
-        let _place = self.lanes.enter_index().await?;
+        let place = self.lanes.enter_index().await?;
         let text = self.blocking(move |door| {
+            // Held here: who hangs up does not end the work.
+            let _place = place;
             let listing = door.catalogue.list(door.clock.now());
             index_of(&listing, user.as_deref())
         });
