@@ -127,7 +127,7 @@ enum Stage {
     /// Which revisions of which files: the totals come first.
     Planning(Box<Planner>),
     /// Whether the manifests that the plan is made of are right.
-    Verifying(Box<Planner>, ManifestVerification),
+    Verifying(Box<Planner>, Box<ManifestVerification>),
     /// File by file.
     Sending {
         files: std::vec::IntoIter<FilePlan>,
@@ -144,8 +144,10 @@ impl Objects for FilesRevisions {
                 let more = planner.go_on(self.view.snapshot(), &mut self.reader, limit)?;
                 if more == More::No {
                     let manifests = self.view.snapshot().manifests().map_err(internal)?;
-                    let verification =
-                        ManifestVerification::new(manifests, planner.take_manifests());
+                    let verification = Box::new(ManifestVerification::new(
+                        manifests,
+                        planner.take_manifests(),
+                    ));
                     self.stage = Stage::Verifying(std::mem::take(planner), verification);
                 }
                 Ok(More::Yes)
