@@ -8,6 +8,8 @@ use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::Node;
 use fingerpost_hg_proto::cbor::Value;
 
+use crate::revisions::Wanted;
+
 /// The arguments of one command, whose names are all known.
 pub(super) struct Arguments<'a> {
     args: &'a Args,
@@ -79,6 +81,18 @@ impl<'a> Arguments<'a> {
     pub(super) fn has(&self, name: &str, word: &str) -> Result<bool, BadArgument> {
         let mut words = self.members(name)?.iter();
         Ok(words.any(|value| value.as_bytes() == Some(word.as_bytes())))
+    }
+}
+
+impl Arguments<'_> {
+    /// What `fields` and `haveparents` want of each revision.
+    pub(super) fn wanted(&self) -> Result<Wanted, BadArgument> {
+        Ok(Wanted {
+            parents: self.has("fields", "parents")?,
+            linknode: self.has("fields", "linknode")?,
+            revision: self.has("fields", "revision")?,
+            have_parents: self.bool("haveparents")?,
+        })
     }
 }
 

@@ -62,12 +62,7 @@ impl Argument<Args> for FiledataArgs {
         Ok(Self {
             path: arguments.bytes("path")?.to_vec(),
             nodes: arguments.nodes("nodes")?,
-            wanted: Wanted {
-                parents: arguments.has("fields", "parents")?,
-                linknode: arguments.has("fields", "linknode")?,
-                revision: arguments.has("fields", "revision")?,
-                have_parents: arguments.bool("haveparents")?,
-            },
+            wanted: arguments.wanted()?,
         })
     }
 }

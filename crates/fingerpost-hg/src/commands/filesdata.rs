@@ -66,12 +66,7 @@ impl Argument<Args> for FilesdataArgs {
         Ok(Self {
             revisions: value("revisions"),
             path_filter: value("pathfilter"),
-            wanted: Wanted {
-                parents: arguments.has("fields", "parents")?,
-                linknode: arguments.has("fields", "linknode")?,
-                revision: arguments.has("fields", "revision")?,
-                have_parents: arguments.bool("haveparents")?,
-            },
+            wanted: arguments.wanted()?,
         })
     }
 }

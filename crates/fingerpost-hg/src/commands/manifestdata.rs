@@ -62,10 +62,8 @@ impl Argument<Args> for ManifestdataArgs {
             tree: arguments.bytes("tree")?.to_vec(),
             nodes: arguments.nodes("nodes")?,
             wanted: Wanted {
-                parents: arguments.has("fields", "parents")?,
                 linknode: false,
-                revision: arguments.has("fields", "revision")?,
-                have_parents: arguments.bool("haveparents")?,
+                ..arguments.wanted()?
             },
         })
     }
