@@ -24,9 +24,15 @@
 //! be put together from its lines in one way only; this is why the argument
 //! holds for manifests and is not used for files.
 //!
-//! All of this holds for deltas against the only parent: a wrong number of a
-//! base could leave a text wrong in lines that later deltas replace. Merges,
-//! and deltas that skip, are hashed.
+//! All of this holds for deltas against a parent: a wrong number of a base
+//! could leave a text wrong in lines that later deltas replace. Deltas that
+//! skip are hashed, and merges of texts of one length, of which one could be
+//! taken for the other.
+//!
+//! What is left: damage that moves both ends of a replacement by the same
+//! distance, if the line that it put into the wrong place, the one that it
+//! should have replaced, and what stands in the wrong place are all replaced
+//! once more before the next hash.
 //!
 //! A node stands for the parents too. Those of a revision that is not hashed
 //! itself are compared with what the changelog says, whose texts are; where
@@ -182,12 +188,7 @@ impl ChainVerifier {
         if witness.manifest(rev)? != Some(own) {
             return manifest.ensure_verified(rev, texts);
         }
-        // Which text a delta is against stands in the index alone. If it is not
-        // the only parent, nobody can say that it is the right one.
-        let is_child = |base: &Rev| manifest.parents(rev) == [Some(*base), None];
-        let base = manifest
-            .delta_base(rev)
-            .filter(|base| is_child(base) && manifest.flags(rev) == 0);
+        let base = parent_as_base(manifest, rev).filter(|_| manifest.flags(rev) == 0);
         let Some(base) = base else {
             return manifest.ensure_verified(rev, texts);
         };
@@ -329,6 +330,21 @@ impl Piece {
         self.place = shifted(self.place.start, by)..shifted(self.place.end, by);
         self
     }
+}
+
+/// The base of a revision's delta, if one can say that it is the right one.
+/// Which text a delta is against stands in the index alone; that it is a parent
+/// vouches for it, unless it may have been damaged into the other one, whose
+/// text is as long.
+fn parent_as_base(manifest: &Revlog, rev: Rev) -> Option<Rev> {
+    let base = manifest.delta_base(rev)?;
+    let other = match manifest.parents(rev) {
+        [Some(first), other] if first == base => other,
+        [other, Some(second)] if second == base => other,
+        _ => return None,
+    };
+    let is_as_long = |other| manifest.text_len(other) == manifest.text_len(base);
+    (!other.is_some_and(is_as_long)).then_some(base)
 }
 
 fn shifted(at: u32, by: i64) -> u32 {

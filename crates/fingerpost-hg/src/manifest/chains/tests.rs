@@ -2,18 +2,26 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Limits;
-use crate::testing::{Revision, RevlogWriter};
+use crate::testing::{Revision, RevlogWriter, Stored};
 
-/// A manifest of which line `n` is in revision `node`.
+/// A manifest of which line `n` is in revision `node`, or not there.
 fn text(lines: &[u32]) -> Vec<u8> {
+    let is_there = |line: &(usize, &u32)| *line.1 != REMOVED;
     let line = |(path, node): (usize, &u32)| format!("f{path:02}\0{node:040x}\n");
-    let lines: String = lines.iter().enumerate().map(line).collect();
+    let lines: String = lines.iter().enumerate().filter(is_there).map(line).collect();
     lines.into_bytes()
 }
 
-/// A revlog in which each revision changes a line of one before it: of the
-/// last, or of one further back.
-fn written(edits: &[(usize, u32, usize)]) -> Vec<u8> {
+const REMOVED: u32 = 999;
+
+/// One revision: the line that it changes, to what, and of which revision, so
+/// many before the last one.
+type Edit = (usize, u32, usize);
+
+/// A revlog in which each revision changes a line of one before it. An odd
+/// node makes a merge of a change to a revision that is not the last one: the
+/// lines are of both, the delta is against one or the other.
+fn written(edits: &[Edit]) -> Vec<u8> {
     let mut texts = vec![vec![0; 8]];
     let mut writer = RevlogWriter::new(true, true);
     writer.add(Revision::root(&text(&texts[0]), 0));
@@ -21,9 +29,19 @@ fn written(edits: &[(usize, u32, usize)]) -> Vec<u8> {
         let parent = index.saturating_sub(*back);
         let mut lines = texts[parent].clone();
         lines[*line] = *node;
-        let link_rev = u32::try_from(index + 1).unwrap();
-        let parent = Rev::from_index(parent).unwrap();
-        writer.add(Revision::child(parent, &text(&lines), link_rev));
+        let is_merge = parent != index && node % 2 == 1;
+        if is_merge {
+            lines[4..].copy_from_slice(&texts[index][4..]);
+        }
+        let rev = |index| Rev::from_index(index).unwrap();
+        let base = if is_merge && node % 4 == 1 { index } else { parent };
+        let text = text(&lines);
+        let revision = Revision {
+            parents: [Some(rev(parent)), is_merge.then(|| rev(index))],
+            stored: Stored::Delta(rev(base)),
+            ..Revision::root(&text, u32::try_from(index + 1).unwrap())
+        };
+        writer.add(revision);
         texts.push(lines);
     }
     writer.bytes().0
@@ -61,9 +79,10 @@ fn verify(manifest: &Revlog, known: &Revlog) -> Result<(), StoreError> {
     verifier.finish(manifest, &mut texts)
 }
 
-fn edits() -> impl Strategy<Value = Vec<(usize, u32, usize)>> {
-    let back = prop_oneof![4 => Just(0_usize), 1 => 1_usize..4];
-    proptest::collection::vec((0_usize..8, 1_u32..1000, back), 1..24)
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let back = prop_oneof![3 => Just(0_usize), 1 => 1_usize..4];
+    let node = prop_oneof![8 => 1_u32..REMOVED, 1 => Just(REMOVED)];
+    proptest::collection::vec((0_usize..8, node, back), 1..24)
 }
 
 fn content(revlog: &Revlog, rev: Rev) -> Option<(Node, [Node; 2], Vec<u8>)> {
@@ -146,6 +165,25 @@ fn a_wrong_base_is_noticed_though_later_lines_hide_it() {
         matches!(error, StoreError::HashMismatch { rev: Rev(2), .. }),
         "{error}"
     );
+}
+
+#[test]
+fn a_merge_of_texts_of_two_lengths_needs_no_hash_of_its_own() {
+    // The second revision removes a line, the third, a child of the first,
+    // does not; the fourth merges them.
+    for (removed, is_hashed) in [(REMOVED, false), (2, true)] {
+        let bytes = written(&[(0, removed, 0), (1, 2, 1), (2, 3, 1)]);
+        let (revlog, known) = (open(bytes.clone()).unwrap(), open(bytes).unwrap());
+        let (mut verifier, mut texts) = (ChainVerifier::default(), Texts::new(0));
+        let merge = revlog.revs().next_back().unwrap();
+        assert!(revlog.parents(merge)[1].is_some());
+        verifier
+            .add(&revlog, merge, &mut texts, &mut Known(&known))
+            .unwrap();
+        assert_eq!(revlog.is_verified(merge), is_hashed);
+        verifier.finish(&revlog, &mut texts).unwrap();
+        assert!(revlog.is_verified(merge));
+    }
 }
 
 proptest! {
