@@ -16,9 +16,11 @@
 //! would cut into them. Before a delta takes out what an earlier one put in,
 //! the text as it is by then is hashed, and remembering begins anew.
 //!
-//! A line that is taken out whole needs no hash of the text: it names a revision
-//! of a file, and a damaged line names one that is not there. Only lines with a
-//! flag, which could be damaged into another one, do.
+//! A line that is taken out whole, for another one of the same path, needs no
+//! hash of the text: it names a revision of a file, and a damaged line names one
+//! that is not there. Only lines with a flag, which could be damaged into another
+//! one, do, and lines that go for good: files that are alike have revisions with
+//! the same node, so that a path could be damaged into that of the other.
 //!
 //! Lines of a manifest are sorted and each path is in it once, so a text can
 //! be put together from its lines in one way only; this is why the argument
@@ -288,7 +290,10 @@ impl Chain {
                 break;
             }
             let is_taken_out = change.start <= start && end <= change.end;
-            if !is_taken_out || !names_a_file(&piece.line, witness)? {
+            if !is_taken_out || !change.puts_back(&piece.line) {
+                return Ok(false);
+            }
+            if !names_a_file(&piece.line, witness)? {
                 return Ok(false);
             }
         }
@@ -322,6 +327,15 @@ impl Chain {
         pieces.extend(old.map(|piece| piece.moved(moved)));
         self.pieces = pieces;
         self.tip = rev;
+    }
+}
+
+impl Change {
+    /// Whether a line for the same path is put in.
+    fn puts_back(&self, line: &[u8]) -> bool {
+        let path = line.split(|byte| *byte == b'\0').next();
+        let is_for = |other: &[u8]| other.split(|byte| *byte == b'\0').next() == path;
+        self.put_in.iter().any(|other| is_for(other))
     }
 }
 

@@ -7,12 +7,22 @@ use crate::testing::{Revision, RevlogWriter, Stored};
 /// A manifest of which line `n` is in revision `node`, or not there.
 fn text(lines: &[u32]) -> Vec<u8> {
     let is_there = |line: &(usize, &u32)| *line.1 != REMOVED;
-    let line = |(path, node): (usize, &u32)| format!("f{path:02}\0{node:040x}\n");
-    let lines: String = lines.iter().enumerate().filter(is_there).map(line).collect();
+    let line = |(path, node): (usize, &u32)| format!("f{path:02}\0{}\n", hex(*node));
+    let lines: String = lines
+        .iter()
+        .enumerate()
+        .filter(is_there)
+        .map(line)
+        .collect();
     lines.into_bytes()
 }
 
 const REMOVED: u32 = 999;
+
+/// A node of which no other is one digit away, as with hashes.
+fn hex(node: u32) -> String {
+    format!("{node:020x}{node:020x}")
+}
 
 /// One revision: the line that it changes, to what, and of which revision, so
 /// many before the last one.
@@ -34,7 +44,11 @@ fn written(edits: &[Edit]) -> Vec<u8> {
             lines[4..].copy_from_slice(&texts[index][4..]);
         }
         let rev = |index| Rev::from_index(index).unwrap();
-        let base = if is_merge && node % 4 == 1 { index } else { parent };
+        let base = if is_merge && node % 4 == 1 {
+            index
+        } else {
+            parent
+        };
         let text = text(&lines);
         let revision = Revision {
             parents: [Some(rev(parent)), is_merge.then(|| rev(index))],
@@ -112,10 +126,9 @@ fn a_damaged_line_that_is_taken_out_again_is_noticed() {
     for damage in *b"fA" {
         let mut bytes = written(&[(0, 10, 0), (0, 2, 0)]);
         let known = open(bytes.clone()).unwrap();
-        let hex = format!("{:040x}", 10);
         let at = bytes
             .windows(40)
-            .position(|digits| digits == hex.as_bytes());
+            .position(|digits| digits == hex(10).as_bytes());
         bytes[at.unwrap() + 39] = damage;
         let error = verify(&open(bytes).unwrap(), &known).unwrap_err();
         assert!(
@@ -126,12 +139,28 @@ fn a_damaged_line_that_is_taken_out_again_is_noticed() {
 }
 
 #[test]
+fn a_path_damaged_into_that_of_an_equal_file_is_noticed() {
+    // Files 0 and 1 are alike, so that file 1 has the node that file 0 is said
+    // to have, until the line is taken out.
+    let mut bytes = written(&[(1, 1, 0), (0, 1, 0), (0, 2, 0)]);
+    let known = open(bytes.clone()).unwrap();
+    let line = text(&[1]);
+    let at = bytes.windows(line.len()).rposition(|found| found == line);
+    bytes[at.unwrap() + 2] = b'1';
+    let error = verify(&open(bytes).unwrap(), &known).unwrap_err();
+    assert!(
+        matches!(error, StoreError::HashMismatch { rev: Rev(2), .. }),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_digit_of_the_wrong_case_is_noticed() {
     let mut bytes = written(&[(0, 0xa, 0), (0, 2, 0)]);
     let known = open(bytes.clone()).unwrap();
     let at = bytes
         .windows(40)
-        .position(|hex| hex == format!("{:040x}", 0xa).as_bytes());
+        .position(|digits| digits == hex(0xa).as_bytes());
     bytes[at.unwrap() + 39] = b'A';
     let error = verify(&open(bytes).unwrap(), &known).unwrap_err();
     assert!(
