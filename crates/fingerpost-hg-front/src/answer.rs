@@ -1,10 +1,14 @@
 //! Answers that are no frames.
 
+use std::collections::HashMap;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
+use bytes::Bytes;
 use fingerpost_hg::{RepositoryView, descriptor};
 use fingerpost_hg_proto::{CBOR_MEDIA_TYPE, Handshake, PROTO_HEADER, UPGRADE_HEADER, Upgrade};
+use parking_lot::Mutex;
 
 /// A response of status 200.
 pub(crate) fn ok(media_type: &'static str, body: impl Into<Body>) -> Response {
@@ -30,12 +34,27 @@ fn numbered<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Ite
     (1..).map_while(value).map(HeaderValue::as_bytes)
 }
 
-/// The answer to a client that speaks v2. There is no v1 to fall back to, so
-/// its capabilities are empty.
-pub(crate) fn handshake(view: &RepositoryView) -> Response {
-    let mut body = Vec::new();
-    Handshake::new(Some(descriptor(view)), "").encode(&mut body);
-    ok(CBOR_MEDIA_TYPE, body)
+/// The answers to clients that speak v2, by what they depend on: what of a
+/// repository's state the description shows. A few for a whole site.
+#[derive(Debug, Default)]
+pub(crate) struct Handshakes(Mutex<HashMap<(bool, Vec<String>), Bytes>>);
+
+impl Handshakes {
+    /// The answer for a repository. There is no v1 to fall back to, so its
+    /// capabilities are empty.
+    pub(crate) fn answer(&self, view: &RepositoryView) -> Response {
+        let formats = view.snapshot().store().requirements().formats();
+        let formats = formats.into_iter().map(str::to_owned).collect();
+        let mut known = self.0.lock();
+        let body = known
+            .entry((view.serves_raw_files(), formats))
+            .or_insert_with(|| {
+                let mut body = Vec::new();
+                Handshake::new(Some(descriptor(view)), "").encode(&mut body);
+                body.into()
+            });
+        ok(CBOR_MEDIA_TYPE, body.clone())
+    }
 }
 
 /// What a client without v2 is told, in ASCII, because it prints the bytes as

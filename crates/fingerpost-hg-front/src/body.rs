@@ -1,81 +1,89 @@
 //! A body that is made as fast as the client takes it.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use fingerpost_core::More;
 use futures_util::stream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::lanes::Place;
+use crate::lanes::{Lanes, Place, Turns};
 use crate::refusal::Refusal;
 use crate::work::Work;
 
-/// What a request's first piece of work came to.
+/// A piece of an answer, and the work that goes on with it.
 pub(crate) struct Piece {
-    pub(crate) work: Work,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) more: More,
+    work: Work,
+    bytes: Vec<u8>,
+    more: More,
 }
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For the whole answer.
+    pub(crate) answer: Duration,
+    /// For one piece of it.
+    pub(crate) piece: Duration,
+}
+
+/// The most bytes that go out as one, without a place being held for them.
+const WHOLE_BYTES_MAX: usize = 256 << 10;
 
 /// Begins work on a blocking thread, when it is its turn.
 pub(crate) async fn first_piece(
-    turns: &Semaphore,
+    lanes: &Lanes,
+    turns: &Turns,
     begin: impl FnOnce() -> Result<Work, Refusal> + Send + 'static,
 ) -> Result<Piece, Refusal> {
     let broken = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "a request cannot be answered");
         Refusal::server_error()
     };
-    let _turn = turns.acquire().await.map_err(|error| broken(&error))?;
-    let working = tokio::task::spawn_blocking(move || begin().map(work_for_a_while));
+    let turn = lanes.first_turn(turns).await?;
+    let working = tokio::task::spawn_blocking(move || begin().map(|work| go_on(work, turn)));
     let piece = working.await.map_err(|panic| broken(&panic))?;
     piece?.map_err(|error| broken(&error))
 }
 
 /// Works for a while on a blocking thread, when it is its turn.
-async fn next_piece(work: Work, turns: &Semaphore) -> io::Result<Piece> {
-    let _turn = turns.acquire().await.map_err(io::Error::other)?;
-    let working = tokio::task::spawn_blocking(move || work_for_a_while(work));
+async fn next_piece(work: Work, turns: &Turns) -> io::Result<Piece> {
+    let turn = turns.next().await?;
+    let working = tokio::task::spawn_blocking(move || go_on(work, turn));
     working
         .await
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
-fn work_for_a_while(mut work: Work) -> io::Result<Piece> {
+/// The turn is held here, on the thread: a client that hangs up does not end
+/// the work, and shall not make room for more of it.
+fn go_on(mut work: Work, _turn: Place) -> io::Result<Piece> {
     let mut bytes = Vec::new();
     let more = work.go_on(&mut bytes).map_err(io::Error::other)?;
     Ok(Piece { work, bytes, more })
 }
 
-/// A body that begins with `first` and goes on until its work is done, but not
-/// for longer than `limit`. `place` is held until then.
-pub(crate) fn streaming(
-    first: Piece,
-    limit: Duration,
-    place: Place,
-    turns: Arc<Semaphore>,
-) -> Body {
-    if first.more == More::No {
+/// A body that begins with `first` and goes on until its work is done, as long
+/// as the client takes it.
+pub(crate) fn streaming(first: Piece, patience: Patience, turns: Turns) -> Body {
+    if first.more == More::No && first.bytes.len() <= WHOLE_BYTES_MAX {
         return Body::from(first.bytes);
     }
     // One piece waits for the client while the next one is made.
     let (pieces, taken) = mpsc::channel(1);
     let (failed, failure) = oneshot::channel();
     tokio::spawn(async move {
-        let deadline = Instant::now() + limit;
-        let made = timeout_at(deadline, make(first, &turns, &pieces)).await;
+        let deadline = Instant::now() + patience.answer;
+        let made = timeout_at(deadline, make(first, &turns, &pieces, patience.piece)).await;
         let outcome = made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if let Err(error) = outcome {
             // Left for whoever reads on: waiting for a client that does not
             // would hold the place for as long as it likes.
             let _ = failed.send(error);
         }
-        drop(place);
     });
     Body::from_stream(stream::unfold(
         (taken, Some(failure)),
@@ -91,17 +99,45 @@ pub(crate) fn streaming(
 }
 
 /// Makes pieces until there are no more, or nobody takes them.
-async fn make(first: Piece, turns: &Semaphore, pieces: &mpsc::Sender<Bytes>) -> io::Result<()> {
-    let mut piece = first;
+async fn make(
+    first: Piece,
+    turns: &Turns,
+    pieces: &mpsc::Sender<Bytes>,
+    patience: Duration,
+) -> io::Result<()> {
+    let Piece {
+        mut work,
+        mut bytes,
+        mut more,
+    } = first;
     loop {
-        let bytes = std::mem::take(&mut piece.bytes);
-        let gone = match bytes.is_empty() {
-            true => pieces.is_closed(),
-            false => pieces.send(bytes.into()).await.is_err(),
-        };
-        if gone || piece.more == More::No {
+        if pieces.is_closed() {
             return Ok(());
         }
-        piece = next_piece(piece.work, turns).await?;
+        if !bytes.is_empty() {
+            let sending = timeout(patience, send(bytes, pieces));
+            if !sending.await.map_err(|_| io::ErrorKind::TimedOut)? {
+                return Ok(());
+            }
+        }
+        if more == More::No {
+            return Ok(());
+        }
+        let next = next_piece(work, turns).await?;
+        (work, bytes, more) = (next.work, next.bytes, next.more);
     }
+}
+
+/// Hands on the bytes in pieces of which none keeps a large one in memory, and
+/// says whether somebody took them.
+async fn send(bytes: Vec<u8>, pieces: &mpsc::Sender<Bytes>) -> bool {
+    if bytes.len() <= WHOLE_BYTES_MAX {
+        return pieces.send(bytes.into()).await.is_ok();
+    }
+    for part in bytes.chunks(WHOLE_BYTES_MAX) {
+        if pieces.send(Bytes::copy_from_slice(part)).await.is_err() {
+            return false;
+        }
+    }
+    true
 }

@@ -15,7 +15,7 @@ use fingerpost_hg::site::{Catalogue, Decision, Found, Operation, RepositoryEntry
 use fingerpost_hg::{Mercurial, RepositoryView};
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
 
-use crate::answer;
+use crate::answer::{self, Handshakes};
 use crate::lanes::Lanes;
 use crate::login::login;
 use crate::metrics::Metrics;
@@ -35,6 +35,8 @@ pub struct FrontOptions {
     pub wait: Duration,
     /// How long a client may take for one answer. 4 h.
     pub answer_time: Duration,
+    /// How long a client may take for one piece of it, 256 KiB at most. 120 s.
+    pub piece_time: Duration,
     /// The level of `zstd-8mb`, 1 to 19; `zlib` has one of 6 to 9. 1, which is
     /// 1.6 times as fast as 3 on program sources and leaves an eighth more.
     pub compression_level: i32,
@@ -51,6 +53,7 @@ impl Default for FrontOptions {
             answers_max: 64,
             wait: Duration::from_secs(30),
             answer_time: Duration::from_secs(4 * 3600),
+            piece_time: Duration::from_secs(120),
             compression_level: 1,
             fallback_url: None,
         }
@@ -70,6 +73,7 @@ pub(crate) struct Door {
     pub(crate) commands: Arc<Registry<RepositoryView>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) lanes: Lanes,
+    handshakes: Handshakes,
 }
 
 impl HgFront {
@@ -87,6 +91,7 @@ impl HgFront {
             metrics: Arc::new(Metrics::new(&commands)),
             commands: Arc::new(commands),
             lanes: Lanes::new(options.answers_max, options.wait),
+            handshakes: Handshakes::default(),
             catalogue,
             mercurial,
             accounts,
@@ -178,28 +183,38 @@ impl Door {
         path: String,
         asks_v1: bool,
     ) -> Result<Option<(Arc<RepositoryEntry>, String)>, Refusal> {
+        let finding =
+            self.blocking(
+                move |door| match door.catalogue.find(&path, door.clock.now()) {
+                    Found::Repository { repository, rest } => {
+                        Ok(Some((repository, rest.to_owned())))
+                    }
+                    Found::NotFound => Ok(None),
+                    Found::Refused(refusal) => {
+                        let (repository, why) = (refusal.id().as_str(), refusal.sentence());
+                        tracing::warn!(repository, "{repository} is not served: {why}");
+                        Err(not_served(refusal.public(), asks_v1))
+                    }
+                    Found::Unavailable(bad) => {
+                        tracing::error!("no repository is served: {bad}");
+                        Err(not_served(
+                            "the server's configuration is broken".to_owned(),
+                            asks_v1,
+                        ))
+                    }
+                },
+            );
+        finding.await?
+    }
+
+    /// Does something that waits for the disk.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
         let door = Arc::clone(self);
-        let finding = tokio::task::spawn_blocking(move || {
-            match door.catalogue.find(&path, door.clock.now()) {
-                Found::Repository { repository, rest } => Ok(Some((repository, rest.to_owned()))),
-                Found::NotFound => Ok(None),
-                Found::Refused(refusal) => {
-                    let (repository, why) = (refusal.id().as_str(), refusal.sentence());
-                    tracing::warn!(repository, "{repository} is not served: {why}");
-                    Err(not_served(refusal.public(), asks_v1))
-                }
-                Found::Unavailable(bad) => {
-                    tracing::error!("no repository is served: {bad}");
-                    Err(not_served(
-                        "the server's configuration is broken".to_owned(),
-                        asks_v1,
-                    ))
-                }
-            }
-        });
-        finding
-            .await
-            .unwrap_or_else(|_| Err(Refusal::server_error()))
+        let working = tokio::task::spawn_blocking(move || work(&door));
+        working.await.map_err(|_| Refusal::server_error())
     }
 
     /// The repository's own URL: the handshake, or a person.
@@ -209,16 +224,25 @@ impl Door {
             Some("capabilities")
                 if answer::upgrade(asking.headers()).is_some_and(|upgrade| upgrade.wants_v2()) =>
             {
-                let (door, repository) = (Arc::clone(self), Arc::clone(&asking.repository));
-                let answering = tokio::task::spawn_blocking(move || {
-                    door.view(&repository).map(|view| answer::handshake(&view))
-                });
-                answering
-                    .await
-                    .unwrap_or_else(|_| Err(Refusal::server_error()))
+                self.handshake(&asking.repository).await
             }
             Some(_) => Err(self.other_client()),
         }
+    }
+
+    async fn handshake(
+        self: &Arc<Self>,
+        repository: &Arc<RepositoryEntry>,
+    ) -> Result<Response, Refusal> {
+        let place = self.lanes.enter(true).await?;
+        let repository = Arc::clone(repository);
+        let answering = self.blocking(move |door| {
+            // Held here: who hangs up does not end the work.
+            let _place = place;
+            door.view(&repository, true)
+                .map(|view| door.handshakes.answer(&view))
+        });
+        answering.await?
     }
 
     /// What a browser is shown of a repository.
@@ -247,11 +271,12 @@ impl Door {
     pub(crate) fn view(
         &self,
         repository: &Arc<RepositoryEntry>,
+        asks_v1: bool,
     ) -> Result<Arc<RepositoryView>, Refusal> {
         self.mercurial.view(repository).map_err(|error| {
             let id = repository.id();
             tracing::error!(repository = id.as_str(), %error, "{id} cannot be read: {error}");
-            Refusal::v1(format!("{id} cannot be read: {error}\n"))
+            not_served(format!("{id} cannot be read: {error}"), asks_v1)
         })
     }
 
@@ -270,11 +295,12 @@ impl Door {
         } else {
             Operation::Pull
         };
-        asking.may(operation)?;
         if writes && asking.repository.settings().access.push_needs_tls() {
             // There is no TLS here, and what is in front of us cannot vouch for it.
+            // Said before a password is asked for, which would come in clear text.
             return Err(Refusal::ssl_required());
         }
+        asking.may(operation)?;
         let url = self.url_command(&command, writes)?;
         if !answer::has_exactly(asking.headers(), header::ACCEPT, FRAMING_MEDIA_TYPE) {
             return Err(Refusal::not_acceptable());

@@ -41,16 +41,6 @@ impl Door {
         });
         Ok(answer::ok("text/plain; charset=utf-8", text.await?))
     }
-
-    /// Does something that waits for the disk.
-    async fn blocking<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let door = Arc::clone(self);
-        let working = tokio::task::spawn_blocking(move || work(&door));
-        working.await.map_err(|_| Refusal::server_error())
-    }
 }
 
 /// A line for each repository that `user` may read and that is not hidden: its

@@ -1,11 +1,12 @@
 //! How much is under way at once. Short questions have places of their own, so
 //! that they do not wait behind clones.
 
+use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::refusal::Refusal;
@@ -22,6 +23,8 @@ pub(crate) struct Lanes {
     writing: Arc<Semaphore>,
     /// The place of the one index that is made at a time.
     index: Arc<Semaphore>,
+    /// KiB of requests that were read and not answered.
+    requests: Arc<Semaphore>,
     wait: Duration,
 }
 
@@ -40,13 +43,23 @@ impl Lanes {
             working: Arc::new(Semaphore::new(workers())),
             writing: Arc::new(Semaphore::new(WRITERS)),
             index: Arc::new(Semaphore::new(1)),
+            requests: Arc::new(Semaphore::new(REQUESTS_KIB)),
             wait,
         }
     }
 
     /// Who makes pieces of work takes turns by this.
-    pub(crate) fn turns(&self, writes: bool) -> Arc<Semaphore> {
-        Arc::clone(if writes { &self.writing } else { &self.working })
+    pub(crate) fn turns(&self, writes: bool) -> Turns {
+        let turns = if writes { &self.writing } else { &self.working };
+        Turns(Arc::clone(turns))
+    }
+
+    /// Room for so many bytes of a request, decoded and not; given back when it
+    /// is dropped.
+    pub(crate) async fn room(&self, bytes: usize) -> Result<Place, Refusal> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.requests).acquire_many_owned(kib);
+        self.within(room).await
     }
 
     /// A place in the lane, or a refusal that tells the client to come again.
@@ -61,12 +74,39 @@ impl Lanes {
     }
 
     async fn place_in(&self, lane: &Arc<Semaphore>) -> Result<Place, Refusal> {
-        match timeout(self.wait, lane.clone().acquire_owned()).await {
+        self.within(lane.clone().acquire_owned()).await
+    }
+
+    /// A turn for a first piece of work, or the same refusal.
+    pub(crate) async fn first_turn(&self, turns: &Turns) -> Result<Place, Refusal> {
+        self.place_in(&turns.0).await
+    }
+
+    async fn within(
+        &self,
+        place: impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>>,
+    ) -> Result<Place, Refusal> {
+        match timeout(self.wait, place).await {
             Ok(Ok(permit)) => Ok(Place(permit)),
             Ok(Err(_)) | Err(_) => Err(Refusal::busy(self.wait)),
         }
     }
 }
+
+/// Whose turn it is to make a piece of work.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns(Arc<Semaphore>);
+
+impl Turns {
+    /// The next turn of an answer that was begun, however long it takes.
+    pub(crate) async fn next(&self) -> io::Result<Place> {
+        let turn = Arc::clone(&self.0).acquire_owned().await;
+        turn.map(Place).map_err(io::Error::other)
+    }
+}
+
+/// Requests of all clients together: what a thousand large pulls send.
+const REQUESTS_KIB: usize = 256 << 10;
 
 const WRITERS: usize = 4;
 

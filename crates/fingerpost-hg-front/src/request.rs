@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use fingerpost_core::{Availability, Entry, Permission, PermissionSet, Principal};
 use fingerpost_hg::RepositoryView;
+use fingerpost_hg_proto::cbor::Value;
 use fingerpost_hg_proto::server::{HttpFailure, Inbox, Limits, Misbehaved, Received};
 use fingerpost_hg_proto::{ContentEncoding, FRAMING_MEDIA_TYPE};
 use fingerpost_net::Peer;
@@ -13,9 +14,9 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use crate::answer;
-use crate::body::{first_piece, streaming};
+use crate::body::{Patience, first_piece, streaming};
 use crate::front::{Asking, Door};
-use crate::lanes::is_short;
+use crate::lanes::{Place, is_short};
 use crate::refusal::Refusal;
 use crate::route::{DEBUG_REFLECT, MULTIREQUEST};
 use crate::work::{Asked, Work};
@@ -71,7 +72,8 @@ impl Door {
         body: Body,
         url: UrlCommand,
     ) -> Result<Response, Refusal> {
-        let reading = timeout(self.options.body_time, self.read(body, &url));
+        let mut room = Vec::new();
+        let reading = timeout(self.options.body_time, self.read(body, &url, &mut room));
         let frames = reading.await.unwrap_or_else(|_| Err(Refusal::too_slow()))?;
         let all_short = frames
             .asked
@@ -81,8 +83,10 @@ impl Door {
         let (door, repository) = (Arc::clone(self), Arc::clone(&asking.repository));
         let caller = caller(asking, &url);
         let turns = self.lanes.turns(url.writes);
-        let first = first_piece(&turns, move || {
-            let view = door.view(&repository)?;
+        let first = first_piece(&self.lanes, &turns, move || {
+            // Places bound what is at work; room is for what waits.
+            drop(room);
+            let view = door.view(&repository, false)?;
             let level = level(frames.encoding, door.options.compression_level);
             Ok(Work::new(
                 Arc::clone(&door.commands),
@@ -91,18 +95,26 @@ impl Door {
                 caller,
                 frames.asked,
                 (frames.encoding, level),
+                place,
             ))
         });
-        let body = streaming(first.await?, self.options.answer_time, place, turns);
+        let patience = Patience {
+            answer: self.options.answer_time,
+            piece: self.options.piece_time,
+        };
+        let body = streaming(first.await?, patience, turns);
         Ok(answer::ok(FRAMING_MEDIA_TYPE, body))
     }
 
-    /// Reads a body to its end.
-    async fn read(&self, mut body: Body, url: &UrlCommand) -> Result<Frames, Refusal> {
-        let mut inbox = Inbox::new(Limits {
-            body_bytes: self.options.body_bytes_max,
-            ..Limits::default()
-        });
+    /// Reads a body to its end. `room` is what it takes of what all requests
+    /// together may.
+    async fn read(
+        &self,
+        mut body: Body,
+        url: &UrlCommand,
+        room: &mut Vec<Place>,
+    ) -> Result<Frames, Refusal> {
+        let mut inbox = Inbox::new(Limits::of_body(self.options.body_bytes_max));
         let (mut received, mut asked) = (Vec::new(), Vec::new());
         while let Some(frame) = body.frame().await {
             // The client is gone, so nobody reads what is said of it.
@@ -110,6 +122,9 @@ impl Door {
             let Ok(bytes) = frame.into_data() else {
                 continue;
             };
+            let before = taken(inbox.body_bytes());
+            let more = taken(inbox.body_bytes() + bytes.len()) - before;
+            room.push(self.lanes.room(more).await?);
             inbox.push(&bytes, &mut received).map_err(misbehaved)?;
             for Received::Command {
                 request_id,
@@ -121,6 +136,7 @@ impl Door {
                     request_id,
                     command,
                     request,
+                    again: false,
                 });
             }
         }
@@ -150,6 +166,13 @@ impl Door {
             },
         }
     }
+}
+
+/// The memory that a body of so many bytes may take: itself, and what it is
+/// decoded to, a value for each byte at worst.
+fn taken(body_bytes: usize) -> usize {
+    let items = Limits::of_body(body_bytes).cbor.items.min(body_bytes);
+    body_bytes + items * size_of::<Value>()
 }
 
 /// The level for an encoding: the fastest of zlib are poor for what they cost.

@@ -2,13 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use fingerpost_core::{Call, Failure, More, Objects, Principal, Registry, Reply};
+use fingerpost_core::{
+    Call, Encoded, Failure, More, Objects, Permission, Principal, Registry, Reply,
+};
 use fingerpost_hg::{RepositoryView, StoreError, may_be_stale};
 use fingerpost_hg_proto::server::{Responder, ResponderError};
 use fingerpost_hg_proto::{CommandRequest, ContentEncoding, RequestId};
 use tokio::runtime::Handle;
 
+use crate::lanes::Place;
 use crate::metrics::{Metrics, Outcome};
 
 /// One command of a request.
@@ -17,6 +21,8 @@ pub(crate) struct Asked {
     /// Its index in the registry.
     pub(crate) command: usize,
     pub(crate) request: CommandRequest,
+    /// Whether it was begun before, on a repository that changed meanwhile.
+    pub(crate) again: bool,
 }
 
 /// Commands that are answered one after the other, piece by piece. It lives on
@@ -34,19 +40,18 @@ pub(crate) struct Work {
     responder: Responder,
     objects: Vec<u8>,
     flushed: bool,
+    /// Given back when the work is done and sent, or nobody waits for it any more
+    /// and the thread that is at it notices.
+    _place: Place,
 }
 
-/// A command whose objects are being sent.
+/// A command whose objects are being made.
 struct Running {
-    request_id: RequestId,
-    command: usize,
+    asked: Asked,
     objects: Box<dyn Objects>,
-}
-
-/// What a command has come to before anything of it is sent.
-enum Begun {
-    Whole,
-    Streaming(Box<dyn Objects>, More),
+    /// Whether the client was told that it is answered. Before, what goes wrong
+    /// is told instead of an answer.
+    told: bool,
 }
 
 impl Work {
@@ -58,6 +63,7 @@ impl Work {
         caller: (Principal, String),
         asked: Vec<Asked>,
         encoding: (Option<ContentEncoding>, i32),
+        place: Place,
     ) -> Self {
         Self {
             commands,
@@ -71,6 +77,7 @@ impl Work {
             responder: Responder::new(encoding.0, encoding.1),
             objects: Vec::new(),
             flushed: false,
+            _place: place,
         }
     }
 
@@ -88,18 +95,19 @@ impl Work {
     }
 
     fn make_piece(&mut self, out: &mut Vec<u8>) -> Result<More, ResponderError> {
-        while out.len() < PIECE_BYTES {
+        let began = Instant::now();
+        while out.len() < PIECE_BYTES && began.elapsed() < PIECE_TIME {
             if let Some(running) = self.running.take() {
                 self.proceed(running, out)?;
             } else if let Some(asked) = self.asked.pop_front() {
-                self.begin(&asked, out)?;
+                self.begin(asked, out)?;
             } else {
                 return Ok(More::No);
             }
             if let Some(running) = &self.running {
-                if !self.flushed {
+                if running.told && !self.flushed {
                     // The first bytes leave at once, however much is to come.
-                    self.responder.flush(out, running.request_id)?;
+                    self.responder.flush(out, running.asked.request_id)?;
                     self.flushed = true;
                 }
                 return Ok(More::Yes);
@@ -108,111 +116,114 @@ impl Work {
         Ok(More::Yes)
     }
 
-    /// Runs a command. What goes wrong before its first objects are made is
-    /// told instead of an answer; if a strip or a rewrite can explain it, the
-    /// command is run once more on the repository as it is now.
-    fn begin(&mut self, asked: &Asked, out: &mut Vec<u8>) -> Result<(), ResponderError> {
-        let mut begun = self.try_once(asked);
-        if begun.as_ref().is_err_and(may_be_stale) {
-            begun = match self.view.renewed() {
-                Ok(view) => {
-                    self.view = view;
-                    self.metrics.count_retry();
-                    self.try_once(asked)
-                }
-                Err(error) => Err(Failure::internal(error)),
-            };
-        }
+    /// Runs a command as far as its first objects.
+    fn begin(&mut self, asked: Asked, out: &mut Vec<u8>) -> Result<(), ResponderError> {
         let id = asked.request_id;
-        match begun {
-            Ok(begun) => {
+        match self.call(&asked) {
+            Ok(Reply::Object(encoded) | Reply::Encoded(encoded)) => {
                 self.responder.ok(out, id)?;
-                self.responder.objects(out, id, &self.objects)?;
-                match begun {
-                    Begun::Streaming(objects, More::Yes) => {
-                        self.running = Some(Running {
-                            request_id: id,
-                            command: asked.command,
-                            objects,
-                        });
-                        Ok(())
-                    }
-                    Begun::Streaming(_, More::No) | Begun::Whole => {
-                        self.end(id, asked.command, out)
-                    }
-                }
+                self.responder.objects(out, id, &encoded.bytes)?;
+                self.end(&asked, out)
             }
-            Err(failure) => self.refuse(&failure, id, asked.command, out),
+            Ok(Reply::Objects(objects)) => {
+                let running = Running {
+                    asked,
+                    objects,
+                    told: false,
+                };
+                self.proceed(running, out)
+            }
+            Ok(Reply::Redirect(redirect)) => {
+                // No target is advertised, so no client said that it follows one.
+                let text = format!("a redirect to {} for nobody", redirect.target);
+                self.give_up(asked, &Failure::internal(text), out)
+            }
+            Err(failure) => self.give_up(asked, &failure, out),
         }
     }
 
-    /// Runs a command as far as its first objects, which are left in `objects`.
-    fn try_once(&mut self, asked: &Asked) -> Result<Begun, Failure> {
-        self.objects.clear();
+    fn call(&self, asked: &Asked) -> Result<Reply<Encoded>, Failure> {
         let entry = &self.commands.entries()[asked.command];
         let call = Call {
             service: &self.view,
             principal: &self.principal,
             peer: &self.peer,
         };
-        let outcome = self
-            .runtime
-            .block_on(entry.call(call, &asked.request.args))?;
-        match outcome.reply {
-            Reply::Object(encoded) | Reply::Encoded(encoded) => {
-                self.objects.extend_from_slice(&encoded.bytes);
-                Ok(Begun::Whole)
-            }
-            Reply::Objects(mut objects) => {
-                let more = objects.append(&mut self.objects)?;
-                Ok(Begun::Streaming(objects, more))
-            }
-            Reply::Redirect(redirect) => {
-                // No target is advertised, so no client said that it follows one.
-                let text = format!("a redirect to {} for nobody", redirect.target);
-                Err(Failure::internal(text))
-            }
-        }
+        let running = entry.call(call, &asked.request.args);
+        Ok(self.runtime.block_on(running)?.reply)
     }
 
+    /// Makes the next objects of a command.
     fn proceed(&mut self, mut running: Running, out: &mut Vec<u8>) -> Result<(), ResponderError> {
         self.objects.clear();
-        let (id, command) = (running.request_id, running.command);
+        let id = running.asked.request_id;
         match running.objects.append(&mut self.objects) {
             Ok(more) => {
-                self.responder.objects(out, id, &self.objects)?;
-                if more == More::No {
-                    return self.end(id, command, out);
+                if !running.told && (more == More::No || !self.objects.is_empty()) {
+                    self.responder.ok(out, id)?;
+                    running.told = true;
                 }
-                self.running = Some(running);
+                if running.told {
+                    self.responder.objects(out, id, &self.objects)?;
+                }
+                match more {
+                    More::Yes => self.running = Some(running),
+                    More::No => self.end(&running.asked, out)?,
+                }
                 Ok(())
             }
-            Err(failure) => {
-                let text = self.public_text(&failure, command);
+            Err(failure) if running.told => {
+                let text = self.public_text(&failure, running.asked.command);
                 self.responder.fail(out, id, text.as_bytes())
             }
+            Err(failure) => self.give_up(running.asked, &failure, out),
         }
     }
 
-    fn end(
+    /// Something went wrong before anything was sent. If a strip or a rewrite can
+    /// explain it, the command is run once more on the repository as it is now.
+    fn give_up(
         &mut self,
-        id: RequestId,
-        command: usize,
+        mut asked: Asked,
+        failure: &Failure,
         out: &mut Vec<u8>,
     ) -> Result<(), ResponderError> {
-        self.metrics.count_command(command, Outcome::Ok);
-        self.responder.end(out, id)
+        if asked.again || !may_be_stale(failure) {
+            return self.refuse(failure, &asked, out);
+        }
+        match self.view.renewed() {
+            Ok(view) => {
+                self.view = view;
+                self.metrics.count_retry();
+                asked.again = true;
+                self.asked.push_front(asked);
+                Ok(())
+            }
+            Err(error) => self.refuse(&Failure::internal(error), &asked, out),
+        }
+    }
+
+    fn end(&mut self, asked: &Asked, out: &mut Vec<u8>) -> Result<(), ResponderError> {
+        let declaration = &self.commands.entries()[asked.command].declaration;
+        if declaration.access.needs.contains(&Permission::Push) {
+            // What follows sees what it did.
+            if let Ok(view) = self.view.renewed() {
+                self.view = view;
+            }
+        }
+        self.metrics.count_command(asked.command, Outcome::Ok);
+        self.responder.end(out, asked.request_id)
     }
 
     /// Answers with a failure alone.
     fn refuse(
         &mut self,
         failure: &Failure,
-        id: RequestId,
-        command: usize,
+        asked: &Asked,
         out: &mut Vec<u8>,
     ) -> Result<(), ResponderError> {
-        let text = self.public_text(failure, command);
+        let id = asked.request_id;
+        let text = self.public_text(failure, asked.command);
         match failure {
             Failure::Refused { message, args, .. } => {
                 self.responder.refuse(out, id, message.as_bytes(), args)
@@ -252,3 +263,6 @@ impl Work {
 
 /// How much is collected before it is handed on.
 const PIECE_BYTES: usize = 128 << 10;
+/// How long short commands are run one after the other before others get their
+/// turn.
+const PIECE_TIME: Duration = Duration::from_millis(100);

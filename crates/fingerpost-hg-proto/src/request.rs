@@ -147,6 +147,11 @@ impl Args {
         self.0.len()
     }
 
+    /// All values, names and members included.
+    pub fn items(&self) -> usize {
+        self.0.values().map(|value| 1 + value.items()).sum()
+    }
+
     /// Whether there is no argument.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

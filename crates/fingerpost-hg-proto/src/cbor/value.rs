@@ -31,6 +31,19 @@ impl Value {
         Self::Bytes(bytes.into())
     }
 
+    /// The values inside this one: itself, keys and members included.
+    pub fn items(&self) -> usize {
+        1 + match self {
+            Self::Array(members) => members.iter().map(Self::items).sum(),
+            Self::Set(set) => set.len(),
+            Self::Map(map) => map
+                .iter()
+                .map(|(key, value)| key.items() + value.items())
+                .sum(),
+            _ => 0,
+        }
+    }
+
     /// The map of these pairs; of pairs with equal keys the last one counts.
     pub fn map(pairs: impl IntoIterator<Item = (Self, Self)>) -> Self {
         Self::Map(pairs.into_iter().collect())

@@ -27,23 +27,37 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Bytes of the sender's settings.
     pub settings_bytes: usize,
-    /// What the map of one request may hold.
+    /// What the maps of all requests may hold together in items, and one of them
+    /// in depth and bytes.
     pub cbor: cbor::Limits,
 }
 
 impl Default for Limits {
-    /// 16 MiB of body in 16,384 frames of up to 1 MiB, 64 commands, of which 16
-    /// may be incomplete, 64 KiB of settings.
+    /// For a body of 16 MiB.
     fn default() -> Self {
+        Self::of_body(16 << 20)
+    }
+}
+
+impl Limits {
+    /// A body of so many bytes in frames of up to 1 MiB, 64 commands, of which 16
+    /// may be incomplete, 64 KiB of settings, and a frame for each KiB and an item
+    /// for each 64 bytes, but as many as in 16 MiB in any case.
+    pub fn of_body(body_bytes: usize) -> Self {
+        let least = cbor::Limits::REQUEST;
         Self {
-            body_bytes: 16 << 20,
-            frames: 16_384,
+            body_bytes,
+            frames: (body_bytes >> 10).max(16_384),
             payload_bytes: 1 << 20,
             commands: 64,
             open_requests: 16,
-            request_bytes: 16 << 20,
+            request_bytes: body_bytes,
             settings_bytes: 64 << 10,
-            cbor: cbor::Limits::REQUEST,
+            cbor: cbor::Limits {
+                bytes: body_bytes,
+                items: (body_bytes / 64).max(least.items),
+                ..least
+            },
         }
     }
 }
@@ -123,6 +137,11 @@ impl Inbox {
         }
         let result = self.take(body, received);
         result.inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    /// The bytes that were taken in.
+    pub const fn body_bytes(&self) -> usize {
+        self.body_bytes
     }
 
     /// Says that the body is complete.
@@ -302,6 +321,7 @@ impl Inbox {
         let map = request.map(|request| request.map).unwrap_or_default();
         self.complete.insert(request_id);
         let request = CommandRequest::decode(&map, &self.limits.cbor)?;
+        self.limits.cbor.items -= request.args.items().min(self.limits.cbor.items);
         Ok(Received::Command {
             request_id,
             request,

@@ -26,17 +26,22 @@ pub(super) fn front(config: &Config, accounts: Accounts) -> anyhow::Result<Optio
     let catalogue = Catalogue::open(hg.site(environment), clock.now())
         .or_exit(Exit::Configuration, "The repositories cannot be served")?;
     tell_what_is_refused(&catalogue, &*clock);
-    let mercurial = Mercurial::new(mercurial_options(hg), Arc::clone(&clock));
+    let mut options = mercurial_options(hg);
+    if config.server.read_only {
+        options.pushkey = None;
+    }
+    let mercurial = Mercurial::new(options, Arc::clone(&clock));
     Ok(Some(HgFront::new(
         Arc::new(catalogue),
         Arc::new(mercurial),
         Some(accounts),
         clock,
-        front_options(hg),
+        front_options(config),
     )))
 }
 
-/// Names in the log each repository that is not served. The others are.
+/// Names in the log each repository that is refused by what its configuration
+/// says. What its store says is found out when it is first asked for.
 fn tell_what_is_refused(catalogue: &Catalogue, clock: &dyn Clock) {
     let listing = catalogue.list(clock.now());
     for problem in &listing.problems {
@@ -55,7 +60,7 @@ fn tell_what_is_refused(catalogue: &Catalogue, clock: &dyn Clock) {
     }
     tracing::info!(
         served,
-        "{served} Mercurial repositories are served over protocol v2"
+        "{served} Mercurial repositories are there to be served over protocol v2"
     );
 }
 
@@ -83,12 +88,14 @@ fn mercurial_options(hg: &Hg) -> MercurialOptions {
     }
 }
 
-fn front_options(hg: &Hg) -> FrontOptions {
+fn front_options(config: &Config) -> FrontOptions {
+    let hg = &config.hg;
     FrontOptions {
         body_bytes_max: size(hg.body_mib.saturating_mul(MIB)),
         answers_max: size(hg.answers_at_once),
         wait: Duration::from_secs(hg.wait_seconds),
         answer_time: Duration::from_secs(hg.answer_seconds),
+        piece_time: Duration::from_secs(config.limits.write_stall_seconds),
         compression_level: i32::try_from(hg.compression_level).unwrap_or(i32::MAX),
         fallback_url: hg.fallback_url.clone(),
         ..FrontOptions::default()

@@ -198,7 +198,7 @@ async fn the_first_thing_that_is_wrong_is_told() {
         (bare("GET", path("xx", "nope")), 404),
         (bare("GET", path("ro", "nope")), 405),
         (bare("POST", path("ro", "nope")), 401),
-        (bare("POST", path("rw", "nope")), 401),
+        (bare("POST", path("rw", "nope")), 403),
     ] {
         assert_eq!(ask(&door, request).await.status, status);
     }

@@ -1,10 +1,12 @@
 //! Clients that are slow, many, or gone; and repositories that are gone.
 
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, header};
 use bytes::Bytes;
+use fingerpost_core::{Clock, Timestamp};
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
 use fingerpost_hg_proto::cbor::Value;
 use futures_util::StreamExt as _;
@@ -14,6 +16,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
+use super::SAMPLE;
 use super::arguments::list;
 use crate::client::{API, Answered, ask, body, call, post};
 use crate::world::{World, send};
@@ -120,6 +123,92 @@ async fn an_answer_that_nobody_takes_in_time_breaks_off() {
         rest.is_err(),
         "the client sees that the answer is not whole"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_that_nobody_takes_in_time_gives_the_place_back() {
+    let (mut world, request) = large();
+    world.front.answers_max = 1;
+    world.front.piece_time = Duration::from_millis(30);
+    let door = world.door();
+    let held = begin(&door, &request).await;
+    let next = timeout(AT_MOST, send(&door, again(&request)));
+    assert_eq!(next.await.unwrap().status(), 200);
+    let rest = timeout(AT_MOST, held.collect()).await.unwrap();
+    assert!(rest.is_err());
+}
+
+/// A clock that stops whoever asks it next, once, until it is let go.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum GateState {
+    #[default]
+    Open,
+    /// After so many more questions.
+    Closing(usize),
+    Stopping,
+}
+
+impl Gate {
+    fn set(&self, state: GateState) {
+        *self.state.lock().unwrap() = state;
+        self.changed.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.state.lock().unwrap() == GateState::Stopping
+    }
+}
+
+impl Clock for Gate {
+    fn now(&self) -> Timestamp {
+        let mut state = self.state.lock().unwrap();
+        match *state {
+            GateState::Closing(0) => {
+                *state = GateState::Stopping;
+                let stopping = |state: &mut GateState| *state == GateState::Stopping;
+                let _open = self.changed.wait_timeout_while(state, AT_MOST, stopping);
+            }
+            GateState::Closing(more) => *state = GateState::Closing(more - 1),
+            GateState::Open | GateState::Stopping => {}
+        }
+        Timestamp(0)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_while_work_is_done_makes_no_room_for_more() {
+    let gate = Arc::new(Gate::default());
+    let mut world = World::recorded("sample-dothg", SAMPLE);
+    world.clock = Arc::clone(&gate) as Arc<dyn Clock>;
+    world.front.answers_max = 1;
+    world.front.wait = Duration::from_millis(20);
+    let door = world.door();
+    assert_eq!(call(&door, "heads", &[]).await.complaint(), None);
+    // The first question finds the repository, the second one opens its view.
+    gate.set(GateState::Closing(1));
+    let heads = || post(&format!("{API}/ro/heads"), body(&[("heads", Vec::new())]));
+    let asking = tokio::spawn({
+        let door = door.clone();
+        async move { ask(&door, heads()).await }
+    });
+    let stopped = async {
+        while !gate.is_stopping() {
+            tokio::task::yield_now().await
+        }
+    };
+    timeout(AT_MOST, stopped).await.unwrap();
+    asking.abort();
+    assert!(asking.await.is_err());
+    assert_eq!(ask(&door, heads()).await.status, 503);
+    gate.set(GateState::Open);
+    let free = async { while ask(&door, heads()).await.status == 503 {} };
+    timeout(AT_MOST, free).await.unwrap();
 }
 
 /// A body that begins with `first` and then says nothing more.
