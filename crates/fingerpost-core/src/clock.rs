@@ -15,7 +15,7 @@ impl Timestamp {
         self.0.div_euclid(86_400_000_000)
     }
 
-    /// The moment `seconds` earlier; saturates.
+    /// The moment `micros` microseconds earlier; saturates.
     pub const fn minus_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_sub(micros))
     }

@@ -33,7 +33,8 @@ pub enum Failure {
     /// No such command here (also: not on a read-only server).
     #[error("unknown command")]
     Unknown,
-    /// Something of ours failed; the text goes to the log, never to the client.
+    /// Something of ours failed; the text goes to the log. A door shows a client
+    /// none of it that it does not know to be fit for that.
     #[error("{0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -30,8 +30,8 @@ enum Page {
 /// Prints the page.
 pub(crate) fn run(args: &Args) -> Exit {
     let page = match args.page {
-        Page::Commands => commands(COMMANDS_HEAD, &fingerpost_hashequiv::commands()),
-        Page::HgCommands => commands(HG_COMMANDS_HEAD, &fingerpost_hg::commands()),
+        Page::Commands => commands(COMMANDS_HEAD, &fingerpost_hashequiv::commands(), IGNORED),
+        Page::HgCommands => commands(HG_COMMANDS_HEAD, &fingerpost_hg::commands(), REFUSED),
         Page::Configuration => configuration(),
         Page::AnnotatedFile => config::annotated_file(),
     };
@@ -43,7 +43,11 @@ fn configuration() -> String {
     format!("{CONFIGURATION_HEAD}{}", config::manual())
 }
 
-fn commands<S: Service>(head: &str, registry: &Registry<S>) -> String {
+/// What a command without fields does with an argument.
+const IGNORED: &str = "the argument is ignored";
+const REFUSED: &str = "takes no argument";
+
+fn commands<S: Service>(head: &str, registry: &Registry<S>, no_fields: &str) -> String {
     let mut out = String::from(head);
     for entry in registry.entries() {
         let facts = &entry.declaration;
@@ -64,12 +68,12 @@ fn commands<S: Service>(head: &str, registry: &Registry<S>) -> String {
         );
     }
     for entry in registry.entries() {
-        command(&mut out, entry);
+        command(&mut out, entry, no_fields);
     }
     out
 }
 
-fn command<S: Service>(out: &mut String, entry: &Entry<S>) {
+fn command<S: Service>(out: &mut String, entry: &Entry<S>, no_fields: &str) {
     let facts = &entry.declaration;
     let _ = writeln!(out, "\n## {}\n\n{}\n", facts.name, facts.summary);
     let _ = writeln!(out, "- permission: {}", permission(entry));
@@ -78,7 +82,7 @@ fn command<S: Service>(out: &mut String, entry: &Entry<S>) {
     }
     let _ = writeln!(out, "- remembered: {}", cache(&facts.cache));
     if entry.fields.is_empty() && facts.kind == Kind::Once {
-        out.push_str("- the argument is ignored\n");
+        let _ = writeln!(out, "- {no_fields}");
     }
     for field in entry.fields {
         let must = if field.required {
@@ -223,9 +227,9 @@ mod tests {
     #[test]
     fn the_pages_in_the_tree_are_those_that_the_code_makes() {
         check("fingerpost.toml", &config::annotated_file());
-        let commands_page = commands(COMMANDS_HEAD, &fingerpost_hashequiv::commands());
+        let commands_page = commands(COMMANDS_HEAD, &fingerpost_hashequiv::commands(), IGNORED);
         check("docs/commands.md", &commands_page);
-        let commands_page = commands(HG_COMMANDS_HEAD, &fingerpost_hg::commands());
+        let commands_page = commands(HG_COMMANDS_HEAD, &fingerpost_hg::commands(), REFUSED);
         check("docs/hg-commands.md", &commands_page);
         check("docs/configuration.md", &configuration());
     }

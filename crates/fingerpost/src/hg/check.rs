@@ -3,12 +3,13 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fingerpost_core::{Clock, SystemClock};
-use fingerpost_hg::Requirements;
 use fingerpost_hg::site::{
     Catalogue, Listed, Listing, Operation, RepositoryEntry, ServerView, SiteConfig,
 };
+use fingerpost_hg::{Mercurial, MercurialOptions, Requirements};
 use serde::Serialize;
 
 use super::paths::serve_paths;
@@ -116,8 +117,13 @@ impl Report {
             repositories,
             problems,
         } = catalogue.list(now);
+        let clock = Arc::new(SystemClock);
+        let mercurial = Arc::new(Mercurial::new(MercurialOptions::default(), clock));
         Ok(Self {
-            repositories: repositories.into_iter().map(Told::of).collect(),
+            repositories: repositories
+                .into_iter()
+                .map(|listed| Told::of(&mercurial, listed))
+                .collect(),
             problems,
         })
     }
@@ -150,7 +156,7 @@ impl Report {
 }
 
 impl Told {
-    fn of(listed: Listed) -> Self {
+    fn of(mercurial: &Arc<Mercurial>, listed: Listed) -> Self {
         let mut told = Self {
             name: listed.id.to_string(),
             directory: listed.directory,
@@ -159,9 +165,17 @@ impl Told {
         };
         match listed.state {
             Err(refusal) => told.refused = Some(refusal.sentence().to_owned()),
-            Ok(entry) => match Requirements::read(entry.dot_hg(), Some(entry.store_dot_hg())) {
+            Ok(entry) if OWN_PATHS.contains(&entry.url_path()) => {
+                let why = format!("{} is a path of the server itself", entry.url_path());
+                told.refused = Some(why);
+            }
+            // As for a client: what cannot be read is found out here.
+            Ok(entry) => match mercurial.view(&entry) {
                 Err(error) => told.refused = Some(error.to_string()),
-                Ok(requirements) => told.facts = Some(Facts::of(&entry, &requirements)),
+                Ok(view) => {
+                    let requirements = view.snapshot().store().requirements();
+                    told.facts = Some(Facts::of(&entry, requirements));
+                }
             },
         }
         told
@@ -229,6 +243,8 @@ impl Facts {
     }
 }
 
+/// What `serve` answers itself on every address.
+const OWN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 const WRONG: &str = "The configuration is wrong";
 const NOTHING: &str = "No repository is configured: name one, or see [hg] in the configuration";
 

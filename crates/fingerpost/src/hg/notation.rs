@@ -46,7 +46,12 @@ pub(super) fn show_bytes(bytes: &[u8], bytes_max: usize) -> String {
         text.chars()
             .all(|one| !one.is_control() || "\n\t".contains(one))
     };
-    match std::str::from_utf8(head) {
+    // A cut may be inside a character.
+    let text = std::str::from_utf8(head).or_else(|error| match error.error_len() {
+        None if head.len() < bytes.len() => std::str::from_utf8(&head[..error.valid_up_to()]),
+        _ => Err(error),
+    });
+    match text {
         Ok(text) if printable(text) && !text.starts_with("hex:") => format!("{text}{cut}"),
         _ => format!("hex:{}{cut}", hex(head)),
     }
@@ -148,6 +153,7 @@ mod tests {
     #[test]
     fn long_bytes_are_cut_with_their_length() {
         assert_eq!(show(&Value::bytes("abcdef"), 3), "abc... (6 bytes)");
+        assert_eq!(show(&Value::bytes("abüdef"), 3), "ab... (7 bytes)");
     }
 
     #[test]
