@@ -163,8 +163,9 @@ impl Work {
                     self.responder.ok(out, id)?;
                     running.told = true;
                 }
-                if running.told {
-                    self.responder.objects(out, id, &self.objects)?;
+                match running.told {
+                    true => self.responder.objects(out, id, &self.objects)?,
+                    false => self.responder.prepare(out, id),
                 }
                 match more {
                     More::Yes => self.running = Some(running),

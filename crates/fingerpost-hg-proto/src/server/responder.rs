@@ -71,6 +71,13 @@ impl Responder {
         }
     }
 
+    /// Puts out what can be said before it is known how a request is answered:
+    /// the settings of the stream, if it has some. The client sees that its
+    /// request is being worked on.
+    pub fn prepare(&mut self, out: &mut Vec<u8>, request_id: RequestId) {
+        self.payloads.settle(out, request_id);
+    }
+
     /// Begins an answer: the status map that says so.
     ///
     /// # Errors

@@ -56,6 +56,13 @@ impl Payloads {
         self.compressor.is_some()
     }
 
+    /// Puts out the stream's settings, if it has some and they are not out.
+    pub(super) fn settle(&mut self, out: &mut Vec<u8>, request_id: RequestId) {
+        if let Some(encoding) = self.encoding {
+            self.frames.settle(out, request_id, encoding);
+        }
+    }
+
     /// Takes in a part of a request's payload.
     pub(super) fn write(
         &mut self,
@@ -188,9 +195,7 @@ impl Payloads {
         if payload.is_empty() && !eos {
             return;
         }
-        if let Some(encoding) = self.encoding {
-            self.frames.settle(out, request_id, encoding);
-        }
+        self.settle(out, request_id);
         let label = Label {
             encoded: self.encoding == Some(ContentEncoding::Identity),
             ..label(request_id, eos)
