@@ -177,7 +177,8 @@ async fn check(bomb: Bomb<'_>) {
     let (world, written) = with_bomb(bomb);
     let before = peak();
     let complaints = complaints(&world, &written).await;
-    let grown = peak() - before;
+    // The kernel counts in batches for each processor, so it may be less.
+    let grown = peak().saturating_sub(before);
     let name = match bomb.log {
         Log::Changelog => "00changelog.",
         Log::Manifest => "00manifest.",
@@ -289,7 +290,8 @@ async fn state_files_without_end_are_refused() {
             "{name}: {}",
             answered.text()
         );
-        let grown = peak() - before;
+        // The kernel counts in batches for each processor, so it may be less.
+    let grown = peak().saturating_sub(before);
         assert!(grown < GROWTH_MAX, "{name}: {grown} bytes more");
     }
 }
