@@ -123,6 +123,12 @@ pub enum StoreError {
         /// Its node.
         node: Node,
     },
+    /// Another directory is where the one was that was to be served.
+    #[error("{file}: another directory is in its place")]
+    Replaced {
+        /// The directory.
+        file: String,
+    },
     /// The repository was written again and again while it was read.
     #[error("{file}: it kept changing while it was read")]
     Changing {
@@ -151,6 +157,7 @@ impl StoreError {
             | Self::TooLarge { .. }
             | Self::Censored { .. }
             | Self::External { .. }
+            | Self::Replaced { .. }
             | Self::Changing { .. }
             | Self::Requirements(_) => false,
         }

@@ -74,7 +74,9 @@ pub use revlog::{
 pub use service::{Mercurial, MercurialOptions, RepositoryView};
 pub use snapshot::Snapshot;
 pub use state_token::StateToken;
-pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
+pub use store::{
+    FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store, StorePlace,
+};
 pub use tags::Tags;
 pub use texts::{Texts, hash};
 pub use verified::Verified;

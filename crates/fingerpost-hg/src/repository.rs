@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::generation::Memory;
 use crate::inputs::{Inputs, OpenStore};
 use crate::snapshot::{Snapshot, Terms};
-use crate::{Generation, Limits, StoreError, Verified};
+use crate::{Generation, Limits, StoreError, StorePlace, Verified};
 
 /// How often a snapshot is tried while the repository keeps changing.
 const ATTEMPTS: u32 = 8;
@@ -31,9 +31,10 @@ pub struct RepositoryOptions {
     /// `experimental.evolution.exchange` is on. Markers are honoured whatever
     /// it is, and sent never. Default: false.
     pub marker_exchange: bool,
-    /// The `.hg` directory that holds the store of a share, where that was
-    /// decided already. Default: the one that the file `sharedpath` names.
-    pub shared: Option<PathBuf>,
+    /// The `.hg` directory that holds the store, where that was decided
+    /// already. Default: the repository's own, or the one that the file
+    /// `sharedpath` names.
+    pub store: Option<StorePlace>,
     /// Goes into every [`Generation`]. Who keeps answers for longer than a
     /// process lives changes it when the repository may have been rewritten
     /// while nobody looked. Default: 0.
@@ -52,7 +53,7 @@ impl Default for RepositoryOptions {
             publishing: true,
             public_only: false,
             marker_exchange: false,
-            shared: None,
+            store: None,
             epoch: 0,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
@@ -198,8 +199,8 @@ impl Repository {
             Some(before) if before.open.holds(clock)? => Arc::clone(&before.open),
             _ => {
                 let (limits, verified) = (self.options.limits, &self.options.verified);
-                let shared = self.options.shared.as_deref();
-                let open = OpenStore::open(&self.dot_hg, shared, limits, verified, clock)?;
+                let place = self.options.store.as_ref();
+                let open = OpenStore::open(&self.dot_hg, place, limits, verified, clock)?;
                 Arc::new(open)
             }
         };

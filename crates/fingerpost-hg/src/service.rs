@@ -1,6 +1,5 @@
 //! The service: opened repositories, and the view of one that a request works on.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,8 @@ use crate::pushkey::PushkeyProgram;
 use crate::revisions::Reader;
 use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId, ServerView};
 use crate::{
-    Limits, Repository, RepositoryOptions, RequirementsError, Snapshot, StoreError, Verified,
+    Limits, Repository, RepositoryOptions, RequirementsError, Snapshot, StoreError, StorePlace,
+    Verified,
 };
 
 /// What the service is given.
@@ -129,8 +129,8 @@ impl Mercurial {
         let options = RepositoryOptions {
             publishing: entry.settings().publishing,
             public_only: entry.settings().view == ServerView::Immutable,
-            // What `sharedpath` says by now nobody has looked at.
-            shared: Some(entry.store_dot_hg().to_owned()),
+            // What is there by now, or what `sharedpath` says, nobody has looked at.
+            store: Some(entry.store().clone()),
             limits: self.options.limits,
             verified: Arc::clone(&self.verified),
             clock: Arc::clone(&self.clock),
@@ -152,12 +152,11 @@ impl Mercurial {
 
 /// What a repository has to be opened again for when it changes: whether it
 /// publishes, its view, and where its store is.
-type OpenTerms = (bool, ServerView, PathBuf);
+type OpenTerms = (bool, ServerView, StorePlace);
 
 fn terms(entry: &RepositoryEntry) -> OpenTerms {
     let settings = entry.settings();
-    let store = entry.store_dot_hg().to_owned();
-    (settings.publishing, settings.view, store)
+    (settings.publishing, settings.view, entry.store().clone())
 }
 
 impl Open {

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use fingerpost_core::SystemClock;
+use fingerpost_hg_proto::Node;
 
 use super::*;
 use crate::site::{Catalogue, Found, SiteConfig, TrustPolicy};
@@ -20,29 +22,61 @@ fn share_with(dot_hg: &Path, source: &Path) {
     fs::write(dot_hg.join("sharedpath"), sharedpath).unwrap();
 }
 
-#[test]
-fn a_share_is_opened_where_the_site_saw_that_it_leads() {
-    let (mut source, mut other) = (World::new(), World::new());
-    let node = source.commit(None, "of the source");
-    let of_other = other.commit(None, "of another");
+/// A site with a share of `source`, and a service for it.
+fn site_with_share(world: &World, source: &Path) -> (tempfile::TempDir, Catalogue, Arc<Mercurial>) {
     let share = tempfile::tempdir().unwrap();
     let dot_hg = share.path().join(".hg");
     fs::create_dir(&dot_hg).unwrap();
-    let requires = fs::read_to_string(source.dot_hg().join("requires")).unwrap();
+    let requires = fs::read_to_string(world.dot_hg().join("requires")).unwrap();
     fs::write(dot_hg.join("requires"), requires + "shared\n").unwrap();
-    share_with(&dot_hg, &source.dot_hg());
+    share_with(&dot_hg, source);
     let mut config = SiteConfig::new(TrustPolicy::of_this_process());
     config.repositories = BTreeMap::from([("share".to_owned(), share.path().to_owned())]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let catalogue = Catalogue::open(config, clock.now()).unwrap();
     let service = Arc::new(Mercurial::new(MercurialOptions::default(), clock));
+    (share, catalogue, service)
+}
+
+fn knows(service: &Arc<Mercurial>, entry: &Arc<RepositoryEntry>, node: &Node) -> bool {
+    let view = service.view(entry).unwrap();
+    view.snapshot().rev(node).is_some()
+}
+
+#[test]
+fn a_share_is_opened_where_the_site_saw_that_it_leads() {
+    let (mut source, mut other) = (World::new(), World::new());
+    let node = source.commit(None, "of the source");
+    let of_other = other.commit(None, "of another");
+    let (share, catalogue, service) = site_with_share(&source, &source.dot_hg());
     let looked_at = entry(&catalogue);
-    share_with(&dot_hg, &other.dot_hg());
-    let knows = |entry: &Arc<RepositoryEntry>, node| {
-        let view = service.view(entry).unwrap();
-        view.snapshot().rev(node).is_some()
-    };
+    share_with(&share.path().join(".hg"), &other.dot_hg());
+    let knows = |entry, node| knows(&service, entry, node);
     assert!(knows(&looked_at, &node) && !knows(&looked_at, &of_other));
     let looked_again = entry(&catalogue);
     assert!(knows(&looked_again, &of_other) && !knows(&looked_again, &node));
+}
+
+#[test]
+fn a_link_in_the_place_of_a_shares_source_is_looked_at_before_it_is_followed() {
+    let (mut source, mut other) = (World::new(), World::new());
+    let node = source.commit(None, "of the source");
+    let of_other = other.commit(None, "of another");
+    let owned = tempfile::tempdir().unwrap();
+    let place = owned.path().join("hg");
+    fs::rename(source.dot_hg(), &place).unwrap();
+    let (_share, catalogue, service) = site_with_share(&other, &place);
+    let looked_at = entry(&catalogue);
+    assert!(knows(&service, &looked_at, &node));
+    fs::rename(&place, owned.path().join("aside")).unwrap();
+    symlink(other.dot_hg(), &place).unwrap();
+    let refused = service.view(&looked_at).err().unwrap();
+    assert!(matches!(refused, StoreError::Replaced { .. }), "{refused}");
+    // Who owns the link owns what it leads to, so it may be followed.
+    let looked_again = entry(&catalogue);
+    assert_eq!(
+        looked_again.store_dot_hg(),
+        other.dot_hg().canonicalize().unwrap()
+    );
+    assert!(knows(&service, &looked_again, &of_other));
 }
