@@ -177,7 +177,9 @@ impl Catalogue {
     /// the same, so that what was read with it goes on holding.
     fn current(&self, now: Timestamp) -> Arc<Result<Site, BadSite>> {
         let current = self.current.read();
-        if current.seen.still_holds() {
+        // The files do not explain every error: a name may be unknown to the
+        // system for a moment. So an error is good for one request.
+        if current.site.is_ok() && current.seen.still_holds() {
             return Arc::clone(&current.site);
         }
         drop(current);

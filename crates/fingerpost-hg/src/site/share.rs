@@ -78,7 +78,14 @@ pub(super) fn share_of(
         return Err(format!("{} holds no absolute path", link.display()));
     }
     let target = dot_hg.join(target);
-    let found = follow(&link, &target, links).map_err(|error| error.to_string())?;
+    let found = match follow(&link, &target, links) {
+        Ok(found) => found,
+        Err(error) => {
+            // What is on the way there is in no stamp: it may be mounted yet.
+            files.note_unreadable(target);
+            return Err(error.to_string());
+        }
+    };
     Ok(Some(Share {
         source: found.path,
         identity: DirectoryIdentity::of(&found.metadata),
