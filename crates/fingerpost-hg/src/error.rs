@@ -123,6 +123,13 @@ pub enum StoreError {
         /// Its node.
         node: Node,
     },
+    /// Changesets were removed after the snapshot was taken, so that link
+    /// revisions that were read since may be numbers of others.
+    #[error("{file}: it was stripped while it was read")]
+    Stripped {
+        /// The file.
+        file: String,
+    },
     /// Another directory is where the one was that was to be served.
     #[error("{file}: another directory is in its place")]
     Replaced {
@@ -150,7 +157,8 @@ impl StoreError {
             | Self::UnknownNode { .. }
             | Self::Corrupt { .. }
             | Self::CorruptRevision { .. }
-            | Self::HashMismatch { .. } => true,
+            | Self::HashMismatch { .. }
+            | Self::Stripped { .. } => true,
             Self::SymbolicLink { .. }
             | Self::UnknownFlags { .. }
             | Self::UnsupportedFormat { .. }

@@ -227,6 +227,20 @@ impl RepositoryView {
         self.entry.settings().raw_store_files && !self.snapshot.has_unserved()
     }
 
+    /// Checks that the changesets of the snapshot are still those of the store.
+    /// Link revisions are numbers of changesets, and those of a revlog that was
+    /// opened after a strip may mean secret ones that this snapshot does not
+    /// know. So who went by link revisions asks this before answering.
+    pub(crate) fn check_not_stripped(&self) -> Result<(), StoreError> {
+        let changelog = self.snapshot.changelog();
+        match changelog.holds(self.snapshot.store(), &*self.mercurial.clock)? {
+            true => Ok(()),
+            false => Err(StoreError::Stripped {
+                file: changelog.revlog().file().to_owned(),
+            }),
+        }
+    }
+
     /// The view of the same repository as it is now, after something changed
     /// under this one.
     ///

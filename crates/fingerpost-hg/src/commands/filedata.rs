@@ -97,23 +97,9 @@ impl Command<RepositoryView> for Filedata {
         let snapshot = view.snapshot();
         let name = RevlogName::Filelog(&args.path);
         let filelog = Arc::new(Revlog::open(snapshot.store(), name).map_err(internal)?);
-        let mut items = Vec::with_capacity(args.nodes.len());
-        // A node may come as often as the request is long, and finding out who
-        // introduced it may be work.
-        let mut known: HashMap<Rev, Node> = HashMap::new();
-        for node in &args.nodes {
-            let unknown = || unknown(&args.path, node, snapshot, &filelog);
-            let rev = filelog.rev(node).ok_or_else(unknown)?;
-            let linknode = match known.get(&rev) {
-                Some(linknode) => *linknode,
-                None => {
-                    let introducer = snapshot.introducer(name, &filelog, rev);
-                    let introducer = introducer.map_err(internal)?.ok_or_else(unknown)?;
-                    *known.entry(rev).insert(snapshot.node(introducer)).get()
-                }
-            };
-            items.push(Item { rev, linknode });
-        }
+        let items = items(&args, snapshot, &filelog);
+        view.check_not_stripped().map_err(internal)?;
+        let items = items?;
         Ok(streaming(OneRevlog {
             reader: view.reader(),
             begun: false,
@@ -122,6 +108,29 @@ impl Command<RepositoryView> for Filedata {
             wanted: args.wanted,
         }))
     }
+}
+
+/// What is to be sent, unless a node is not served.
+fn items(args: &FiledataArgs, snapshot: &Snapshot, filelog: &Revlog) -> Result<Vec<Item>, Failure> {
+    let name = RevlogName::Filelog(&args.path);
+    let mut items = Vec::with_capacity(args.nodes.len());
+    // A node may come as often as the request is long, and finding out who
+    // introduced it may be work.
+    let mut known: HashMap<Rev, Node> = HashMap::new();
+    for node in &args.nodes {
+        let unknown = || unknown(&args.path, node, snapshot, filelog);
+        let rev = filelog.rev(node).ok_or_else(unknown)?;
+        let linknode = match known.get(&rev) {
+            Some(linknode) => *linknode,
+            None => {
+                let introducer = snapshot.introducer(name, filelog, rev);
+                let introducer = introducer.map_err(internal)?.ok_or_else(unknown)?;
+                *known.entry(rev).insert(snapshot.node(introducer)).get()
+            }
+        };
+        items.push(Item { rev, linknode });
+    }
+    Ok(items)
 }
 
 /// A file of which nothing is served is as unknown as one that never was.
@@ -134,5 +143,58 @@ fn unknown(path: &[u8], node: &Node, snapshot: &Snapshot, filelog: &Revlog) -> F
             Failure::refused_with("unknown-node", "unknown file node: %s", vec![hex])
         }
         false => Failure::refused_with("unknown-file", "unknown file: %s", vec![path.to_vec()]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_hg_proto::cbor::Value;
+
+    use super::*;
+    use crate::commands::may_be_stale;
+    use crate::tests::served::{Served, run};
+    use crate::tests::world::{Commit, World};
+
+    fn add(world: &mut World, parent: Option<usize>, content: &str) {
+        world.add(Commit {
+            parents: [parent, None],
+            files: &[("f", Some(content))],
+            ..Commit::default()
+        });
+    }
+
+    /// The nodes of the file in the order of the store.
+    fn nodes(view: &RepositoryView) -> Vec<Node> {
+        let filelog = Revlog::open(view.snapshot().store(), RevlogName::Filelog(b"f")).unwrap();
+        filelog.revs().map(|rev| filelog.node(rev)).collect()
+    }
+
+    fn filedata(view: &Arc<RepositoryView>, nodes: &[Node]) -> Result<Vec<u8>, Failure> {
+        let nodes = nodes.iter().map(|node| node.as_bytes().to_vec().into());
+        let args = [
+            ("nodes", Value::Array(nodes.collect())),
+            ("path", Value::from(b"f")),
+        ];
+        run(view, "filedata", &args)
+    }
+
+    #[test]
+    fn link_revisions_of_after_a_strip_are_not_believed() {
+        let mut world = World::new();
+        add(&mut world, None, "1");
+        add(&mut world, Some(0), "2");
+        world.write();
+        let served = Served::new(&world);
+        let view = served.view();
+        assert!(filedata(&view, &nodes(&view)).is_ok());
+        world.clear_changelog();
+        add(&mut world, None, "1");
+        add(&mut world, Some(0), "secret");
+        world.phases(&[(2, 1)]);
+        world.write();
+        let secret = [nodes(&view)[2]];
+        assert!(may_be_stale(&filedata(&view, &secret).unwrap_err()));
+        let refused = filedata(&view.renewed().unwrap(), &secret).unwrap_err();
+        assert!(matches!(refused, Failure::Refused { .. }), "{refused}");
     }
 }
