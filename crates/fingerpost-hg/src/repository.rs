@@ -160,9 +160,12 @@ impl Repository {
 
     /// Drops everything that can be read again: what a repository that nobody
     /// asks about holds in memory is a few hundred bytes then. Snapshots that
-    /// are still held stay valid.
+    /// are still held stay valid. Does nothing while a snapshot is made, which
+    /// may take for ever on a file system that does not answer.
     pub fn forget_caches(&self) {
-        let _building = self.building.lock();
+        let Some(_building) = self.building.try_lock() else {
+            return;
+        };
         let forgotten = self.current.write().take();
         if let Some(snapshot) = forgotten {
             self.memory.lock().keep(&snapshot);

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Clock, Service, Timestamp};
+use fingerpost_core::{Clock, Service};
 use fingerpost_hg_proto::Args;
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use self::open::Open;
 use crate::pushkey::PushkeyProgram;
 use crate::revisions::Reader;
-use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId, ServerView};
+use crate::site::{RepositoryEntry, ServerView};
 use crate::{
-    Limits, Repository, RepositoryOptions, RequirementsError, Snapshot, StoreError, StorePlace,
-    Verified,
+    Limits, Repository, RepositoryOptions, RequirementsError, Snapshot, StoreError, Verified,
 };
+
+mod open;
 
 /// What the service is given.
 #[derive(Clone, Debug)]
@@ -59,21 +60,6 @@ pub struct Mercurial {
     clock: Arc<dyn Clock>,
     verified: Arc<Verified>,
     open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    repositories: HashMap<RepositoryId, Opened>,
-    swept: Option<Timestamp>,
-}
-
-struct Opened {
-    repository: Arc<Repository>,
-    /// Another directory in the same place is another repository.
-    identity: DirectoryIdentity,
-    /// What it was opened with.
-    terms: OpenTerms,
-    used: Timestamp,
 }
 
 impl Mercurial {
@@ -122,7 +108,13 @@ impl Mercurial {
 
     fn repository(&self, entry: &RepositoryEntry) -> Result<Arc<Repository>, StoreError> {
         let now = self.clock.now();
-        if let Some(found) = self.open.lock().find(entry, now) {
+        let (found, left) = {
+            let mut open = self.open.lock();
+            (open.find(entry, now), open.sweep(now, &self.options))
+        };
+        // Outside of the lock, for this is work.
+        left.forget();
+        if let Some(found) = found {
             return Ok(found);
         }
         // Opened outside of the lock: a slow disk holds up its own callers only.
@@ -137,63 +129,12 @@ impl Mercurial {
             ..RepositoryOptions::default()
         };
         let repository = Arc::new(Repository::open(entry.dot_hg(), options)?);
-        let mut open = self.open.lock();
-        open.sweep(now, &self.options);
-        let opened = Opened {
-            repository: Arc::clone(&repository),
-            identity: entry.identity(),
-            terms: terms(entry),
-            used: now,
-        };
-        open.repositories.insert(entry.id().clone(), opened);
+        let left = self
+            .open
+            .lock()
+            .insert(entry, Arc::clone(&repository), now, &self.options);
+        left.forget();
         Ok(repository)
-    }
-}
-
-/// What a repository has to be opened again for when it changes: whether it
-/// publishes, its view, and where its store is.
-type OpenTerms = (bool, ServerView, StorePlace);
-
-fn terms(entry: &RepositoryEntry) -> OpenTerms {
-    let settings = entry.settings();
-    (settings.publishing, settings.view, entry.store().clone())
-}
-
-impl Open {
-    fn find(&mut self, entry: &RepositoryEntry, now: Timestamp) -> Option<Arc<Repository>> {
-        let opened = self.repositories.get_mut(entry.id())?;
-        let is_same = opened.identity == entry.identity() && opened.terms == terms(entry);
-        if !is_same {
-            return None;
-        }
-        opened.used = now;
-        Some(Arc::clone(&opened.repository))
-    }
-
-    /// Lets go of what is not used: caches after a while, and the repository
-    /// that was not asked for the longest when there are too many.
-    fn sweep(&mut self, now: Timestamp, options: &MercurialOptions) {
-        while self.repositories.len() >= options.repositories_max.max(1) {
-            let oldest = self
-                .repositories
-                .iter()
-                .min_by_key(|(_, opened)| opened.used);
-            let Some((id, _)) = oldest else { break };
-            let id = id.clone();
-            self.repositories.remove(&id);
-        }
-        let idle_micros = options.idle.as_micros().try_into().unwrap_or(i64::MAX);
-        let idle = |since: Timestamp| since <= now.minus_micros(idle_micros);
-        if self.swept.is_none_or(idle) {
-            self.swept = Some(now);
-            for opened in self
-                .repositories
-                .values()
-                .filter(|opened| idle(opened.used))
-            {
-                opened.repository.forget_caches();
-            }
-        }
     }
 }
 

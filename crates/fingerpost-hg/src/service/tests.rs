@@ -2,12 +2,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Weak;
 
 use fingerpost_core::SystemClock;
 use fingerpost_hg_proto::Node;
 
 use super::*;
 use crate::site::{Catalogue, Found, SiteConfig, TrustPolicy};
+use crate::tests::served::Served;
 use crate::tests::world::World;
 
 fn entry(catalogue: &Catalogue) -> Arc<RepositoryEntry> {
@@ -79,4 +81,21 @@ fn a_link_in_the_place_of_a_shares_source_is_looked_at_before_it_is_followed() {
         other.dot_hg().canonicalize().unwrap()
     );
     assert!(knows(&service, &looked_again, &of_other));
+}
+
+#[test]
+fn what_nobody_asks_about_is_forgotten_while_others_are_asked() {
+    let (mut a, mut b) = (World::new(), World::new());
+    a.commit(None, "of a");
+    b.commit(None, "of b");
+    let served = Served::with(&[&a, &b], MercurialOptions::default());
+    let held = |path: &str| {
+        let repository = served.service.repository(&served.entry(path)).unwrap();
+        Arc::downgrade(&repository.snapshot().unwrap())
+    };
+    let (of_a, of_b) = (held("/a"), held("/b"));
+    served.clock.advance_micros(601_000_000);
+    let again = held("/a");
+    assert!(Weak::ptr_eq(&of_a, &again) && of_a.upgrade().is_some());
+    assert!(of_b.upgrade().is_none());
 }

@@ -1,12 +1,12 @@
 //! A repository of a test, served: commands run as a client's are.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use fingerpost_core::{
-    Call, Clock, Failure, More, Permission, PermissionSet, Principal, Reply, SystemClock,
+    Call, Clock, Failure, ManualClock, More, Permission, PermissionSet, Principal, Reply,
+    SystemClock,
 };
 use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::cbor::Value;
@@ -15,40 +15,42 @@ use super::world::World;
 use crate::site::{Catalogue, Found, RepositoryEntry, SiteConfig, TrustPolicy};
 use crate::{Mercurial, MercurialOptions, RepositoryView};
 
-/// A site of one repository, named `a`.
+/// A site of repositories, named `a`, `b` and so on.
 pub(crate) struct Served {
     pub(crate) service: Arc<Mercurial>,
+    pub(crate) clock: Arc<ManualClock>,
     catalogue: Catalogue,
-    now: Arc<dyn Clock>,
 }
 
 impl Served {
     pub(crate) fn new(world: &World) -> Self {
-        Self::with(world, MercurialOptions::default())
+        Self::with(&[world], MercurialOptions::default())
     }
 
-    pub(crate) fn with(world: &World, options: MercurialOptions) -> Self {
+    pub(crate) fn with(worlds: &[&World], options: MercurialOptions) -> Self {
         let mut config = SiteConfig::new(TrustPolicy::of_this_process());
-        let dot_hg = world.dot_hg();
-        let root = dot_hg.parent().unwrap().to_owned();
-        config.repositories = BTreeMap::from([("a".to_owned(), root)]);
-        let now: Arc<dyn Clock> = Arc::new(SystemClock);
+        let roots = worlds
+            .iter()
+            .map(|world| world.dot_hg().parent().unwrap().to_owned());
+        let names = ["a", "b", "c"].map(str::to_owned);
+        config.repositories = names.into_iter().zip(roots).collect();
+        let clock = Arc::new(ManualClock::new(SystemClock.now()));
         Self {
-            service: Arc::new(Mercurial::new(options, Arc::clone(&now))),
-            catalogue: Catalogue::open(config, now.now()).unwrap(),
-            now,
+            service: Arc::new(Mercurial::new(options, clock.clone())),
+            catalogue: Catalogue::open(config, clock.now()).unwrap(),
+            clock,
         }
     }
 
-    pub(crate) fn entry(&self) -> Arc<RepositoryEntry> {
-        match self.catalogue.find("/a", self.now.now()) {
+    pub(crate) fn entry(&self, path: &str) -> Arc<RepositoryEntry> {
+        match self.catalogue.find(path, self.clock.now()) {
             Found::Repository { repository, .. } => repository,
             other => panic!("{other:?}"),
         }
     }
 
     pub(crate) fn view(&self) -> Arc<RepositoryView> {
-        self.service.view(&self.entry()).unwrap()
+        self.service.view(&self.entry("/a")).unwrap()
     }
 }
 
