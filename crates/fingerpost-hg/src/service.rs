@@ -59,7 +59,7 @@ pub struct Mercurial {
     options: MercurialOptions,
     clock: Arc<dyn Clock>,
     verified: Arc<Verified>,
-    open: Mutex<Open>,
+    opened: Mutex<Open>,
 }
 
 impl Mercurial {
@@ -69,7 +69,7 @@ impl Mercurial {
             verified: Arc::new(Verified::new(options.verified_bytes_max)),
             options,
             clock,
-            open: Mutex::default(),
+            opened: Mutex::default(),
         }
     }
 
@@ -108,16 +108,13 @@ impl Mercurial {
 
     fn repository(&self, entry: &RepositoryEntry) -> Result<Arc<Repository>, StoreError> {
         let now = self.clock.now();
-        let (found, left) = {
-            let mut open = self.open.lock();
-            (open.find(entry, now), open.sweep(now, &self.options))
-        };
-        // Outside of the lock, for this is work.
+        let (place, left) = self.opened.lock().place(entry, now, &self.options);
+        // What follows takes time, and is for the callers of one repository.
         left.forget();
-        if let Some(found) = found {
-            return Ok(found);
-        }
-        // Opened outside of the lock: a slow disk holds up its own callers only.
+        place.get_or_open(|| self.open(entry))
+    }
+
+    fn open(&self, entry: &RepositoryEntry) -> Result<Repository, StoreError> {
         let options = RepositoryOptions {
             publishing: entry.settings().publishing,
             public_only: entry.settings().view == ServerView::Immutable,
@@ -128,13 +125,7 @@ impl Mercurial {
             clock: Arc::clone(&self.clock),
             ..RepositoryOptions::default()
         };
-        let repository = Arc::new(Repository::open(entry.dot_hg(), options)?);
-        let left = self
-            .open
-            .lock()
-            .insert(entry, Arc::clone(&repository), now, &self.options);
-        left.forget();
-        Ok(repository)
+        Repository::open(entry.dot_hg(), options)
     }
 }
 

@@ -1,13 +1,14 @@
 //! The table of opened repositories.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fingerpost_core::Timestamp;
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 
 use super::MercurialOptions;
 use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId, ServerView};
-use crate::{Repository, StorePlace};
+use crate::{Repository, StoreError, StorePlace};
 
 /// Repositories that are open. Everything here is short: what takes time is
 /// handed back as [`Left`], for after the lock.
@@ -17,8 +18,33 @@ pub(super) struct Open {
     swept: Option<Timestamp>,
 }
 
+/// A place for one repository. Whoever comes first opens it there, and others
+/// wait for that. A failure leaves it empty, and the next one tries again.
+#[derive(Default)]
+pub(super) struct Place {
+    repository: OnceLock<Arc<Repository>>,
+    opening: Mutex<()>,
+}
+
+impl Place {
+    pub(super) fn get_or_open(
+        &self,
+        open: impl FnOnce() -> Result<Repository, StoreError>,
+    ) -> Result<Arc<Repository>, StoreError> {
+        if let Some(repository) = self.repository.get() {
+            return Ok(Arc::clone(repository));
+        }
+        let _opening = self.opening.lock();
+        if let Some(repository) = self.repository.get() {
+            return Ok(Arc::clone(repository));
+        }
+        let repository = Arc::new(open()?);
+        Ok(Arc::clone(self.repository.get_or_init(|| repository)))
+    }
+}
+
 struct Opened {
-    repository: Arc<Repository>,
+    place: Arc<Place>,
     /// Another directory in the same place is another repository.
     identity: DirectoryIdentity,
     /// What it was opened with.
@@ -38,69 +64,83 @@ fn terms(entry: &RepositoryEntry) -> OpenTerms {
 /// Repositories that nobody asks about.
 #[must_use]
 #[derive(Default)]
-pub(super) struct Left(Vec<Arc<Repository>>);
+pub(super) struct Left(Vec<Arc<Place>>);
 
 impl Left {
     /// Drops their caches.
     pub(super) fn forget(self) {
-        for repository in self.0 {
+        for repository in self.0.iter().filter_map(|place| place.repository.get()) {
             repository.forget_caches();
         }
     }
 }
 
 impl Open {
-    pub(super) fn find(
+    /// The place of a repository, perhaps a new one instead of that of the
+    /// repository that was not asked for the longest; and what is left.
+    pub(super) fn place(
         &mut self,
         entry: &RepositoryEntry,
         now: Timestamp,
-    ) -> Option<Arc<Repository>> {
+        options: &MercurialOptions,
+    ) -> (Arc<Place>, Left) {
+        let mut left = Vec::new();
+        let place = match self.find(entry, now) {
+            Some(place) => place,
+            None => self.insert(entry, now, options, &mut left),
+        };
+        self.sweep(now, options, &mut left);
+        (place, Left(left))
+    }
+
+    fn find(&mut self, entry: &RepositoryEntry, now: Timestamp) -> Option<Arc<Place>> {
         let opened = self.repositories.get_mut(entry.id())?;
         let is_same = opened.identity == entry.identity() && opened.terms == terms(entry);
         if !is_same {
             return None;
         }
         opened.used = now;
-        Some(Arc::clone(&opened.repository))
+        Some(Arc::clone(&opened.place))
     }
 
-    /// Takes in a repository, for the one that was not asked for the longest
-    /// when there are too many.
-    pub(super) fn insert(
+    fn insert(
         &mut self,
         entry: &RepositoryEntry,
-        repository: Arc<Repository>,
         now: Timestamp,
         options: &MercurialOptions,
-    ) -> Left {
+        left: &mut Vec<Arc<Place>>,
+    ) -> Arc<Place> {
         let opened = Opened {
-            repository,
+            place: Arc::default(),
             identity: entry.identity(),
             terms: terms(entry),
             used: now,
         };
+        let place = Arc::clone(&opened.place);
         let replaced = self.repositories.insert(entry.id().clone(), opened);
-        let mut left: Vec<_> = replaced.into_iter().collect();
+        left.extend(replaced.map(|replaced| replaced.place));
         while self.repositories.len() > options.repositories_max.max(1) {
-            let others = self.repositories.iter().filter(|(id, _)| *id != entry.id());
+            let all = self.repositories.iter();
+            let others = all.filter(|(id, _)| *id != entry.id());
             let oldest = others.min_by_key(|(_, opened)| opened.used);
             let Some((id, _)) = oldest else { break };
             let id = id.clone();
-            left.extend(self.repositories.remove(&id));
+            let evicted = self.repositories.remove(&id);
+            left.extend(evicted.map(|evicted| evicted.place));
         }
-        Left(left.into_iter().map(|left| left.repository).collect())
+        place
     }
 
-    /// Tells now and then which repositories were not asked for in a while.
-    pub(super) fn sweep(&mut self, now: Timestamp, options: &MercurialOptions) -> Left {
+    /// Looks now and then which repositories were not asked for in a while.
+    fn sweep(&mut self, now: Timestamp, options: &MercurialOptions, left: &mut Vec<Arc<Place>>) {
         let idle_micros = options.idle.as_micros().try_into().unwrap_or(i64::MAX);
         let idle = |since: Timestamp| since <= now.minus_micros(idle_micros);
         if !self.swept.is_none_or(idle) {
-            return Left::default();
+            return;
         }
         self.swept = Some(now);
         let all = self.repositories.values();
         let idle = all.filter(|opened| idle(opened.used));
-        Left(idle.map(|opened| Arc::clone(&opened.repository)).collect())
+        left.extend(idle.map(|opened| Arc::clone(&opened.place)));
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Weak;
+use std::sync::{Barrier, Weak};
 
 use fingerpost_core::SystemClock;
 use fingerpost_hg_proto::Node;
@@ -98,4 +98,36 @@ fn what_nobody_asks_about_is_forgotten_while_others_are_asked() {
     let again = held("/a");
     assert!(Weak::ptr_eq(&of_a, &again) && of_a.upgrade().is_some());
     assert!(of_b.upgrade().is_none());
+}
+
+#[test]
+fn a_repository_is_opened_once_for_all_who_ask_at_a_time() {
+    let mut world = World::new();
+    world.commit(None, "one");
+    let served = Served::new(&world);
+    let entry = served.entry("/a");
+    let start = Barrier::new(8);
+    let opened = std::thread::scope(|scope| {
+        let ask = || {
+            start.wait();
+            served.service.repository(&entry).unwrap()
+        };
+        let askers: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        let opened = askers.into_iter().map(|asker| asker.join().unwrap());
+        opened.collect::<Vec<_>>()
+    });
+    assert!(opened.iter().all(|one| Arc::ptr_eq(one, &opened[0])));
+}
+
+#[test]
+fn a_failed_opening_is_tried_again() {
+    let mut world = World::new();
+    world.commit(None, "one");
+    let served = Served::new(&world);
+    let (entry, index) = (served.entry("/a"), world.store_dir().join("00changelog.i"));
+    let right = fs::read(&index).unwrap();
+    fs::write(&index, b"no index").unwrap();
+    assert!(served.service.view(&entry).is_err());
+    fs::write(&index, right).unwrap();
+    assert!(served.service.view(&entry).is_ok());
 }
