@@ -88,7 +88,7 @@ pub struct Repository {
     options: RepositoryOptions,
     current: RwLock<Option<Arc<Snapshot>>>,
     /// What survives forgetting: enough to tell whether the history is the same.
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<Memory>>,
     building: Mutex<()>,
 }
 
@@ -102,6 +102,16 @@ impl Repository {
     /// Returns a requirement that is not supported, a file that breaks its
     /// format, or what the system said.
     pub fn open(dot_hg: &Path, options: RepositoryOptions) -> Result<Self, StoreError> {
+        let memory = Memory::new(options.epoch);
+        Self::open_again(dot_hg, options, Arc::new(Mutex::new(memory)))
+    }
+
+    /// Opens a repository of which something is remembered from before.
+    pub(crate) fn open_again(
+        dot_hg: &Path,
+        options: RepositoryOptions,
+        memory: Arc<Mutex<Memory>>,
+    ) -> Result<Self, StoreError> {
         let repository = Self {
             dot_hg: dot_hg.to_owned(),
             terms: Terms {
@@ -109,7 +119,7 @@ impl Repository {
                 public_only: options.public_only,
                 marker_exchange: options.marker_exchange,
             },
-            memory: Mutex::new(Memory::new(options.epoch)),
+            memory,
             options,
             current: RwLock::new(None),
             building: Mutex::new(()),

@@ -8,6 +8,7 @@ use fingerpost_hg_proto::Args;
 use parking_lot::Mutex;
 
 use self::open::Open;
+use crate::generation::Memory;
 use crate::pushkey::PushkeyProgram;
 use crate::revisions::Reader;
 use crate::site::{RepositoryEntry, ServerView};
@@ -35,6 +36,11 @@ pub struct MercurialOptions {
     pub files_batch: u64,
     /// Told to clients: the most nodes of one `manifestdata`. 100,000.
     pub manifests_batch: u64,
+    /// Goes into the [`crate::Generation`] of every repository. Who keeps
+    /// answers for longer than the process lives takes a number that was never
+    /// used when a repository may have been rewritten (by `hg censor`, a strip,
+    /// or another one in its place) while no process looked. 0.
+    pub epoch: u64,
     /// What carries `pushkey` out; without it there is no such command.
     pub pushkey: Option<PushkeyProgram>,
 }
@@ -49,6 +55,7 @@ impl Default for MercurialOptions {
             idle: Duration::from_secs(600),
             files_batch: 50_000,
             manifests_batch: 100_000,
+            epoch: 0,
             pushkey: None,
         }
     }
@@ -111,10 +118,14 @@ impl Mercurial {
         let (place, left) = self.opened.lock().place(entry, now, &self.options);
         // What follows takes time, and is for the callers of one repository.
         left.forget();
-        place.get_or_open(|| self.open(entry))
+        place.get_or_open(|memory| self.open(entry, memory))
     }
 
-    fn open(&self, entry: &RepositoryEntry) -> Result<Repository, StoreError> {
+    fn open(
+        &self,
+        entry: &RepositoryEntry,
+        memory: Arc<Mutex<Memory>>,
+    ) -> Result<Repository, StoreError> {
         let options = RepositoryOptions {
             publishing: entry.settings().publishing,
             public_only: entry.settings().view == ServerView::Immutable,
@@ -125,7 +136,7 @@ impl Mercurial {
             clock: Arc::clone(&self.clock),
             ..RepositoryOptions::default()
         };
-        Repository::open(entry.dot_hg(), options)
+        Repository::open_again(entry.dot_hg(), options, memory)
     }
 }
 

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::MercurialOptions;
+use crate::generation::Memory;
 use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId, ServerView};
 use crate::{Repository, StoreError, StorePlace};
 
@@ -15,13 +16,16 @@ use crate::{Repository, StoreError, StorePlace};
 #[derive(Default)]
 pub(super) struct Open {
     repositories: HashMap<RepositoryId, Opened>,
+    memories: Memories,
     swept: Option<Timestamp>,
 }
 
 /// A place for one repository. Whoever comes first opens it there, and others
 /// wait for that. A failure leaves it empty, and the next one tries again.
-#[derive(Default)]
 pub(super) struct Place {
+    memory: Arc<Mutex<Memory>>,
+    /// Whether what is remembered is of other directories.
+    is_other: bool,
     repository: OnceLock<Arc<Repository>>,
     opening: Mutex<()>,
 }
@@ -29,7 +33,7 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn get_or_open(
         &self,
-        open: impl FnOnce() -> Result<Repository, StoreError>,
+        open: impl FnOnce(Arc<Mutex<Memory>>) -> Result<Repository, StoreError>,
     ) -> Result<Arc<Repository>, StoreError> {
         if let Some(repository) = self.repository.get() {
             return Ok(Arc::clone(repository));
@@ -38,7 +42,10 @@ impl Place {
         if let Some(repository) = self.repository.get() {
             return Ok(Arc::clone(repository));
         }
-        let repository = Arc::new(open()?);
+        if self.is_other {
+            self.memory.lock().note_rewrite();
+        }
+        let repository = Arc::new(open(Arc::clone(&self.memory))?);
         Ok(Arc::clone(self.repository.get_or_init(|| repository)))
     }
 }
@@ -110,8 +117,15 @@ impl Open {
         options: &MercurialOptions,
         left: &mut Vec<Arc<Place>>,
     ) -> Arc<Place> {
+        let (memory, is_other) = self.memories.of(entry, options.epoch);
+        let place = Place {
+            memory,
+            is_other,
+            repository: OnceLock::new(),
+            opening: Mutex::default(),
+        };
         let opened = Opened {
-            place: Arc::default(),
+            place: Arc::new(place),
             identity: entry.identity(),
             terms: terms(entry),
             used: now,
@@ -144,3 +158,47 @@ impl Open {
         left.extend(idle.map(|opened| Arc::clone(&opened.place)));
     }
 }
+
+/// What is remembered of every repository that was opened, also of those that
+/// were closed: answers that somebody keeps are good for a [`crate::Generation`],
+/// which therefore must not begin anew.
+#[derive(Default)]
+struct Memories {
+    known: HashMap<RepositoryId, Known>,
+    /// How often everything was forgotten.
+    losses: u64,
+}
+
+struct Known {
+    /// Which directories it is of.
+    directories: (DirectoryIdentity, StorePlace),
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl Memories {
+    /// The memory of a repository, and whether it was of other directories so
+    /// far.
+    fn of(&mut self, entry: &RepositoryEntry, epoch: u64) -> (Arc<Mutex<Memory>>, bool) {
+        let directories = (entry.identity(), entry.store().clone());
+        if let Some(known) = self.known.get_mut(entry.id()) {
+            let is_other = known.directories != directories;
+            known.directories = directories;
+            return (Arc::clone(&known.memory), is_other);
+        }
+        if self.known.len() >= MEMORIES_MAX {
+            self.known.clear();
+            self.losses += 1;
+        }
+        let memory = Memory::after_losses(epoch, self.losses);
+        let memory = Arc::new(Mutex::new(memory));
+        let known = Known {
+            directories,
+            memory: Arc::clone(&memory),
+        };
+        self.known.insert(entry.id().clone(), known);
+        (memory, false)
+    }
+}
+
+/// Most repositories of which something is remembered: some megabytes.
+const MEMORIES_MAX: usize = 16_384;

@@ -131,3 +131,41 @@ fn a_failed_opening_is_tried_again() {
     fs::write(&index, right).unwrap();
     assert!(served.service.view(&entry).is_ok());
 }
+
+#[test]
+fn the_generation_survives_that_a_repository_is_closed() {
+    let (mut a, mut b) = (World::new(), World::new());
+    a.commit(None, "of a");
+    b.commit(None, "of b");
+    let options = |epoch| MercurialOptions {
+        repositories_max: 1,
+        epoch,
+        ..MercurialOptions::default()
+    };
+    let served = Served::with(&[&a, &b], options(0));
+    let opened = |path: &str| served.service.repository(&served.entry(path)).unwrap();
+    let generation = |path: &str| opened(path).snapshot().unwrap().generation();
+    // Each closes the other.
+    let (first, of_b) = (generation("/a"), generation("/b"));
+    assert_eq!(generation("/a"), first);
+    opened("/a").note_rewrite();
+    let noted = generation("/a");
+    assert_ne!(noted, first);
+    assert_eq!(generation("/b"), of_b);
+    assert_eq!(generation("/a"), noted);
+    assert_eq!(generation("/b"), of_b);
+    a.clear_changelog();
+    a.commit(None, "another history");
+    let stripped = generation("/a");
+    assert!(stripped != noted && stripped != first);
+    assert_eq!(generation("/b"), of_b);
+    // The same history in another directory.
+    let (store, aside) = (a.dot_hg(), a.dot_hg().with_extension("aside"));
+    fs::rename(&store, &aside).unwrap();
+    fs::create_dir(&store).unwrap();
+    fs::rename(aside.join("store"), store.join("store")).unwrap();
+    fs::rename(aside.join("requires"), store.join("requires")).unwrap();
+    assert_ne!(generation("/a"), stripped);
+    let later = Served::with(&[&b], options(1));
+    assert_ne!(later.view().snapshot().generation(), of_b);
+}
