@@ -102,16 +102,6 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
-    /// The content of a revision was removed; only its tombstone is stored.
-    #[error("{file}: revision {rev} ({node}) is censored")]
-    Censored {
-        /// The file.
-        file: String,
-        /// The revision.
-        rev: Rev,
-        /// Its node.
-        node: Node,
-    },
     /// The content of a revision is not in the store: a pointer to another
     /// place, or a text cut down by a narrow or shallow clone.
     #[error("{file}: revision {rev} ({node}) is stored elsewhere")]
@@ -163,7 +153,6 @@ impl StoreError {
             | Self::UnknownFlags { .. }
             | Self::UnsupportedFormat { .. }
             | Self::TooLarge { .. }
-            | Self::Censored { .. }
             | Self::External { .. }
             | Self::Replaced { .. }
             | Self::Changing { .. }

@@ -126,21 +126,6 @@ impl Snapshot {
         Ok(introducer.is_some())
     }
 
-    /// Whether a revision of a tracked file may be served.
-    ///
-    /// # Errors
-    ///
-    /// As [`Snapshot::introducer`].
-    pub fn servable_filenode(
-        &self,
-        path: &[u8],
-        filelog: &Revlog,
-        rev: Rev,
-    ) -> Result<bool, StoreError> {
-        let introducer = self.introducer(RevlogName::Filelog(path), filelog, rev)?;
-        Ok(introducer.is_some())
-    }
-
     /// The manifests that were first used by a changeset that is not served.
     fn reused_manifests(&self) -> Result<&ReusedManifests, StoreError> {
         if let Some(reused) = self.reused_manifests.get() {

@@ -27,7 +27,7 @@ pub use chunk::Scratch;
 pub(crate) use chunk::forget_large;
 pub use entry::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES};
 pub use name::RevlogName;
-pub use prefix::{NodePrefix, PrefixMatch};
+pub use prefix::NodePrefix;
 pub use refresh::Refreshed;
 pub use rev::Rev;
 
