@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Weak};
 
 use fingerpost_core::SystemClock;
@@ -105,17 +106,28 @@ fn a_repository_is_opened_once_for_all_who_ask_at_a_time() {
     let mut world = World::new();
     world.commit(None, "one");
     let served = Served::new(&world);
-    let entry = served.entry("/a");
-    let start = Barrier::new(8);
+    let (service, entry) = (&served.service, served.entry("/a"));
+    let now = served.clock.now();
+    let (place, _) = service.opened.lock().place(&entry, now, service.options());
+    let (start, openings) = (Barrier::new(8), AtomicUsize::new(0));
+    let ask = || {
+        start.wait();
+        let opened = place.get_or_open(|memory| {
+            openings.fetch_add(1, Ordering::Relaxed);
+            service.open(&entry, memory)
+        });
+        opened.unwrap()
+    };
     let opened = std::thread::scope(|scope| {
-        let ask = || {
-            start.wait();
-            served.service.repository(&entry).unwrap()
-        };
         let askers: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         let opened = askers.into_iter().map(|asker| asker.join().unwrap());
         opened.collect::<Vec<_>>()
     });
+    assert_eq!(openings.into_inner(), 1);
+    assert!(Arc::ptr_eq(
+        &opened[0],
+        &service.repository(&entry).unwrap()
+    ));
     assert!(opened.iter().all(|one| Arc::ptr_eq(one, &opened[0])));
 }
 
