@@ -17,8 +17,8 @@ pub struct ChangesetError(&'static str);
 pub struct Changeset<'a> {
     manifest: Node,
     user: &'a [u8],
-    time: i64,
-    offset: i32,
+    time: &'a [u8],
+    offset: &'a [u8],
     extra: &'a [u8],
     files: &'a [u8],
     description: &'a [u8],
@@ -32,31 +32,25 @@ impl<'a> Changeset<'a> {
         if text.is_empty() {
             return Ok(Self::EMPTY);
         }
-        let (head, description) = split_description(text)?;
-        let (manifest, rest) = split_line(head);
-        let (user, rest) = split_line(rest.ok_or(ChangesetError("it has no user"))?);
-        let (date, files) = split_line(rest.ok_or(ChangesetError("it has no date"))?);
-        let mut fields = date.splitn(3, |byte| *byte == b' ');
-        let time = fields.next().unwrap_or_default();
-        let offset = fields.next().unwrap_or_default();
+        let lines = Lines::of(text)?;
+        let mut fields = lines.date.splitn(3, |byte| *byte == b' ');
+        let mut field = || fields.next().unwrap_or_default();
         Ok(Self {
-            manifest: hex_node(manifest)?,
-            user,
-            time: whole_seconds(time)?,
-            offset: decimal(offset)
-                .and_then(|offset| i32::try_from(offset).ok())
-                .ok_or(ChangesetError("the time zone's offset is no number"))?,
-            extra: fields.next().unwrap_or_default(),
-            files: files.unwrap_or_default(),
-            description,
+            manifest: hex_node(lines.manifest)?,
+            user: lines.user,
+            time: field(),
+            offset: field(),
+            extra: field(),
+            files: lines.files,
+            description: lines.description,
         })
     }
 
     const EMPTY: Self = Self {
         manifest: Node::NULL,
         user: b"",
-        time: 0,
-        offset: 0,
+        time: b"0",
+        offset: b"0",
         extra: b"",
         files: b"",
         description: b"",
@@ -73,14 +67,17 @@ impl<'a> Changeset<'a> {
     }
 
     /// When it was made: whole seconds since 1970-01-01T00:00:00Z, a fraction
-    /// in old data cut off.
-    pub const fn time(&self) -> i64 {
-        self.time
+    /// in old data cut off. `None` for what is no number; hg reads everything
+    /// else of such a changeset.
+    pub fn time(&self) -> Option<i64> {
+        let time: f64 = number(self.time)?;
+        time.is_finite().then_some(time as i64)
     }
 
-    /// The time zone: seconds west of UTC.
-    pub const fn offset(&self) -> i32 {
-        self.offset
+    /// The time zone: seconds west of UTC. Zero, as in hg, for what is no
+    /// number.
+    pub fn offset(&self) -> i32 {
+        number(self.offset).unwrap_or(0)
     }
 
     /// The paths that the changeset changed or removed, in stored order, which
@@ -143,12 +140,7 @@ pub fn files(text: &[u8]) -> Result<Files<'_>, ChangesetError> {
     if text.is_empty() {
         return Ok(Files(b""));
     }
-    let (head, _) = split_description(text)?;
-    let after_date = split_line(head)
-        .1
-        .and_then(|rest| split_line(rest).1)
-        .ok_or(ChangesetError("it has no date"))?;
-    Ok(Files(split_line(after_date).1.unwrap_or_default()))
+    Ok(Files(Lines::of(text)?.files))
 }
 
 /// The paths of a changeset, in stored order.
@@ -168,12 +160,41 @@ impl<'a> Iterator for Files<'a> {
     }
 }
 
-/// The lines before the empty line, without their last newline, and what comes
-/// after it.
-fn split_description(text: &[u8]) -> Result<(&[u8], &[u8]), ChangesetError> {
-    let end = memmem::find(text, b"\n\n").ok_or(ChangesetError("no empty line ends its files"))?;
-    Ok((&text[..end], &text[end + 2..]))
+/// The parts of a text, as they are.
+struct Lines<'a> {
+    manifest: &'a [u8],
+    user: &'a [u8],
+    date: &'a [u8],
+    /// One on each line, the last without its newline.
+    files: &'a [u8],
+    description: &'a [u8],
 }
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a [u8]) -> Result<Self, ChangesetError> {
+        let (manifest, rest) = split_line(text);
+        let (user, rest) = split_line(rest.ok_or(ChangesetError("it has no user"))?);
+        let (date, rest) = split_line(rest.ok_or(ChangesetError("it has no date"))?);
+        let rest = rest.ok_or(ChangesetError(NO_END))?;
+        // The empty line is looked for here only: a user may be empty too.
+        let (files, description) = match rest.strip_prefix(b"\n") {
+            Some(description) => (&b""[..], description),
+            None => {
+                let end = memmem::find(rest, b"\n\n").ok_or(ChangesetError(NO_END))?;
+                (&rest[..end], &rest[end + 2..])
+            }
+        };
+        Ok(Self {
+            manifest,
+            user,
+            date,
+            files,
+            description,
+        })
+    }
+}
+
+const NO_END: &str = "no empty line ends its files";
 
 /// The first line, and what follows its newline if it has one.
 fn split_line(text: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -187,20 +208,8 @@ fn hex_node(hex: &[u8]) -> Result<Node, ChangesetError> {
     Node::from_hex(hex).ok_or(ChangesetError("its first line is no manifest node"))
 }
 
-/// Whole seconds; `12.75` and `-1.5`, as very old versions wrote them, lose
-/// their fraction.
-fn whole_seconds(text: &[u8]) -> Result<i64, ChangesetError> {
-    let error = ChangesetError("its time is no number");
-    let whole = match memchr(b'.', text) {
-        Some(point) if text[point + 1..].iter().all(u8::is_ascii_digit) => &text[..point],
-        Some(_) => return Err(error),
-        None => text,
-    };
-    decimal(whole).ok_or(error)
-}
-
-fn decimal(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.trim_ascii().parse().ok()
 }
 
 /// Resolves the backslash pairs of an extra item. A backslash before any other
@@ -248,7 +257,7 @@ mod tests {
         let changeset = Changeset::parse(&text).unwrap();
         assert_eq!(changeset.manifest().to_string(), HEX);
         assert_eq!(changeset.user(), b"Ann <a@b>");
-        assert_eq!(changeset.time(), 1_700_000_000);
+        assert_eq!(changeset.time(), Some(1_700_000_000));
         assert_eq!(changeset.offset(), -7200);
         assert_eq!(&*changeset.branch(), b"st\\able");
         assert!(changeset.closes_branch());
@@ -280,11 +289,29 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_of_an_old_time_is_cut_off() {
-        for (written, seconds) in [("12.75", 12), ("-1.5", -1), ("0.0", 0)] {
-            let text = text(&format!("u\n{written} 0\n\n"));
-            assert_eq!(Changeset::parse(&text).unwrap().time(), seconds);
+    fn a_date_is_read_as_far_as_it_is_one() {
+        for (written, seconds, offset) in [
+            ("12.75 0", Some(12), 0),
+            ("-1.5 60", Some(-1), 60),
+            ("1e9 x", Some(1_000_000_000), 0),
+            ("x -60", None, -60),
+            ("nan 99999999999", None, 0),
+            ("0", Some(0), 0),
+        ] {
+            let text = text(&format!("u\n{written}\n\n"));
+            let changeset = Changeset::parse(&text).unwrap();
+            assert_eq!((changeset.time(), changeset.offset()), (seconds, offset));
         }
+    }
+
+    #[test]
+    fn an_empty_user_does_not_end_the_files() {
+        let text = text("\n0 0 branch:b\nf\n\nd");
+        let changeset = Changeset::parse(&text).unwrap();
+        assert_eq!(&*changeset.branch(), b"b");
+        assert_eq!(changeset.user(), b"");
+        assert_eq!(changeset.files().collect::<Vec<_>>(), [b"f"]);
+        assert_eq!(changeset.description(), b"d");
     }
 
     #[test]
@@ -294,10 +321,6 @@ mod tests {
             b"\n\n",
             b"nohex\nu\n0 0\n\nd",
             &text("u\n0 0\nfile"),
-            &text("u\nx 0\n\n"),
-            &text("u\n1.x 0\n\n"),
-            &text("u\n0\n\n"),
-            &text("u\n0 99999999999\n\n"),
             &text("u\n\nd"),
             &text("\nd"),
         ] {

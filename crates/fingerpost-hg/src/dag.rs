@@ -74,6 +74,11 @@ pub fn ancestors(graph: &impl Graph, revs: &[Rev]) -> RevSet {
 /// wanted is left, so what is asked about the newest changesets is answered
 /// without looking at the oldest.
 pub fn only(graph: &impl Graph, heads: &[Rev], roots: &[Rev]) -> Vec<Rev> {
+    counted_only(graph, heads, roots).0
+}
+
+/// [`only`], and how many numbers were walked over.
+pub(crate) fn counted_only(graph: &impl Graph, heads: &[Rev], roots: &[Rev]) -> (Vec<Rev>, usize) {
     let end = end_of(graph, heads).max(end_of(graph, roots));
     let mut wanted = RevSet::from_revs(end, heads.iter().copied());
     let mut excluded = RevSet::from_revs(end, roots.iter().copied());
@@ -83,10 +88,12 @@ pub fn only(graph: &impl Graph, heads: &[Rev], roots: &[Rev]) -> Vec<Rev> {
         .collect::<std::collections::BTreeSet<_>>()
         .len();
     let mut found = Vec::new();
+    let mut walked = 0;
     for rev in descending(end) {
         if pending == 0 {
             break;
         }
+        walked += 1;
         let is_excluded = excluded.contains(rev);
         if !is_excluded && !wanted.contains(rev) {
             continue;
@@ -106,7 +113,7 @@ pub fn only(graph: &impl Graph, heads: &[Rev], roots: &[Rev]) -> Vec<Rev> {
         }
     }
     found.reverse();
-    found
+    (found, walked)
 }
 
 /// These revisions and their ancestors within `generations - 1` steps,

@@ -113,36 +113,5 @@ pub fn apply(base: &[u8], delta: &[u8], out: &mut Vec<u8>) -> Result<(), DeltaEr
     Ok(())
 }
 
-/// Checks a delta against the length of its base, without the base. Returns the
-/// length of the text that it makes.
-///
-/// # Errors
-///
-/// Returns what is wrong with the delta.
-pub fn check(delta: &[u8], base_len: u64) -> Result<u64, DeltaError> {
-    let mut len = base_len;
-    for hunk in hunks(delta) {
-        let hunk = hunk?;
-        if u64::from(hunk.end) > base_len {
-            return Err(DeltaError::Bounds);
-        }
-        // What is taken away was there: replacements do not overlap.
-        len = len - u64::from(hunk.end - hunk.start) + hunk.data.len() as u64;
-    }
-    Ok(len)
-}
-
-/// The full text in a delta that replaces a base of this length from its
-/// beginning to its end, as deltas between unrelated texts do.
-pub fn full_replacement(delta: &[u8], base_len: usize) -> Option<&[u8]> {
-    let mut hunks = hunks(delta);
-    match (hunks.next(), hunks.next()) {
-        (Some(Ok(hunk)), None) if hunk.start == 0 && hunk.end as usize == base_len => {
-            Some(hunk.data)
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests;

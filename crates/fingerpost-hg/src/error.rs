@@ -102,16 +102,6 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
-    /// The content of a revision was removed; only its tombstone is stored.
-    #[error("{file}: revision {rev} ({node}) is censored")]
-    Censored {
-        /// The file.
-        file: String,
-        /// The revision.
-        rev: Rev,
-        /// Its node.
-        node: Node,
-    },
     /// The content of a revision is not in the store: a pointer to another
     /// place, or a text cut down by a narrow or shallow clone.
     #[error("{file}: revision {rev} ({node}) is stored elsewhere")]
@@ -122,6 +112,19 @@ pub enum StoreError {
         rev: Rev,
         /// Its node.
         node: Node,
+    },
+    /// Changesets were removed after the snapshot was taken, so that link
+    /// revisions that were read since may be numbers of others.
+    #[error("{file}: it was stripped while it was read")]
+    Stripped {
+        /// The file.
+        file: String,
+    },
+    /// Another directory is where the one was that was to be served.
+    #[error("{file}: another directory is in its place")]
+    Replaced {
+        /// The directory.
+        file: String,
     },
     /// The repository was written again and again while it was read.
     #[error("{file}: it kept changing while it was read")]
@@ -144,13 +147,14 @@ impl StoreError {
             | Self::UnknownNode { .. }
             | Self::Corrupt { .. }
             | Self::CorruptRevision { .. }
-            | Self::HashMismatch { .. } => true,
+            | Self::HashMismatch { .. }
+            | Self::Stripped { .. } => true,
             Self::SymbolicLink { .. }
             | Self::UnknownFlags { .. }
             | Self::UnsupportedFormat { .. }
             | Self::TooLarge { .. }
-            | Self::Censored { .. }
             | Self::External { .. }
+            | Self::Replaced { .. }
             | Self::Changing { .. }
             | Self::Requirements(_) => false,
         }

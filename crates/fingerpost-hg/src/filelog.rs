@@ -1,6 +1,5 @@
 //! Texts of files as they are stored: with metadata in front, where there is any.
 
-use fingerpost_hg_proto::Node;
 use memchr::memmem;
 
 /// Marks both ends of the metadata.
@@ -34,20 +33,6 @@ impl<'a> FileText<'a> {
             None => none,
         }
     }
-
-    /// The value of a key of the metadata.
-    pub fn value(&self, key: &str) -> Option<&'a [u8]> {
-        let lines = self.metadata?.split(|&byte| byte == b'\n');
-        let mut values =
-            lines.filter_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b": "));
-        values.next()
-    }
-
-    /// The file that this one was copied from, and its revision.
-    pub fn copied_from(&self) -> Option<(&'a [u8], Node)> {
-        let node = Node::from_hex(self.value("copyrev")?)?;
-        Some((self.value("copy")?, node))
-    }
 }
 
 #[cfg(test)]
@@ -55,16 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_names_its_source() {
-        let hex = "1234567890123456789012345678901234567890";
-        let text = format!("\x01\ncopy: old name\ncopyrev: {hex}\n\x01\ncontent\n");
-        let text = FileText::parse(text.as_bytes());
+    fn metadata_is_in_front_of_the_content() {
+        let text = FileText::parse(b"\x01\ncopy: old name\n\x01\ncontent\n");
+        assert_eq!(text.metadata, Some(&b"copy: old name\n"[..]));
         assert_eq!(text.content, b"content\n");
-        assert_eq!(
-            text.copied_from(),
-            Some((&b"old name"[..], hex.parse().unwrap()))
-        );
-        assert_eq!(text.value("cop"), None);
     }
 
     #[test]
@@ -74,7 +53,6 @@ mod tests {
             (text.metadata, text.content),
             (Some(&b""[..]), &b"\x01\nreal\n"[..])
         );
-        assert_eq!(text.copied_from(), None);
     }
 
     #[test]
@@ -83,12 +61,5 @@ mod tests {
             let text = FileText::parse(whole);
             assert_eq!((text.metadata, text.content), (None, whole));
         }
-    }
-
-    #[test]
-    fn a_bad_copy_revision_is_no_copy() {
-        let text = FileText::parse(b"\x01\ncopy: x\ncopyrev: 12\n\x01\n");
-        assert_eq!(text.copied_from(), None);
-        assert_eq!(text.value("copy"), Some(&b"x"[..]));
     }
 }

@@ -220,7 +220,6 @@ pub fn fuzz_manifest(text: &[u8]) {
     let file = FileText::parse(text);
     let frame = file.metadata.map_or(0, |metadata| metadata.len() + 4);
     assert_eq!(frame + file.content.len(), text.len());
-    let _ = file.copied_from();
     let entries: Result<Vec<ManifestEntry<'_>>, _> = parse_manifest(text).collect();
     let Ok(entries) = entries else {
         let _ = find_in_manifest(text, b"path");

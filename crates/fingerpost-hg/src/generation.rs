@@ -24,8 +24,10 @@ const BACKUPS_BYTES_MAX: u64 = 16 << 20;
 ///
 /// What is noticed: a changelog that lost or reordered changesets; a
 /// transaction that rewrote a filelog or manifest, if it was the last one when
-/// we looked; one that changed nothing we know of; and what
-/// [`crate::Repository::note_rewrite`] is told.
+/// we looked; one that changed nothing we know of; another directory in the
+/// place of `.hg` or of its store; and what [`crate::Repository::note_rewrite`]
+/// is told. A [`crate::Mercurial`] remembers it for as long as the process
+/// lives, also of repositories that it closed in between.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(pub [u8; 16]);
 
@@ -86,6 +88,17 @@ impl Memory {
             noted: 0,
             explained: false,
         }
+    }
+
+    /// That of a repository of which more may have been noticed than is known
+    /// by now; `losses` is another number each time.
+    pub(crate) fn after_losses(epoch: u64, losses: u64) -> Self {
+        let mut memory = Self::new(epoch);
+        if losses > 0 {
+            let event = [b"losses", &losses.to_be_bytes()[..]].concat();
+            memory.generation = memory.generation.after(&event);
+        }
+        memory
     }
 
     /// Remembers the history of a snapshot that is about to be forgotten.

@@ -8,8 +8,11 @@ use rustix::fs::{AtFlags, CWD};
 
 use crate::changelog::Changelog;
 use crate::obsstore_file::{ObsstoreContent, ObsstoreFile};
+use crate::site::DirectoryIdentity;
 use crate::state_file::{Content, StateFile, corrupt, stamp_of};
-use crate::{Bookmarks, FileStamp, Limits, Obsstore, PhaseRoots, Store, StoreError, Verified};
+use crate::{
+    Bookmarks, FileStamp, Limits, Obsstore, PhaseRoots, Store, StoreError, StorePlace, Verified,
+};
 
 /// The longest `phaseroots` or `bookmarks` file in bytes: a million lines.
 const STATE_BYTES_MAX: u64 = 64 << 20;
@@ -21,19 +24,19 @@ const SETUP_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct OpenStore {
     store: Arc<Store>,
     setup: Vec<(StateFile, Content)>,
-    /// Device and inode of the directory `store`: its times change with every
-    /// write, these when it is replaced.
-    dir: (u64, u64),
+    /// Which directory `store` is: its times change with every write, this when
+    /// it is replaced.
+    dir: DirectoryIdentity,
     phaseroots: StateFile,
     bookmarks: StateFile,
     obsstore: ObsstoreFile,
 }
 
 impl OpenStore {
-    /// Opens the store of this `.hg` directory; `shared` as in [`Store::open`].
+    /// Opens the store of this `.hg` directory; `place` as in [`Store::open`].
     pub(crate) fn open(
         dot_hg: &Path,
-        shared: Option<&Path>,
+        place: Option<&StorePlace>,
         limits: Limits,
         verified: &Arc<Verified>,
         clock: &dyn Clock,
@@ -51,7 +54,7 @@ impl OpenStore {
         // Read before the store is opened by them, so that what changes in
         // between is noticed.
         let mut setup = vec![setup_file(dot_hg, "requires", "requires")?];
-        let store = Store::open(dot_hg, shared, limits, Arc::clone(verified))?;
+        let store = Store::open(dot_hg, place, limits, Arc::clone(verified))?;
         let source = store.source().to_owned();
         setup.push(setup_file(&source, "store/requires", "store/requires")?);
         let mut bookmarks = dot_hg.join("bookmarks");
@@ -69,7 +72,7 @@ impl OpenStore {
         let dir = rustix::fs::fstat(store.dir()).map_err(dir_error)?;
         Ok(Self {
             setup,
-            dir: identity(&FileStamp::of(&dir)),
+            dir: FileStamp::of(&dir).identity(),
             phaseroots: StateFile::new(
                 source.join("store/phaseroots"),
                 "phaseroots",
@@ -90,7 +93,7 @@ impl OpenStore {
         }
         let path = self.store.source().join("store");
         match rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(identity(&FileStamp::of(&stat)) == self.dir),
+            Ok(stat) => Ok(FileStamp::of(&stat).identity() == self.dir),
             Err(error) => Err(dir_error(error)),
         }
     }
@@ -110,10 +113,6 @@ impl OpenStore {
 fn shares_bookmarks(shared: &[u8]) -> bool {
     let mut lines = shared.split(|byte| *byte == b'\n');
     lines.any(|line| line.trim_ascii() == b"bookmarks")
-}
-
-fn identity(stamp: &FileStamp) -> (u64, u64) {
-    (stamp.dev, stamp.ino)
 }
 
 fn dir_error(error: rustix::io::Errno) -> StoreError {

@@ -10,8 +10,8 @@ use crate::{Manifests, Rev, RevSet, Revlog, RevlogName, Snapshot, StoreError, Te
 
 /// How much text is remembered while one question is answered, in bytes.
 const TEXTS_BYTES: usize = 4 << 20;
-/// How many manifests are read at most to answer for one file revision.
-const MANIFESTS_MAX: usize = 256;
+/// How many manifests are read at most to answer for revisions of one file.
+const MANIFESTS_MAX: usize = 512;
 
 /// Manifests that a served changeset uses although the first changeset that
 /// used them is not served, or none: the manifest's node, and the first served
@@ -50,26 +50,70 @@ impl Snapshot {
         revlog: &Revlog,
         rev: Rev,
     ) -> Result<Option<Rev>, StoreError> {
+        Ok(self.introducers(name, revlog, [rev])?.get(&rev).copied())
+    }
+
+    /// [`Snapshot::introducer`] of each of these revisions that has one, for
+    /// not much more work than that of one: it is bounded for all together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::introducer`].
+    pub(crate) fn introducers(
+        &self,
+        name: RevlogName<'_>,
+        revlog: &Revlog,
+        revs: impl IntoIterator<Item = Rev>,
+    ) -> Result<HashMap<Rev, Rev>, StoreError> {
+        let (mut found, mut later) = (HashMap::new(), HashMap::new());
+        for rev in revs {
+            let Some(link) = self.link(name, revlog, rev) else {
+                continue;
+            };
+            let node = revlog.node(rev);
+            match name {
+                _ if self.is_served(link) => drop(found.insert(rev, link)),
+                RevlogName::Changelog => {}
+                RevlogName::Manifest => {
+                    let user = self.reused_manifests()?.get(&node);
+                    found.extend(user.map(|user| (rev, *user)));
+                }
+                RevlogName::Tree(_) | RevlogName::Filelog(_) => {
+                    later.insert(node, (rev, link));
+                }
+            }
+        }
+        if let RevlogName::Tree(path) | RevlogName::Filelog(path) = name {
+            self.find_later_introducers(path, revlog, later, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Whether any revision may be served.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::introducer`].
+    pub(crate) fn serves_any(
+        &self,
+        name: RevlogName<'_>,
+        revlog: &Revlog,
+    ) -> Result<bool, StoreError> {
+        let link_is_served = |rev| {
+            let link = self.link(name, revlog, rev);
+            link.is_some_and(|link| self.is_served(link))
+        };
+        Ok(revlog.revs().any(link_is_served)
+            || !self.introducers(name, revlog, revlog.revs())?.is_empty())
+    }
+
+    /// The changeset that a link revision names, if this snapshot has it.
+    fn link(&self, name: RevlogName<'_>, revlog: &Revlog, rev: Rev) -> Option<Rev> {
         let link = match name {
             RevlogName::Changelog => rev,
             _ => Rev(revlog.link_rev(rev)),
         };
-        if link.index() >= self.len() {
-            return Ok(None);
-        }
-        if self.is_served(link) {
-            return Ok(Some(link));
-        }
-        match name {
-            RevlogName::Changelog => Ok(None),
-            RevlogName::Manifest => {
-                let reused = self.reused_manifests()?;
-                Ok(reused.get(&revlog.node(rev)).copied())
-            }
-            RevlogName::Tree(path) | RevlogName::Filelog(path) => {
-                self.later_introducer(path, revlog, rev, link)
-            }
-        }
+        (link.index() < self.len()).then_some(link)
     }
 
     /// Whether a revision of the root manifest may be served.
@@ -79,21 +123,6 @@ impl Snapshot {
     /// As [`Snapshot::introducer`].
     pub fn servable_manifest(&self, manifests: &Revlog, rev: Rev) -> Result<bool, StoreError> {
         let introducer = self.introducer(RevlogName::Manifest, manifests, rev)?;
-        Ok(introducer.is_some())
-    }
-
-    /// Whether a revision of a tracked file may be served.
-    ///
-    /// # Errors
-    ///
-    /// As [`Snapshot::introducer`].
-    pub fn servable_filenode(
-        &self,
-        path: &[u8],
-        filelog: &Revlog,
-        rev: Rev,
-    ) -> Result<bool, StoreError> {
-        let introducer = self.introducer(RevlogName::Filelog(path), filelog, rev)?;
         Ok(introducer.is_some())
     }
 
@@ -118,23 +147,26 @@ impl Snapshot {
         Ok(self.reused_manifests.get_or_init(|| reused))
     }
 
-    /// The first served changeset after `link` that has the revision `rev` under
-    /// `path` and changed it.
-    fn later_introducer(
+    /// For each revision in `later`, with its number and link revision, the
+    /// first served changeset after the link that has it under `path` and
+    /// changed it.
+    fn find_later_introducers(
         &self,
         path: &[u8],
         revlog: &Revlog,
-        rev: Rev,
-        link: Rev,
-    ) -> Result<Option<Rev>, StoreError> {
-        let from = self.first_unserved().unwrap_or(link);
+        mut later: HashMap<Node, (Rev, Rev)>,
+        found: &mut HashMap<Rev, Rev>,
+    ) -> Result<(), StoreError> {
+        let Some(first) = later.values().map(|(_, link)| *link).min() else {
+            return Ok(());
+        };
+        let from = self.first_unserved().unwrap_or(first);
         let touched = {
             let with_dirs = self.store().requirements().treemanifest();
             let mut touched = self.shared.touched.lock();
             touched.extend(self.changelog(), from.index(), with_dirs)?;
-            touched.after(path, link)
+            touched.after(path, first)
         };
-        let node = revlog.node(rev);
         // A changeset has one revision under a path, so who introduced another
         // one did not introduce this one.
         let others: HashSet<u32> = revlog.revs().map(|rev| revlog.link_rev(rev)).collect();
@@ -146,11 +178,19 @@ impl Snapshot {
         let mut texts = Texts::new(TEXTS_BYTES);
         for candidate in candidates.take(MANIFESTS_MAX) {
             let manifest = self.manifest_node(&mut texts, candidate)?;
-            if node_at(&mut manifests, &mut texts, manifest, path)? == Some(node) {
-                return Ok(Some(candidate));
+            let node = node_at(&mut manifests, &mut texts, manifest, path)?;
+            let of_it = node.and_then(|node| later.get(&node).map(|of_it| (node, *of_it)));
+            if let Some((node, (rev, link))) = of_it
+                && link < candidate
+            {
+                found.insert(rev, candidate);
+                later.remove(&node);
+                if later.is_empty() {
+                    break;
+                }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The node and parents that a revision of the root manifest must have by
@@ -288,5 +328,32 @@ mod tests {
         with_dirs.extend(snapshot.changelog(), 0, true).unwrap();
         assert_eq!(with_dirs.after(b"d/e", Rev(0)), [Rev(1)]);
         assert_eq!(with_dirs.after(b"d", Rev(0)), [Rev(1), Rev(2)]);
+    }
+
+    #[test]
+    fn all_revisions_of_a_file_are_answered_for_at_once() {
+        let mut world = World::new();
+        world.add(Commit::default());
+        for (parent, content) in [(0, "1"), (1, "2"), (0, "1"), (3, "2")] {
+            world.add(Commit {
+                parents: [Some(parent), None],
+                files: &[("f", Some(content))],
+                message: if parent < 2 { content } else { "again" },
+                ..Commit::default()
+            });
+        }
+        world.write();
+        world.phases(&[(1, 1), (1, 3)]);
+        world.prune(1);
+        world.prune(2);
+        let snapshot = world.open().snapshot().unwrap();
+        let name = RevlogName::Filelog(b"f");
+        let filelog = Revlog::open(snapshot.store(), name).unwrap();
+        let found = snapshot
+            .introducers(name, &filelog, filelog.revs())
+            .unwrap();
+        assert_eq!(snapshot.served().collect::<Vec<_>>(), [0, 3, 4].map(Rev));
+        assert_eq!(found, [(Rev(0), Rev(3)), (Rev(1), Rev(4))].into());
+        assert!(snapshot.serves_any(name, &filelog).unwrap());
     }
 }

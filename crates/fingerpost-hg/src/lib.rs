@@ -68,13 +68,15 @@ pub use phases::{Phase, PhaseRoots, PhaseRootsError, Phases};
 pub use repository::{Repository, RepositoryOptions};
 pub use rev_set::RevSet;
 pub use revlog::{
-    FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, PrefixMatch,
-    Refreshed, Rev, Revlog, RevlogName, Scratch,
+    FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES, NodePrefix, Refreshed, Rev,
+    Revlog, RevlogName, Scratch,
 };
 pub use service::{Mercurial, MercurialOptions, RepositoryView};
 pub use snapshot::Snapshot;
 pub use state_token::StateToken;
-pub use store::{FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store};
+pub use store::{
+    FileStamp, Limits, PathEncoding, Requirements, RequirementsError, Store, StorePlace,
+};
 pub use tags::Tags;
 pub use texts::{Texts, hash};
 pub use verified::Verified;

@@ -2,9 +2,10 @@
 //! and transaction: nothing here ever writes into a repository.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -48,7 +49,7 @@ pub enum PushkeyError {
     Failed {
         /// Its path.
         program: PathBuf,
-        /// The beginning of what it printed.
+        /// The beginning of its complaint, or else the end of what it printed.
         output: String,
     },
 }
@@ -131,93 +132,128 @@ impl PushkeyProgram {
         if !matches!(watched, Ok(Watched { ended: true, .. })) {
             end_group(&child);
         }
+        // Also where it could not be watched, or it would stay as a zombie.
+        let status = child.wait();
         let watched = watched.map_err(io)?;
-        let status = child.wait().map_err(io)?;
+        let status = status.map_err(io)?;
         if !watched.ended {
             return Err(PushkeyError::TimedOut {
                 program: self.hg.clone(),
                 after: self.timeout,
             });
         }
+        let complaint = watched.complaint.trim_ascii();
         match (status.code(), watched.output.trim_ascii()) {
             (Some(0), output) if output.ends_with(b"True") => Ok(true),
             (Some(1), output) if output.ends_with(b"False") => Ok(false),
-            (_, output) => Err(PushkeyError::Failed {
-                program: self.hg.clone(),
-                output: String::from_utf8_lossy(output).into_owned(),
-            }),
+            (_, output) => {
+                let told = if complaint.is_empty() {
+                    output
+                } else {
+                    complaint
+                };
+                Err(PushkeyError::Failed {
+                    program: self.hg.clone(),
+                    output: String::from_utf8_lossy(told).into_owned(),
+                })
+            }
         }
     }
 }
 
+#[derive(Default)]
 struct Watched {
     ended: bool,
+    /// The end of its output: hooks may print much before the answer.
     output: Vec<u8>,
+    /// The beginning of what it printed as errors.
+    complaint: Vec<u8>,
 }
 
-/// Waits for the end of `child`, but not beyond `deadline`, and keeps the
-/// beginning of what it prints. A pipe that a process of its own still holds
-/// open is not waited for.
+impl Watched {
+    /// Reads what is there, and lets go of a pipe at its end.
+    fn drain(&mut self, pipes: &mut Pipes) {
+        let output = &mut self.output;
+        pipes.output.take_if(|pipe| {
+            !drain(pipe, |piece| {
+                output.extend_from_slice(piece);
+                let surplus = output.len().saturating_sub(OUTPUT_BYTES_MAX);
+                output.drain(..surplus);
+            })
+        });
+        let complaint = &mut self.complaint;
+        pipes.complaint.take_if(|pipe| {
+            !drain(pipe, |piece| {
+                let room = OUTPUT_BYTES_MAX.saturating_sub(complaint.len());
+                complaint.extend_from_slice(&piece[..piece.len().min(room)]);
+            })
+        });
+    }
+}
+
+/// What a program prints to, as long as it is open.
+struct Pipes {
+    output: Option<ChildStdout>,
+    complaint: Option<ChildStderr>,
+}
+
+impl Pipes {
+    fn of(child: &mut Child) -> io::Result<Self> {
+        let pipes = Self {
+            output: child.stdout.take(),
+            complaint: child.stderr.take(),
+        };
+        for pipe in pipes.open() {
+            fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
+        }
+        Ok(pipes)
+    }
+
+    fn open(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let output = self.output.as_ref().map(AsFd::as_fd);
+        let complaint = self.complaint.as_ref().map(AsFd::as_fd);
+        output.into_iter().chain(complaint)
+    }
+}
+
+/// Waits for the end of `child`, but not beyond `deadline`, and keeps a part of
+/// what it prints. A pipe that a process of its own still holds open is not
+/// waited for.
 fn watch(child: &mut Child, deadline: Instant) -> io::Result<Watched> {
     let pid = Pid::from_child(child);
     let process = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut pipes: Vec<Box<dyn Pipe>> = Vec::new();
-    pipes.extend(
-        child
-            .stdout
-            .take()
-            .map(|pipe| Box::new(pipe) as Box<dyn Pipe>),
-    );
-    pipes.extend(
-        child
-            .stderr
-            .take()
-            .map(|pipe| Box::new(pipe) as Box<dyn Pipe>),
-    );
-    for pipe in &pipes {
-        fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
-    }
-    let mut output = Vec::new();
-    loop {
+    let mut pipes = Pipes::of(child)?;
+    let mut watched = Watched::default();
+    while !watched.ended {
         let left = deadline.saturating_duration_since(Instant::now());
-        let ended = {
-            let mut fds = vec![PollFd::new(&process, PollFlags::IN)];
-            fds.extend(pipes.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(0) => {
-                    return Ok(Watched {
-                        ended: false,
-                        output,
-                    });
-                }
-                Ok(_) => !fds[0].revents().is_empty(),
-                Err(rustix::io::Errno::INTR) => false,
-                Err(error) => return Err(error.into()),
-            }
-        };
-        pipes.retain_mut(|pipe| drain(pipe, &mut output));
-        if ended {
-            return Ok(Watched { ended, output });
+        let mut fds = vec![PollFd::new(&process, PollFlags::IN)];
+        let open = pipes.open();
+        fds.extend(open.map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => break,
+            Ok(_) => watched.ended = !fds[0].revents().is_empty(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        drop(fds);
+        watched.drain(&mut pipes);
+        // Who prints all the time is always ready to be read.
+        if left.is_zero() {
+            break;
         }
     }
+    Ok(watched)
 }
 
-trait Pipe: io::Read + std::os::fd::AsFd {}
-
-impl<T: io::Read + std::os::fd::AsFd> Pipe for T {}
-
 /// Reads what is there; says whether there may be more later.
-fn drain(pipe: &mut dyn Pipe, output: &mut Vec<u8>) -> bool {
+fn drain(pipe: &mut impl io::Read, mut keep: impl FnMut(&[u8])) -> bool {
     let mut piece = [0; 4096];
     // Bounded, so that a program that prints without end is still ended.
     for _ in 0..16 {
         match pipe.read(&mut piece) {
             Ok(0) => return false,
-            Ok(read) => {
-                let room = OUTPUT_BYTES_MAX.saturating_sub(output.len());
-                output.extend_from_slice(&piece[..read.min(room)]);
-            }
+            Ok(read) => keep(&piece[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
         }
@@ -275,6 +311,16 @@ mod tests {
             error.to_string().ends_with("failed: abort: no such thing"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_answer_comes_behind_whatever_hooks_print() {
+        let noise = "yes noise | head -c 300000";
+        assert!(push(&format!("{noise}; {noise} >&2; echo True"), PATIENCE).unwrap());
+        let error = push(&format!("{noise}; echo abort >&2; exit 255"), PATIENCE).unwrap_err();
+        assert!(error.to_string().ends_with("failed: abort"), "{error}");
+        // What is no answer is none on the other pipe either.
+        assert!(push("echo True >&2", PATIENCE).is_err());
     }
 
     #[test]

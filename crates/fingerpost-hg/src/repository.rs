@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::generation::Memory;
 use crate::inputs::{Inputs, OpenStore};
 use crate::snapshot::{Snapshot, Terms};
-use crate::{Generation, Limits, StoreError, Verified};
+use crate::{Generation, Limits, StoreError, StorePlace, Verified};
 
 /// How often a snapshot is tried while the repository keeps changing.
 const ATTEMPTS: u32 = 8;
@@ -31,9 +31,10 @@ pub struct RepositoryOptions {
     /// `experimental.evolution.exchange` is on. Markers are honoured whatever
     /// it is, and sent never. Default: false.
     pub marker_exchange: bool,
-    /// The `.hg` directory that holds the store of a share, where that was
-    /// decided already. Default: the one that the file `sharedpath` names.
-    pub shared: Option<PathBuf>,
+    /// The `.hg` directory that holds the store, where that was decided
+    /// already. Default: the repository's own, or the one that the file
+    /// `sharedpath` names.
+    pub store: Option<StorePlace>,
     /// Goes into every [`Generation`]. Who keeps answers for longer than a
     /// process lives changes it when the repository may have been rewritten
     /// while nobody looked. Default: 0.
@@ -52,7 +53,7 @@ impl Default for RepositoryOptions {
             publishing: true,
             public_only: false,
             marker_exchange: false,
-            shared: None,
+            store: None,
             epoch: 0,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
@@ -87,7 +88,7 @@ pub struct Repository {
     options: RepositoryOptions,
     current: RwLock<Option<Arc<Snapshot>>>,
     /// What survives forgetting: enough to tell whether the history is the same.
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<Memory>>,
     building: Mutex<()>,
 }
 
@@ -101,6 +102,16 @@ impl Repository {
     /// Returns a requirement that is not supported, a file that breaks its
     /// format, or what the system said.
     pub fn open(dot_hg: &Path, options: RepositoryOptions) -> Result<Self, StoreError> {
+        let memory = Memory::new(options.epoch);
+        Self::open_again(dot_hg, options, Arc::new(Mutex::new(memory)))
+    }
+
+    /// Opens a repository of which something is remembered from before.
+    pub(crate) fn open_again(
+        dot_hg: &Path,
+        options: RepositoryOptions,
+        memory: Arc<Mutex<Memory>>,
+    ) -> Result<Self, StoreError> {
         let repository = Self {
             dot_hg: dot_hg.to_owned(),
             terms: Terms {
@@ -108,7 +119,7 @@ impl Repository {
                 public_only: options.public_only,
                 marker_exchange: options.marker_exchange,
             },
-            memory: Mutex::new(Memory::new(options.epoch)),
+            memory,
             options,
             current: RwLock::new(None),
             building: Mutex::new(()),
@@ -159,9 +170,12 @@ impl Repository {
 
     /// Drops everything that can be read again: what a repository that nobody
     /// asks about holds in memory is a few hundred bytes then. Snapshots that
-    /// are still held stay valid.
+    /// are still held stay valid. Does nothing while a snapshot is made, which
+    /// may take for ever on a file system that does not answer.
     pub fn forget_caches(&self) {
-        let _building = self.building.lock();
+        let Some(_building) = self.building.try_lock() else {
+            return;
+        };
         let forgotten = self.current.write().take();
         if let Some(snapshot) = forgotten {
             self.memory.lock().keep(&snapshot);
@@ -198,8 +212,8 @@ impl Repository {
             Some(before) if before.open.holds(clock)? => Arc::clone(&before.open),
             _ => {
                 let (limits, verified) = (self.options.limits, &self.options.verified);
-                let shared = self.options.shared.as_deref();
-                let open = OpenStore::open(&self.dot_hg, shared, limits, verified, clock)?;
+                let place = self.options.store.as_ref();
+                let open = OpenStore::open(&self.dot_hg, place, limits, verified, clock)?;
                 Arc::new(open)
             }
         };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use fingerpost_hg_proto::Node;
 use fingerpost_hg_proto::cbor::Writer;
 
+use crate::revlog::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL};
 use crate::text_delta::append_text_delta;
 use crate::{Rev, Revlog, Scratch, StoreError, Texts};
 
@@ -179,22 +180,21 @@ impl Revisions {
 
     fn body(&self, rev: Rev, wanted: &Wanted) -> Body {
         let revlog = &*self.revlog;
-        // The text of a censored revision is its tombstone, which no delta leads to or from.
-        if revlog.is_censored(rev) {
+        if revlog.flags(rev) & FLAGS_APART != 0 {
             return Body::Full;
         }
         if let Some(base) = revlog.delta_base(rev) {
-            let is_there = self.was_sent(base)
-                || (wanted.have_parents && revlog.parents(rev).contains(&Some(base)));
-            if revlog.is_censored(base) {
+            if revlog.flags(base) & FLAGS_APART != 0 {
                 return Body::Full;
             }
+            let is_there = self.was_sent(base)
+                || (wanted.have_parents && revlog.parents(rev).contains(&Some(base)));
             if is_there {
                 return Body::StoredDelta(base);
             }
         }
         match self.previous {
-            Some(previous) if !revlog.is_censored(previous) && previous != rev => {
+            Some(previous) if revlog.flags(previous) & FLAGS_APART == 0 && previous != rev => {
                 Body::MadeDelta(previous)
             }
             _ => Body::Full,
@@ -284,6 +284,9 @@ pub(crate) fn append_parents(writer: &mut Writer<'_>, parents: &[Node; 2]) {
     }
 }
 
+/// What is stored under these is no text of its node: a tombstone, a pointer,
+/// or what a shallow clone left. No delta leads to or from it.
+const FLAGS_APART: u16 = FLAG_CENSORED | FLAG_EXTERNAL | FLAG_ELLIPSIS;
 /// Texts of changesets are short.
 const CHANGESETS_BYTES: usize = 256 << 10;
 /// How much of an answer is made before somebody takes it.
@@ -293,3 +296,41 @@ const BATCH_BYTES: usize = 128 << 10;
 const BATCH_WORK_BYTES: u64 = 2 << 20;
 /// A record without its body is never longer.
 const RECORD_BYTES: usize = 192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+    use crate::testing::{Revision, RevlogWriter};
+
+    #[test]
+    fn a_parent_that_is_elsewhere_does_not_hide_its_child() {
+        for flag in [FLAG_EXTERNAL, FLAG_ELLIPSIS, FLAG_CENSORED] {
+            let mut writer = RevlogWriter::new(false, true);
+            let parent = writer.add(Revision {
+                flags: flag,
+                ..Revision::root(b"elsewhere", 0)
+            });
+            let child = Revision {
+                parents: [Some(parent), None],
+                ..Revision::root(b"a text of its own", 1)
+            };
+            let rev = writer.add(child);
+            let (index, data) = writer.bytes();
+            let revlog = Revlog::from_bytes("f.i", index, data, Limits::default()).unwrap();
+            let wanted = Wanted {
+                revision: true,
+                have_parents: true,
+                ..Wanted::default()
+            };
+            let linknode = Node::NULL;
+            let items = vec![Item { rev, linknode }];
+            let mut revisions = Revisions::new(Arc::new(revlog), items, &wanted);
+            let (mut reader, mut out) = (Reader::new(0), Vec::new());
+            revisions
+                .append_next(&wanted, &mut reader, &mut out)
+                .unwrap();
+            assert!(out.ends_with(b"a text of its own"), "{flag:#x}");
+        }
+    }
+}

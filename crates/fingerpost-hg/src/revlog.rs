@@ -27,11 +27,12 @@ pub use chunk::Scratch;
 pub(crate) use chunk::forget_large;
 pub use entry::{FLAG_CENSORED, FLAG_ELLIPSIS, FLAG_EXTERNAL, FLAG_HAS_COPIES};
 pub use name::RevlogName;
-pub use prefix::{NodePrefix, PrefixMatch};
+pub use prefix::NodePrefix;
 pub use refresh::Refreshed;
 pub use rev::Rev;
 
-use entry::{ENTRY_BYTES, rev_or_none};
+pub(crate) use entry::ENTRY_BYTES;
+use entry::rev_or_none;
 use index::Index;
 use node_map::NodeMap;
 
@@ -207,6 +208,11 @@ impl Revlog {
             // a delta against the one before it.
             false => rev.0.checked_sub(1).map(Rev),
         }
+    }
+
+    /// The entry of a revision, as it is in the file.
+    pub(crate) fn entry(&self, rev: Rev) -> &[u8] {
+        self.index.entry(rev).0
     }
 
     /// The first `count` entries, as they are in the file.

@@ -1,20 +1,22 @@
 //! The service: opened repositories, and the view of one that a request works on.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Clock, Service, Timestamp};
+use fingerpost_core::{Clock, Service};
 use fingerpost_hg_proto::Args;
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use self::open::Open;
+use crate::generation::Memory;
 use crate::pushkey::PushkeyProgram;
 use crate::revisions::Reader;
-use crate::site::{DirectoryIdentity, RepositoryEntry, RepositoryId, ServerView};
+use crate::site::{RepositoryEntry, ServerView};
 use crate::{
     Limits, Repository, RepositoryOptions, RequirementsError, Snapshot, StoreError, Verified,
 };
+
+mod open;
 
 /// What the service is given.
 #[derive(Clone, Debug)]
@@ -34,6 +36,11 @@ pub struct MercurialOptions {
     pub files_batch: u64,
     /// Told to clients: the most nodes of one `manifestdata`. 100,000.
     pub manifests_batch: u64,
+    /// Goes into the [`crate::Generation`] of every repository. Who keeps
+    /// answers for longer than the process lives takes a number that was never
+    /// used when a repository may have been rewritten (by `hg censor`, a strip,
+    /// or another one in its place) while no process looked. 0.
+    pub epoch: u64,
     /// What carries `pushkey` out; without it there is no such command.
     pub pushkey: Option<PushkeyProgram>,
 }
@@ -48,6 +55,7 @@ impl Default for MercurialOptions {
             idle: Duration::from_secs(600),
             files_batch: 50_000,
             manifests_batch: 100_000,
+            epoch: 0,
             pushkey: None,
         }
     }
@@ -58,22 +66,7 @@ pub struct Mercurial {
     options: MercurialOptions,
     clock: Arc<dyn Clock>,
     verified: Arc<Verified>,
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    repositories: HashMap<RepositoryId, Opened>,
-    swept: Option<Timestamp>,
-}
-
-struct Opened {
-    repository: Arc<Repository>,
-    /// Another directory in the same place is another repository.
-    identity: DirectoryIdentity,
-    /// What it was opened with.
-    terms: OpenTerms,
-    used: Timestamp,
+    opened: Mutex<Open>,
 }
 
 impl Mercurial {
@@ -83,7 +76,7 @@ impl Mercurial {
             verified: Arc::new(Verified::new(options.verified_bytes_max)),
             options,
             clock,
-            open: Mutex::default(),
+            opened: Mutex::default(),
         }
     }
 
@@ -122,79 +115,28 @@ impl Mercurial {
 
     fn repository(&self, entry: &RepositoryEntry) -> Result<Arc<Repository>, StoreError> {
         let now = self.clock.now();
-        if let Some(found) = self.open.lock().find(entry, now) {
-            return Ok(found);
-        }
-        // Opened outside of the lock: a slow disk holds up its own callers only.
+        let (place, left) = self.opened.lock().place(entry, now, &self.options);
+        // What follows takes time, and is for the callers of one repository.
+        left.forget();
+        place.get_or_open(|memory| self.open(entry, memory))
+    }
+
+    fn open(
+        &self,
+        entry: &RepositoryEntry,
+        memory: Arc<Mutex<Memory>>,
+    ) -> Result<Repository, StoreError> {
         let options = RepositoryOptions {
             publishing: entry.settings().publishing,
             public_only: entry.settings().view == ServerView::Immutable,
-            // What `sharedpath` says by now nobody has looked at.
-            shared: Some(entry.store_dot_hg().to_owned()),
+            // What is there by now, or what `sharedpath` says, nobody has looked at.
+            store: Some(entry.store().clone()),
             limits: self.options.limits,
             verified: Arc::clone(&self.verified),
             clock: Arc::clone(&self.clock),
             ..RepositoryOptions::default()
         };
-        let repository = Arc::new(Repository::open(entry.dot_hg(), options)?);
-        let mut open = self.open.lock();
-        open.sweep(now, &self.options);
-        let opened = Opened {
-            repository: Arc::clone(&repository),
-            identity: entry.identity(),
-            terms: terms(entry),
-            used: now,
-        };
-        open.repositories.insert(entry.id().clone(), opened);
-        Ok(repository)
-    }
-}
-
-/// What a repository has to be opened again for when it changes: whether it
-/// publishes, its view, and where its store is.
-type OpenTerms = (bool, ServerView, PathBuf);
-
-fn terms(entry: &RepositoryEntry) -> OpenTerms {
-    let settings = entry.settings();
-    let store = entry.store_dot_hg().to_owned();
-    (settings.publishing, settings.view, store)
-}
-
-impl Open {
-    fn find(&mut self, entry: &RepositoryEntry, now: Timestamp) -> Option<Arc<Repository>> {
-        let opened = self.repositories.get_mut(entry.id())?;
-        let is_same = opened.identity == entry.identity() && opened.terms == terms(entry);
-        if !is_same {
-            return None;
-        }
-        opened.used = now;
-        Some(Arc::clone(&opened.repository))
-    }
-
-    /// Lets go of what is not used: caches after a while, and the repository
-    /// that was not asked for the longest when there are too many.
-    fn sweep(&mut self, now: Timestamp, options: &MercurialOptions) {
-        while self.repositories.len() >= options.repositories_max.max(1) {
-            let oldest = self
-                .repositories
-                .iter()
-                .min_by_key(|(_, opened)| opened.used);
-            let Some((id, _)) = oldest else { break };
-            let id = id.clone();
-            self.repositories.remove(&id);
-        }
-        let idle_micros = options.idle.as_micros().try_into().unwrap_or(i64::MAX);
-        let idle = |since: Timestamp| since <= now.minus_micros(idle_micros);
-        if self.swept.is_none_or(idle) {
-            self.swept = Some(now);
-            for opened in self
-                .repositories
-                .values()
-                .filter(|opened| idle(opened.used))
-            {
-                opened.repository.forget_caches();
-            }
-        }
+        Repository::open_again(entry.dot_hg(), options, memory)
     }
 }
 
@@ -226,6 +168,20 @@ impl RepositoryView {
     /// has nothing in it that is not served.
     pub fn serves_raw_files(&self) -> bool {
         self.entry.settings().raw_store_files && !self.snapshot.has_unserved()
+    }
+
+    /// Checks that the changesets of the snapshot are still those of the store.
+    /// Link revisions are numbers of changesets, and those of a revlog that was
+    /// opened after a strip may mean secret ones that this snapshot does not
+    /// know. So who went by link revisions asks this before answering.
+    pub(crate) fn check_not_stripped(&self) -> Result<(), StoreError> {
+        let changelog = self.snapshot.changelog();
+        match changelog.holds(self.snapshot.store(), &*self.mercurial.clock)? {
+            true => Ok(()),
+            false => Err(StoreError::Stripped {
+                file: changelog.revlog().file().to_owned(),
+            }),
+        }
     }
 
     /// The view of the same repository as it is now, after something changed

@@ -330,9 +330,10 @@ impl Snapshot {
         lookup::lookup(self, key)
     }
 
-    /// `heads` and their ancestors without `roots` and theirs, ascending.
-    pub fn only(&self, heads: &[Rev], roots: &[Rev]) -> Vec<Rev> {
-        dag::only(self.changelog(), heads, roots)
+    /// `heads` and their ancestors without `roots` and theirs, ascending; and
+    /// how many changesets were walked over to find them.
+    pub(crate) fn only(&self, heads: &[Rev], roots: &[Rev]) -> (Vec<Rev>, usize) {
+        dag::counted_only(self.changelog(), heads, roots)
     }
 
     /// `revs` and their ancestors within `generations - 1` steps, ascending.

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::beneath;
 use crate::error::StoreError;
+use crate::site::DirectoryIdentity;
 use crate::verified::Verified;
 
 mod limits;
@@ -21,6 +22,16 @@ mod requirements;
 pub use limits::Limits;
 pub use path_encoding::PathEncoding;
 pub use requirements::{Requirements, RequirementsError};
+
+/// The `.hg` directory that holds a store, where that was decided already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorePlace {
+    /// Its path.
+    pub dot_hg: PathBuf,
+    /// Which directory it was: another one that is found there later was not
+    /// decided on.
+    pub identity: DirectoryIdentity,
+}
 
 /// An opened store: the directory, what the repository requires, and how much
 /// of it may be read at once.
@@ -40,24 +51,32 @@ pub struct Store {
 
 impl Store {
     /// Opens the store of the repository whose `.hg` directory this is, or of
-    /// the repository that it shares: the one whose `.hg` directory `shared` is,
-    /// or without it the one that the file `sharedpath` names. `verified` is the process's memory of
-    /// what was verified already.
+    /// the repository that it shares: the one that is at `place`, or without it
+    /// the one that the file `sharedpath` names. `verified` is the process's
+    /// memory of what was verified already.
     ///
     /// # Errors
     ///
-    /// Returns a requirement that is not supported, or what the system said.
+    /// Returns a requirement that is not supported, what the system said, or
+    /// that another directory is at `place` than was.
     pub fn open(
         dot_hg: &Path,
-        shared: Option<&Path>,
+        place: Option<&StorePlace>,
         limits: Limits,
         verified: Arc<Verified>,
     ) -> Result<Self, StoreError> {
-        let requirements = Requirements::read(dot_hg, shared)?;
+        let requirements = Requirements::read(dot_hg, place.map(|place| &*place.dot_hg))?;
         let flags = beneath::LOOK | OFlags::DIRECTORY;
-        let dir = rustix::fs::open(requirements.source(), flags, Mode::empty())
-            .and_then(|source| beneath::open(source.as_fd(), "store", flags))
-            .map_err(|error| failed("store", "cannot open the directory", error))?;
+        let cannot = |error| failed("store", "cannot open the directory", error);
+        let source =
+            rustix::fs::open(requirements.source(), flags, Mode::empty()).map_err(cannot)?;
+        let opened = FileStamp::of(&rustix::fs::fstat(&source).map_err(cannot)?);
+        if place.is_some_and(|place| place.identity != opened.identity()) {
+            return Err(StoreError::Replaced {
+                file: requirements.source().display().to_string(),
+            });
+        }
+        let dir = beneath::open(source.as_fd(), "store", flags).map_err(cannot)?;
         Ok(Self {
             dir,
             dot_hg: dot_hg.to_owned(),
@@ -166,6 +185,14 @@ impl FileStamp {
             size: stat.st_size as u64,
             mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
             ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    /// Which file or directory it was.
+    pub const fn identity(&self) -> DirectoryIdentity {
+        DirectoryIdentity {
+            dev: self.dev,
+            ino: self.ino,
         }
     }
 

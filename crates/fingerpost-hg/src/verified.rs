@@ -28,7 +28,8 @@ const FILE_BYTES: usize = 128;
 ///
 /// A file is known by device and inode. What was verified of it holds while it
 /// is unchanged, or has only grown: then its old entries are still the same
-/// bytes. After any other change everything about it is forgotten. Over its
+/// bytes. After any other change everything about it is forgotten; who still
+/// reads it as it was before remembers for himself. Over its
 /// budget the memory forgets files by chance.
 #[derive(Debug)]
 pub struct Verified {
@@ -47,6 +48,8 @@ struct Shard {
 struct Known {
     /// Number of revisions that the file had.
     len: u32,
+    /// When it had changed last, in seconds.
+    changed: u32,
     /// Digest of the stamps that it had.
     stamps: u64,
     /// Digest of its entries.
@@ -124,11 +127,17 @@ impl Verified {
                 return VerifiedRevs::new(Some((key, known.generation)), known.bits.clone());
             }
             Some(known) => (known.bits.grown(len), known.generation),
+            // Somebody opened the file before it changed and asks only now. What
+            // is known of the file as it is by now is not for its sake forgotten.
+            None if known.is_some_and(|known| known.changed > changed(&stamps)) => {
+                return VerifiedRevs::alone(len);
+            }
             None => (Bits::none(len), next_generation()),
         };
         let revs = VerifiedRevs::new(Some((key, generation)), bits.clone());
         let known = Known {
             len: len as u32,
+            changed: changed(&stamps),
             stamps: stamps_digest,
             entries: entries_digest(revlog, &stamps, len),
             generation,
@@ -270,6 +279,13 @@ fn bit(rev: Rev) -> u64 {
 fn next_generation() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// When the index or the data changed last, in seconds. The system sets it, so
+/// nobody who writes a file makes it older.
+fn changed(stamps: &[FileStamp; 2]) -> u32 {
+    let seconds = stamps[0].ctime.0.max(stamps[1].ctime.0);
+    u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
 }
 
 /// Digest of the first entries of a revlog, and of which file has their data.

@@ -7,7 +7,6 @@ use fingerpost_core::{
     Dependency, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::{Args, Node};
-use hashbrown::HashMap;
 
 use super::answer::Cbor;
 use super::arguments::Arguments;
@@ -97,23 +96,9 @@ impl Command<RepositoryView> for Filedata {
         let snapshot = view.snapshot();
         let name = RevlogName::Filelog(&args.path);
         let filelog = Arc::new(Revlog::open(snapshot.store(), name).map_err(internal)?);
-        let mut items = Vec::with_capacity(args.nodes.len());
-        // A node may come as often as the request is long, and finding out who
-        // introduced it may be work.
-        let mut known: HashMap<Rev, Node> = HashMap::new();
-        for node in &args.nodes {
-            let unknown = || unknown(&args.path, node, snapshot, &filelog);
-            let rev = filelog.rev(node).ok_or_else(unknown)?;
-            let linknode = match known.get(&rev) {
-                Some(linknode) => *linknode,
-                None => {
-                    let introducer = snapshot.introducer(name, &filelog, rev);
-                    let introducer = introducer.map_err(internal)?.ok_or_else(unknown)?;
-                    *known.entry(rev).insert(snapshot.node(introducer)).get()
-                }
-            };
-            items.push(Item { rev, linknode });
-        }
+        let items = items(&args, snapshot, &filelog);
+        view.check_not_stripped().map_err(internal)?;
+        let items = items?;
         Ok(streaming(OneRevlog {
             reader: view.reader(),
             begun: false,
@@ -124,15 +109,106 @@ impl Command<RepositoryView> for Filedata {
     }
 }
 
+/// What is to be sent, unless a node is not served.
+fn items(args: &FiledataArgs, snapshot: &Snapshot, filelog: &Revlog) -> Result<Vec<Item>, Failure> {
+    let name = RevlogName::Filelog(&args.path);
+    let revs: Vec<Option<Rev>> = args.nodes.iter().map(|node| filelog.rev(node)).collect();
+    let introducers = snapshot.introducers(name, filelog, revs.iter().flatten().copied());
+    let introducers = introducers.map_err(internal)?;
+    let item = |(node, rev): (&Node, Option<Rev>)| {
+        let introducer = rev.and_then(|rev| Some((rev, *introducers.get(&rev)?)));
+        match introducer {
+            Some((rev, introducer)) => Ok(Item {
+                rev,
+                linknode: snapshot.node(introducer),
+            }),
+            None => Err(unknown(&args.path, node, snapshot, filelog)),
+        }
+    };
+    args.nodes.iter().zip(revs).map(item).collect()
+}
+
 /// A file of which nothing is served is as unknown as one that never was.
 fn unknown(path: &[u8], node: &Node, snapshot: &Snapshot, filelog: &Revlog) -> Failure {
-    let name = RevlogName::Filelog(path);
-    let is_served = |rev| matches!(snapshot.introducer(name, filelog, rev), Ok(Some(_)));
-    match filelog.revs().any(is_served) {
-        true => {
+    match snapshot.serves_any(RevlogName::Filelog(path), filelog) {
+        Ok(true) => {
             let hex = node.to_hex().to_vec();
             Failure::refused_with("unknown-node", "unknown file node: %s", vec![hex])
         }
-        false => Failure::refused_with("unknown-file", "unknown file: %s", vec![path.to_vec()]),
+        Ok(false) => Failure::refused_with("unknown-file", "unknown file: %s", vec![path.to_vec()]),
+        Err(error) => internal(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_hg_proto::cbor::Value;
+
+    use super::*;
+    use crate::commands::may_be_stale;
+    use crate::tests::served::{Served, run};
+    use crate::tests::world::{Commit, World};
+
+    fn add(world: &mut World, parent: Option<usize>, content: &str) {
+        world.add(Commit {
+            parents: [parent, None],
+            files: &[("f", Some(content))],
+            ..Commit::default()
+        });
+    }
+
+    /// The nodes of the file in the order of the store.
+    fn nodes(view: &RepositoryView) -> Vec<Node> {
+        let filelog = Revlog::open(view.snapshot().store(), RevlogName::Filelog(b"f")).unwrap();
+        filelog.revs().map(|rev| filelog.node(rev)).collect()
+    }
+
+    fn filedata(view: &Arc<RepositoryView>, nodes: &[Node]) -> Result<Vec<u8>, Failure> {
+        let nodes = nodes.iter().map(|node| node.as_bytes().to_vec().into());
+        let args = [
+            ("nodes", Value::Array(nodes.collect())),
+            ("path", Value::from(b"f")),
+        ];
+        run(view, "filedata", &args)
+    }
+
+    #[test]
+    fn link_revisions_of_after_a_strip_are_not_believed() {
+        let mut world = World::new();
+        add(&mut world, None, "1");
+        add(&mut world, Some(0), "2");
+        world.write();
+        let served = Served::new(&world);
+        let view = served.view();
+        assert!(filedata(&view, &nodes(&view)).is_ok());
+        world.clear_changelog();
+        add(&mut world, None, "1");
+        add(&mut world, Some(0), "secret");
+        world.phases(&[(2, 1)]);
+        world.write();
+        let secret = [nodes(&view)[2]];
+        assert!(may_be_stale(&filedata(&view, &secret).unwrap_err()));
+        let refused = filedata(&view.renewed().unwrap(), &secret).unwrap_err();
+        assert!(matches!(refused, Failure::Refused { .. }), "{refused}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_unknown_file() {
+        let mut world = World::new();
+        for (parent, content) in [(None, None), (Some(0), Some("hidden")), (Some(0), None)] {
+            world.add(Commit {
+                parents: [parent, None],
+                files: &[("f", content), ("g", Some("g"))],
+                ..Commit::default()
+            });
+        }
+        world.write();
+        world.phases(&[(1, 1)]);
+        world.prune(1);
+        let unknown = [Node::from_bytes([1; 20])];
+        let asked = || filedata(&Served::new(&world).view(), &unknown).unwrap_err();
+        assert!(matches!(asked(), Failure::Refused { .. }));
+        std::fs::write(world.store_dir().join("00manifest.i"), "").unwrap();
+        assert!(matches!(asked(), Failure::Internal(_)));
     }
 }

@@ -100,9 +100,11 @@ impl Command<RepositoryView> for Filesdata {
         let view = call.service;
         let filter = PathFilter::parse(Some(&args.path_filter))?;
         let revs = specifier::resolve(&args.revisions, view.snapshot())?;
+        let manifests = view.snapshot().manifests().map_err(internal)?;
         let planner = Planner::new(revs, filter, args.wanted.have_parents);
         Ok(streaming(FilesRevisions {
             view: Arc::clone(view),
+            manifests,
             reader: view.reader(),
             wanted: args.wanted,
             stage: Stage::Planning(Box::new(planner)),
@@ -113,6 +115,9 @@ impl Command<RepositoryView> for Filesdata {
 /// The answer while it is sent.
 struct FilesRevisions {
     view: Arc<RepositoryView>,
+    /// One for the whole answer. Another one may give the same numbers to other
+    /// revisions.
+    manifests: Arc<Revlog>,
     reader: Reader,
     wanted: Wanted,
     stage: Stage,
@@ -136,14 +141,12 @@ impl Objects for FilesRevisions {
         match &mut self.stage {
             Stage::Planning(planner) => {
                 let limit = self.view.options().request_bytes_max;
-                let more = planner.go_on(self.view.snapshot(), &mut self.reader, limit)?;
+                let snapshot = self.view.snapshot();
+                let more = planner.go_on(snapshot, &self.manifests, &mut self.reader, limit)?;
                 if more == More::No {
-                    let manifests = self.view.snapshot().manifests().map_err(internal)?;
-                    let verification = Box::new(ManifestVerification::new(
-                        manifests,
-                        planner.take_manifests(),
-                    ));
-                    self.stage = Stage::Verifying(std::mem::take(planner), verification);
+                    let (manifests, revs) = (Arc::clone(&self.manifests), planner.take_manifests());
+                    let verification = ManifestVerification::of_what_was_read(manifests, revs);
+                    self.stage = Stage::Verifying(std::mem::take(planner), Box::new(verification));
                 }
                 Ok(More::Yes)
             }

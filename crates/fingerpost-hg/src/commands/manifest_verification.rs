@@ -17,6 +17,10 @@ pub(super) struct ManifestVerification {
     manifests: Arc<Revlog>,
     revs: Vec<Rev>,
     next: usize,
+    /// Whether the revisions were read before this verifies them.
+    were_read: bool,
+    /// Whether they are read again, whatever is known of them.
+    again: bool,
     verifier: ChainVerifier,
     /// More of them than an answer needs: a history with merges comes back to
     /// many branches.
@@ -62,9 +66,23 @@ impl ManifestVerification {
             manifests,
             revs,
             next: 0,
+            were_read: false,
+            again: false,
             verifier: ChainVerifier::default(),
             texts: Texts::new(TEXTS_BYTES),
             filelogs: HashMap::new(),
+        }
+    }
+
+    /// Will verify `revs`, of which something was used already. What was
+    /// verified by somebody else is not what was read here if the file was
+    /// written to meanwhile; then every one of them is hashed once more. Bytes
+    /// that are right after that were so before: what is written over once does
+    /// not come back under an open revlog.
+    pub(super) fn of_what_was_read(manifests: Arc<Revlog>, revs: Vec<Rev>) -> Self {
+        Self {
+            were_read: true,
+            ..Self::new(manifests, revs)
         }
     }
 
@@ -75,25 +93,46 @@ impl ManifestVerification {
         snapshot: &Snapshot,
         reader: &mut Reader,
     ) -> Result<More, StoreError> {
-        let manifests = &*self.manifests;
         reader.begin_batch();
         while let Some(rev) = self.revs.get(self.next).copied() {
             if reader.is_batch_full(&[]) {
                 return Ok(More::Yes);
             }
-            reader.count_work(u64::from(manifests.stored_len(rev)) + REVISION_WORK);
-            let mut witness = Store {
-                snapshot,
-                manifests,
-                changelog: &mut reader.changelog,
-                filelogs: &mut self.filelogs,
-            };
-            self.verifier
-                .add(manifests, rev, &mut self.texts, &mut witness)?;
+            self.verify(rev, snapshot, reader)?;
             self.next += 1;
         }
-        self.verifier.finish(manifests, &mut self.texts)?;
-        Ok(More::No)
+        self.verifier.finish(&self.manifests, &mut self.texts)?;
+        if !self.were_read || self.again || self.manifests.is_undisturbed() {
+            return Ok(More::No);
+        }
+        (self.again, self.next) = (true, 0);
+        // What is remembered was not hashed where one hash vouched for many.
+        self.texts.forget();
+        Ok(More::Yes)
+    }
+
+    fn verify(
+        &mut self,
+        rev: Rev,
+        snapshot: &Snapshot,
+        reader: &mut Reader,
+    ) -> Result<(), StoreError> {
+        let manifests = &*self.manifests;
+        let stored = u64::from(manifests.stored_len(rev));
+        if self.again {
+            reader.count_work(stored + u64::from(manifests.text_len(rev).unwrap_or(0)));
+            // A text of a file that is written to is always hashed.
+            return self.texts.text(manifests, rev).map(drop);
+        }
+        reader.count_work(stored + REVISION_WORK);
+        let mut witness = Store {
+            snapshot,
+            manifests,
+            changelog: &mut reader.changelog,
+            filelogs: &mut self.filelogs,
+        };
+        self.verifier
+            .add(manifests, rev, &mut self.texts, &mut witness)
     }
 }
 
@@ -104,3 +143,49 @@ const REVISION_WORK: u64 = 16 << 10;
 const FILELOGS_MAX: usize = 64;
 /// What is remembered of manifests while they are verified.
 const TEXTS_BYTES: usize = 24 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::{Commit, World};
+
+    /// Whether the root manifest is found to be right, after its data was
+    /// written over.
+    fn is_right(verification: &mut ManifestVerification, snapshot: &Snapshot) -> bool {
+        let mut reader = Reader::new(0);
+        loop {
+            match verification.go_on(snapshot, &mut reader) {
+                Ok(More::Yes) => {}
+                Ok(More::No) => return true,
+                Err(error) => {
+                    assert!(error.may_be_stale(), "{error}");
+                    return false;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_read_of_a_file_that_is_written_to_is_hashed_again() {
+        let mut world = World::new();
+        world.add(Commit {
+            files: &[("f", Some("1"))],
+            ..Commit::default()
+        });
+        world.write();
+        let snapshot = world.open().snapshot().unwrap();
+        let manifests = snapshot.manifests().unwrap();
+        let new = |were_read| match were_read {
+            true => ManifestVerification::of_what_was_read(Arc::clone(&manifests), vec![Rev(0)]),
+            false => ManifestVerification::new(Arc::clone(&manifests), vec![Rev(0)]),
+        };
+        assert!(is_right(&mut new(true), &snapshot));
+        let data = world.store_dir().join("00manifest.d");
+        let mut bytes = std::fs::read(&data).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes.push(0);
+        std::fs::write(&data, bytes).unwrap();
+        assert!(is_right(&mut new(false), &snapshot));
+        assert!(!is_right(&mut new(true), &snapshot));
+    }
+}

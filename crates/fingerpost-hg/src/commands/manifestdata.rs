@@ -14,8 +14,8 @@ use super::arguments::Arguments;
 use super::failures::internal;
 use super::manifest_verification::ManifestVerification;
 use super::streaming;
-use crate::RepositoryView;
 use crate::revisions::{Item, Reader, Revisions, Wanted};
+use crate::{RepositoryView, Revlog, Snapshot};
 
 /// The command `manifestdata`.
 pub(super) struct Manifestdata;
@@ -102,20 +102,9 @@ impl Command<RepositoryView> for Manifestdata {
             ));
         }
         let manifests = snapshot.manifests().map_err(internal)?;
-        let mut items = Vec::with_capacity(args.nodes.len());
-        for node in &args.nodes {
-            let rev = manifests.rev(node).ok_or_else(|| unknown_node(node))?;
-            if !snapshot
-                .servable_manifest(&manifests, rev)
-                .map_err(internal)?
-            {
-                return Err(unknown_node(node));
-            }
-            items.push(Item {
-                rev,
-                linknode: Node::NULL,
-            });
-        }
+        let items = items(&args.nodes, snapshot, &manifests);
+        view.check_not_stripped().map_err(internal)?;
+        let items = items?;
         let unverified = items.iter().map(|item| item.rev).collect();
         Ok(streaming(ManifestRevisions {
             view: Arc::clone(view),
@@ -132,6 +121,22 @@ impl Command<RepositoryView> for Manifestdata {
             },
         }))
     }
+}
+
+/// What is to be sent, unless a node is not served.
+fn items(nodes: &[Node], snapshot: &Snapshot, manifests: &Revlog) -> Result<Vec<Item>, Failure> {
+    let item = |node| {
+        let rev = manifests.rev(node).ok_or_else(|| unknown_node(node))?;
+        let is_served = snapshot.servable_manifest(manifests, rev);
+        match is_served.map_err(internal)? {
+            true => Ok(Item {
+                rev,
+                linknode: Node::NULL,
+            }),
+            false => Err(unknown_node(node)),
+        }
+    };
+    nodes.iter().map(item).collect()
 }
 
 /// Revisions of the manifest, which are verified before they are sent.

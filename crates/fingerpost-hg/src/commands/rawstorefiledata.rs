@@ -106,6 +106,7 @@ impl Command<RepositoryView> for Rawstorefiledata {
             let manifests = snapshot.manifests().map_err(internal)?;
             files.extend(raw::manifest_files(snapshot, &manifests).map_err(internal)?);
             unverified.push(manifests);
+            view.check_not_stripped().map_err(internal)?;
         }
         if wants(b"changelog") {
             files.extend(raw::changelog_files(snapshot).map_err(internal)?);

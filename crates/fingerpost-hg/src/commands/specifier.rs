@@ -3,13 +3,14 @@
 use fingerpost_core::Failure;
 use fingerpost_hg_proto::Node;
 use fingerpost_hg_proto::cbor::{Map, Value};
+use hashbrown::HashSet;
 
 use super::arguments;
 use super::failures::unknown_changeset;
 use crate::{Rev, RevSet, Snapshot};
 
 /// One way to name changesets.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Specifier {
     /// These, in this order.
     Explicit(Vec<Node>),
@@ -25,6 +26,16 @@ pub(crate) enum Specifier {
 /// Every node is looked up here, before anything is answered; only unknown
 /// roots of a range are passed over, since a client may know more than we do.
 pub(crate) fn resolve(value: &Value, snapshot: &Snapshot) -> Result<Vec<Rev>, Failure> {
+    // One walk over everything is always allowed.
+    let walked_max = WALKED_MAX.max(WALKS_MAX * snapshot.len());
+    resolve_within(value, snapshot, walked_max)
+}
+
+fn resolve_within(
+    value: &Value,
+    snapshot: &Snapshot,
+    walked_max: usize,
+) -> Result<Vec<Rev>, Failure> {
     let specifiers = value
         .as_array()
         .ok_or_else(|| refused("revisions must be defined as an array"))?;
@@ -34,12 +45,23 @@ pub(crate) fn resolve(value: &Value, snapshot: &Snapshot) -> Result<Vec<Rev>, Fa
     }
     let mut revs = Vec::new();
     let mut seen = RevSet::new(snapshot.len());
+    let mut different = HashSet::new();
+    let mut walked = 0;
     for specifier in specifiers {
-        for rev in Specifier::parse(specifier)?.revs(snapshot)? {
-            if seen.insert(rev) {
-                revs.push(rev);
-            }
+        let specifier = Specifier::parse(specifier)?;
+        if different.contains(&specifier) {
+            continue;
         }
+        let (found, of_it) = specifier.revs(snapshot)?;
+        walked += of_it;
+        if walked > walked_max {
+            return Err(refused(
+                "the revision specifiers together walk over too many changesets; \
+                 ask for fewer ranges at once",
+            ));
+        }
+        revs.extend(found.into_iter().filter(|rev| seen.insert(*rev)));
+        different.insert(specifier);
     }
     Ok(revs)
 }
@@ -85,12 +107,15 @@ impl Specifier {
         }
     }
 
-    fn revs(&self, snapshot: &Snapshot) -> Result<Vec<Rev>, Failure> {
+    /// The changesets, and how many were walked over to find them.
+    fn revs(&self, snapshot: &Snapshot) -> Result<(Vec<Rev>, usize), Failure> {
         match self {
-            Self::Explicit(nodes) => known(nodes, snapshot),
+            Self::Explicit(nodes) => known(nodes, snapshot).map(|revs| (revs, 0)),
             Self::ExplicitDepth { nodes, depth } => {
                 let heads = known(nodes, snapshot)?;
-                Ok(snapshot.ancestors_within(&heads, *depth))
+                let revs = snapshot.ancestors_within(&heads, *depth);
+                let walked = revs.len();
+                Ok((revs, walked))
             }
             // A client that found no heads asks for the changesets up to none of them.
             Self::DagRange { heads, .. } if heads.is_empty() && snapshot.tip().is_some() => {
@@ -132,8 +157,13 @@ fn refused(text: &str) -> Failure {
 }
 
 const BAD: &str = "bad-revisions";
-/// Each can walk the whole graph; stock clients send one.
+/// Stock clients send one.
 const SPECIFIERS_MAX: usize = 1000;
+/// Each of them can walk over the whole graph. All together walk over so many
+/// changesets at most, or over all that there are so many times: some tenths
+/// of a second.
+const WALKED_MAX: usize = 10_000_000;
+const WALKS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -144,7 +174,8 @@ mod tests {
     fn up_to_nothing(world: &World) -> Result<Vec<Rev>, Failure> {
         let snapshot = world.open().snapshot().unwrap();
         let (roots, heads) = (Vec::new(), Vec::new());
-        Specifier::DagRange { roots, heads }.revs(&snapshot)
+        let found = Specifier::DagRange { roots, heads }.revs(&snapshot);
+        found.map(|(revs, _)| revs)
     }
 
     #[test]
@@ -156,5 +187,30 @@ mod tests {
         assert_eq!(up_to_nothing(&world).unwrap(), []);
         world.phases(&[(1, 0)]);
         assert!(up_to_nothing(&world).is_err());
+    }
+
+    #[test]
+    fn ranges_together_walk_over_so_many_changesets() {
+        let mut world = World::new();
+        world.commit(None, "0");
+        for parent in 0..3 {
+            world.commit(Some(parent), "next");
+        }
+        let snapshot = world.open().snapshot().unwrap();
+        let up_to = |at: usize| {
+            let head = Value::from(world.node(at).as_bytes().to_vec());
+            Value::map([
+                (b"type".into(), b"changesetdagrange".into()),
+                (b"roots".into(), Value::Array(Vec::new())),
+                (b"heads".into(), Value::Array(vec![head])),
+            ])
+        };
+        let resolved = |heads: &[usize]| {
+            let specifiers = heads.iter().map(|head| up_to(*head)).collect();
+            resolve_within(&Value::Array(specifiers), &snapshot, 5)
+        };
+        // Equal ones are one.
+        assert_eq!(resolved(&[3, 3, 0, 3]).unwrap().len(), 4);
+        assert!(resolved(&[3, 0, 1]).is_err());
     }
 }

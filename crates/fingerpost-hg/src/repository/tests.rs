@@ -231,6 +231,17 @@ fn what_was_forgotten_is_read_again() {
 }
 
 #[test]
+fn forgetting_does_not_wait_for_who_reads() {
+    let mut world = World::new();
+    world.commit(None, "one");
+    let repository = world.open();
+    let building = repository.building.lock();
+    repository.forget_caches();
+    drop(building);
+    assert!(repository.generation().is_some());
+}
+
+#[test]
 fn a_replaced_store_is_opened_anew() {
     let mut world = World::new();
     world.commit(None, "one");

@@ -8,7 +8,6 @@ use zstd::zstd_safe;
 
 use super::entry::FLAGS_KNOWN;
 use super::{Data, Rev, Revlog};
-use crate::delta;
 use crate::error::StoreError;
 use crate::store::{io_error, read_at};
 
@@ -74,37 +73,6 @@ impl Revlog {
                 Ok(inflated)
             }
             Err(what) => Err(self.corrupt(rev, what)),
-        }
-    }
-
-    /// As [`Revlog::chunk`], and checks what can be checked without making the
-    /// text: that a delta is of the form, fits its base, and makes a text of
-    /// the recorded length. It costs little where [`Revlog::ensure_verified`]
-    /// costs a text and its hash, and sees most damage, though not all.
-    ///
-    /// # Errors
-    ///
-    /// As [`Revlog::chunk`], and for a delta that does not fit.
-    pub fn sound_chunk<'a>(
-        &'a self,
-        rev: Rev,
-        scratch: &'a mut Scratch,
-    ) -> Result<&'a [u8], StoreError> {
-        let recorded = |rev: Rev| self.text_len(rev).map(u64::from);
-        let chunk = self.chunk(rev, scratch)?;
-        let made = match self.delta_base(rev) {
-            None => Some(chunk.len() as u64),
-            Some(base) => match recorded(base).map(|len| delta::check(chunk, len)) {
-                Some(Ok(len)) => Some(len),
-                Some(Err(error)) => return Err(self.corrupt(rev, &error.to_string())),
-                None => None,
-            },
-        };
-        match (made, recorded(rev)) {
-            (Some(made), Some(recorded)) if made != recorded => {
-                Err(self.corrupt(rev, "its text has another length than the index says"))
-            }
-            _ => Ok(chunk),
         }
     }
 

@@ -12,17 +12,6 @@ pub struct NodePrefix {
     digits: usize,
 }
 
-/// What a prefix stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrefixMatch {
-    /// No node begins with it.
-    None,
-    /// Exactly one does.
-    Unique(Rev),
-    /// More than one does.
-    Ambiguous,
-}
-
 impl NodePrefix {
     /// Reads 1 to 40 hex digits of either case; `None` for anything else.
     pub fn from_hex(hex: &[u8]) -> Option<Self> {
@@ -48,15 +37,5 @@ impl Revlog {
     pub fn revs_with_prefix(&self, prefix: NodePrefix) -> impl Iterator<Item = Rev> {
         self.revs()
             .filter(move |rev| prefix.matches(&self.node(*rev)))
-    }
-
-    /// What the digits stand for among all revisions of the revlog.
-    pub fn by_prefix(&self, prefix: NodePrefix) -> PrefixMatch {
-        let mut revs = self.revs_with_prefix(prefix);
-        match (revs.next(), revs.next()) {
-            (None, _) => PrefixMatch::None,
-            (Some(rev), None) => PrefixMatch::Unique(rev),
-            (Some(_), Some(_)) => PrefixMatch::Ambiguous,
-        }
     }
 }

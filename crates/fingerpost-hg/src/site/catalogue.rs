@@ -9,8 +9,9 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use super::collection::{Member, Reached};
-use super::load::{Candidate, Located};
+use super::load::{Candidate, Loaded, Located};
 use super::name::{after, joined};
+use super::share::Share;
 use super::state::{Seen, Site, is_plain};
 use super::{BadSite, Refusal, RepositoryEntry, RepositoryId, SiteConfig};
 
@@ -80,6 +81,7 @@ struct Known {
     located: Located,
     real_name: Option<String>,
     seen: Seen,
+    share: Option<Share>,
     state: Result<Arc<RepositoryEntry>, Refusal>,
 }
 
@@ -175,7 +177,9 @@ impl Catalogue {
     /// the same, so that what was read with it goes on holding.
     fn current(&self, now: Timestamp) -> Arc<Result<Site, BadSite>> {
         let current = self.current.read();
-        if current.seen.still_holds() {
+        // The files do not explain every error: a name may be unknown to the
+        // system for a moment. So an error is good for one request.
+        if current.site.is_ok() && current.seen.still_holds() {
             return Arc::clone(&current.site);
         }
         drop(current);
@@ -199,11 +203,12 @@ impl Catalogue {
         let id = candidate.id();
         let located = candidate.locate(site)?;
         if let Some(known) = self.known.read().get(&id)
-            && known.holds(current, candidate, &located)
+            && known.holds(current, site, candidate, &located)
         {
             return known.state.clone();
         }
-        let (entry, seen) = candidate.load(site, &self.config, located.clone(), now);
+        let Loaded { entry, seen, share } =
+            candidate.load(site, &self.config, located.clone(), now);
         let mut known = self.known.write();
         let state = match (entry, known.get(&id).map(|known| &known.state)) {
             (Ok(entry), Some(Ok(before))) if **before == entry => Ok(Arc::clone(before)),
@@ -217,6 +222,7 @@ impl Catalogue {
             located,
             real_name: candidate.real_name.clone(),
             seen,
+            share,
             state: state.clone(),
         };
         known.insert(id, entry);
@@ -228,6 +234,7 @@ impl Known {
     fn holds(
         &self,
         current: &Arc<Result<Site, BadSite>>,
+        site: &Site,
         candidate: &Candidate,
         located: &Located,
     ) -> bool {
@@ -235,6 +242,10 @@ impl Known {
             && self.located == *located
             && self.real_name == candidate.real_name
             && self.seen.still_holds()
+            && self
+                .share
+                .as_ref()
+                .is_none_or(|share| share.still_leads_there(site.links()))
     }
 }
 

@@ -1,10 +1,13 @@
 //! One repository of the catalogue.
 
 use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::RepositorySettings;
+use crate::StorePlace;
 
 /// The stable name of a repository: its URL path within the site, without
 /// slashes at its ends; `/` for one that is served at the root. Never the
@@ -40,6 +43,16 @@ pub struct DirectoryIdentity {
     pub ino: u64,
 }
 
+impl DirectoryIdentity {
+    /// Of which directory these are the metadata.
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+        }
+    }
+}
+
 /// A repository that may be served, with its settings as of the last look.
 /// Entries never change; the catalogue makes a new one when a file did.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +61,7 @@ pub struct RepositoryEntry {
     pub(super) url_path: String,
     pub(super) root: PathBuf,
     pub(super) dot_hg: PathBuf,
-    pub(super) store_dot_hg: PathBuf,
+    pub(super) store: StorePlace,
     pub(super) identity: DirectoryIdentity,
     pub(super) settings: RepositorySettings,
 }
@@ -78,7 +91,12 @@ impl RepositoryEntry {
     /// The `.hg` that the store is in: [`RepositoryEntry::dot_hg`], or for a
     /// share the one that `sharedpath` names, once it was decided that it may.
     pub fn store_dot_hg(&self) -> &Path {
-        &self.store_dot_hg
+        &self.store.dot_hg
+    }
+
+    /// That `.hg`, and which directory it was when it was decided.
+    pub const fn store(&self) -> &StorePlace {
+        &self.store
     }
 
     /// Which directory `.hg` is.

@@ -49,6 +49,17 @@ pub(super) enum NotFollowed {
     Io { path: PathBuf, error: io::Error },
 }
 
+impl NotFollowed {
+    /// What the operating system said of `path`.
+    pub(super) fn of(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        match is_missing(&error) {
+            true => Self::Missing(path),
+            false => Self::Io { path, error },
+        }
+    }
+}
+
 impl Links<'_> {
     /// Looks at `name` in `parent`, whose path has no symbolic links.
     ///
@@ -62,7 +73,8 @@ impl Links<'_> {
         base: Option<&Path>,
     ) -> Result<Directory, NotFollowed> {
         let path = parent.join(name);
-        let metadata = std::fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?;
+        let metadata =
+            std::fs::symlink_metadata(&path).map_err(|error| NotFollowed::of(&path, error))?;
         if metadata.is_symlink() {
             return self.target(&path, &metadata, &path, base);
         }
@@ -103,8 +115,9 @@ impl Links<'_> {
 
 /// The directory at `path`, whatever links lead to it.
 pub(super) fn directory(path: &Path) -> Result<Directory, NotFollowed> {
-    let real = std::fs::canonicalize(path).map_err(|error| failed(path, error))?;
-    let metadata = std::fs::symlink_metadata(&real).map_err(|error| failed(path, error))?;
+    let real = std::fs::canonicalize(path).map_err(|error| NotFollowed::of(path, error))?;
+    let metadata =
+        std::fs::symlink_metadata(&real).map_err(|error| NotFollowed::of(path, error))?;
     if !metadata.is_dir() {
         return Err(NotFollowed::Missing(path.to_owned()));
     }
@@ -112,14 +125,4 @@ pub(super) fn directory(path: &Path) -> Result<Directory, NotFollowed> {
         path: real,
         metadata,
     })
-}
-
-fn failed(path: &Path, error: io::Error) -> NotFollowed {
-    if is_missing(&error) {
-        return NotFollowed::Missing(path.to_owned());
-    }
-    NotFollowed::Io {
-        path: path.to_owned(),
-        error,
-    }
 }

@@ -1,6 +1,5 @@
 //! One repository looked at.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fingerpost_core::Timestamp;
@@ -9,11 +8,12 @@ use super::layers::Layers;
 use super::link::{Directory, NotFollowed, directory};
 use super::open::Files;
 use super::resolve::resolve;
-use super::share::share_of;
+use super::share::{Share, share_of};
 use super::state::{Seen, Site};
 use super::{
     DirectoryIdentity, Note, Refusal, RepositoryEntry, RepositoryId, RepositorySettings, SiteConfig,
 };
+use crate::StorePlace;
 
 /// A repository by name, as found in the configuration or in a collection.
 #[derive(Debug)]
@@ -34,6 +34,16 @@ pub(super) struct Located {
     root: PathBuf,
     dot_hg: PathBuf,
     identity: DirectoryIdentity,
+}
+
+/// What was read of a candidate.
+pub(super) struct Loaded {
+    /// The repository, or why it is not served.
+    pub(super) entry: Result<RepositoryEntry, Refusal>,
+    /// The files that decided.
+    pub(super) seen: Seen,
+    /// Where its store is, if that is another repository's.
+    pub(super) share: Option<Share>,
 }
 
 impl Candidate {
@@ -61,38 +71,53 @@ impl Candidate {
         Ok(Located {
             root,
             dot_hg: path,
-            identity: DirectoryIdentity {
-                dev: metadata.dev(),
-                ino: metadata.ino(),
-            },
+            identity: DirectoryIdentity::of(&metadata),
         })
     }
 
-    /// Reads the configuration of what was located. Also tells which files
-    /// decided.
+    /// Reads the configuration of what was located.
     pub(super) fn load(
         &self,
         site: &Site,
         config: &SiteConfig,
         located: Located,
         now: Timestamp,
-    ) -> (Result<RepositoryEntry, Refusal>, Seen) {
+    ) -> Loaded {
         let mut files = Files::new(site.trust(), &config.environment);
         let read = self.read(site, &located.dot_hg, &mut files);
         let seen = Seen::new(files.seen, now);
-        let entry = match read {
-            Ok((settings, store_dot_hg)) => Ok(RepositoryEntry {
-                id: self.id(),
-                url_path: url_path(site, &self.name),
-                store_dot_hg: store_dot_hg.unwrap_or_else(|| located.dot_hg.clone()),
-                root: located.root,
-                dot_hg: located.dot_hg,
-                identity: located.identity,
-                settings,
-            }),
-            Err(sentence) => Err(Refusal::new(&self.id(), &sentence)),
+        let (settings, share) = match read {
+            Ok(read) => read,
+            Err(sentence) => {
+                return Loaded {
+                    entry: Err(Refusal::new(&self.id(), &sentence)),
+                    seen,
+                    share: None,
+                };
+            }
         };
-        (entry, seen)
+        let (dot_hg, identity) = match &share {
+            Some(share) => (&share.source, share.identity),
+            None => (&located.dot_hg, located.identity),
+        };
+        let store = StorePlace {
+            dot_hg: dot_hg.clone(),
+            identity,
+        };
+        let entry = RepositoryEntry {
+            id: self.id(),
+            url_path: url_path(site, &self.name),
+            store,
+            root: located.root,
+            dot_hg: located.dot_hg,
+            identity: located.identity,
+            settings,
+        };
+        Loaded {
+            entry: Ok(entry),
+            seen,
+            share,
+        }
     }
 
     fn read(
@@ -100,7 +125,7 @@ impl Candidate {
         site: &Site,
         dot_hg: &Path,
         files: &mut Files<'_>,
-    ) -> Result<(RepositorySettings, Option<PathBuf>), String> {
+    ) -> Result<(RepositorySettings, Option<Share>), String> {
         let mut layers: Layers = site.layers.clone();
         let share = share_of(dot_hg, files, site.links())?;
         let source = share.as_ref().filter(|share| share.safe);
@@ -115,7 +140,7 @@ impl Candidate {
         if let Some(share) = share.as_ref().filter(|share| !share.safe) {
             settings.notes.extend(note_foreign_rules(&share.source));
         }
-        Ok((settings, share.map(|share| share.source)))
+        Ok((settings, share))
     }
 }
 

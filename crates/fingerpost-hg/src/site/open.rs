@@ -1,7 +1,7 @@
 //! Configuration files opened: bounded, without waiting, with owner and stamp.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -91,6 +91,35 @@ impl<'site> Files<'site> {
             .files_left
             .checked_sub(1)
             .ok_or_else(|| Unreadable::TooLarge(path.to_owned()))?;
+        let opened = self.read(path);
+        if matches!(opened, Err(Unreadable::Io { .. })) {
+            self.note_unreadable(path.to_owned());
+        }
+        let Some((bytes, metadata)) = opened? else {
+            return Ok(None);
+        };
+        let owner_trusted = match self.trust {
+            Trust::Everybody => true,
+            Trust::Owners(policy) => policy.trusts(metadata.uid(), metadata.gid()),
+            #[cfg(test)]
+            Trust::ByName => {
+                let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+                !name.unwrap_or_default().starts_with("untrusted")
+            }
+        };
+        Ok(Some(Source {
+            bytes,
+            trusted: may_trust && owner_trusted,
+        }))
+    }
+
+    /// Remembers that nothing could be told about `path`, so that it is looked
+    /// at again.
+    pub(super) fn note_unreadable(&mut self, path: PathBuf) {
+        self.seen.push((path, Stamp::Unreadable));
+    }
+
+    fn read(&mut self, path: &Path) -> Result<Option<(Vec<u8>, Metadata)>, Unreadable> {
         let failed = |error| Unreadable::Io {
             path: path.to_owned(),
             error,
@@ -119,19 +148,7 @@ impl<'site> Files<'site> {
             .bytes_left
             .checked_sub(length)
             .ok_or_else(|| Unreadable::TooLarge(path.to_owned()))?;
-        let owner_trusted = match self.trust {
-            Trust::Everybody => true,
-            Trust::Owners(policy) => policy.trusts(metadata.uid(), metadata.gid()),
-            #[cfg(test)]
-            Trust::ByName => {
-                let name = path.file_name().and_then(std::ffi::OsStr::to_str);
-                !name.unwrap_or_default().starts_with("untrusted")
-            }
-        };
-        Ok(Some(Source {
-            bytes,
-            trusted: may_trust && owner_trusted,
-        }))
+        Ok(Some((bytes, metadata)))
     }
 
     /// Replaces `~` at the beginning and `$NAME` or `${NAME}` anywhere.

@@ -3,16 +3,39 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::link::Links;
+use super::DirectoryIdentity;
+use super::link::{Directory, Links, NotFollowed};
 use super::open::Files;
 
 /// Where a share's store is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Share {
     /// The `.hg` that the store is in, without symbolic links.
     pub(super) source: PathBuf,
+    /// Which directory that was.
+    pub(super) identity: DirectoryIdentity,
     /// Whether the source's `hgrc` holds for the share too, below its own.
     pub(super) safe: bool,
+    /// The file `sharedpath`.
+    link: PathBuf,
+    /// What it names, with the links that lead on from there.
+    target: PathBuf,
+}
+
+impl Share {
+    /// Whether what was found once is what is found now. Whoever owns a
+    /// directory on the way may put a link in its place at any time, so one look
+    /// does not do for ever.
+    pub(super) fn still_leads_there(&self, links: Links<'_>) -> bool {
+        follow(&self.link, &self.target, links).is_ok_and(|found| {
+            found.path == self.source && DirectoryIdentity::of(&found.metadata) == self.identity
+        })
+    }
+}
+
+fn follow(link: &Path, target: &Path, links: Links<'_>) -> Result<Directory, NotFollowed> {
+    let metadata = std::fs::metadata(link).map_err(|error| NotFollowed::of(link, error))?;
+    links.target(link, &metadata, target, None)
 }
 
 /// Reads `.hg/requires` and `.hg/sharedpath`; `None` for a repository with a
@@ -54,12 +77,20 @@ pub(super) fn share_of(
     if !relative && !target.is_absolute() {
         return Err(format!("{} holds no absolute path", link.display()));
     }
-    let metadata = std::fs::metadata(&link).map_err(|_| missing())?;
-    let found = links
-        .target(&link, &metadata, &dot_hg.join(target), None)
-        .map_err(|error| error.to_string())?;
+    let target = dot_hg.join(target);
+    let found = match follow(&link, &target, links) {
+        Ok(found) => found,
+        Err(error) => {
+            // What is on the way there is in no stamp: it may be mounted yet.
+            files.note_unreadable(target);
+            return Err(error.to_string());
+        }
+    };
     Ok(Some(Share {
         source: found.path,
+        identity: DirectoryIdentity::of(&found.metadata),
         safe: has(b"share-safe"),
+        link,
+        target,
     }))
 }

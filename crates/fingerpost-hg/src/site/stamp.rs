@@ -12,6 +12,8 @@ use fingerpost_core::Timestamp;
 pub(super) enum Stamp {
     /// There is no such file.
     Missing,
+    /// It could not be looked at or read. Why not may pass without a trace.
+    Unreadable,
     /// There is.
     File {
         /// Device and inode.
@@ -46,6 +48,7 @@ impl Stamp {
     pub(super) const fn settled(&self, read_at: Timestamp) -> bool {
         match self {
             Self::Missing => true,
+            Self::Unreadable => false,
             Self::File { changed, .. } => {
                 let changed = changed
                     .0

@@ -189,7 +189,8 @@ fn files_and_manifests_of_unserved_changesets_are_not_servable() {
         assert_eq!(unservable, [8, 9]);
         let path = b"s";
         let filelog = Revlog::open(snapshot.store(), RevlogName::Filelog(path)).unwrap();
-        assert!(!snapshot.servable_filenode(path, &filelog, Rev(0)).unwrap());
+        let introducer = snapshot.introducer(RevlogName::Filelog(path), &filelog, Rev(0));
+        assert_eq!(introducer.unwrap(), None);
         let path = b"src/a.txt";
         let filelog = Revlog::open(snapshot.store(), RevlogName::Filelog(path)).unwrap();
         for rev in filelog.revs() {
@@ -258,10 +259,12 @@ fn a_link_revision_beyond_the_snapshot_is_not_served() {
         ..Commit::default()
     });
     world.write();
-    let filelog = Revlog::open(snapshot.store(), RevlogName::Filelog(b"f")).unwrap();
-    assert!(!snapshot.servable_filenode(b"f", &filelog, Rev(0)).unwrap());
+    let name = RevlogName::Filelog(b"f");
+    let filelog = Revlog::open(snapshot.store(), name).unwrap();
+    let introducer = |snapshot: &Snapshot| snapshot.introducer(name, &filelog, Rev(0)).unwrap();
+    assert_eq!(introducer(&snapshot), None);
     let later = repository.snapshot().unwrap();
-    assert!(later.servable_filenode(b"f", &filelog, Rev(0)).unwrap());
+    assert_eq!(introducer(&later), Some(Rev(1)));
 }
 
 #[test]

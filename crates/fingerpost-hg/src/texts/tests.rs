@@ -100,26 +100,6 @@ fn a_length_that_lies_is_noticed() {
 }
 
 #[test]
-fn a_delta_that_does_not_fit_is_seen_without_its_text() {
-    let (mut writer, _) = chain(4);
-    let (whole, mut scratch) = (read(&writer, Limits::default()), Scratch::default());
-    assert!(
-        whole
-            .revs()
-            .all(|rev| whole.sound_chunk(rev, &mut scratch).is_ok())
-    );
-    writer.entries_mut()[1][12..16].copy_from_slice(&7_u32.to_be_bytes());
-    let revlog = read(&writer, Limits::default());
-    for (rev, is_sound) in [(0, true), (1, false), (2, false), (3, true)] {
-        assert_eq!(
-            revlog.sound_chunk(Rev(rev), &mut scratch).is_ok(),
-            is_sound,
-            "{rev}"
-        );
-    }
-}
-
-#[test]
 fn a_small_text_does_not_hold_the_buffer_of_a_large_one() {
     let mut writer = RevlogWriter::new(true, true);
     let large = vec![b'.'; 1 << 20];

@@ -118,6 +118,23 @@ fn an_older_reader_cannot_vouch_for_a_newer_file() {
 }
 
 #[test]
+fn an_older_reader_who_comes_late_makes_nothing_forgotten() {
+    let (dir, memory) = (tempfile::tempdir().unwrap(), Arc::default());
+    let path = empty_repository(dir.path());
+    writer(5, "").write_filelog(&path, "f");
+    let store = store(dir.path(), &memory);
+    let old = Revlog::open(&store, NAME).unwrap();
+    // Times of change are told apart by the second.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    writer(9, "").write_filelog(&path, "f");
+    verify_all(&Revlog::open(&store, NAME).unwrap()).unwrap();
+    assert_eq!(verified(&old), 0);
+    verify_all(&old).unwrap();
+    assert_eq!(verified(&old), 5);
+    assert_eq!(verified(&Revlog::open(&store, NAME).unwrap()), 9);
+}
+
+#[test]
 fn the_memory_keeps_to_its_budget() {
     let (dir, memory) = (
         tempfile::tempdir().unwrap(),

@@ -54,6 +54,8 @@ impl Planner {
     }
 
     /// Plans for some changesets more, and says whether there are others.
+    /// `manifests` is the same revlog every time: what is remembered are its
+    /// numbers.
     ///
     /// # Errors
     ///
@@ -61,15 +63,15 @@ impl Planner {
     pub(super) fn go_on(
         &mut self,
         snapshot: &Snapshot,
+        manifests: &Revlog,
         reader: &mut Reader,
         bytes_max: usize,
     ) -> Result<More, Failure> {
-        let manifests = snapshot.manifests().map_err(internal)?;
         while let Some(rev) = self.revs.get(self.next).copied() {
             if reader.is_batch_full(&[]) {
                 return Ok(More::Yes);
             }
-            self.add(rev, snapshot, &manifests, reader)
+            self.add(rev, snapshot, manifests, reader)
                 .map_err(internal)?;
             self.next += 1;
             if self.bytes > bytes_max {
