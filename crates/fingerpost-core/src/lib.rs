@@ -10,6 +10,7 @@
 //! This crate knows no database, no socket and no wire format.
 
 mod cache;
+mod cacher;
 mod clock;
 mod command;
 mod failure;
@@ -18,6 +19,7 @@ mod principal;
 mod reply;
 
 pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
+pub use cacher::{Cacher, CacherError, Content, EntryName, EntryNames, Usage};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
     Argument, Availability, BadArgument, Call, Command, Declaration, Entry, Field, Kind, Registry,

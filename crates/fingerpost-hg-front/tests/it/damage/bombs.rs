@@ -291,7 +291,7 @@ async fn state_files_without_end_are_refused() {
             answered.text()
         );
         // The kernel counts in batches for each processor, so it may be less.
-    let grown = peak().saturating_sub(before);
+        let grown = peak().saturating_sub(before);
         assert!(grown < GROWTH_MAX, "{name}: {grown} bytes more");
     }
 }
