@@ -10,6 +10,7 @@ use crate::tree::Tree;
 /// What one crate may depend on among ours.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("fingerpost-core", &[]),
+    ("fingerpost-content", &["fingerpost-core"]),
     ("fingerpost-db", &["fingerpost-core"]),
     ("fingerpost-net", &["fingerpost-core"]),
     ("fingerpost-accounts", &["fingerpost-core", "fingerpost-db"]),
@@ -49,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fingerpost",
         &[
             "fingerpost-accounts",
+            "fingerpost-content",
             "fingerpost-core",
             "fingerpost-db",
             "fingerpost-hashequiv",
