@@ -1,3 +1,9 @@
 //! Content stores behind [`fingerpost_core::Cacher`]: where answers are kept
 //! that were made once. Each is dumb, bytes under a name; what it is for, and
 //! whom it is shown to, is decided in dispatch.
+
+mod hmac_url;
+mod secret_url;
+
+pub use hmac_url::{UrlRefused, UrlSigner};
+pub use secret_url::SecretUrl;
