@@ -4,6 +4,8 @@
 
 mod hmac_url;
 mod secret_url;
+mod valkey;
 
 pub use hmac_url::{UrlRefused, UrlSigner};
 pub use secret_url::SecretUrl;
+pub use valkey::{Valkey, ValkeyConfig};

@@ -1,0 +1,6 @@
+//! Stores and targets against the real parts: a Valkey or Redis of the system,
+//! an S3 server that checks every signature, a directory.
+
+mod redis_server;
+mod valkey;
+mod world;

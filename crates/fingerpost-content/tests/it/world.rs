@@ -1,0 +1,74 @@
+//! What all tests here need.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use fingerpost_core::{CacheKey, Cacher, CacherError, Content, EntryName, EntryNames, KeyHasher};
+
+/// The name of the entry about `word`.
+pub(crate) fn name(word: &str) -> EntryName {
+    let mut hasher = KeyHasher::new("test", 1);
+    hasher.part(word.as_bytes());
+    let key: CacheKey = hasher.finish();
+    EntryNames::new(b"secret").name(&key, "identity")
+}
+
+/// So many bytes of which no two pages are alike.
+pub(crate) fn bytes(len: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = BytesMut::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes.freeze()
+}
+
+/// Stores and demands that it works.
+pub(crate) async fn store(cacher: &dyn Cacher, name: &EntryName, bytes: &Bytes) {
+    cacher.store(name, Arc::new(bytes.clone())).await.unwrap();
+}
+
+/// All bytes of an entry, fetched in pieces of at most `piece`.
+pub(crate) async fn fetch(
+    cacher: &dyn Cacher,
+    name: &EntryName,
+    piece: usize,
+) -> Result<Option<Bytes>, CacherError> {
+    let Some(content) = cacher.look_up(name).await? else {
+        return Ok(None);
+    };
+    read(&*content, piece).await.map(Some)
+}
+
+pub(crate) async fn read(content: &dyn Content, piece: usize) -> Result<Bytes, CacherError> {
+    let mut bytes = BytesMut::new();
+    loop {
+        let more = content.read(bytes.len() as u64, piece).await?;
+        if more.is_empty() {
+            assert_eq!(bytes.len() as u64, content.len());
+            return Ok(bytes.freeze());
+        }
+        assert!(more.len() <= piece);
+        bytes.extend_from_slice(&more);
+    }
+}
+
+/// Waits at most ten seconds until `holds` does.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A port that nobody listens on at the moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
