@@ -3,13 +3,15 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fingerpost_core::{Cacher, CacherError, Content, EntryName};
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo as _, RedisError};
 use sha2::{Digest as _, Sha256};
 
 /// What stands before the bytes of an entry: a mark and a digest.
@@ -55,7 +57,14 @@ impl Default for ValkeyConfig {
 /// at the next call, which fails if it takes longer than the deadline.
 pub struct Valkey {
     config: ValkeyConfig,
+    client: Client,
+    line: Mutex<Line>,
+}
+
+/// The connection at the moment.
+struct Line {
     connection: ConnectionManager,
+    since: Instant,
 }
 
 impl Valkey {
@@ -69,16 +78,15 @@ impl Valkey {
         if config.time_to_live < Duration::from_millis(1) {
             return Err("the time to live is below a millisecond".to_owned());
         }
-        let client = redis::Client::open(config.url.as_str())
+        let client = open(&config.url, config.deadline)
             .map_err(|error| format!("the URL of Valkey cannot be used: {}", error.category()))?;
-        // One attempt a call: the next call is the next attempt.
-        let manager = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(config.deadline))
-            .set_response_timeout(Some(config.deadline));
-        let connection = ConnectionManager::new_lazy_with_config(client, manager)
+        let line = Line::new(&client, config.deadline)
             .map_err(|error| format!("Valkey cannot be used: {}", error.category()))?;
-        Ok(Self { config, connection })
+        Ok(Self {
+            config,
+            client,
+            line: Mutex::new(line),
+        })
     }
 
     fn key(&self, name: &EntryName) -> String {
@@ -88,7 +96,7 @@ impl Valkey {
     /// One command and its answer within the deadline. The time-outs of the
     /// connection alone would add up, and a full pipeline has none.
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacherError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.line.lock().connection.clone();
         let answer = command.query_async(&mut connection);
         match tokio::time::timeout(self.config.deadline, answer).await {
             Ok(answer) => answer.map_err(|error| self.failure(&error)),
@@ -107,7 +115,20 @@ impl Valkey {
         if error.code() == Some("OOM") {
             return CacherError::Full;
         }
+        self.line_again();
         CacherError::Other(error.to_string())
+    }
+
+    /// Replaces the connection, not too often. The manager does that for what
+    /// the network does; a server that refused it with words, because it was
+    /// still loading or its password was changed, it never asks again.
+    fn line_again(&self) {
+        let mut line = self.line.lock();
+        if line.since.elapsed() >= LINE_AGAIN_AFTER
+            && let Ok(new) = Line::new(&self.client, self.config.deadline)
+        {
+            *line = new;
+        }
     }
 
     async fn find(&self, name: &EntryName) -> Result<Option<Arc<dyn Content>>, CacherError> {
@@ -143,6 +164,32 @@ impl Valkey {
     }
 }
 
+impl Line {
+    /// Does not wait for the server.
+    fn new(client: &Client, deadline: Duration) -> Result<Self, RedisError> {
+        // One attempt a call: the next call is the next attempt.
+        let manager = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(deadline))
+            .set_response_timeout(Some(deadline));
+        Ok(Self {
+            connection: ConnectionManager::new_lazy_with_config(client.clone(), manager)?,
+            since: Instant::now(),
+        })
+    }
+}
+
+/// A machine that is gone without a word is found out by the kernel, after some
+/// deadlines, and not in the quarter of an hour that TCP is patient by itself.
+fn open(url: &str, deadline: Duration) -> Result<Client, RedisError> {
+    let tcp = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout((deadline * 4).max(Duration::from_secs(1)));
+    let info = url.into_connection_info()?.set_tcp_settings(tcp);
+    Client::open(info)
+}
+
+const LINE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes that a value may have.
 const VALUE_MAX: u64 = 512 << 20;
 /// Milliseconds; beyond some 290 million years the server's sum overflows.

@@ -183,6 +183,30 @@ async fn a_server_that_was_never_there_is_an_error_in_time() {
 }
 
 #[tokio::test]
+async fn a_server_that_refused_with_words_is_asked_again() {
+    let server = RedisServer::start();
+    let mut raw = raw(&server).await;
+    let mut password = async |word: &str| {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("requirepass").arg(word);
+        let () = set.query_async(&mut raw).await.unwrap();
+    };
+    password("another").await;
+    let valkey = Valkey::new(ValkeyConfig {
+        url: server.url().replace("//", "//:word@"),
+        deadline: DEADLINE,
+        ..ValkeyConfig::default()
+    })
+    .unwrap();
+    failing(&valkey).await;
+    password("word").await;
+    until("it is let in", async || {
+        fetch(&valkey, &name("a"), 999).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_full_server_says_so() {
     let server = RedisServer::start();
     let valkey = valkey(&server);
