@@ -3,9 +3,14 @@
 //! whom it is shown to, is decided in dispatch.
 
 mod hmac_url;
+mod object;
+mod place;
 mod secret_url;
+mod upload;
 mod valkey;
 
 pub use hmac_url::{UrlRefused, UrlSigner};
+pub use object::{Form, ObjectStore, ObjectStoreConfig};
+pub use place::Place;
 pub use secret_url::SecretUrl;
 pub use valkey::{Valkey, ValkeyConfig};

@@ -1,6 +1,8 @@
 //! Stores and targets against the real parts: a Valkey or Redis of the system,
 //! an S3 server that checks every signature, a directory.
 
+mod object;
 mod redis_server;
+mod s3_server;
 mod valkey;
 mod world;

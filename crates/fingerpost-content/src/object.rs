@@ -1,0 +1,261 @@
+//! Entries as objects: S3 and what speaks like it, Google, Azure, a directory.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fingerpost_core::{Cacher, CacherError, Content, EntryName};
+use futures_util::future::BoxFuture;
+use object_store::path::Path;
+use object_store::{Attribute, Attributes, ObjectStoreExt as _};
+
+use crate::place::{Opened, Place};
+use crate::upload;
+
+/// An [`ObjectStore`] as it is configured.
+#[derive(Clone, Debug)]
+pub struct ObjectStoreConfig {
+    /// What operators call it: `s3`.
+    pub name: String,
+    /// Where the objects lie.
+    pub place: Place,
+    /// What is in them.
+    pub form: Form,
+    /// Bytes of the longest entry that is stored.
+    pub entry_bytes_max: u64,
+    /// The most that finding an entry, reading a range of it, or removing it
+    /// takes, attempts and all.
+    pub deadline: Duration,
+    /// The most that an attempt to send 8 MiB takes, and that it takes to give
+    /// up after a failure. A store of many parts takes as many times that.
+    pub part_deadline: Duration,
+}
+
+/// What lies in the objects of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Form {
+    /// The bytes of the entry as they are: clients can be sent there.
+    Plain {
+        /// The objects' content type.
+        media_type: String,
+    },
+}
+
+impl Default for ObjectStoreConfig {
+    fn default() -> Self {
+        Self {
+            name: "s3".to_owned(),
+            place: Place::default(),
+            form: Form::Plain {
+                media_type: "application/mercurial-cbor".to_owned(),
+            },
+            entry_bytes_max: 5 << 30,
+            deadline: Duration::from_secs(2),
+            part_deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Entries as objects under prefix + 64 hex digits.
+///
+/// Found by HEAD, read by one range request for each [`Content::read`], stored
+/// in parts of 8 MiB of which one is in memory at a time. Who reads a plain
+/// object trusts the place: it has no digest but the place's own.
+pub struct ObjectStore {
+    config: ObjectStoreConfig,
+    place: Opened,
+}
+
+impl ObjectStore {
+    /// Prepares the connections and does not use them yet.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about what is wrong in the configuration, without secrets.
+    pub fn new(config: ObjectStoreConfig) -> Result<Self, String> {
+        let place = config.place.open(config.deadline, config.part_deadline)?;
+        Ok(Self { config, place })
+    }
+
+    pub(crate) fn path(&self, name: &EntryName) -> Path {
+        key(&self.place.prefix, name)
+    }
+
+    /// What the object is beside its bytes. It never changes, so that whoever
+    /// has it may keep it for a year.
+    fn attributes(&self) -> Attributes {
+        if !self.place.has_attributes {
+            return Attributes::new();
+        }
+        let Form::Plain { media_type } = &self.config.form;
+        Attributes::from_iter([
+            (Attribute::ContentType, media_type.clone()),
+            (
+                Attribute::CacheControl,
+                "max-age=31536000, immutable".to_owned(),
+            ),
+        ])
+    }
+
+    /// The length of an entry that is there.
+    pub(crate) async fn find(&self, name: &EntryName) -> Result<Option<u64>, CacherError> {
+        let path = self.path(name);
+        let asked = self.place.store.head(&path);
+        match in_time(self.config.deadline, name, asked).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(Failure::Absent) => Ok(None),
+            Err(Failure::Other(error)) => Err(error),
+        }
+    }
+
+    async fn put(&self, name: &EntryName, content: &dyn Content) -> Result<(), CacherError> {
+        let len = content.len();
+        if len > self.config.entry_bytes_max {
+            return Err(CacherError::Length { len });
+        }
+        let to = upload::To {
+            store: &self.place.store,
+            path: self.path(name),
+            name,
+            attributes: self.attributes(),
+            part_deadline: self.config.part_deadline,
+        };
+        upload::upload(to, content).await
+    }
+
+    async fn delete(&self, name: &EntryName) -> Result<bool, CacherError> {
+        // S3 says that it deleted what was never there.
+        if self.find(name).await?.is_none() {
+            return Ok(false);
+        }
+        let path = self.path(name);
+        let asked = self.place.store.delete(&path);
+        match in_time(self.config.deadline, name, asked).await {
+            Ok(()) => Ok(true),
+            Err(Failure::Absent) => Ok(false),
+            Err(Failure::Other(error)) => Err(error),
+        }
+    }
+}
+
+impl Cacher for ObjectStore {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn look_up<'a>(
+        &'a self,
+        name: &'a EntryName,
+    ) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>, CacherError>> {
+        Box::pin(async move {
+            let found = self.find(name).await?;
+            Ok(found.map(|len| {
+                Arc::new(Object {
+                    store: Arc::clone(&self.place.store),
+                    name: *name,
+                    path: self.path(name),
+                    len,
+                    deadline: self.config.deadline,
+                }) as Arc<dyn Content>
+            }))
+        })
+    }
+
+    fn store<'a>(
+        &'a self,
+        name: &'a EntryName,
+        content: Arc<dyn Content>,
+    ) -> BoxFuture<'a, Result<(), CacherError>> {
+        Box::pin(async move { self.put(name, &*content).await })
+    }
+
+    fn remove<'a>(&'a self, name: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {
+        Box::pin(self.delete(name))
+    }
+}
+
+impl fmt::Debug for ObjectStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
+}
+
+/// An object that was there when it was looked up.
+struct Object {
+    store: Arc<dyn object_store::ObjectStore>,
+    name: EntryName,
+    path: Path,
+    len: u64,
+    deadline: Duration,
+}
+
+impl Object {
+    async fn range(&self, offset: u64, max: usize) -> Result<Bytes, CacherError> {
+        let end = offset.saturating_add(max as u64).min(self.len);
+        if offset >= end {
+            return Ok(Bytes::new());
+        }
+        let asked = self.store.get_range(&self.path, offset..end);
+        let bytes = match in_time(self.deadline, &self.name, asked).await {
+            Ok(bytes) => bytes,
+            Err(Failure::Absent) => return Err(CacherError::Other("it is gone".to_owned())),
+            Err(Failure::Other(error)) => return Err(error),
+        };
+        if bytes.len() as u64 != end - offset {
+            return Err(CacherError::Damaged(
+                "the object has another length than before".to_owned(),
+            ));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Content for Object {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, CacherError>> {
+        Box::pin(self.range(offset, max))
+    }
+}
+
+pub(crate) fn key(prefix: &str, name: &EntryName) -> Path {
+    Path::from(format!("{prefix}{}", name.to_hex()))
+}
+
+/// Why there is no answer that we can use.
+pub(crate) enum Failure {
+    Absent,
+    Other(CacherError),
+}
+
+/// Waits for an answer until the deadline; says what went wrong without the
+/// whole name of the entry.
+pub(crate) async fn in_time<T>(
+    deadline: Duration,
+    name: &EntryName,
+    asked: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(deadline, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(object_store::Error::NotFound { .. })) => Err(Failure::Absent),
+        Ok(Err(error)) => {
+            let name = name.to_hex();
+            let said = error.to_string().replace(&name, &format!("{name:.12}.."));
+            Err(Failure::Other(CacherError::Other(said)))
+        }
+        Err(_) => Err(Failure::Other(CacherError::TimedOut(deadline))),
+    }
+}
+
+impl From<Failure> for CacherError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Absent => Self::Other("the place is not there".to_owned()),
+            Failure::Other(error) => error,
+        }
+    }
+}
