@@ -5,6 +5,7 @@
 mod hmac_url;
 mod object;
 mod place;
+mod presign;
 mod secret_url;
 mod upload;
 mod valkey;
@@ -12,5 +13,6 @@ mod valkey;
 pub use hmac_url::{UrlRefused, UrlSigner};
 pub use object::{Form, ObjectStore, ObjectStoreConfig};
 pub use place::Place;
+pub use presign::{PresignConfig, Presigner, PublicBase};
 pub use secret_url::SecretUrl;
 pub use valkey::{Valkey, ValkeyConfig};

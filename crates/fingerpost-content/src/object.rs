@@ -79,6 +79,14 @@ impl ObjectStore {
         Ok(Self { config, place })
     }
 
+    pub(crate) const fn place(&self) -> &Opened {
+        &self.place
+    }
+
+    pub(crate) const fn deadline(&self) -> Duration {
+        self.config.deadline
+    }
+
     pub(crate) fn path(&self, name: &EntryName) -> Path {
         key(&self.place.prefix, name)
     }

@@ -2,6 +2,7 @@
 //! an S3 server that checks every signature, a directory.
 
 mod object;
+mod presign;
 mod redis_server;
 mod s3_server;
 mod valkey;

@@ -2,7 +2,6 @@
 //! request, over a directory.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -102,10 +101,6 @@ impl S3Server {
     /// New connections are taken and nothing is said, until this is undone.
     pub(crate) fn hang(&self, hung: bool) {
         self.hung.store(hung, Ordering::SeqCst);
-    }
-
-    pub(crate) fn bucket(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Files that are neither objects nor what the server notes about them.
