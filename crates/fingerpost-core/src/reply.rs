@@ -74,7 +74,7 @@ pub struct Redirect {
 }
 
 /// A place that redirects may point to, as it is advertised to clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedirectTarget {
     /// Unique name within the server.
     pub name: String,
@@ -82,6 +82,10 @@ pub struct RedirectTarget {
     pub protocol: String,
     /// Base URLs.
     pub uris: Vec<String>,
+    /// Whether a client without Server Name Indication cannot use it.
+    pub snirequired: Option<bool>,
+    /// Versions of TLS that it speaks, `1.2` for example; empty: nothing is said.
+    pub tlsversions: Vec<String>,
 }
 
 /// Turns an answer into its branch's wire objects.
