@@ -1,0 +1,147 @@
+//! Whether redirect targets work, asked again and again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fingerpost_core::{Cacher as _, EntryName};
+
+use crate::target::Probe;
+use crate::targets::{RedirectTargets, Served};
+
+/// What lies at a target to be fetched by probes.
+const PROBE: &[u8] = b"fingerpost looks whether this can be fetched\n";
+
+/// How targets are probed.
+#[derive(Clone, Debug)]
+pub struct ProbeConfig {
+    /// Between the end of a probe and the next one of the same target.
+    pub interval: Duration,
+    /// The most that a fetch takes.
+    pub deadline: Duration,
+    /// Probes in a row that have to fail until a target is unhealthy; one that
+    /// works makes it healthy. 0 is as 1.
+    pub failures: u32,
+}
+
+impl Default for ProbeConfig {
+    /// A target that fails is known after six seconds at most.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(1500),
+            deadline: Duration::from_millis(1500),
+            failures: 2,
+        }
+    }
+}
+
+/// Probes every target for ever, each on its own; drop the future to stop.
+/// Changes are logged, and told by [`RedirectTargets::all`].
+///
+/// # Errors
+///
+/// A sentence when there can be no client of HTTP.
+pub async fn probe(targets: Arc<RedirectTargets>, config: ProbeConfig) -> Result<(), String> {
+    // The client demands a provider of TLS; one that is there already stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .timeout(config.deadline)
+        .build()
+        .map_err(|error| format!("redirect targets cannot be probed: {error}"))?;
+    let watching = targets
+        .all()
+        .iter()
+        .filter(|served| served.target().probe != Probe::Nothing)
+        .map(|served| watch(served, &client, &config));
+    futures_util::future::join_all(watching).await;
+    Ok(())
+}
+
+async fn watch(served: &Served, client: &reqwest::Client, config: &ProbeConfig) {
+    let mut failed = 0_u32;
+    let mut is_stored = false;
+    loop {
+        match once(served, client, &mut is_stored).await {
+            Ok(()) => {
+                failed = 0;
+                tell(served, true, "");
+            }
+            Err(why) => {
+                failed = failed.saturating_add(1);
+                if failed >= config.failures {
+                    tell(served, false, &why);
+                }
+            }
+        }
+        tokio::time::sleep(config.interval).await;
+    }
+}
+
+fn tell(served: &Served, healthy: bool, why: &str) {
+    let target = &served.target().advertised.name;
+    match (served.set_healthy(healthy), healthy) {
+        (true, true) => tracing::info!(target, "redirect target {target} works"),
+        (true, false) => {
+            tracing::warn!(target, why, "redirect target {target} is left out: {why}");
+        }
+        (false, _) => {}
+    }
+}
+
+/// One probe. What it says on failure has no URL in it.
+async fn once(
+    served: &Served,
+    client: &reqwest::Client,
+    is_stored: &mut bool,
+) -> Result<(), String> {
+    let url = match &served.target().probe {
+        Probe::Nothing => return Ok(()),
+        Probe::Url(url) => url.clone(),
+        Probe::Entry => {
+            let name = entry_name();
+            if !*is_stored {
+                upload(served, &name).await?;
+                *is_stored = true;
+            }
+            let url = served.url(&name, Instant::now()).await;
+            url.map_err(|error| error.to_string())?.expose().to_owned()
+        }
+    };
+    let said = |error: reqwest::Error| format!("{:#}", error.without_url());
+    let answer = client.get(url).send().await.map_err(said)?;
+    let status = answer.status();
+    if !status.is_success() {
+        // The entry may have been deleted.
+        *is_stored = false;
+        return Err(format!("it answers {status}"));
+    }
+    if served.target().probe == Probe::Entry {
+        let len = answer.content_length();
+        if len.is_some_and(|len| len != PROBE.len() as u64)
+            || answer.bytes().await.map_err(said)? != PROBE
+        {
+            return Err("it answers with other bytes than were stored".to_owned());
+        }
+    }
+    Ok(())
+}
+
+async fn upload(served: &Served, name: &EntryName) -> Result<(), String> {
+    let store = served.target().place.store();
+    let store = store.ok_or("it has no store")?;
+    let content = Arc::new(Bytes::from_static(PROBE));
+    let stored = store.store(name, content).await;
+    stored.map_err(|error| error.to_string())
+}
+
+/// No answer has this name: it is no HMAC but `fingerpost probe 1` and zeros.
+fn entry_name() -> EntryName {
+    let mut hex: String = b"fingerpost probe 1"
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    while hex.len() < 64 {
+        hex.push('0');
+    }
+    EntryName::from_hex(&hex).expect("64 hex digits are a name")
+}
