@@ -15,6 +15,7 @@ use crate::target::{Audience, Probe, Target, Where};
 const PRESENT_MAX: usize = 100_000;
 
 /// All redirect targets in the server's order.
+#[derive(Debug)]
 pub struct RedirectTargets {
     targets: Vec<Served>,
 }

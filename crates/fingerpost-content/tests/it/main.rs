@@ -5,5 +5,6 @@ mod object;
 mod presign;
 mod redis_server;
 mod s3_server;
+mod targets;
 mod valkey;
 mod world;
