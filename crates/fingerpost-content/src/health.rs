@@ -96,7 +96,7 @@ async fn once(
 ) -> Result<(), String> {
     let url = match &served.target().probe {
         Probe::Nothing => return Ok(()),
-        Probe::Url(url) => url.clone(),
+        Probe::Url(url) => url.expose().to_owned(),
         Probe::Entry => {
             let name = entry_name();
             if !*is_stored {
@@ -115,15 +115,22 @@ async fn once(
         *is_stored = false;
         return Err(format!("it answers {status}"));
     }
-    if served.target().probe == Probe::Entry {
-        let len = answer.content_length();
-        if len.is_some_and(|len| len != PROBE.len() as u64)
-            || answer.bytes().await.map_err(said)? != PROBE
-        {
-            return Err("it answers with other bytes than were stored".to_owned());
-        }
+    if served.target().probe == Probe::Entry && !is_ours(answer).await.map_err(said)? {
+        return Err("it answers with other bytes than were stored".to_owned());
     }
     Ok(())
+}
+
+/// Reads no more than shows that it is not.
+async fn is_ours(mut answer: reqwest::Response) -> Result<bool, reqwest::Error> {
+    let mut rest = PROBE;
+    while let Some(bytes) = answer.chunk().await? {
+        match rest.strip_prefix(&*bytes) {
+            Some(after) => rest = after,
+            None => return Ok(false),
+        }
+    }
+    Ok(rest.is_empty())
 }
 
 async fn upload(served: &Served, name: &EntryName) -> Result<(), String> {

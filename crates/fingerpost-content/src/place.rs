@@ -29,7 +29,7 @@ pub struct Place {
     /// The endpoint that clients reach it by, if it is another one: signed URLs
     /// are of this, and a signature holds for one host alone.
     pub client_endpoint: Option<String>,
-    /// Options as object_store names them: `aws_region`, `aws_access_key_id`,
+    /// Options as `object_store` names them: `aws_region`, `aws_access_key_id`,
     /// `google_service_account_path`, `azure_storage_account_name` and so on.
     /// Nothing is read from the environment.
     pub options: Vec<(String, String)>,
@@ -196,12 +196,9 @@ where
     let prefix = prefix.trim_end_matches('/');
     // What would be escaped in a key is escaped again in a URL: leave it out.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
-    let parts = |prefix: &str| {
-        prefix
-            .split('/')
-            .all(|part| !matches!(part, "" | "." | ".."))
-    };
-    if !prefix.is_empty() && !(prefix.bytes().all(plain) && parts(prefix)) {
+    let part = |part: &str| !matches!(part, "" | "." | "..");
+    let fits = prefix.bytes().all(plain) && prefix.split('/').all(part);
+    if !prefix.is_empty() && !fits {
         return Err(format!(
             "the prefix {prefix} has other characters than letters, digits and /-_."
         ));

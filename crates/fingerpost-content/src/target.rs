@@ -80,7 +80,7 @@ pub enum Probe {
     /// fetch it. For a target with an object store.
     Entry,
     /// By a GET of this URL, which has to yield 2xx.
-    Url(String),
+    Url(SecretUrl),
 }
 
 impl Target {
@@ -173,7 +173,7 @@ pub enum Audience {
 
 impl Where {
     /// Where answers are uploaded to, unless it is this server.
-    pub fn store(&self) -> Option<&Arc<ObjectStore>> {
+    pub(crate) fn store(&self) -> Option<&Arc<ObjectStore>> {
         match self {
             Self::Presigned { store, .. } | Self::Public { store, .. } => Some(store),
             Self::Own(_) => None,

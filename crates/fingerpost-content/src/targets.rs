@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fingerpost_core::{CacherError, EntryName, RedirectTarget};
+use fingerpost_core::{Cacher as _, CacherError, Content, EntryName, RedirectTarget};
 
 use crate::SecretUrl;
 use crate::presence::{Known, Presence};
@@ -142,10 +143,29 @@ impl Served {
         self.healthy.swap(healthy, Ordering::Relaxed) != healthy
     }
 
-    /// Remembers that an entry of `len` bytes was stored there just now, by
-    /// whoever stored it.
-    pub fn uploaded(&self, name: &EntryName, len: u64, now: Instant) {
-        self.presence.note(name, Some(len), now);
+    /// Puts an entry there, so that it is redirected to from now on. Says
+    /// whether it was put: not at our own endpoint, which has what we have, and
+    /// not where more could see it than its audience.
+    ///
+    /// # Errors
+    ///
+    /// What the object store says.
+    pub async fn upload(
+        &self,
+        audience: Audience,
+        name: &EntryName,
+        content: Arc<dyn Content>,
+    ) -> Result<bool, CacherError> {
+        let Some(store) = self.target.place.store() else {
+            return Ok(false);
+        };
+        if !self.target.may_show(audience) {
+            return Ok(false);
+        }
+        let len = content.len();
+        store.store(name, content).await?;
+        self.presence.note(name, Some(len), Instant::now());
+        Ok(true)
     }
 
     fn fits(&self, asking: &Asking<'_>) -> bool {

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fingerpost_content::{
     Asking, Audience, ObjectStore, Own, PresignConfig, Presigner, Probe, ProbeConfig, PublicBase,
-    RedirectTargets, Target, UrlSigner, Where, probe,
+    RedirectTargets, SecretUrl, Target, UrlSigner, Where, probe,
 };
 use fingerpost_core::{Cacher as _, ManualClock, Timestamp};
 
@@ -173,7 +173,10 @@ async fn an_entry_is_redirected_to_where_it_is() {
     store(&*cacher, &name("a"), &bytes(LEN)).await;
     let found = targets.find(&asking(), &name("a")).await.unwrap();
     assert_eq!(found.target, "own");
-    targets.all()[0].uploaded(&name("a"), LEN as u64, Instant::now());
+    let content = Arc::new(bytes(LEN));
+    let served = &targets.all()[0];
+    let uploaded = served.upload(Audience::Caller, &name("a"), content).await;
+    assert!(uploaded.unwrap());
     let found = targets.find(&asking(), &name("a")).await.unwrap();
     assert_eq!(found.target, "signed");
     let answer = reqwest::get(found.url.expose()).await.unwrap();
@@ -186,6 +189,32 @@ async fn an_entry_is_redirected_to_where_it_is() {
     let found = targets.find(&asking(), &name("b")).await.unwrap();
     assert_eq!(found.target, "signed");
     let found = targets.find(&asking(), &name("c")).await.unwrap();
+    assert_eq!(found.target, "own");
+}
+
+#[tokio::test]
+async fn only_what_anybody_may_see_gets_to_an_open_place() {
+    let server = S3Server::start().await;
+    let cacher = Arc::new(server.store(|_| {}));
+    let targets = targets(vec![open("open", &cacher), own("own")]);
+    let upload = async |audience, at: usize| {
+        let content = Arc::new(bytes(LEN));
+        let served = &targets.all()[at];
+        served.upload(audience, &name("a"), content).await.unwrap()
+    };
+    assert!(!upload(Audience::Caller, 0).await);
+    assert!(cacher.look_up(&name("a")).await.unwrap().is_none());
+    assert!(!upload(Audience::Anyone, 1).await);
+    assert!(upload(Audience::Anyone, 0).await);
+    let found = targets.find(&asking(), &name("a")).await.unwrap();
+    let expected = format!("http://cdn/entries/{}", name("a").to_hex());
+    assert_eq!(
+        (found.target.as_str(), found.url.expose()),
+        ("open", &*expected)
+    );
+    let mut private = asking();
+    private.audience = Audience::Caller;
+    let found = targets.find(&private, &name("a")).await.unwrap();
     assert_eq!(found.target, "own");
 }
 
@@ -211,7 +240,7 @@ async fn health_follows_the_server_within_seconds() {
         ..presigned("signed", &cacher)
     };
     let refused = Target {
-        probe: Probe::Url(server.endpoint()),
+        probe: Probe::Url(SecretUrl::new(server.endpoint())),
         ..own("own")
     };
     let targets = Arc::new(targets(vec![probed, refused]));
