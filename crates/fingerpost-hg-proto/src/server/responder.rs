@@ -90,8 +90,7 @@ impl Responder {
     pub fn ok(&mut self, out: &mut Vec<u8>, request_id: RequestId) -> Result<(), ResponderError> {
         self.begin(request_id)?;
         self.answers.insert(request_id, Answer::Open);
-        self.payloads
-            .write(out, request_id, STATUS_OK)?;
+        self.payloads.write(out, request_id, STATUS_OK)?;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::cbor::Value;
-use crate::encoding::Compressor;
 use crate::client::{self, Event, Response, ResponseReader};
+use crate::encoding::Compressor;
 use crate::frame::{FrameHeader, FrameReader};
 
 const ONE: RequestId = RequestId(1);
