@@ -25,8 +25,8 @@ pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
 pub use cacher::{Cacher, CacherError, Content, EntryName, EntryNames, Usage};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
-    Argument, Availability, BadArgument, Call, Command, Declaration, Entry, Field, Kind, Registry,
-    Service, Shape, Take,
+    Argument, Availability, BadArgument, Call, Called, Command, Declaration, Entry, Field, Kind,
+    Registry, Service, Shape, Take,
 };
 pub use dispatch::{Answering, Counts, Dispatch, DispatchOptions};
 pub use failure::Failure;
