@@ -55,6 +55,15 @@ pub struct Counts {
     pub stores_failed: AtomicU64,
 }
 
+impl std::fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dispatch")
+            .field("store", &self.store.name())
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Dispatch {
     /// A life cycle over this store.
     pub fn new(store: Arc<dyn Cacher>, options: DispatchOptions) -> Self {

@@ -120,6 +120,9 @@ impl HgFront {
     /// Puts the door's counters on a registry.
     pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
         self.0.metrics.register(registry);
+        if let Some(cache) = &self.0.cache {
+            cache.register_metrics(registry);
+        }
     }
 }
 

@@ -1,12 +1,18 @@
 //! Answers in their encoded form, which are made once and sent to many.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use fingerpost_core::{
     Answering, CacheKey, Content, Dispatch, EntryName, EntryNames, Failure, Flight, More, Objects,
     Progress,
 };
 use fingerpost_hg_proto::{Compressor, ContentEncoding, EncodingError};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
 /// Remembers answers, in the form in which they were sent.
@@ -16,6 +22,49 @@ pub struct AnswerCache {
     pub dispatch: Arc<Dispatch>,
     /// Gives them their names.
     pub names: EntryNames,
+}
+
+impl AnswerCache {
+    /// Puts what is counted on a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(Counted(Arc::clone(&self.dispatch))));
+    }
+}
+
+/// The counts of a dispatch, as they are when they are asked for.
+#[derive(Debug)]
+struct Counted(Arc<Dispatch>);
+
+impl Collector for Counted {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = self.0.counts();
+        let all = [
+            ("hits", "Answers found in a store", &counts.hits),
+            ("misses", "Answers that had to be made", &counts.misses),
+            (
+                "coalesced",
+                "Answers that another request was making",
+                &counts.coalesced,
+            ),
+            (
+                "look_ups_failed",
+                "Answers that no store could be asked for",
+                &counts.look_ups_failed,
+            ),
+            ("stored", "Answers put into a store", &counts.stored),
+            (
+                "stores_failed",
+                "Answers that were made and could not be stored",
+                &counts.stores_failed,
+            ),
+        ];
+        for (name, help, count) in all {
+            let metric = ConstCounter::new(count.load(Ordering::Relaxed));
+            let name = format!("fingerpost_answers_{name}");
+            metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
+        }
+        Ok(())
+    }
 }
 
 /// An answer that is being sent from a store or from where it is made.

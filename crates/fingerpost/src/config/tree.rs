@@ -331,6 +331,18 @@ sections! {
             example "\"team/secret\" = { read = [\"alice\", \"bob\"], write = [\"alice\"] }";
     }
 
+    /// Answers that are made once and remembered, for Mercurial repositories.
+    cache: Cache {
+        /// Memory for answers, in MiB; one answer may take a quarter of it. 0: no
+        /// answer is remembered, and requests at once are answered one by one.
+        memory_mib: u64 = 256;
+        /// Answers that are longer than this are not shared, in MiB.
+        entry_mib: u64 = 4096;
+        /// Where an answer is held while it is made, if it is longer than 1 MiB.
+        /// Without it, where the system keeps temporary files.
+        spool_directory: Option<PathBuf> = None, example "\"/var/cache/fingerpost\"";
+    }
+
     /// Another hash equivalence server that is asked for what is unknown here.
     upstream: Upstream {
         /// Its address: `HOST:PORT`, `unix://PATH`, `ws://HOST[:PORT]` or

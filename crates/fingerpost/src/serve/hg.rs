@@ -11,6 +11,7 @@ use fingerpost_hg::site::Catalogue;
 use fingerpost_hg::{Limits, Mercurial, MercurialOptions};
 use fingerpost_hg_front::{FrontOptions, HgFront};
 
+use super::cache;
 use super::service::{MIB, size};
 use crate::config::{Config, Hg, Sources};
 use crate::exit::{Exit, OrExit};
@@ -31,13 +32,17 @@ pub(super) fn front(config: &Config, accounts: Accounts) -> anyhow::Result<Optio
         options.pushkey = None;
     }
     let mercurial = Mercurial::new(options, Arc::clone(&clock));
-    Ok(Some(HgFront::new(
+    let front = HgFront::new(
         Arc::new(catalogue),
         Arc::new(mercurial),
         Some(accounts),
         clock,
         front_options(config),
-    )))
+    );
+    Ok(Some(match cache::answers(&config.cache)? {
+        Some(cache) => front.remembering(cache),
+        None => front,
+    }))
 }
 
 /// Names in the log each repository that is refused by what its configuration
