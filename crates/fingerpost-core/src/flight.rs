@@ -1,9 +1,9 @@
 //! One answer that is made once for everybody who asks for it meanwhile.
 
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::spool::{Source, Spool, read_file};
 use crate::{Content, Failure, More, Objects, SpoolOptions};
@@ -16,7 +16,6 @@ use crate::{Content, Failure, More, Objects, SpoolOptions};
 /// Everything here blocks as [`Objects::append`] does.
 pub struct Flight {
     state: Mutex<State>,
-    changed: Notify,
 }
 
 struct State {
@@ -24,6 +23,8 @@ struct State {
     /// What makes the rest; away while somebody makes some of it.
     maker: Option<Box<dyn Objects>>,
     end: Option<End>,
+    /// Who waits for the next bytes.
+    waiting: Vec<Waker>,
 }
 
 #[derive(Clone)]
@@ -52,10 +53,10 @@ impl Flight {
             spool: Spool::new(options),
             maker: Some(maker),
             end: None,
+            waiting: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
-            changed: Notify::new(),
         }
     }
 
@@ -134,8 +135,7 @@ impl Flight {
                 Err(failure)
             }
         };
-        drop(state);
-        self.changed.notify_waiters();
+        wake(state);
         if progress.is_ok() {
             out.append(&mut bytes);
         }
@@ -144,17 +144,18 @@ impl Flight {
 
     /// Waits until there is more, or an end.
     pub async fn changed(&self, offset: u64) {
-        let changed = self.changed.notified();
-        tokio::pin!(changed);
-        // Enabled before the look, so that nothing is missed in between.
-        changed.as_mut().enable();
-        let is_there = {
-            let state = self.state.lock();
-            offset < state.spool.len() || state.end.is_some() || state.maker.is_some()
-        };
-        if !is_there {
-            changed.await;
-        }
+        std::future::poll_fn(|context| {
+            let mut state = self.state.lock();
+            if offset < state.spool.len() || state.end.is_some() || state.maker.is_some() {
+                return Poll::Ready(());
+            }
+            let is_known = |waker: &Waker| waker.will_wake(context.waker());
+            if !state.waiting.iter().any(is_known) {
+                state.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// The whole answer, if it is made.
@@ -166,14 +167,22 @@ impl Flight {
     }
 }
 
+/// Wakes whoever waits, after the lock is given back.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waiting = std::mem::take(&mut state.waiting);
+    drop(state);
+    waiting.into_iter().for_each(Waker::wake);
+}
+
 /// Ends the flight if making the next bytes panics, so that nobody waits on.
 struct Panics<'a>(&'a Flight);
 
 impl Drop for Panics<'_> {
     fn drop(&mut self) {
         let why = "making the answer panicked".to_owned();
-        self.0.state.lock().end = Some(End::Failed(why));
-        self.0.changed.notify_waiters();
+        let mut state = self.0.state.lock();
+        state.end = Some(End::Failed(why));
+        wake(state);
     }
 }
 
