@@ -2,10 +2,12 @@
 //! that were made once. Each is dumb, bytes under a name; what it is for, and
 //! whom it is shown to, is decided in dispatch.
 
+mod memory;
 mod reading;
 mod sealed;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use memory::Memory;
 pub use sealed::{Sealed, Sealing, sealed_len};
