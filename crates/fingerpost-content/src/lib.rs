@@ -2,6 +2,7 @@
 //! that were made once. Each is dumb, bytes under a name; what it is for, and
 //! whom it is shown to, is decided in dispatch.
 
+mod disk;
 mod memory;
 mod reading;
 mod sealed;
@@ -9,5 +10,6 @@ mod sealed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use disk::{Disk, Found};
 pub use memory::Memory;
 pub use sealed::{Sealed, Sealing, sealed_len};
