@@ -3,6 +3,9 @@
 //! whom it is shown to, is decided in dispatch.
 
 mod disk;
+#[cfg(any(test, feature = "testing"))]
+mod faulty;
+mod limited;
 mod memory;
 mod reading;
 mod sealed;
@@ -11,5 +14,8 @@ mod sealed;
 pub mod testing;
 
 pub use disk::{Disk, Found};
+#[cfg(any(test, feature = "testing"))]
+pub use faulty::{Fault, Faulty};
+pub use limited::Limited;
 pub use memory::Memory;
 pub use sealed::{Sealed, Sealing, sealed_len};
