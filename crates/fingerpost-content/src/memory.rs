@@ -1,45 +1,88 @@
-//! Entries in the memory of this process.
+//! Entries in memory.
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fingerpost_core::{Cacher, CacherError, Content, EntryName, Usage};
+use foldhash::fast::RandomState;
 use futures_util::future::BoxFuture;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+use tokio::sync::Semaphore;
 
-/// A store of so many bytes. What is used once makes no room by pushing out what
-/// is used often: entries are evicted by S3-FIFO.
+use crate::reading::read_all;
+
+/// What an entry costs besides its bytes: name, value and the tables' slots.
+const OVERHEAD_BYTES: u64 = 128;
+/// An entry may have this part of the limit, lest it drives out all others.
+const SHARE: u64 = 4;
+/// The limit is divided among shards, so an entry has to fit into one.
+const SHARDS: usize = 2;
+/// What an entry is guessed to have, for the size of the tables.
+const ENTRY_BYTES_TYPICAL: u64 = 16 << 10;
+/// The unit that entries on their way in are counted in.
+const WAY_IN_UNIT: u64 = 1 << 10;
+
+/// A store in memory with a limit in bytes. What was read once goes before
+/// what was read again (S3-FIFO), so that a long scan does not empty it.
 pub struct Memory {
-    entries: Cache<EntryName, Bytes, Lengths>,
+    entries: Cache<EntryName, Bytes, ByBytes, RandomState>,
     entry_bytes_max: u64,
+    /// Entries that are being read to be stored.
+    way_in: Semaphore,
+    way_in_max: u32,
 }
 
-#[derive(Clone, Debug)]
-struct Lengths;
+impl Memory {
+    /// Holds up to `bytes_max` bytes, each entry counted with 128 bytes more
+    /// than it has. Entries of more than a quarter of that are refused with
+    /// [`CacherError::Length`]. Entries on their way in may take another
+    /// quarter.
+    pub fn new(bytes_max: u64) -> Self {
+        let entries = bytes_max / ENTRY_BYTES_TYPICAL;
+        let options = OptionsBuilder::new()
+            .shards(SHARDS)
+            .estimated_items_capacity(usize::try_from(entries).map_or(usize::MAX, |n| n.max(64)))
+            .weight_capacity(bytes_max)
+            .build()
+            .expect("every field is given");
+        let way_in_max = (bytes_max / SHARE).div_ceil(WAY_IN_UNIT);
+        let way_in_max = u32::try_from(way_in_max).unwrap_or(u32::MAX);
+        Self {
+            entries: Cache::with_options(
+                options,
+                ByBytes,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
+            entry_bytes_max: (bytes_max / SHARE).saturating_sub(OVERHEAD_BYTES),
+            way_in: Semaphore::new(way_in_max as usize),
+            way_in_max,
+        }
+    }
 
-impl Weighter<EntryName, Bytes> for Lengths {
-    fn weight(&self, _: &EntryName, content: &Bytes) -> u64 {
-        (content.len() + ENTRY_BYTES) as u64
+    async fn take(&self, name: &EntryName, content: &dyn Content) -> Result<(), CacherError> {
+        let len = content.len();
+        if len > self.entry_bytes_max {
+            return Err(CacherError::Length { len });
+        }
+        if self.entries.contains_key(name) {
+            return Ok(());
+        }
+        let units = u32::try_from(len.div_ceil(WAY_IN_UNIT)).unwrap_or(u32::MAX);
+        let _way_in = self.way_in.acquire_many(units.min(self.way_in_max)).await;
+        let bytes = read_all(content).await?;
+        // A copy, because the bytes may be a small part of a big buffer, which
+        // would stay in memory as long as they do.
+        self.entries.insert(*name, Bytes::copy_from_slice(&bytes));
+        Ok(())
     }
 }
 
-/// What an entry takes beside its bytes, about.
-const ENTRY_BYTES: usize = 200;
-/// An entry may take this part of a store, so that one answer does not push out
-/// all others.
-const ENTRY_SHARE: u64 = 4;
-/// Entries that are expected; more only cost a table that grows.
-const ENTRIES: usize = 1000;
-const READ_BYTES: usize = 256 << 10;
-
-impl Memory {
-    /// An empty store of at most `bytes_max` bytes.
-    pub fn new(bytes_max: u64) -> Self {
-        Self {
-            entries: Cache::with_weighter(ENTRIES, bytes_max, Lengths),
-            entry_bytes_max: bytes_max / ENTRY_SHARE,
-        }
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let usage = self.usage();
+        f.debug_struct("Memory").field("usage", &usage).finish()
     }
 }
 
@@ -62,19 +105,12 @@ impl Cacher for Memory {
         name: &'a EntryName,
         content: Arc<dyn Content>,
     ) -> BoxFuture<'a, Result<(), CacherError>> {
-        Box::pin(async move {
-            let len = content.len();
-            if len > self.entry_bytes_max {
-                return Err(CacherError::Length { len });
-            }
-            let whole = read_all(&*content).await?;
-            self.entries.insert(*name, whole);
-            Ok(())
-        })
+        Box::pin(async move { self.take(name, &*content).await })
     }
 
     fn remove<'a>(&'a self, name: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {
-        Box::pin(std::future::ready(Ok(self.entries.remove(name).is_some())))
+        let removed = self.entries.remove(name).is_some();
+        Box::pin(std::future::ready(Ok(removed)))
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -85,91 +121,79 @@ impl Cacher for Memory {
     }
 }
 
-/// All bytes of a content that fits into memory.
-async fn read_all(content: &dyn Content) -> Result<Bytes, CacherError> {
-    let len = content.len();
-    let mut whole = BytesMut::with_capacity(usize::try_from(len).unwrap_or(0));
-    while (whole.len() as u64) < len {
-        let bytes = content.read(whole.len() as u64, READ_BYTES).await?;
-        if bytes.is_empty() {
-            return Err(CacherError::Damaged("it ends before its length".to_owned()));
-        }
-        whole.extend_from_slice(&bytes);
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<EntryName, Bytes> for ByBytes {
+    fn weight(&self, _: &EntryName, bytes: &Bytes) -> u64 {
+        bytes.len() as u64 + OVERHEAD_BYTES
     }
-    Ok(whole.freeze())
 }
 
 #[cfg(test)]
 mod tests {
-    use fingerpost_core::{EntryNames, KeyHasher};
-    use futures_util::FutureExt as _;
-
     use super::*;
+    use crate::testing::{contract, entry_name, noise};
 
-    fn name(number: u32) -> EntryName {
-        let mut key = KeyHasher::new("test", 1);
-        key.part(&number.to_be_bytes());
-        EntryNames::new(b"secret").name(&key.finish(), "identity")
-    }
-
-    fn bytes(len: usize) -> Arc<dyn Content> {
-        Arc::new(Bytes::from(vec![7; len]))
-    }
-
-    fn look_up(memory: &Memory, number: u32) -> Option<u64> {
-        let found = memory.look_up(&name(number)).now_or_never();
-        found.unwrap().unwrap().map(|content| content.len())
-    }
-
-    fn store(memory: &Memory, number: u32, len: usize) -> Result<(), CacherError> {
+    async fn holds(memory: &Memory, number: u64) -> bool {
         memory
-            .store(&name(number), bytes(len))
-            .now_or_never()
-            .unwrap()
+            .look_up(&entry_name(number))
+            .await
+            .is_ok_and(|found| found.is_some())
     }
 
-    #[test]
-    fn what_was_stored_is_found_until_it_is_removed() {
-        let memory = Memory::new(1 << 20);
-        assert_eq!(look_up(&memory, 1), None);
-        store(&memory, 1, 1000).unwrap();
-        store(&memory, 2, 0).unwrap();
-        assert_eq!(
-            (look_up(&memory, 1), look_up(&memory, 2)),
-            (Some(1000), Some(0))
-        );
-        assert!(memory.remove(&name(1)).now_or_never().unwrap().unwrap());
-        assert!(!memory.remove(&name(1)).now_or_never().unwrap().unwrap());
-        assert_eq!(look_up(&memory, 1), None);
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        contract(&Memory::new(128 << 20)).await;
     }
 
-    #[test]
-    fn it_takes_no_more_than_it_may() {
+    #[tokio::test]
+    async fn stays_within_its_bytes() {
         let memory = Memory::new(1 << 20);
-        assert!(matches!(
-            store(&memory, 1, 1 << 19),
-            Err(CacherError::Length { len: 0x8_0000 })
-        ));
         for number in 0..1000 {
-            store(&memory, number, 10_000).unwrap();
+            let content = Arc::new(noise(5000 + number as usize));
+            memory.store(&entry_name(number), content).await.unwrap();
+            assert!(memory.usage().unwrap().bytes <= 1 << 20);
         }
-        let usage = memory.usage().unwrap();
-        assert!(usage.bytes <= 1 << 20 && usage.entries > 50, "{usage:?}");
+        assert!(memory.usage().unwrap().bytes > 900 << 10);
     }
 
-    #[test]
-    fn a_scan_does_not_push_out_what_is_used_often() {
+    #[tokio::test]
+    async fn a_scan_does_not_drive_out_what_is_used() {
         let memory = Memory::new(1 << 20);
-        for number in 0..10 {
-            store(&memory, number, 10_000).unwrap();
+        let content = || Arc::new(noise(5000));
+        for number in 0..50 {
+            memory.store(&entry_name(number), content()).await.unwrap();
         }
-        for number in 10..2000 {
-            for often in 0..10 {
-                look_up(&memory, often);
+        for scanned in 1000..5000 {
+            for number in 0..50 {
+                assert!(scanned % 100 != 0 || holds(&memory, number).await);
             }
-            store(&memory, number, 10_000).unwrap();
+            memory.store(&entry_name(scanned), content()).await.unwrap();
         }
-        let kept = (0..10).filter(|number| look_up(&memory, *number).is_some());
-        assert!(kept.count() >= 9);
+        let mut left = 0;
+        for number in 0..50 {
+            left += u32::from(holds(&memory, number).await);
+        }
+        assert_eq!(left, 50);
+    }
+
+    #[tokio::test]
+    async fn refuses_more_than_a_quarter() {
+        let memory = Memory::new(1 << 20);
+        let store = async |len| memory.store(&entry_name(1), Arc::new(noise(len))).await;
+        let result = store((256 << 10) - 127).await;
+        assert!(matches!(result, Err(CacherError::Length { .. })));
+        store((256 << 10) - 128).await.unwrap();
+        assert!(holds(&memory, 1).await);
+    }
+
+    #[tokio::test]
+    async fn a_small_part_of_a_big_buffer_is_copied() {
+        let memory = Memory::new(1 << 20);
+        let buffer = Bytes::from(vec![0; 64 << 20]);
+        let part = Arc::new(buffer.slice(..10));
+        memory.store(&entry_name(1), part).await.unwrap();
+        assert!(buffer.is_unique());
     }
 }
