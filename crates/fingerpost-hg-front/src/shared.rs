@@ -60,7 +60,7 @@ impl Collector for Counted {
         ];
         for (name, help, count) in all {
             let metric = ConstCounter::new(count.load(Ordering::Relaxed));
-            let name = format!("fingerpost_answers_{name}");
+            let name = format!("answers_{name}");
             metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
         }
         Ok(())

@@ -15,7 +15,7 @@ use super::paths::serve_paths;
 use crate::config::{Cache, LogFormat, LogLevel, is_printable_url};
 use crate::exit::{Exit, OrExit, failure};
 use crate::log;
-use crate::serve::{answers, bind_one};
+use crate::serve::{Answers, bind_one};
 use crate::signals::StopSignals;
 
 /// Serve repositories for a trial, without a configuration.
@@ -87,12 +87,12 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
             ..FrontOptions::default()
         },
     );
-    let cache = answers(&Cache {
+    let answers = Answers::open(&Cache {
         memory_mib: args.cache_mib,
         ..Cache::default()
     })?;
-    let front = match cache {
-        Some(cache) => front.remembering(cache),
+    let front = match answers {
+        Some(answers) => front.remembering(answers.cache),
         None => front,
     };
     let address: Address = args
