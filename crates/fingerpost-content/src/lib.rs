@@ -2,24 +2,45 @@
 //! that were made once. Each is dumb, bytes under a name; what it is for, and
 //! whom it is shown to, is decided in dispatch.
 
+mod breaker;
+mod disk;
+#[cfg(any(test, feature = "testing"))]
+mod faulty;
 mod health;
 mod hmac_url;
+mod limited;
+mod memory;
+mod metrics;
 mod object;
 mod place;
 mod presence;
 mod presign;
+mod reading;
+mod sealed;
 mod secret_url;
 mod target;
 mod targets;
+mod tiers;
 mod upload;
 mod valkey;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use breaker::BreakerConfig;
+pub use disk::{Disk, Found};
+#[cfg(any(test, feature = "testing"))]
+pub use faulty::{Fault, Faulty};
 pub use health::{ProbeConfig, probe};
 pub use hmac_url::{UrlRefused, UrlSigner};
+pub use limited::Limited;
+pub use memory::Memory;
 pub use object::{Form, ObjectStore, ObjectStoreConfig};
 pub use place::Place;
 pub use presign::{PresignConfig, Presigner, PublicBase};
+pub use sealed::{Sealed, Sealing, sealed_len};
 pub use secret_url::SecretUrl;
 pub use target::{Audience, Own, Probe, Target, Where};
-pub use targets::{Asking, Found, RedirectTargets, Served};
+pub use targets::{Asking, Location, RedirectTargets, Served};
+pub use tiers::{Tier, TierRules, Tiers};
 pub use valkey::{Valkey, ValkeyConfig};

@@ -46,7 +46,7 @@ pub struct Asking<'a> {
 
 /// Where a client can fetch an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Location {
     /// Name of the target.
     pub target: String,
     /// The URL, for the client alone.
@@ -109,12 +109,12 @@ impl RedirectTargets {
     /// The first fitting place where the entry is, by what is remembered or by
     /// looking; `None` if the answer has to be sent here. Places that fail are
     /// passed over.
-    pub async fn find(&self, asking: &Asking<'_>, name: &EntryName) -> Option<Found> {
+    pub async fn find(&self, asking: &Asking<'_>, name: &EntryName) -> Option<Location> {
         for served in self.fitting(asking) {
             match served.find(name, asking.len, Instant::now()).await {
                 Ok(Some(url)) => {
                     let target = served.target.advertised.name.clone();
-                    return Some(Found { target, url });
+                    return Some(Location { target, url });
                 }
                 Ok(None) => {}
                 Err(error) => {

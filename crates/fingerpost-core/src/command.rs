@@ -6,13 +6,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Access, CachePolicy, Encode, Encoded, Failure, Outcome, Principal, Reply};
+use crate::{
+    Access, CacheKey, CachePolicy, Dependency, Encode, Encoded, Failure, KeyHasher, Outcome,
+    Principal, Reply,
+};
 
 /// What the commands of a branch work on.
 pub trait Service: Send + Sync + 'static {
     /// The form in which the branch's doors hand over an argument: JSON text
     /// for hash equivalence, a decoded map for Mercurial.
     type Wire: ?Sized + Sync;
+
+    /// What a piece of state is at the moment, for keys of answers; `None` if
+    /// nothing that depends on it may be remembered.
+    fn dependency(&self, _: Dependency) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Appends an argument in a form that two arguments share only if they ask
+    /// for the same; says whether there is one.
+    fn encode_argument(_: &Self::Wire, _: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// One command of a branch: its facts, and its handler.
@@ -123,6 +138,12 @@ pub trait Argument<W: ?Sized = str>: Sized + Send {
     /// Reads the argument: JSON text, the line of a stream, a map.
     fn parse(wire: &W) -> Result<Self, BadArgument>;
 
+    /// Whether the answer depends on a piece of state that the answers of its
+    /// command may depend on.
+    fn depends_on(&self, _: Dependency) -> bool {
+        true
+    }
+
     /// The account that the argument names, for commands with self service.
     fn username(&self) -> Option<&str> {
         None
@@ -158,7 +179,18 @@ impl<S> Clone for Call<'_, S> {
 
 impl<S> Copy for Call<'_, S> {}
 
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Outcome<Encoded>, Failure>> + Send + 'a>>;
+/// What came of a command.
+pub struct Called {
+    /// The answer. Objects have not begun to be made.
+    pub reply: Reply<Encoded>,
+    /// The new caller, after a login.
+    pub login: Option<Principal>,
+    /// What the answer may be remembered under. Only long answers have a key:
+    /// one object is made already, for less than it costs to look for it.
+    pub key: Option<CacheKey>,
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Called, Failure>> + Send + 'a>>;
 
 /// A command with its types erased, as a registry holds it.
 pub struct Entry<S: Service> {
@@ -186,11 +218,7 @@ impl<S: Service> Entry<S> {
 
     /// Checks permission, reads the argument and runs the command. Order of
     /// checks: permission, then the argument's own check, then the handler.
-    pub async fn call(
-        &self,
-        call: Call<'_, S>,
-        argument: &S::Wire,
-    ) -> Result<Outcome<Encoded>, Failure> {
+    pub async fn call(&self, call: Call<'_, S>, argument: &S::Wire) -> Result<Called, Failure> {
         (self.run)(call, argument).await
     }
 
@@ -208,7 +236,7 @@ impl<S: Service> Entry<S> {
 async fn run<S: Service, C: Command<S>>(
     call: Call<'_, S>,
     wire: &S::Wire,
-) -> Result<Outcome<Encoded>, Failure> {
+) -> Result<Called, Failure> {
     let access = C::DECLARATION.access;
     if !access.self_service {
         permit(&C::DECLARATION, call.principal, None, false)?;
@@ -225,7 +253,12 @@ async fn run<S: Service, C: Command<S>>(
         permit(&C::DECLARATION, call.principal, args.username(), true)?;
     }
     args.check()?;
+    let dependencies = dependencies::<S, C>(&args);
     let outcome = C::run(call, args).await?;
+    let key = match &outcome.reply {
+        Reply::Objects(_) => dependencies.and_then(|all| key::<S, C>(call.service, all, wire)),
+        _ => None,
+    };
     let reply = match outcome.reply {
         Reply::Object(answer) => {
             let mut out = Vec::with_capacity(256);
@@ -239,9 +272,47 @@ async fn run<S: Service, C: Command<S>>(
         Reply::Encoded(encoded) => Reply::Encoded(encoded),
         Reply::Redirect(redirect) => Reply::Redirect(redirect),
     };
-    Ok(Outcome {
+    Ok(Called {
         reply,
         login: outcome.login,
+        key,
+    })
+}
+
+/// The version of the key and the state that goes into it; `None` if there is
+/// none.
+fn dependencies<S: Service, C: Command<S>>(args: &C::Args) -> Option<(u32, Vec<Dependency>)> {
+    match C::DECLARATION.cache {
+        CachePolicy::Never { .. } => None,
+        CachePolicy::Key {
+            version,
+            depends_on,
+            ..
+        } => {
+            let depends_on = depends_on.iter().copied();
+            let those = depends_on.filter(|one| args.depends_on(*one)).collect();
+            Some((version, those))
+        }
+    }
+}
+
+/// The key of an answer: everything that it depends on.
+fn key<S: Service, C: Command<S>>(
+    service: &S,
+    (version, depends_on): (u32, Vec<Dependency>),
+    wire: &S::Wire,
+) -> Option<CacheKey> {
+    let mut key = KeyHasher::new(C::DECLARATION.name, version);
+    key.part(C::Answer::MEDIA_TYPE.as_bytes());
+    // Of which repository or database it is, goes without saying.
+    for dependency in [Dependency::Incarnation].into_iter().chain(depends_on) {
+        key.part(dependency.as_str().as_bytes());
+        key.part(&service.dependency(dependency)?);
+    }
+    let mut argument = Vec::new();
+    S::encode_argument(wire, &mut argument).then(|| {
+        key.part(&argument);
+        key.finish()
     })
 }
 
@@ -342,7 +413,7 @@ mod tests {
         }
     }
 
-    fn call(principal: &Principal, text: &str) -> Result<Outcome<Encoded>, Failure> {
+    fn call(principal: &Principal, text: &str) -> Result<Called, Failure> {
         let entry = Entry::<()>::of::<Echo>();
         let service = Arc::new(());
         let call = Call {

@@ -13,19 +13,25 @@ mod cache;
 mod cacher;
 mod clock;
 mod command;
+mod dispatch;
 mod failure;
+mod flight;
 mod permission;
 mod principal;
 mod reply;
+mod spool;
 
 pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
 pub use cacher::{Cacher, CacherError, Content, EntryName, EntryNames, Usage};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
-    Argument, Availability, BadArgument, Call, Command, Declaration, Entry, Field, Kind, Registry,
-    Service, Shape, Take,
+    Argument, Availability, BadArgument, Call, Called, Command, Declaration, Entry, Field, Kind,
+    Registry, Service, Shape, Take,
 };
+pub use dispatch::{Answering, Counts, Dispatch, DispatchOptions};
 pub use failure::Failure;
+pub use flight::{Flight, Progress};
 pub use permission::{ParsePermissionError, Permission, PermissionSet};
 pub use principal::{Access, Principal};
 pub use reply::{Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply};
+pub use spool::SpoolOptions;

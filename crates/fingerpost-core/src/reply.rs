@@ -31,6 +31,12 @@ pub trait Objects: Send {
     /// After an error nothing more may be asked for; what was appended before
     /// it is a part of the answer and must not be taken for the whole.
     fn append(&mut self, out: &mut Vec<u8>) -> Result<More, Failure>;
+
+    /// Whether there are so few that to make them is less work than to look for
+    /// them in a store.
+    fn are_few(&self) -> bool {
+        false
+    }
 }
 
 /// Whether an answer goes on.

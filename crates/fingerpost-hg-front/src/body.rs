@@ -123,6 +123,9 @@ async fn make(
         if more == More::No {
             return Ok(());
         }
+        if let Some(ready) = work.ready() {
+            ready.await;
+        }
         let next = next_piece(work, turns).await?;
         (work, bytes, more) = (next.work, next.bytes, next.more);
     }

@@ -21,6 +21,7 @@ use crate::login::login;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::route::{API_ROOT, Route, list_of_apis, route};
+use crate::shared::AnswerCache;
 
 /// Rules and limits of the door.
 #[derive(Clone, Debug)]
@@ -74,6 +75,7 @@ pub(crate) struct Door {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) lanes: Lanes,
     handshakes: Handshakes,
+    pub(crate) cache: Option<AnswerCache>,
 }
 
 impl HgFront {
@@ -92,12 +94,22 @@ impl HgFront {
             commands: Arc::new(commands),
             lanes: Lanes::new(options.answers_max, options.wait),
             handshakes: Handshakes::default(),
+            cache: None,
             catalogue,
             mercurial,
             accounts,
             clock,
             options,
         }))
+    }
+
+    /// Remembers answers from now on.
+    #[must_use]
+    pub fn remembering(mut self, cache: AnswerCache) -> Self {
+        if let Some(door) = Arc::get_mut(&mut self.0) {
+            door.cache = Some(cache);
+        }
+        self
     }
 
     /// A router that answers every path.
@@ -108,6 +120,9 @@ impl HgFront {
     /// Puts the door's counters on a registry.
     pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
         self.0.metrics.register(registry);
+        if let Some(cache) = &self.0.cache {
+            cache.register_metrics(registry);
+        }
     }
 }
 

@@ -21,6 +21,8 @@ mod metrics;
 mod refusal;
 mod request;
 mod route;
+mod shared;
 mod work;
 
 pub use front::{FrontOptions, HgFront};
+pub use shared::AnswerCache;

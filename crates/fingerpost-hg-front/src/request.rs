@@ -89,8 +89,8 @@ impl Door {
             let view = door.view(&repository, false)?;
             let level = level(frames.encoding, door.options.compression_level);
             Ok(Work::new(
-                Arc::clone(&door.commands),
-                Arc::clone(&door.metrics),
+                (Arc::clone(&door.commands), Arc::clone(&door.metrics)),
+                door.cache.clone(),
                 view,
                 caller,
                 frames.asked,
@@ -137,6 +137,7 @@ impl Door {
                     command,
                     request,
                     again: false,
+                    alone: false,
                 });
             }
         }

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fingerpost_core::{
-    Call, Encoded, Failure, More, Objects, Permission, Principal, Registry, Reply,
+    Call, Called, Failure, More, Objects, Permission, Principal, Registry, Reply,
 };
 use fingerpost_hg::{RepositoryView, StoreError, may_be_stale};
 use fingerpost_hg_proto::server::{Responder, ResponderError};
@@ -14,6 +15,7 @@ use tokio::runtime::Handle;
 
 use crate::lanes::Place;
 use crate::metrics::{Metrics, Outcome};
+use crate::shared::{AnswerCache, Sharing, Step};
 
 /// One command of a request.
 pub(crate) struct Asked {
@@ -23,6 +25,22 @@ pub(crate) struct Asked {
     pub(crate) request: CommandRequest,
     /// Whether it was begun before, on a repository that changed meanwhile.
     pub(crate) again: bool,
+    /// Whether it is made for this request alone, because a shared answer failed.
+    pub(crate) alone: bool,
+}
+
+/// Where the bytes of an answer come from.
+enum Source {
+    /// Made here for this request.
+    Own(Box<dyn Objects>),
+    /// Made for everybody, and encoded already.
+    Shared(Sharing),
+}
+
+/// What a command has come to before anything of it is sent.
+enum Either {
+    Whole(Bytes),
+    Source(Source),
 }
 
 /// Commands that are answered one after the other, piece by piece. It lives on
@@ -31,6 +49,8 @@ pub(crate) struct Asked {
 pub(crate) struct Work {
     commands: Arc<Registry<RepositoryView>>,
     metrics: Arc<Metrics>,
+    cache: Option<AnswerCache>,
+    encoding: (Option<ContentEncoding>, i32),
     view: Arc<RepositoryView>,
     principal: Principal,
     peer: String,
@@ -40,15 +60,17 @@ pub(crate) struct Work {
     responder: Responder,
     objects: Vec<u8>,
     flushed: bool,
+    /// Somebody else has to go on first.
+    waits: bool,
     /// Given back when the work is done and sent, or nobody waits for it any more
     /// and the thread that is at it notices.
     _place: Place,
 }
 
-/// A command whose objects are being made.
+/// A command whose answer is being sent.
 struct Running {
     asked: Asked,
-    objects: Box<dyn Objects>,
+    source: Source,
     /// Whether the client was told that it is answered. Before, what goes wrong
     /// is told instead of an answer.
     told: bool,
@@ -57,8 +79,8 @@ struct Running {
 impl Work {
     /// Work on `view` for a caller. Must be made on a thread of the runtime.
     pub(crate) fn new(
-        commands: Arc<Registry<RepositoryView>>,
-        metrics: Arc<Metrics>,
+        (commands, metrics): (Arc<Registry<RepositoryView>>, Arc<Metrics>),
+        cache: Option<AnswerCache>,
         view: Arc<RepositoryView>,
         caller: (Principal, String),
         asked: Vec<Asked>,
@@ -68,6 +90,8 @@ impl Work {
         Self {
             commands,
             metrics,
+            cache,
+            encoding,
             view,
             principal: caller.0,
             peer: caller.1,
@@ -77,6 +101,7 @@ impl Work {
             responder: Responder::new(encoding.0, encoding.1),
             objects: Vec::new(),
             flushed: false,
+            waits: false,
             _place: place,
         }
     }
@@ -96,6 +121,7 @@ impl Work {
 
     fn make_piece(&mut self, out: &mut Vec<u8>) -> Result<More, ResponderError> {
         let began = Instant::now();
+        self.waits = false;
         while out.len() < PIECE_BYTES && began.elapsed() < PIECE_TIME {
             if let Some(running) = self.running.take() {
                 self.proceed(running, out)?;
@@ -105,7 +131,8 @@ impl Work {
                 return Ok(More::No);
             }
             if let Some(running) = &self.running {
-                if running.told && !self.flushed {
+                let is_own = matches!(running.source, Source::Own(_));
+                if running.told && is_own && !self.flushed {
                     // The first bytes leave at once, however much is to come.
                     self.responder.flush(out, running.asked.request_id)?;
                     self.flushed = true;
@@ -119,30 +146,27 @@ impl Work {
     /// Runs a command as far as its first objects.
     fn begin(&mut self, asked: Asked, out: &mut Vec<u8>) -> Result<(), ResponderError> {
         let id = asked.request_id;
-        match self.call(&asked) {
-            Ok(Reply::Object(encoded) | Reply::Encoded(encoded)) => {
+        let called = self.call(&asked);
+        let source = match called.and_then(|called| self.source(called, &asked)) {
+            Ok(Either::Whole(bytes)) => {
                 self.responder.ok(out, id)?;
-                self.responder.objects(out, id, &encoded.bytes)?;
-                self.end(&asked, out)
+                self.responder.objects(out, id, &bytes)?;
+                self.responder.end(out, id)?;
+                self.end(&asked);
+                return Ok(());
             }
-            Ok(Reply::Objects(objects)) => {
-                let running = Running {
-                    asked,
-                    objects,
-                    told: false,
-                };
-                self.proceed(running, out)
-            }
-            Ok(Reply::Redirect(redirect)) => {
-                // No target is advertised, so no client said that it follows one.
-                let text = format!("a redirect to {} for nobody", redirect.target);
-                self.give_up(asked, &Failure::internal(text), out)
-            }
-            Err(failure) => self.give_up(asked, &failure, out),
-        }
+            Ok(Either::Source(source)) => source,
+            Err(failure) => return self.give_up(asked, &failure, out),
+        };
+        let running = Running {
+            asked,
+            source,
+            told: false,
+        };
+        self.proceed(running, out)
     }
 
-    fn call(&self, asked: &Asked) -> Result<Reply<Encoded>, Failure> {
+    fn call(&self, asked: &Asked) -> Result<Called, Failure> {
         let entry = &self.commands.entries()[asked.command];
         let call = Call {
             service: &self.view,
@@ -150,34 +174,113 @@ impl Work {
             peer: &self.peer,
         };
         let running = entry.call(call, &asked.request.args);
-        Ok(self.runtime.block_on(running)?.reply)
+        self.runtime.block_on(running)
     }
 
-    /// Makes the next objects of a command.
+    /// Where the answer comes from. What the caller may have was decided in the
+    /// call, whether it is remembered or not.
+    fn source(&self, called: Called, asked: &Asked) -> Result<Either, Failure> {
+        let objects = match called.reply {
+            Reply::Object(encoded) | Reply::Encoded(encoded) => {
+                return Ok(Either::Whole(encoded.bytes));
+            }
+            Reply::Objects(objects) => objects,
+            Reply::Redirect(redirect) => {
+                // No target is advertised, so no client said that it follows one.
+                let text = format!("a redirect to {} for nobody", redirect.target);
+                return Err(Failure::internal(text));
+            }
+        };
+        let source = match (&self.cache, called.key) {
+            (Some(cache), Some(key)) if !asked.alone && !objects.are_few() => {
+                let (encoding, level) = self.encoding;
+                let encoding = (encoding.unwrap_or(ContentEncoding::Identity), level);
+                let sharing = Sharing::begin(cache, &key, objects, encoding, &self.runtime)?;
+                Source::Shared(sharing)
+            }
+            _ => Source::Own(objects),
+        };
+        Ok(Either::Source(source))
+    }
+
+    /// Sends the next bytes of an answer.
     fn proceed(&mut self, mut running: Running, out: &mut Vec<u8>) -> Result<(), ResponderError> {
         self.objects.clear();
-        let id = running.asked.request_id;
-        match running.objects.append(&mut self.objects) {
-            Ok(more) => {
-                if !running.told && (more == More::No || !self.objects.is_empty()) {
-                    self.responder.ok(out, id)?;
-                    running.told = true;
-                }
-                match running.told {
-                    true => self.responder.objects(out, id, &self.objects)?,
-                    false => self.responder.prepare(out, id),
-                }
-                match more {
-                    More::Yes => self.running = Some(running),
-                    More::No => self.end(&running.asked, out)?,
-                }
-                Ok(())
-            }
+        let step = match &mut running.source {
+            Source::Own(objects) => match objects.append(&mut self.objects) {
+                Ok(More::Yes) => Ok(Step::More),
+                Ok(More::No) => Ok(Step::End),
+                Err(failure) => Err(failure),
+            },
+            Source::Shared(sharing) => sharing.step(&mut self.objects, &self.runtime),
+        };
+        match step {
+            Ok(step) => self.send(running, &step, out),
             Err(failure) if running.told => {
                 let text = self.public_text(&failure, running.asked.command);
+                let id = running.asked.request_id;
                 self.responder.fail(out, id, text.as_bytes())
             }
-            Err(failure) => self.give_up(running.asked, &failure, out),
+            Err(failure) => {
+                if matches!(running.source, Source::Shared(_)) {
+                    // Perhaps another request failed, or a store: not this one.
+                    running.asked.alone = true;
+                    self.asked.push_front(running.asked);
+                    return Ok(());
+                }
+                self.give_up(running.asked, &failure, out)
+            }
+        }
+    }
+
+    /// Sends what is in `objects`.
+    fn send(
+        &mut self,
+        mut running: Running,
+        step: &Step,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponderError> {
+        let (id, responder) = (running.asked.request_id, &mut self.responder);
+        let is_shared = matches!(running.source, Source::Shared(_));
+        if !running.told && (matches!(step, Step::End) || !self.objects.is_empty()) {
+            match is_shared {
+                true => responder.ok_stored(out, id)?,
+                false => responder.ok(out, id)?,
+            }
+            running.told = true;
+        }
+        match (running.told, is_shared) {
+            (false, _) => responder.prepare(out, id),
+            (true, true) => responder.stored(out, id, &self.objects)?,
+            (true, false) => responder.objects(out, id, &self.objects)?,
+        }
+        match step {
+            Step::More => self.running = Some(running),
+            Step::Wait => {
+                self.waits = true;
+                self.running = Some(running);
+            }
+            Step::End => {
+                if is_shared {
+                    self.responder.end_stored(out, id)?;
+                } else {
+                    self.responder.end(out, id)?;
+                }
+                self.end(&running.asked);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until going on is of use: while another request makes what this one
+    /// is to send.
+    pub(crate) fn ready(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        match &self.running {
+            Some(Running {
+                source: Source::Shared(sharing),
+                ..
+            }) if self.waits => Some(sharing.more()),
+            _ => None,
         }
     }
 
@@ -204,7 +307,8 @@ impl Work {
         }
     }
 
-    fn end(&mut self, asked: &Asked, out: &mut Vec<u8>) -> Result<(), ResponderError> {
+    /// An answer was sent to its end.
+    fn end(&mut self, asked: &Asked) {
         let declaration = &self.commands.entries()[asked.command].declaration;
         if declaration.access.needs.contains(&Permission::Push) {
             // What follows sees what it did.
@@ -213,7 +317,6 @@ impl Work {
             }
         }
         self.metrics.count_command(asked.command, Outcome::Ok);
-        self.responder.end(out, asked.request_id)
     }
 
     /// Answers with a failure alone.

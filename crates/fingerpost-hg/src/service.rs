@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Clock, Service};
+use fingerpost_core::{Clock, Dependency, Service};
 use fingerpost_hg_proto::Args;
 use parking_lot::Mutex;
 
@@ -205,6 +205,27 @@ const TEXTS_BYTES: usize = 4 << 20;
 
 impl Service for RepositoryView {
     type Wire = Args;
+
+    fn dependency(&self, dependency: Dependency) -> Option<Vec<u8>> {
+        match dependency {
+            // By its configured name and never by its path or its first node:
+            // forks and hosts share stores.
+            Dependency::Incarnation => Some(self.entry.id().as_str().as_bytes().to_vec()),
+            Dependency::State => Some(self.snapshot.state_token().0.to_vec()),
+            Dependency::Generation => Some(self.snapshot.generation().0.to_vec()),
+            // Whoever may read a repository sees the same of it.
+            Dependency::Visibility => {
+                let settings = self.entry.settings();
+                Some(vec![u8::from(settings.view == ServerView::Immutable)])
+            }
+            Dependency::Namespace | Dependency::DeletionEpoch => None,
+        }
+    }
+
+    fn encode_argument(args: &Args, out: &mut Vec<u8>) -> bool {
+        args.encode(out);
+        true
+    }
 }
 
 #[cfg(test)]

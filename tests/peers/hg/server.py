@@ -9,6 +9,7 @@ from pathlib import Path
 
 START_SECONDS = 30
 STOP_SECONDS = 15
+CACHE_MIB = 64
 URL = re.compile(r"https?://[^\s'\"]+")
 
 
@@ -21,6 +22,8 @@ class Server:
         self.out_path = Path(directory) / f"{name}.out"
         self.pid_path = Path(directory) / f"{name}.pid"
         self.command = [binary, "hg", "serve", "--bind", "127.0.0.1:0", "--pid-file", self.pid_path]
+        # Every case asks more than once for some answers, so that it is told from memory as well.
+        self.command += ["--cache-mib", CACHE_MIB]
         self.command += self.repositories
         self.process = None
         self.base = None

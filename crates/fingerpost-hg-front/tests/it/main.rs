@@ -5,6 +5,8 @@ mod client;
 mod damage;
 mod hostile;
 mod index;
+mod remembered;
 mod replay;
+mod shelf;
 mod world;
 mod written;

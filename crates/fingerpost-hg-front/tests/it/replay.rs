@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Request, header};
@@ -16,6 +17,7 @@ use fingerpost_hg_proto::{FRAMING_MEDIA_TYPE, Handshake, RequestId};
 use http_body_util::BodyExt as _;
 use hyper::ext::ReasonPhrase;
 
+use crate::shelf::Shelf;
 use crate::world::{World, examples, hg, run, send};
 
 /// What the recorded repository was served with.
@@ -384,6 +386,17 @@ fn with_pushkey(mut world: World) -> World {
 async fn the_sample_repository_answers_as_recorded() {
     let world = with_pushkey(World::recorded("sample-dothg", SAMPLE));
     assert_equal(&replay(&world.door(), 1..=77).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remembered_answers_are_as_recorded_too() {
+    let shelf = Arc::new(Shelf::default());
+    let mut world = with_pushkey(World::recorded("sample-dothg", SAMPLE));
+    for _ in 0..3 {
+        world.cache = Some(shelf.cache());
+        assert_equal(&replay(&world.door(), 1..=77).await);
+    }
+    assert!(!shelf.names().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use fingerpost_core::{Clock, PermissionSet, SystemClock};
 use fingerpost_db::{Migration, Settings, Sqlite};
 use fingerpost_hg::site::{Catalogue, SiteConfig, TrustPolicy};
 use fingerpost_hg::{Mercurial, MercurialOptions};
-use fingerpost_hg_front::{FrontOptions, HgFront};
+use fingerpost_hg_front::{AnswerCache, FrontOptions, HgFront};
 use tower::ServiceExt as _;
 
 /// Where the recorded exchanges and the repositories are.
@@ -25,6 +25,7 @@ pub(crate) struct World {
     pub(crate) mercurial: MercurialOptions,
     pub(crate) front: FrontOptions,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cache: Option<AnswerCache>,
     accounts: Option<Accounts>,
 }
 
@@ -47,6 +48,7 @@ impl World {
             mercurial: MercurialOptions::default(),
             front: FrontOptions::default(),
             clock: Arc::new(SystemClock),
+            cache: None,
             accounts: None,
         }
     }
@@ -90,7 +92,10 @@ impl World {
             clock,
             self.front.clone(),
         );
-        front.router()
+        match &self.cache {
+            Some(cache) => front.remembering(cache.clone()).router(),
+            None => front.router(),
+        }
     }
 }
 

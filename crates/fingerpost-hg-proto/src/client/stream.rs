@@ -7,8 +7,9 @@ use crate::cbor::{self, Value};
 use crate::encoding::{ContentEncoding, Decompressor};
 use crate::frame::{FrameHeader, StreamFlags, StreamId, flags};
 
-/// Servers use one stream; each may take a window of 8 MiB.
-const STREAMS_MAX: usize = 4;
+/// Servers use one stream, or one for each answer that they encoded before; each
+/// may take a window of 8 MiB.
+const STREAMS_MAX: usize = 128;
 /// The settings name one encoding.
 const SETTINGS_BYTES_MAX: usize = 1024;
 

@@ -127,6 +127,40 @@ impl Compressor {
     }
 }
 
+impl Compressor {
+    /// Puts out everything and ends the encoded bytes, which are whole then and
+    /// may be stored.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError::Library`].
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), EncodingError> {
+        match &mut self.context {
+            Context::Identity => {}
+            Context::Zlib(context) => loop {
+                make_room(out);
+                let status = context
+                    .compress_vec(&[], out, FlushCompress::Finish)
+                    .map_err(|_| EncodingError::zlib("the stream is broken"))?;
+                if status == flate2::Status::StreamEnd {
+                    break;
+                }
+            },
+            Context::Zstd(context) => loop {
+                make_room(out);
+                let written = out.len();
+                let left = context
+                    .end_stream(&mut OutBuffer::around_pos(out, written))
+                    .map_err(EncodingError::zstd)?;
+                if left == 0 {
+                    break;
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
 fn zstd_context(level: i32) -> Result<CCtx<'static>, EncodingError> {
     let mut context =
         CCtx::try_create().ok_or(EncodingError::NoMemory(ContentEncoding::Zstd8mb))?;

@@ -35,6 +35,8 @@ pub struct Responder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Open,
+    /// Open, with objects that are encoded already.
+    Stored,
     Ended,
 }
 
@@ -53,6 +55,8 @@ pub enum ResponderError {
     Encoding(#[from] EncodingError),
 }
 
+/// The map `{"status": "ok"}`.
+const STATUS_OK: &[u8] = b"\xa1\x46status\x42ok";
 /// The longest message of a failure, cut there: an error is one frame.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
@@ -86,8 +90,7 @@ impl Responder {
     pub fn ok(&mut self, out: &mut Vec<u8>, request_id: RequestId) -> Result<(), ResponderError> {
         self.begin(request_id)?;
         self.answers.insert(request_id, Answer::Open);
-        self.payloads
-            .write(out, request_id, b"\xa1\x46status\x42ok")?;
+        self.payloads.write(out, request_id, STATUS_OK)?;
         Ok(())
     }
 
@@ -120,6 +123,60 @@ impl Responder {
     ) -> Result<(), ResponderError> {
         self.check_open(request_id)?;
         self.payloads.flush(out)?;
+        Ok(())
+    }
+
+    /// Begins an answer whose objects were encoded before, in the encoding of
+    /// this responder: it goes on with [`stored`](Self::stored) and ends with
+    /// [`end_stored`](Self::end_stored). It is on a stream of its own, because
+    /// it was compressed as one.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponderError`].
+    pub fn ok_stored(
+        &mut self,
+        out: &mut Vec<u8>,
+        request_id: RequestId,
+    ) -> Result<(), ResponderError> {
+        self.begin(request_id)?;
+        self.payloads.begin_stored(out, request_id)?;
+        self.answers.insert(request_id, Answer::Stored);
+        self.payloads
+            .write_stored(out, request_id, STATUS_OK, false, false);
+        Ok(())
+    }
+
+    /// Goes on with encoded bytes, cut anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponderError`].
+    pub fn stored(
+        &mut self,
+        out: &mut Vec<u8>,
+        request_id: RequestId,
+        bytes: &[u8],
+    ) -> Result<(), ResponderError> {
+        self.check_stored(request_id)?;
+        self.payloads
+            .write_stored(out, request_id, bytes, true, false);
+        Ok(())
+    }
+
+    /// Ends an answer of encoded bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponderError`].
+    pub fn end_stored(
+        &mut self,
+        out: &mut Vec<u8>,
+        request_id: RequestId,
+    ) -> Result<(), ResponderError> {
+        self.check_stored(request_id)?;
+        self.payloads.write_stored(out, request_id, &[], true, true);
+        self.answers.insert(request_id, Answer::Ended);
         Ok(())
     }
 
@@ -228,6 +285,13 @@ impl Responder {
         match self.answers.contains_key(&request_id) {
             true => Err(ResponderError::AlreadyAnswered(request_id)),
             false => Ok(()),
+        }
+    }
+
+    fn check_stored(&self, request_id: RequestId) -> Result<(), ResponderError> {
+        match self.answers.get(&request_id) {
+            Some(Answer::Stored) => Ok(()),
+            _ => Err(ResponderError::NotOpen(request_id)),
         }
     }
 

@@ -122,7 +122,14 @@ struct Changesets {
     begun: bool,
 }
 
+/// Changesets that are read in less time than a store is asked.
+const FEW: usize = 8;
+
 impl Objects for Changesets {
+    fn are_few(&self) -> bool {
+        self.revs.len() <= FEW
+    }
+
     fn append(&mut self, out: &mut Vec<u8>) -> Result<More, Failure> {
         if !self.begun {
             let mut writer = Writer::new(out);

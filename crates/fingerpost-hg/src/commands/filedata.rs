@@ -56,6 +56,12 @@ impl Argument<Args> for FiledataArgs {
     ];
     const EXAMPLE: &'static str = "{\"fields\": {\"SET\": [\"linknode\", \"parents\", \"revision\"]}, \"nodes\": [\"hex:277b75139d8e5cd5b822c1c99ae1e737500a1d59\"], \"path\": \"src/a.txt\"}";
 
+    /// Nodes name everything for good but the changeset that a revision is said
+    /// to be of.
+    fn depends_on(&self, dependency: Dependency) -> bool {
+        dependency != Dependency::State || self.wanted.linknode
+    }
+
     fn parse(args: &Args) -> Result<Self, BadArgument> {
         let arguments = Arguments::of(args, Self::FIELDS)?;
         Ok(Self {

@@ -60,6 +60,14 @@ impl Argument<Args> for FilesdataArgs {
     ];
     const EXAMPLE: &'static str = "{\"fields\": {\"SET\": [\"parents\", \"revision\"]}, \"haveparents\": true, \"revisions\": [{\"nodes\": [\"hex:ab6f6465b68b31ae30e4c3be9b7a36403a275cb3\"], \"type\": \"changesetexplicit\"}]}";
 
+    /// As `filedata`; and what is in a range changes, because unknown roots are
+    /// passed over until they are known.
+    fn depends_on(&self, dependency: Dependency) -> bool {
+        dependency != Dependency::State
+            || self.wanted.linknode
+            || !specifier::are_explicit(&self.revisions)
+    }
+
     fn parse(args: &Args) -> Result<Self, BadArgument> {
         let arguments = Arguments::of(args, Self::FIELDS)?;
         let value = |name| arguments.value(name).cloned().unwrap_or(Value::Null);

@@ -31,6 +31,17 @@ pub(crate) fn resolve(value: &Value, snapshot: &Snapshot) -> Result<Vec<Rev>, Fa
     resolve_within(value, snapshot, walked_max)
 }
 
+/// Whether every specifier lists its changesets.
+pub(crate) fn are_explicit(value: &Value) -> bool {
+    let is_explicit = |specifier: &Value| {
+        let kind = specifier.as_map().and_then(|map| map.get(b"type"));
+        kind.and_then(Value::as_bytes) == Some(b"changesetexplicit")
+    };
+    value
+        .as_array()
+        .is_some_and(|all| all.iter().all(is_explicit))
+}
+
 fn resolve_within(
     value: &Value,
     snapshot: &Snapshot,

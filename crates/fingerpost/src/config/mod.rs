@@ -21,7 +21,7 @@ pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
-pub(crate) use tree::{Config, Hg};
+pub(crate) use tree::{Cache, Config, Hg};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
 };

@@ -310,6 +310,10 @@ sections! {
         open_repositories: u64 = 1000;
         /// A repository that nobody asked for this long keeps no caches.
         idle_seconds: u64 = 600;
+        /// Raise it when `hg censor` rewrote a file while no server ran: answers
+        /// that were remembered on disk before are not found any more. A server
+        /// that runs sees it by itself.
+        epoch: u64 = 0;
         /// Lets those who may write move bookmarks and phases (`pushkey`). `hg`
         /// does it, with its hooks.
         pushkey: bool = false;
@@ -329,6 +333,24 @@ sections! {
         /// accounts, "*" is everybody. What hgweb's rules forbid stays forbidden.
         rules: BTreeMap<String, ReadWrite> = BTreeMap::new(),
             example "\"team/secret\" = { read = [\"alice\", \"bob\"], write = [\"alice\"] }";
+    }
+
+    /// Answers that are made once and remembered, for Mercurial repositories.
+    cache: Cache {
+        /// Memory for answers, in MiB. 0: none is remembered there.
+        memory_mib: u64 = 256;
+        /// Directory for answers, behind the memory. They are found again after a
+        /// restart, and by other servers on this host that have the same
+        /// directory. Without it and without memory no answer is remembered, and
+        /// requests at once are answered one by one.
+        disk_directory: Option<PathBuf> = None, example "\"/var/cache/fingerpost/answers\"";
+        /// Disk space for them, in MiB.
+        disk_mib: u64 = 20_480;
+        /// Answers that are longer than this are not shared, in MiB.
+        entry_mib: u64 = 4096;
+        /// Where an answer is held while it is made, if it is longer than 1 MiB.
+        /// Without it, where the system keeps temporary files.
+        spool_directory: Option<PathBuf> = None, example "\"/var/cache/fingerpost\"";
     }
 
     /// Another hash equivalence server that is asked for what is unknown here.

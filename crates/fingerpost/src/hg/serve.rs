@@ -12,10 +12,10 @@ use fingerpost_hg_front::{FrontOptions, HgFront};
 use fingerpost_net::{Address, Listener, Metrics, Server, ServerOptions, Shutdown};
 
 use super::paths::serve_paths;
-use crate::config::{LogFormat, LogLevel, is_printable_url};
+use crate::config::{Cache, LogFormat, LogLevel, is_printable_url};
 use crate::exit::{Exit, OrExit, failure};
 use crate::log;
-use crate::serve::bind_one;
+use crate::serve::{Answers, bind_one};
 use crate::signals::StopSignals;
 
 /// Serve repositories for a trial, without a configuration.
@@ -41,6 +41,9 @@ pub(super) struct Args {
     /// so.
     #[arg(long, value_name = "URL", value_parser = url_in_one_line)]
     fallback_url: Option<String>,
+    /// Remember answers in so many MiB of memory: what many ask for is made once.
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    cache_mib: u64,
     /// Repositories, or directories with repositories in them.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -84,6 +87,14 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
             ..FrontOptions::default()
         },
     );
+    let answers = Answers::open(&Cache {
+        memory_mib: args.cache_mib,
+        ..Cache::default()
+    })?;
+    let front = match answers {
+        Some(answers) => front.remembering(answers.cache),
+        None => front,
+    };
     let address: Address = args
         .bind
         .parse()

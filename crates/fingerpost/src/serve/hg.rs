@@ -10,13 +10,19 @@ use fingerpost_hg::pushkey::PushkeyProgram;
 use fingerpost_hg::site::Catalogue;
 use fingerpost_hg::{Limits, Mercurial, MercurialOptions};
 use fingerpost_hg_front::{FrontOptions, HgFront};
+use fingerpost_net::Metrics;
 
+use super::cache::Answers;
 use super::service::{MIB, size};
 use crate::config::{Config, Hg, Sources};
 use crate::exit::{Exit, OrExit};
 
 /// The door of the configured repositories; `None` if there are none.
-pub(super) fn front(config: &Config, accounts: Accounts) -> anyhow::Result<Option<HgFront>> {
+pub(super) fn front(
+    config: &Config,
+    accounts: Accounts,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<HgFront>> {
     let hg = &config.hg;
     if !hg.is_used() {
         return Ok(None);
@@ -31,13 +37,18 @@ pub(super) fn front(config: &Config, accounts: Accounts) -> anyhow::Result<Optio
         options.pushkey = None;
     }
     let mercurial = Mercurial::new(options, Arc::clone(&clock));
-    Ok(Some(HgFront::new(
+    let front = HgFront::new(
         Arc::new(catalogue),
         Arc::new(mercurial),
         Some(accounts),
         clock,
         front_options(config),
-    )))
+    );
+    let Some(answers) = Answers::open(&config.cache)? else {
+        return Ok(Some(front));
+    };
+    metrics.register(|registry| answers.register_metrics(registry));
+    Ok(Some(front.remembering(answers.cache)))
 }
 
 /// Names in the log each repository that is refused by what its configuration
@@ -75,6 +86,7 @@ fn mercurial_options(hg: &Hg) -> MercurialOptions {
         request_bytes_max: size(hg.request_mib.saturating_mul(MIB)),
         verified_bytes_max: size(hg.verified_mib.saturating_mul(MIB)),
         repositories_max: size(hg.open_repositories),
+        epoch: hg.epoch,
         idle: Duration::from_secs(hg.idle_seconds),
         pushkey: hg
             .hg_program

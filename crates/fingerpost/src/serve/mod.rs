@@ -3,6 +3,7 @@
 
 mod announce;
 mod args;
+mod cache;
 mod database;
 mod database_metrics;
 mod hg;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use args::Args;
+pub(crate) use cache::Answers;
 pub(crate) use listen::bind_one;
 
 use crate::config::{self, Loaded};

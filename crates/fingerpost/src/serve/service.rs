@@ -45,7 +45,7 @@ pub(super) async fn doors(
             .with_context(|| format!("cannot make the administrator {name}"))?;
     }
     let native = NativeDoor::new(Arc::clone(&service), door_options(config));
-    let hg = super::hg::front(config, service.accounts().clone())?;
+    let hg = super::hg::front(config, service.accounts().clone(), metrics)?;
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         service.metrics().register(registry);

@@ -5,11 +5,22 @@ use crate::cbor::Writer;
 use crate::encoding::ContentEncoding;
 use crate::frame::{FrameHeader, FrameKind, RequestId, StreamFlags, StreamId, flags};
 
-/// Writes frames of the server's stream.
-#[derive(Debug, Default)]
+/// Writes frames of the server's streams, one stream after the other.
+#[derive(Debug)]
 pub(super) struct Frames {
+    stream_id: StreamId,
     begun: bool,
     settled: bool,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self {
+            stream_id: StreamId::SERVER,
+            begun: false,
+            settled: false,
+        }
+    }
 }
 
 /// What a header says beside its length.
@@ -26,6 +37,17 @@ pub(super) struct Label {
 const PAYLOAD_BYTES_MAX: usize = FrameHeader::PAYLOAD_BYTES_MAX;
 
 impl Frames {
+    /// Goes over to another stream, with settings and an encoding of its own, if
+    /// something is on this one already.
+    pub(super) fn turn_over(&mut self) {
+        if self.begun {
+            // Streams of servers have even numbers. One that was left is never
+            // used again, and there are fewer than 64 in a body.
+            self.stream_id = StreamId(self.stream_id.0.saturating_add(2));
+            (self.begun, self.settled) = (false, false);
+        }
+    }
+
     /// Says once how payloads are encoded.
     pub(super) fn settle(
         &mut self,
@@ -121,7 +143,7 @@ impl Frames {
         let header = FrameHeader {
             payload_bytes: u32::try_from(payload_bytes).expect("32768 at most"),
             request_id: label.request_id,
-            stream_id: StreamId::SERVER,
+            stream_id: self.stream_id,
             stream_flags,
             kind: label.kind,
             flags: match (label.kind, label.eos) {

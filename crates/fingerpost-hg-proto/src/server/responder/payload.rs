@@ -20,6 +20,8 @@ pub(super) struct Payloads {
     /// that none ends as if it were whole.
     pub(super) broken: Option<EncodingError>,
     frames: Frames,
+    /// The stream carries bytes that were encoded before, and nothing else.
+    is_stored: bool,
 }
 
 /// The most that is sent as it is on a compressed stream.
@@ -42,6 +44,7 @@ impl Payloads {
             current: None,
             broken: None,
             frames: Frames::default(),
+            is_stored: false,
         }
     }
 
@@ -63,6 +66,45 @@ impl Payloads {
         }
     }
 
+    /// Goes over to a stream for bytes that are encoded already.
+    pub(super) fn begin_stored(
+        &mut self,
+        out: &mut Vec<u8>,
+        request_id: RequestId,
+    ) -> Result<(), EncodingError> {
+        self.check()?;
+        self.flush(out)?;
+        self.frames.turn_over();
+        self.is_stored = true;
+        self.settle(out, request_id);
+        Ok(())
+    }
+
+    /// Takes in a part of a payload that is encoded already, or of its status.
+    pub(super) fn write_stored(
+        &mut self,
+        out: &mut Vec<u8>,
+        request_id: RequestId,
+        bytes: &[u8],
+        encoded: bool,
+        eos: bool,
+    ) {
+        let label = Label {
+            encoded: encoded && self.encoding.is_some(),
+            ..label(request_id, eos)
+        };
+        self.frames.put(out, bytes, label);
+    }
+
+    /// Goes over to a stream with a new compressor after one of stored bytes.
+    fn leave_stored(&mut self) {
+        if std::mem::take(&mut self.is_stored) {
+            self.frames.turn_over();
+            self.compressor = None;
+            self.unflushed = false;
+        }
+    }
+
     /// Takes in a part of a request's payload.
     pub(super) fn write(
         &mut self,
@@ -71,6 +113,7 @@ impl Payloads {
         objects: &[u8],
     ) -> Result<(), EncodingError> {
         self.check()?;
+        self.leave_stored();
         self.turn_to(out, request_id)?;
         match self.encoding {
             None | Some(ContentEncoding::Identity) => {

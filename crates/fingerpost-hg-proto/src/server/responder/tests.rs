@@ -1,6 +1,7 @@
 use super::*;
 use crate::cbor::Value;
 use crate::client::{self, Event, Response, ResponseReader};
+use crate::encoding::Compressor;
 use crate::frame::{FrameHeader, FrameReader};
 
 const ONE: RequestId = RequestId(1);
@@ -282,4 +283,42 @@ fn a_redirect_is_first_and_only() {
         [Response::Redirect(location), Response::End]
     );
     assert_eq!(responses(&out, ONE), whole(&[]));
+}
+
+/// Encoded as a store holds it: whole.
+fn encoded(encoding: ContentEncoding, objects: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut compressor = Compressor::new(encoding, 1).unwrap();
+    compressor.compress(objects, &mut out).unwrap();
+    compressor.finish(&mut out).unwrap();
+    out
+}
+
+#[test]
+fn stored_answers_and_others_may_follow_each_other() {
+    let (values, objects) = objects(&[10, 70_000, 0, 900]);
+    for encoding in EVERY {
+        let stored = encoded(encoding.unwrap_or(ContentEncoding::Identity), &objects);
+        for (first, second) in [(true, true), (true, false), (false, true)] {
+            let mut responder = Responder::new(encoding, 1);
+            let mut out = Vec::new();
+            for (id, is_stored) in [(ONE, first), (OTHER, second)] {
+                if is_stored {
+                    responder.ok_stored(&mut out, id).unwrap();
+                    for piece in stored.chunks(40_000) {
+                        responder.stored(&mut out, id, piece).unwrap();
+                    }
+                    responder.end_stored(&mut out, id).unwrap();
+                } else {
+                    responder.ok(&mut out, id).unwrap();
+                    responder.objects(&mut out, id, &objects).unwrap();
+                    responder.end(&mut out, id).unwrap();
+                }
+                assert!(responder.ok_stored(&mut out, id).is_err());
+            }
+            for id in [ONE, OTHER] {
+                assert_eq!(responses(&out, id), whole(&values), "{encoding:?}");
+            }
+        }
+    }
 }

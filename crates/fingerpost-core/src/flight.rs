@@ -1,0 +1,190 @@
+//! One answer that is made once for everybody who asks for it meanwhile.
+
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::spool::{Source, Spool, read_file};
+use crate::{Content, Failure, More, Objects, SpoolOptions};
+
+/// An answer that is being made. Nobody leads: whoever is the first to want
+/// bytes that are not there yet makes the next of them, so that the answer is
+/// made as fast as the fastest reader takes it, and goes on whoever leaves. When
+/// nobody is left it is dropped with everything that was made.
+///
+/// Everything here blocks as [`Objects::append`] does.
+pub struct Flight {
+    state: Mutex<State>,
+}
+
+struct State {
+    spool: Spool,
+    /// What makes the rest; away while somebody makes some of it.
+    maker: Option<Box<dyn Objects>>,
+    end: Option<End>,
+    /// Who waits for the next bytes.
+    waiting: Vec<Waker>,
+}
+
+#[derive(Clone)]
+enum End {
+    Whole(Arc<dyn Content>),
+    Failed(String),
+}
+
+/// What a reader found.
+pub enum Progress {
+    /// More bytes were appended.
+    Some,
+    /// Somebody else is making them: [`Flight::changed`] says when to come back.
+    Wait,
+    /// There are no more.
+    End,
+    /// This reader made the last bytes, and there are no more: it has the whole
+    /// answer stored.
+    Made(Arc<dyn Content>),
+}
+
+impl Flight {
+    /// An answer that `maker` makes.
+    pub fn new(maker: Box<dyn Objects>, options: SpoolOptions) -> Self {
+        let state = State {
+            spool: Spool::new(options),
+            maker: Some(maker),
+            end: None,
+            waiting: Vec::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Whether it failed: nothing more comes of it.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.state.lock().end, Some(End::Failed(_)))
+    }
+
+    /// Appends the bytes from `offset` on, at most `max` of them if they are there
+    /// already; if there are none, it makes a piece, of which nothing may come yet.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be made; who did not make it itself is told so in a
+    /// [`Failure::Internal`].
+    pub fn read(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<Progress, Failure> {
+        let mut state = self.state.lock();
+        if offset < state.spool.len() {
+            let (file, len) = match state.spool.source() {
+                Source::Memory(bytes) => {
+                    let start = usize::try_from(offset)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len());
+                    let end = start.saturating_add(max).min(bytes.len());
+                    out.extend_from_slice(&bytes[start..end]);
+                    return Ok(Progress::Some);
+                }
+                Source::File(file, len) => (file, len),
+            };
+            drop(state);
+            let bytes = read_file(&file, len, offset, max).map_err(Failure::internal)?;
+            out.extend_from_slice(&bytes);
+            return Ok(Progress::Some);
+        }
+        let maker = state.maker.take();
+        match (&state.end, maker) {
+            (Some(End::Whole(_)), _) => Ok(Progress::End),
+            (Some(End::Failed(why)), _) => Err(Failure::internal(why.clone())),
+            (None, None) => Ok(Progress::Wait),
+            (None, Some(maker)) => {
+                drop(state);
+                self.make(maker, out)
+            }
+        }
+    }
+
+    /// Makes the next bytes and appends them to the spool and to `out`, whose
+    /// reader is at the end.
+    fn make(&self, mut maker: Box<dyn Objects>, out: &mut Vec<u8>) -> Result<Progress, Failure> {
+        let panics = Panics(self);
+        let mut bytes = Vec::new();
+        let outcome = maker.append(&mut bytes);
+        std::mem::forget(panics);
+        let mut state = self.state.lock();
+        let outcome = outcome.and_then(|more| match state.spool.is_full(bytes.len()) {
+            true => Err(Failure::internal(
+                "the answer is longer than an entry may be",
+            )),
+            false => {
+                state.spool.write(&bytes).map_err(Failure::internal)?;
+                Ok(more)
+            }
+        });
+        let progress = match outcome {
+            Ok(More::Yes) => {
+                state.maker = Some(maker);
+                Ok(Progress::Some)
+            }
+            Ok(More::No) => {
+                let content = state.spool.content();
+                state.end = Some(End::Whole(Arc::clone(&content)));
+                Ok(Progress::Made(content))
+            }
+            Err(failure) => {
+                state.end = Some(End::Failed(failure.to_string()));
+                Err(failure)
+            }
+        };
+        wake(state);
+        if progress.is_ok() {
+            out.append(&mut bytes);
+        }
+        progress
+    }
+
+    /// Waits until there is more, or an end.
+    pub async fn changed(&self, offset: u64) {
+        std::future::poll_fn(|context| {
+            let mut state = self.state.lock();
+            if offset < state.spool.len() || state.end.is_some() || state.maker.is_some() {
+                return Poll::Ready(());
+            }
+            let is_known = |waker: &Waker| waker.will_wake(context.waker());
+            if !state.waiting.iter().any(is_known) {
+                state.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The whole answer, if it is made.
+    pub fn content(&self) -> Option<Arc<dyn Content>> {
+        match &self.state.lock().end {
+            Some(End::Whole(content)) => Some(Arc::clone(content)),
+            _ => None,
+        }
+    }
+}
+
+/// Wakes whoever waits, after the lock is given back.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waiting = std::mem::take(&mut state.waiting);
+    drop(state);
+    waiting.into_iter().for_each(Waker::wake);
+}
+
+/// Ends the flight if making the next bytes panics, so that nobody waits on.
+struct Panics<'a>(&'a Flight);
+
+impl Drop for Panics<'_> {
+    fn drop(&mut self) {
+        let why = "making the answer panicked".to_owned();
+        let mut state = self.0.state.lock();
+        state.end = Some(End::Failed(why));
+        wake(state);
+    }
+}
+
+#[cfg(test)]
+mod tests;
