@@ -58,10 +58,10 @@ class HgServer:
 
 
 @contextmanager
-def ours(world, repository: Path):
-    """`fingerpost hg serve` on a repository."""
+def ours(world, repository: Path, *words):
+    """`fingerpost hg serve` on a repository, with these options."""
     port = free_port()
-    command = [world.binary, "hg", "serve", "--bind", f"127.0.0.1:{port}", repository]
+    command = [world.binary, "hg", "serve", "--bind", f"127.0.0.1:{port}", *words, repository]
     with started(world, command, port, os.environ) as server:
         yield server
 

@@ -36,9 +36,12 @@ impl Room {
 
     /// Frees twice the headroom if it is [tight](Self::is_tight).
     pub(super) fn make_headroom(&self) {
+        // Whoever had the hand before may have made it.
+        let mut hand = self.hand.lock();
         if self.is_tight() {
             let kept = self.bytes_max - 2 * self.headroom();
-            self.free(self.totals().taken().saturating_sub(kept));
+            let wanted = self.totals().taken().saturating_sub(kept);
+            self.free_with(&mut hand, wanted);
         }
     }
 

@@ -13,7 +13,9 @@ struct World {
 
 const DEADLINE: Duration = Duration::from_millis(100);
 /// Long enough that a test does not see its end by chance.
-const PAUSE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_secs(1);
+/// What a busy machine may add.
+const SLACK: Duration = Duration::from_secs(2);
 
 fn rules() -> TierRules {
     TierRules {
@@ -61,14 +63,14 @@ impl World {
         found.unwrap().is_some()
     }
 
-    async fn until_held(&self, store: usize, number: u64) {
-        for _ in 0..1000 {
-            if self.holds(store, number).await {
+    async fn until_holds(&self, store: usize, number: u64, expected: bool) {
+        for _ in 0..10_000 {
+            if self.holds(store, number).await == expected {
                 return;
             }
             sleep(Duration::from_millis(1)).await;
         }
-        panic!("never promoted");
+        panic!("nothing happens in the background");
     }
 
     fn metrics(&self) -> String {
@@ -110,7 +112,7 @@ async fn what_is_found_behind_is_promoted() {
         .await
         .unwrap();
     assert_eq!(world.get(1).await, Some(noise(9000)));
-    world.until_held(0, 1).await;
+    world.until_holds(0, 1, true).await;
     let asked = world.stores[1].calls();
     assert_eq!(world.get(1).await, Some(noise(9000)));
     assert_eq!(world.stores[1].calls(), asked, "the first tier has it");
@@ -151,14 +153,16 @@ async fn a_hung_tier_delays_by_its_deadline_and_is_left_alone_then() {
     let world = World::new();
     world.put(1, 1000).await;
     world.stores[0].set(Fault::Hang);
-    for turn in 0..10 {
+    for _ in 0..3 {
         let began = Instant::now();
         assert_eq!(world.get(1).await, Some(noise(1000)));
-        // The first three wait, the others do not.
-        let waited = began.elapsed();
-        assert_eq!(waited >= DEADLINE, turn < 3, "{waited:?} in turn {turn}");
-        assert!(waited < 2 * DEADLINE, "{waited:?}");
+        assert!(began.elapsed() >= DEADLINE && began.elapsed() < DEADLINE + SLACK);
     }
+    let asked = world.stores[0].calls();
+    for _ in 0..7 {
+        assert_eq!(world.get(1).await, Some(noise(1000)));
+    }
+    assert_eq!(world.stores[0].calls(), asked, "left alone");
     world.counts("fingerpost_cache_suspended{tier=\"memory\",work=\"look_up\"} 1");
     world.stores[0].set(Fault::None);
     sleep(PAUSE).await;
@@ -188,35 +192,40 @@ async fn one_tier_down_leaves_the_other() {
     world.stores[0].set(Fault::Hang);
     let began = Instant::now();
     world.put(1, 10).await;
-    assert!(began.elapsed() < 2 * DEADLINE);
+    assert!(began.elapsed() < DEADLINE + SLACK);
     assert!(world.holds(1, 1).await && !world.holds(0, 1).await);
 }
 
 #[tokio::test]
-async fn reads_that_fail_or_hang_count_against_the_tier() {
-    for fault in [Fault::FailReads, Fault::HangReads] {
-        let world = World::new();
-        world.put(1, 10).await;
-        world.stores[0].set(fault);
-        for _ in 0..3 {
-            let began = Instant::now();
-            let name = entry_name(1);
-            assert!(fetch(&world.tiers, &name).await.is_err());
-            assert!(began.elapsed() < 2 * DEADLINE);
-        }
-        assert!(world.get(1).await.is_some(), "from the second tier");
-        world.counts("fingerpost_cache_suspended{tier=\"memory\",work=\"read\"} 1");
-        // Promoting what the second has is a store, so it may succeed; reading
-        // is what is tried again after the pause.
-        sleep(PAUSE).await;
-        assert!(fetch(&world.tiers, &entry_name(1)).await.is_err());
-        assert!(world.get(1).await.is_some());
-        world.stores[0].set(Fault::None);
-        sleep(2 * PAUSE).await;
-        let asked = world.stores[1].calls();
-        assert!(world.get(1).await.is_some());
-        assert_eq!(world.stores[1].calls(), asked, "the first tier is back");
+async fn reads_that_fail_count_against_the_tier() {
+    reads_count_against_the_tier(Fault::FailReads).await;
+}
+
+#[tokio::test]
+async fn reads_that_hang_count_against_the_tier() {
+    reads_count_against_the_tier(Fault::HangReads).await;
+}
+
+async fn reads_count_against_the_tier(fault: Fault) {
+    let (world, name) = (World::new(), entry_name(1));
+    world.put(1, 10).await;
+    world.stores[0].set(fault);
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert!(fetch(&world.tiers, &name).await.is_err());
+        assert!(began.elapsed() < DEADLINE + SLACK);
     }
+    assert!(world.get(1).await.is_some(), "from the second tier");
+    world.counts("fingerpost_cache_suspended{tier=\"memory\",work=\"read\"} 1");
+    // After the pause one reader tries for all.
+    sleep(PAUSE).await;
+    assert!(fetch(&world.tiers, &name).await.is_err());
+    assert!(world.get(1).await.is_some());
+    world.stores[0].set(Fault::None);
+    sleep(2 * PAUSE).await;
+    let asked = world.stores[1].calls();
+    assert!(world.get(1).await.is_some());
+    assert_eq!(world.stores[1].calls(), asked, "the first tier is back");
 }
 
 #[tokio::test]
@@ -227,8 +236,7 @@ async fn a_damaged_entry_is_removed() {
     let name = entry_name(1);
     let result = fetch(&world.tiers, &name).await;
     assert!(matches!(result, Err(CacherError::Damaged(_))));
-    sleep(Duration::from_millis(20)).await;
-    assert!(!world.holds(0, 1).await);
+    world.until_holds(0, 1, false).await;
     assert!(world.get(1).await.is_some());
     world.counts("fingerpost_cache_failures_total{tier=\"memory\",kind=\"damaged\"} 1");
 }

@@ -53,14 +53,19 @@ pub(super) struct Args {
 const CLIENT_OPTIONS: &str = "--config experimental.httppeer.advertise-v2=true \
      --config experimental.httppeer.v2-encoder-order=zstd-8mb,zlib,identity";
 
-const BLOCKING_THREADS_MAX: usize = 8;
+/// Threads that read: twice as many as work at a time, which is one for each
+/// core and one more, so that short questions find one.
+fn blocking_threads_max() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    2 * (cores + 2)
+}
 
 /// Serves until a stop signal.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     log::start(LogLevel::Warning, LogFormat::Auto);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Each thread keeps memory of its own, and no more can be at work.
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        // Each thread keeps memory of its own.
+        .max_blocking_threads(blocking_threads_max())
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
