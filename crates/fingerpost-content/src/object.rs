@@ -11,7 +11,7 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt as _};
 
 use crate::place::{Opened, Place};
-use crate::upload;
+use crate::{Sealed, Sealing, upload};
 
 /// An [`ObjectStore`] as it is configured.
 #[derive(Clone, Debug)]
@@ -34,13 +34,15 @@ pub struct ObjectStoreConfig {
 
 /// What lies in the objects of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Form {
     /// The bytes of the entry as they are: clients can be sent there.
     Plain {
         /// The objects' content type.
         media_type: String,
     },
+    /// What [`Sealed`] opens, so that damage is noticed: a tier of ours that no
+    /// client is sent to.
+    Sealed,
 }
 
 impl Default for ObjectStoreConfig {
@@ -62,7 +64,8 @@ impl Default for ObjectStoreConfig {
 ///
 /// Found by HEAD, read by one range request for each [`Content::read`], stored
 /// in parts of 8 MiB of which one is in memory at a time. Who reads a plain
-/// object trusts the place: it has no digest but the place's own.
+/// object trusts the place: it has no digest but the place's own. A sealed one
+/// is checked as it is read, and [`CacherError::Damaged`] if it does not fit.
 pub struct ObjectStore {
     config: ObjectStoreConfig,
     place: Opened,
@@ -97,9 +100,12 @@ impl ObjectStore {
         if !self.place.has_attributes {
             return Attributes::new();
         }
-        let Form::Plain { media_type } = &self.config.form;
+        let media_type = match &self.config.form {
+            Form::Plain { media_type } => media_type,
+            Form::Sealed => "application/octet-stream",
+        };
         Attributes::from_iter([
-            (Attribute::ContentType, media_type.clone()),
+            (Attribute::ContentType, media_type.to_owned()),
             (
                 Attribute::CacheControl,
                 "max-age=31536000, immutable".to_owned(),
@@ -107,7 +113,12 @@ impl ObjectStore {
         ])
     }
 
-    /// The length of an entry that is there.
+    /// Whether clients can be sent here.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self.config.form, Form::Plain { .. })
+    }
+
+    /// The length of an object that is there.
     pub(crate) async fn find(&self, name: &EntryName) -> Result<Option<u64>, CacherError> {
         let path = self.path(name);
         let asked = self.place.store.head(&path);
@@ -118,7 +129,24 @@ impl ObjectStore {
         }
     }
 
-    async fn put(&self, name: &EntryName, content: &dyn Content) -> Result<(), CacherError> {
+    async fn open(&self, name: &EntryName) -> Result<Option<Arc<dyn Content>>, CacherError> {
+        let Some(len) = self.find(name).await? else {
+            return Ok(None);
+        };
+        let object: Arc<dyn Content> = Arc::new(Object {
+            store: Arc::clone(&self.place.store),
+            name: *name,
+            path: self.path(name),
+            len,
+            deadline: self.config.deadline,
+        });
+        match self.config.form {
+            Form::Plain { .. } => Ok(Some(object)),
+            Form::Sealed => Sealed::open(name, object).await.map(Some),
+        }
+    }
+
+    async fn put(&self, name: &EntryName, content: Arc<dyn Content>) -> Result<(), CacherError> {
         let len = content.len();
         if len > self.config.entry_bytes_max {
             return Err(CacherError::Length { len });
@@ -130,7 +158,10 @@ impl ObjectStore {
             attributes: self.attributes(),
             part_deadline: self.config.part_deadline,
         };
-        upload::upload(to, content).await
+        match self.config.form {
+            Form::Plain { .. } => upload::upload(to, &*content).await,
+            Form::Sealed => upload::upload(to, &Sealing::new(name, content)).await,
+        }
     }
 
     async fn delete(&self, name: &EntryName) -> Result<bool, CacherError> {
@@ -157,18 +188,7 @@ impl Cacher for ObjectStore {
         &'a self,
         name: &'a EntryName,
     ) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>, CacherError>> {
-        Box::pin(async move {
-            let found = self.find(name).await?;
-            Ok(found.map(|len| {
-                Arc::new(Object {
-                    store: Arc::clone(&self.place.store),
-                    name: *name,
-                    path: self.path(name),
-                    len,
-                    deadline: self.config.deadline,
-                }) as Arc<dyn Content>
-            }))
-        })
+        Box::pin(self.open(name))
     }
 
     fn store<'a>(
@@ -176,7 +196,7 @@ impl Cacher for ObjectStore {
         name: &'a EntryName,
         content: Arc<dyn Content>,
     ) -> BoxFuture<'a, Result<(), CacherError>> {
-        Box::pin(async move { self.put(name, &*content).await })
+        Box::pin(self.put(name, content))
     }
 
     fn remove<'a>(&'a self, name: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {

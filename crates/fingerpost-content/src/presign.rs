@@ -93,10 +93,13 @@ impl Presigner {
     ///
     /// # Errors
     ///
-    /// A sentence when a rule of [`PresignConfig::check`] is broken, or when the
-    /// place cannot sign, as a directory cannot.
+    /// A sentence when a rule of [`PresignConfig::check`] is broken, when the
+    /// place cannot sign, as a directory cannot, or when entries are sealed.
     pub fn new(store: &ObjectStore, config: PresignConfig) -> Result<Self, String> {
         config.check()?;
+        if !store.is_plain() {
+            return Err("clients cannot open what is sealed".to_owned());
+        }
         let place = store.place();
         let signer = place
             .signer

@@ -133,6 +133,9 @@ impl Target {
         if base.is_some_and(|base| base.protocol() != protocol) {
             return Err(format!("{name}: the URL is not one of {protocol}"));
         }
+        if self.place.store().is_some_and(|store| !store.is_plain()) {
+            return Err(format!("{name}: clients cannot open what is sealed"));
+        }
         if self.probe == Probe::Entry && self.place.store().is_none() {
             return Err(format!("{name}: our own endpoint is probed by a URL"));
         }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fingerpost_content::{ObjectStore, ObjectStoreConfig, Place};
-use fingerpost_core::{Cacher, CacherError, Content};
+use fingerpost_content::testing::contract;
+use fingerpost_content::{Form, ObjectStore, ObjectStoreConfig, Place};
+use fingerpost_core::{Cacher, CacherError, Content, EntryName};
 use futures_util::future::BoxFuture;
 
 use crate::s3_server::S3Server;
@@ -42,6 +43,66 @@ async fn entries_come_back_until_removed(cacher: &dyn Cacher) {
 async fn s3_keeps_entries() {
     let server = S3Server::start().await;
     entries_come_back_until_removed(&server.store(|_| {})).await;
+}
+
+/// The contract wants to read what was removed meanwhile; an object is gone
+/// then, and says so. So this reads it when it is found.
+struct Loaded(ObjectStore);
+
+impl Cacher for Loaded {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn look_up<'a>(
+        &'a self,
+        name: &'a EntryName,
+    ) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>, CacherError>> {
+        Box::pin(async move {
+            let bytes = fetch(&self.0, name, MIB).await?;
+            Ok(bytes.map(|bytes| Arc::new(bytes) as Arc<dyn Content>))
+        })
+    }
+
+    fn store<'a>(
+        &'a self,
+        name: &'a EntryName,
+        content: Arc<dyn Content>,
+    ) -> BoxFuture<'a, Result<(), CacherError>> {
+        self.0.store(name, content)
+    }
+
+    fn remove<'a>(&'a self, name: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {
+        self.0.remove(name)
+    }
+}
+
+#[tokio::test]
+async fn s3_keeps_the_contract_of_stores() {
+    let server = S3Server::start().await;
+    contract(&Loaded(server.store(|_| {}))).await;
+    contract(&Loaded(server.store(|config| config.form = Form::Sealed))).await;
+}
+
+#[tokio::test]
+async fn a_damaged_sealed_object_is_never_served() {
+    let server = S3Server::start().await;
+    let sealed = server.store(|config| config.form = Form::Sealed);
+    let plain = server.store(|_| {});
+    let bytes = bytes(200_000);
+    store(&sealed, &name("a"), &bytes).await;
+    let object = fetch(&plain, &name("a"), MIB).await.unwrap().unwrap();
+    assert!(object.len() > bytes.len());
+    for at in [0, 20, 45, 100_000, object.len() - 1] {
+        let mut wrong = object.to_vec();
+        wrong[at] ^= 1;
+        store(&plain, &name("a"), &wrong.into()).await;
+        let found = fetch(&sealed, &name("a"), MIB).await;
+        assert!(matches!(found, Err(CacherError::Damaged(_))), "{found:?}");
+    }
+    store(&plain, &name("b"), &object).await;
+    let found = fetch(&sealed, &name("b"), MIB).await;
+    assert!(matches!(found, Err(CacherError::Damaged(_))), "{found:?}");
 }
 
 #[tokio::test]

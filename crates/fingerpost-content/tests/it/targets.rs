@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_content::{
-    Asking, Audience, ObjectStore, Own, PresignConfig, Presigner, Probe, ProbeConfig, PublicBase,
-    RedirectTargets, SecretUrl, Target, UrlSigner, Where, probe,
+    Asking, Audience, Form, ObjectStore, Own, PresignConfig, Presigner, Probe, ProbeConfig,
+    PublicBase, RedirectTargets, SecretUrl, Target, UrlSigner, Where, probe,
 };
 use fingerpost_core::{Cacher as _, ManualClock, Timestamp};
 
@@ -126,12 +126,15 @@ async fn the_first_fitting_target_is_chosen() {
 async fn what_cannot_work_is_refused_as_configuration() {
     let server = S3Server::start().await;
     let store = Arc::new(server.store(|_| {}));
+    let sealed = Arc::new(server.store(|config| config.form = Form::Sealed));
+    assert!(Presigner::new(&sealed, PresignConfig::default()).is_err());
     let with = |mut target: Target, change: &dyn Fn(&mut Target)| {
         change(&mut target);
         target
     };
     for (list, part) in [
         (vec![own("a"), own("a")], "two"),
+        (vec![open("a", &sealed)], "sealed"),
         (vec![own("")], "no name"),
         (
             vec![with(open("a", &store), &|it| it.public = false)],

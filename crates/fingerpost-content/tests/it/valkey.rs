@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use fingerpost_content::testing::contract;
 use fingerpost_content::{Valkey, ValkeyConfig};
 use fingerpost_core::{Cacher, CacherError};
 
@@ -44,6 +45,19 @@ async fn entries_come_back_until_removed() {
         assert!(!valkey.remove(&name).await.unwrap());
         assert_eq!(fetch(&valkey, &name, 999).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn valkey_keeps_the_contract_of_stores() {
+    let server = RedisServer::start();
+    let valkey = Valkey::new(ValkeyConfig {
+        url: server.url(),
+        entry_bytes_max: 10 << 20,
+        deadline: Duration::from_secs(5),
+        ..ValkeyConfig::default()
+    })
+    .unwrap();
+    contract(&valkey).await;
 }
 
 #[tokio::test]
