@@ -79,14 +79,15 @@ impl ResponseReader {
     /// A reader for the answers to these requests.
     pub fn new(limits: Limits, requests: impl IntoIterator<Item = RequestId>) -> Self {
         let answer = |id| (id, Answer::new(id, limits.cbor, limits.whole_bytes));
+        let answers: BTreeMap<_, _> = requests.into_iter().map(answer).collect();
         Self {
             limits,
             frames: FrameReader::new(limits.payload_bytes),
             tells_frames: false,
             body: Vec::new(),
             taken: 0,
-            streams: Streams::default(),
-            answers: requests.into_iter().map(answer).collect(),
+            streams: Streams::of(answers.len()),
+            answers,
             payload: None,
             content: Vec::new(),
             read: 0,

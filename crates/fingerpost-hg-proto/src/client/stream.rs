@@ -7,15 +7,18 @@ use crate::cbor::{self, Value};
 use crate::encoding::{ContentEncoding, Decompressor};
 use crate::frame::{FrameHeader, StreamFlags, StreamId, flags};
 
-/// Servers use one stream, or one for each answer that they encoded before; each
+/// Streams beside one for each request, which is what servers use at most; each
 /// may take a window of 8 MiB.
-const STREAMS_MAX: usize = 128;
+const MORE_STREAMS: usize = 3;
 /// The settings name one encoding.
 const SETTINGS_BYTES_MAX: usize = 1024;
 
 /// The streams that began.
-#[derive(Debug, Default)]
-pub(super) struct Streams(BTreeMap<StreamId, Stream>);
+#[derive(Debug)]
+pub(super) struct Streams {
+    begun: BTreeMap<StreamId, Stream>,
+    max: usize,
+}
 
 #[derive(Debug, Default)]
 struct Stream {
@@ -24,20 +27,28 @@ struct Stream {
 }
 
 impl Streams {
+    /// The streams of the answers to so many requests.
+    pub(super) fn of(requests: usize) -> Self {
+        Self {
+            begun: BTreeMap::new(),
+            max: requests.saturating_add(MORE_STREAMS),
+        }
+    }
+
     /// Looks at what a header says about its stream.
     pub(super) fn take(&mut self, header: FrameHeader) -> Result<(), ResponseError> {
         let id = header.stream_id;
         if id.0 % 2 == 1 {
             return Err(ResponseError::OddStream(id));
         }
-        if !self.0.contains_key(&id) {
+        if !self.begun.contains_key(&id) {
             if !header.stream_flags.contains(StreamFlags::BEGIN) {
                 return Err(ResponseError::StreamNotBegun(id));
             }
-            if self.0.len() >= STREAMS_MAX {
+            if self.begun.len() >= self.max {
                 return Err(ResponseError::TooManyStreams);
             }
-            self.0.insert(id, Stream::default());
+            self.begun.insert(id, Stream::default());
         }
         Ok(())
     }
@@ -50,7 +61,7 @@ impl Streams {
     ) -> Result<(), ResponseError> {
         let id = header.stream_id;
         let wrong = ResponseError::StreamSettings(id);
-        let Some(stream) = self.0.get_mut(&id) else {
+        let Some(stream) = self.begun.get_mut(&id) else {
             return Err(wrong);
         };
         if stream.decompressor.is_some()
@@ -78,7 +89,7 @@ impl Streams {
         &mut self,
         id: StreamId,
     ) -> Result<&mut Decompressor, ResponseError> {
-        let stream = self.0.get_mut(&id);
+        let stream = self.begun.get_mut(&id);
         stream
             .and_then(|stream| stream.decompressor.as_mut())
             .ok_or(ResponseError::NoSettings(id))
@@ -87,7 +98,7 @@ impl Streams {
     /// Forgets the stream if the frame was its last.
     pub(super) fn close(&mut self, header: FrameHeader) {
         if header.stream_flags.contains(StreamFlags::END) {
-            self.0.remove(&header.stream_id);
+            self.begun.remove(&header.stream_id);
         }
     }
 }

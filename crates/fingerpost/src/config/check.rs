@@ -65,6 +65,13 @@ impl Config {
                 "upstream.username needs upstream.address".to_owned(),
             ));
         }
+        let secret = self.cache.secret.as_ref().map(Secret::reveal);
+        if self.cache.valkey_url.is_some() && secret.is_none() {
+            return Err(BadConfig("cache.valkey_url needs cache.secret".to_owned()));
+        }
+        if secret.is_some_and(|secret| secret.len() < CACHE_SECRET_BYTES_MIN) {
+            return Err(BadConfig("cache.secret has at least 16 bytes".to_owned()));
+        }
         self.hg.check_together()
     }
 
@@ -77,6 +84,8 @@ impl Config {
             ),
             (&mut self.database.password, &self.database.password_file),
             (&mut self.upstream.password, &self.upstream.password_file),
+            (&mut self.cache.valkey_url, &self.cache.valkey_url_file),
+            (&mut self.cache.secret, &self.cache.secret_file),
         ];
         for (secret, file) in secrets {
             let Some(path) = file else { continue };
@@ -91,4 +100,6 @@ impl Config {
 const MISS_SECONDS_MAX: u64 = 30;
 const UPSTREAM_TIMEOUT_MS_MAX: u64 = 20_000;
 const LINE_BYTES_MIN: u64 = 65_536;
+/// Fewer can be guessed.
+const CACHE_SECRET_BYTES_MIN: usize = 16;
 const STOP_SECONDS_MAX: u64 = 5;

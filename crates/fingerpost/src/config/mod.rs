@@ -298,6 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_store_of_answers_needs_a_secret() {
+        let loaded = |flags: &[(&'static str, &'static str)]| {
+            let setting =
+                |(name, value): &(&'static str, &'static str)| Setting::new(name, *value, "a flag");
+            load(Sources {
+                flags: flags.iter().map(setting).collect(),
+                ..Sources::default()
+            })
+        };
+        let url = ("cache.valkey_url", "redis://127.0.0.1");
+        assert!(loaded(&[url]).is_err());
+        assert!(loaded(&[url, ("cache.secret", "too short")]).is_err());
+        assert!(loaded(&[url, ("cache.secret", "long enough for this")]).is_ok());
+    }
+
+    #[test]
     fn the_reference_takes_only_one_for_read_only() {
         let read_only = |text| {
             let file = empty_file();

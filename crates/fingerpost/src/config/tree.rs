@@ -346,6 +346,22 @@ sections! {
         disk_directory: Option<PathBuf> = None, example "\"/var/cache/fingerpost/answers\"";
         /// Disk space for them, in MiB.
         disk_mib: u64 = 20_480;
+        /// A Valkey or Redis server behind them, which many servers share:
+        /// `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`. Needs `secret`. Also
+        /// as `valkey_url_file`.
+        valkey_url: Option<Secret> = None, example "\"redis://cache.example\"";
+        /// File that holds the URL.
+        valkey_url_file: Option<PathBuf> = None, example "\"/run/credentials/valkey\"";
+        /// How long it keeps an answer, in hours.
+        valkey_hours: u64 = 168;
+        /// Longest answer that it is given, in MiB; at most 512.
+        valkey_entry_mib: u64 = 8;
+        /// The secret that answers have their names from, the same on every server
+        /// of a Valkey; at least 16 bytes. Also as `secret_file`. Without it, one
+        /// that is made at the first start and kept in `disk_directory`.
+        secret: Option<Secret> = None, example "\"...\"";
+        /// File that holds the secret.
+        secret_file: Option<PathBuf> = None, example "\"/run/credentials/fingerpost-cache\"";
         /// Answers that are longer than this are not shared, in MiB.
         entry_mib: u64 = 4096;
         /// Where an answer is held while it is made, if it is longer than 1 MiB.

@@ -5,16 +5,17 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use fingerpost_content::{Disk, Memory, Tier, TierRules, Tiers};
+use fingerpost_content::{Disk, Memory, Tier, TierRules, Tiers, Valkey, ValkeyConfig};
 use fingerpost_core::{Dispatch, DispatchOptions, EntryNames, SpoolOptions, SystemClock};
 use fingerpost_hg_front::AnswerCache;
 use prometheus_client::registry::Registry;
 
 use super::service::MIB;
 use crate::config::Cache;
-use crate::exit::{Exit, OrExit};
+use crate::exit::{Exit, OrExit, failure};
 
 /// What remembers answers, and what it counts.
 pub(crate) struct Answers {
@@ -45,10 +46,19 @@ impl Answers {
                 rules: TierRules::default(),
             });
         }
+        if let Some(url) = &config.valkey_url {
+            tiers.push(Tier {
+                cacher: Arc::new(valkey(config, url.reveal())?),
+                rules: TierRules::default(),
+            });
+        }
         if tiers.is_empty() {
             return Ok(None);
         }
-        let names = EntryNames::new(&secret(config.disk_directory.as_deref())?);
+        let names = match &config.secret {
+            Some(secret) => EntryNames::new(secret.reveal().as_bytes()),
+            None => EntryNames::new(&secret(config.disk_directory.as_deref())?),
+        };
         let options = DispatchOptions {
             spool: SpoolOptions {
                 bytes_max: config.entry_mib.saturating_mul(MIB),
@@ -72,6 +82,16 @@ impl Answers {
     pub(crate) fn register_metrics(&self, registry: &mut Registry) {
         self.tiers.register(registry);
     }
+}
+
+fn valkey(config: &Cache, url: &str) -> anyhow::Result<Valkey> {
+    let valkey = Valkey::new(ValkeyConfig {
+        url: url.to_owned(),
+        entry_bytes_max: config.valkey_entry_mib.saturating_mul(MIB),
+        time_to_live: Duration::from_secs(config.valkey_hours.saturating_mul(3600)),
+        ..ValkeyConfig::default()
+    });
+    valkey.map_err(|why| failure(Exit::Configuration, format!("cache.valkey_url: {why}")))
 }
 
 /// The secret under which entries have their names. It lies beside what it
