@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+pub(crate) use fingerpost_content::testing::noise as bytes;
 use fingerpost_core::{CacheKey, Cacher, CacherError, Content, EntryName, EntryNames, KeyHasher};
 
 /// The name of the entry about `word`.
@@ -12,20 +13,6 @@ pub(crate) fn name(word: &str) -> EntryName {
     hasher.part(word.as_bytes());
     let key: CacheKey = hasher.finish();
     EntryNames::new(b"secret").name(&key, "identity")
-}
-
-/// So many bytes of which no two pages are alike.
-pub(crate) fn bytes(len: usize) -> Bytes {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = BytesMut::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes.freeze()
 }
 
 /// Stores and demands that it works.
