@@ -23,6 +23,10 @@ pub struct RedirectRequest {
     pub targets: Vec<Vec<u8>>,
     /// Names of the hashes that it can check, in the server's order.
     pub hashes: Vec<Vec<u8>>,
+    /// Content codings of HTTP that it can undo there, `zstd` for example. Stock
+    /// clients know of none, and stock servers ignore the key; it is sent only
+    /// if there are some.
+    pub encodings: Vec<Vec<u8>>,
 }
 
 /// Why a value is no command request.
@@ -99,11 +103,16 @@ impl CommandRequest {
         writer.bytes(&self.name);
         if let Some(redirect) = &self.redirect {
             writer.bytes(b"redirect");
-            writer.map(2);
+            let keys = 2 + usize::from(!redirect.encodings.is_empty());
+            writer.map(keys);
             for (key, names) in [
                 (&b"hashes"[..], &redirect.hashes),
                 (b"targets", &redirect.targets),
-            ] {
+                (b"encodings", &redirect.encodings),
+            ]
+            .into_iter()
+            .take(keys)
+            {
                 writer.bytes(key);
                 writer.array(names.len());
                 names.iter().for_each(|name| writer.bytes(name));
@@ -213,6 +222,7 @@ fn redirect(value: &Value) -> Result<RedirectRequest, RequestError> {
     Ok(RedirectRequest {
         targets: names(b"targets")?,
         hashes: names(b"hashes")?,
+        encodings: names(b"encodings")?,
     })
 }
 
