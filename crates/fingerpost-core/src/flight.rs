@@ -27,6 +27,30 @@ struct State {
     waiting: Vec<Waker>,
 }
 
+impl State {
+    /// Takes in what was just made.
+    fn take(&mut self, bytes: &[u8], more: More, maker: Box<dyn Objects>) -> Progress {
+        if let Err(error) = self.spool.write(bytes) {
+            self.end = Some(End::Failed(error.to_string()));
+            return match more {
+                More::Yes => Progress::Alone(maker),
+                More::No => Progress::End,
+            };
+        }
+        match more {
+            More::Yes => {
+                self.maker = Some(maker);
+                Progress::Some
+            }
+            More::No => {
+                let content = self.spool.content();
+                self.end = Some(End::Whole(Arc::clone(&content)));
+                Progress::Made(content)
+            }
+        }
+    }
+}
+
 #[derive(Clone)]
 enum End {
     Whole(Arc<dyn Content>),
@@ -44,6 +68,13 @@ pub enum Progress {
     /// This reader made the last bytes, and there are no more: it has the whole
     /// answer stored.
     Made(Arc<dyn Content>),
+    /// More bytes were appended, and cannot be held for the others: the answer is
+    /// too long for that, or its file cannot be written. The rest is for this
+    /// reader alone to make.
+    Alone(Box<dyn Objects>),
+    /// Nothing more comes of it, because of what happened to another reader: the
+    /// reason.
+    Failed(String),
 }
 
 impl Flight {
@@ -70,8 +101,8 @@ impl Flight {
     ///
     /// # Errors
     ///
-    /// Why it cannot be made; who did not make it itself is told so in a
-    /// [`Failure::Internal`].
+    /// Why it cannot be made, for the reader that tried; or the spool cannot be
+    /// read.
     pub fn read(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<Progress, Failure> {
         let mut state = self.state.lock();
         if offset < state.spool.len() {
@@ -94,7 +125,7 @@ impl Flight {
         let maker = state.maker.take();
         match (&state.end, maker) {
             (Some(End::Whole(_)), _) => Ok(Progress::End),
-            (Some(End::Failed(why)), _) => Err(Failure::internal(why.clone())),
+            (Some(End::Failed(why)), _) => Ok(Progress::Failed(why.clone())),
             (None, None) => Ok(Progress::Wait),
             (None, Some(maker)) => {
                 drop(state);
@@ -111,29 +142,12 @@ impl Flight {
         let outcome = maker.append(&mut bytes);
         std::mem::forget(panics);
         let mut state = self.state.lock();
-        let outcome = outcome.and_then(|more| match state.spool.is_full(bytes.len()) {
-            true => Err(Failure::internal(
-                "the answer is longer than an entry may be",
-            )),
-            false => {
-                state.spool.write(&bytes).map_err(Failure::internal)?;
-                Ok(more)
-            }
-        });
         let progress = match outcome {
-            Ok(More::Yes) => {
-                state.maker = Some(maker);
-                Ok(Progress::Some)
-            }
-            Ok(More::No) => {
-                let content = state.spool.content();
-                state.end = Some(End::Whole(Arc::clone(&content)));
-                Ok(Progress::Made(content))
-            }
             Err(failure) => {
                 state.end = Some(End::Failed(failure.to_string()));
                 Err(failure)
             }
+            Ok(more) => Ok(state.take(&bytes, more, maker)),
         };
         wake(state);
         if progress.is_ok() {

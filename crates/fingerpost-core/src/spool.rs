@@ -57,13 +57,12 @@ impl Spool {
         self.len
     }
 
-    /// Whether so many bytes more would be too many.
-    pub(crate) fn is_full(&self, more: usize) -> bool {
-        self.len.saturating_add(more as u64) > self.options.bytes_max
-    }
-
     /// Appends bytes. After an error the spool is of no use.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.len.saturating_add(bytes.len() as u64) > self.options.bytes_max {
+            let kind = io::ErrorKind::FileTooLarge;
+            return Err(io::Error::new(kind, "it is longer than an entry may be"));
+        }
         if self.file.is_none() && self.memory.len() + bytes.len() > self.options.memory_bytes_max {
             let file = match &self.options.directory {
                 Some(directory) => tempfile::tempfile_in(directory)?,

@@ -14,6 +14,7 @@ pub(crate) struct Metrics {
     refusals: Family<RefusalLabels, Counter>,
     other_clients: Counter,
     retries: Counter,
+    made_again: Counter,
     sent_bytes: Counter,
     requests: Family<RequestLabels, Counter>,
 }
@@ -75,6 +76,7 @@ impl Metrics {
             refusals: Family::default(),
             other_clients: Counter::default(),
             retries: Counter::default(),
+            made_again: Counter::default(),
             sent_bytes: Counter::default(),
         }
     }
@@ -100,6 +102,12 @@ impl Metrics {
     /// A command that was run again, because the store changed under it.
     pub(crate) fn count_retry(&self) {
         self.retries.inc();
+    }
+
+    /// An answer that was made for one request, because a store or another
+    /// request failed that it was to come from.
+    pub(crate) fn count_made_again(&self) {
+        self.made_again.inc();
     }
 
     /// Bytes of answers.
@@ -128,6 +136,11 @@ impl Metrics {
             "retries",
             "Commands run again because the store changed under them.",
             self.retries.clone(),
+        );
+        registry.register(
+            "made_again",
+            "Answers made for one request because a store or another request failed.",
+            self.made_again.clone(),
         );
         registry.register(
             "sent_bytes",

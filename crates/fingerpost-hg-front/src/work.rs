@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use crate::lanes::Place;
 use crate::metrics::{Metrics, Outcome};
-use crate::shared::{AnswerCache, Sharing, Step};
+use crate::shared::{AnswerCache, Broken, Sharing, Step};
 
 /// One command of a request.
 pub(crate) struct Asked {
@@ -195,7 +195,7 @@ impl Work {
             (Some(cache), Some(key)) if !asked.alone && !objects.are_few() => {
                 let (encoding, level) = self.encoding;
                 let encoding = (encoding.unwrap_or(ContentEncoding::Identity), level);
-                let sharing = Sharing::begin(cache, &key, objects, encoding, &self.runtime)?;
+                let sharing = Sharing::begin(cache, key, objects, encoding, &self.runtime)?;
                 Source::Shared(sharing)
             }
             _ => Source::Own(objects),
@@ -210,27 +210,61 @@ impl Work {
             Source::Own(objects) => match objects.append(&mut self.objects) {
                 Ok(More::Yes) => Ok(Step::More),
                 Ok(More::No) => Ok(Step::End),
-                Err(failure) => Err(failure),
+                Err(failure) => Err(Broken::Unmade(failure)),
             },
             Source::Shared(sharing) => sharing.step(&mut self.objects, &self.runtime),
         };
         match step {
             Ok(step) => self.send(running, &step, out),
-            Err(failure) if running.told => {
-                let text = self.public_text(&failure, running.asked.command);
-                let id = running.asked.request_id;
-                self.responder.fail(out, id, text.as_bytes())
-            }
-            Err(failure) => {
-                if matches!(running.source, Source::Shared(_)) {
-                    // Perhaps another request failed, or a store: not this one.
-                    running.asked.alone = true;
-                    self.asked.push_front(running.asked);
-                    return Ok(());
-                }
-                self.give_up(running.asked, &failure, out)
-            }
+            Err(Broken::Lost(why)) if !running.asked.alone => self.make_alone(running, &why, out),
+            Err(broken) => self.break_off(running, &broken.into_failure(), out),
         }
+    }
+
+    /// A store failed, or another request: this one is answered all the same.
+    fn make_alone(
+        &mut self,
+        mut running: Running,
+        why: &Failure,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponderError> {
+        let name = self.name(running.asked.command);
+        tracing::debug!(command = name, %why, "an answer is made again: {why}");
+        self.metrics.count_made_again();
+        running.asked.alone = true;
+        if !running.told {
+            self.asked.push_front(running.asked);
+            return Ok(());
+        }
+        let called = self.call(&running.asked);
+        let going_on = called.and_then(|called| match (&mut running.source, called.reply) {
+            (Source::Shared(sharing), Reply::Objects(objects)) => {
+                sharing.go_on_alone(objects, called.key.as_ref())
+            }
+            _ => Err(Failure::internal("it is another answer by now")),
+        });
+        match going_on {
+            Ok(()) => {
+                self.running = Some(running);
+                Ok(())
+            }
+            Err(failure) => self.break_off(running, &failure, out),
+        }
+    }
+
+    /// Ends an answer that cannot go on.
+    fn break_off(
+        &mut self,
+        running: Running,
+        failure: &Failure,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponderError> {
+        if !running.told {
+            return self.give_up(running.asked, failure, out);
+        }
+        let text = self.public_text(failure, running.asked.command);
+        let id = running.asked.request_id;
+        self.responder.fail(out, id, text.as_bytes())
     }
 
     /// Sends what is in `objects`.

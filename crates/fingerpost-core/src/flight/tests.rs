@@ -55,6 +55,11 @@ fn read_all(flight: &Flight, max: usize) -> Result<Vec<u8>, Failure> {
             Progress::Some => {}
             Progress::Wait => std::thread::sleep(Duration::from_millis(1)),
             Progress::End | Progress::Made(_) => return Ok(out),
+            Progress::Alone(mut maker) => {
+                while maker.append(&mut out)? == More::Yes {}
+                return Ok(out);
+            }
+            Progress::Failed(why) => return Err(Failure::internal(why)),
         }
     }
 }
@@ -111,15 +116,20 @@ fn a_failure_is_told_to_everybody_and_nothing_is_whole() {
 }
 
 #[test]
-fn an_answer_that_is_too_long_fails() {
-    let (maker, _) = counting(100, None);
-    let flight = Flight::new(maker, options(10, 20));
-    assert!(
-        read_all(&flight, 100)
-            .unwrap_err()
-            .to_string()
-            .contains("longer")
-    );
+fn what_cannot_be_held_is_for_the_reader_that_made_it() {
+    let nowhere = SpoolOptions {
+        directory: Some("/not/there".into()),
+        ..options(10, 1000)
+    };
+    for (options, why) in [(options(10, 20), "longer"), (nowhere, "No such file")] {
+        let (maker, runs) = counting(100, None);
+        let flight = Flight::new(maker, options);
+        assert_eq!(read_all(&flight, 100).unwrap(), expected(100));
+        assert_eq!(runs.load(Ordering::SeqCst), 100);
+        assert!(flight.has_failed());
+        let told = read_all(&flight, 100).unwrap_err().to_string();
+        assert!(told.contains(why), "{told}");
+    }
 }
 
 #[test]

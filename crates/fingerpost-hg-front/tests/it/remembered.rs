@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fingerpost_core::Counts;
+use fingerpost_core::{Counts, SpoolOptions};
 use fingerpost_hg_front::AnswerCache;
 use fingerpost_hg_proto::Node;
 use fingerpost_hg_proto::cbor::Value;
@@ -306,4 +306,40 @@ async fn a_store_that_fails_or_lies_is_worked_without() {
     assert_eq!(files(&door, tip, &["revision"]).await, first);
     shelf.is_down.store(true, Ordering::SeqCst);
     assert_eq!(files(&door, tip, &["revision"]).await, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_in_the_middle_is_gone_on_without() {
+    let (world, shelf, _) = remembering(written());
+    let (door, tip) = (world.door(), node(&world, "tip"));
+    let first = files(&door, tip, &["revision"]).await;
+    stored(&shelf, 1).await;
+    shelf.break_in_the_middle(0);
+    assert_eq!(files(&door, tip, &["revision"]).await, first);
+    // What was sent is not what is made: better no answer than a wrong one.
+    shelf.break_in_the_middle(1);
+    let told = files(&door, tip, &["revision"]).await;
+    assert!(told.complaint().is_some(), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_held_is_given_all_the_same() {
+    let mut world = written();
+    let shelf = Arc::new(Shelf::default());
+    let full = SpoolOptions {
+        memory_bytes_max: 10,
+        directory: Some("/not/there".into()),
+        ..SpoolOptions::default()
+    };
+    let alone = files(&world.door(), node(&world, "tip"), &["revision"]).await;
+    world.cache = Some(shelf.cache_with(full));
+    let (door, tip) = (world.door(), node(&world, "tip"));
+    let asking = (0..16).map(|_| {
+        let door = door.clone();
+        tokio::spawn(async move { files(&door, tip, &["revision"]).await })
+    });
+    for one in asking.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap(), alone);
+    }
+    assert!(shelf.names().is_empty());
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fingerpost_core::{
-    Cacher, CacherError, Content, Dispatch, DispatchOptions, EntryName, EntryNames,
+    Cacher, CacherError, Content, Dispatch, DispatchOptions, EntryName, EntryNames, SpoolOptions,
 };
 use fingerpost_hg_front::AnswerCache;
 use futures_util::future::BoxFuture;
@@ -30,11 +30,31 @@ impl Shelf {
         }
     }
 
+    /// Lets each entry give its first half and then fail, with its last byte before
+    /// that changed by `flip`.
+    pub(crate) fn break_in_the_middle(&self, flip: u8) {
+        for content in self.entries.lock().unwrap().values_mut() {
+            *content = Arc::new(Breaking {
+                whole: Arc::clone(content),
+                flip,
+            });
+        }
+    }
+
     /// A cache over this store, new with each call.
     pub(crate) fn cache(self: &Arc<Self>) -> AnswerCache {
+        self.cache_with(SpoolOptions::default())
+    }
+
+    /// The same with a spool of its own.
+    pub(crate) fn cache_with(self: &Arc<Self>, spool: SpoolOptions) -> AnswerCache {
         let store = Arc::clone(self) as Arc<dyn Cacher>;
+        let options = DispatchOptions {
+            spool,
+            ..DispatchOptions::default()
+        };
         AnswerCache {
-            dispatch: Arc::new(Dispatch::new(store, DispatchOptions::default())),
+            dispatch: Arc::new(Dispatch::new(store, options)),
             names: EntryNames::new(b"a secret"),
         }
     }
@@ -88,5 +108,31 @@ impl Content for Damaged {
 
     fn read(&self, _: u64, _: usize) -> BoxFuture<'_, Result<bytes::Bytes, CacherError>> {
         Box::pin(async { Err(CacherError::Damaged("as it was told".to_owned())) })
+    }
+}
+
+struct Breaking {
+    whole: Arc<dyn Content>,
+    flip: u8,
+}
+
+impl Content for Breaking {
+    fn len(&self) -> u64 {
+        self.whole.len()
+    }
+
+    fn read(&self, offset: u64, _: usize) -> BoxFuture<'_, Result<bytes::Bytes, CacherError>> {
+        let half = self.len() / 2;
+        Box::pin(async move {
+            if offset >= half {
+                return Err(CacherError::Suspended);
+            }
+            let len = usize::try_from(half - offset).unwrap().min(1000);
+            let mut bytes = self.whole.read(offset, len).await?.to_vec();
+            if offset + bytes.len() as u64 == half {
+                *bytes.last_mut().unwrap() ^= self.flip;
+            }
+            Ok(bytes.into())
+        })
     }
 }
