@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fingerpost_core::{Cacher as _, EntryName};
+use fingerpost_core::{EntryForm, EntryName};
 
 use crate::target::Probe;
 use crate::targets::{RedirectTargets, Served};
@@ -57,7 +57,7 @@ pub async fn probe(targets: Arc<RedirectTargets>, config: ProbeConfig) -> Result
     Ok(())
 }
 
-async fn watch(served: &Served, client: &reqwest::Client, config: &ProbeConfig) {
+async fn watch(served: &Arc<Served>, client: &reqwest::Client, config: &ProbeConfig) {
     let mut failed = 0_u32;
     let mut is_stored = false;
     loop {
@@ -98,13 +98,17 @@ async fn once(
         Probe::Nothing => return Ok(()),
         Probe::Url(url) => url.expose().to_owned(),
         Probe::Entry => {
-            let name = entry_name();
+            let form = entry();
             if !*is_stored {
-                upload(served, &name).await?;
+                let content = Arc::new(Bytes::from_static(PROBE));
+                let put = served.put(&form, content).await;
+                put.map_err(|error| error.to_string())?;
                 *is_stored = true;
             }
-            let url = served.url(&name, Instant::now()).await;
-            url.map_err(|error| error.to_string())?.expose().to_owned()
+            let url = served.url(&form, Instant::now()).await;
+            let url = url.map_err(|error| error.to_string())?;
+            *is_stored = url.is_some();
+            url.ok_or("what was put there is gone")?.expose().to_owned()
         }
     };
     let said = |error: reqwest::Error| format!("{:#}", error.without_url());
@@ -133,16 +137,8 @@ async fn is_ours(mut answer: reqwest::Response) -> Result<bool, reqwest::Error> 
     Ok(rest.is_empty())
 }
 
-async fn upload(served: &Served, name: &EntryName) -> Result<(), String> {
-    let store = served.target().place.store();
-    let store = store.ok_or("it has no store")?;
-    let content = Arc::new(Bytes::from_static(PROBE));
-    let stored = store.store(name, content).await;
-    stored.map_err(|error| error.to_string())
-}
-
 /// No answer has this name: it is no HMAC but `fingerpost probe 1` and zeros.
-fn entry_name() -> EntryName {
+fn entry() -> EntryForm {
     let mut hex: String = b"fingerpost probe 1"
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -150,5 +146,9 @@ fn entry_name() -> EntryName {
     while hex.len() < 64 {
         hex.push('0');
     }
-    EntryName::from_hex(&hex).expect("64 hex digits are a name")
+    EntryForm {
+        name: EntryName::from_hex(&hex).expect("64 hex digits are a name"),
+        coding: None,
+        plain_len: PROBE.len() as u64,
+    }
 }

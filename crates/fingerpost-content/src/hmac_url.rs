@@ -4,12 +4,10 @@
 
 use std::fmt;
 
-use fingerpost_core::{EntryName, Timestamp};
+use fingerpost_core::{EntryName, SecretUrl, Timestamp};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
-
-use crate::SecretUrl;
 
 /// Keeps these signatures apart from whatever else the secret may sign.
 const LABEL: &[u8] = b"fingerpost content url 1\0";

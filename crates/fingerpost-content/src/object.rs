@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fingerpost_core::{Cacher, CacherError, Content, EntryName};
+use fingerpost_core::{Cacher, CacherError, Content, EntryForm, EntryName};
 use futures_util::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt as _};
@@ -146,7 +146,26 @@ impl ObjectStore {
         }
     }
 
-    async fn put(&self, name: &EntryName, content: Arc<dyn Content>) -> Result<(), CacherError> {
+    /// Puts an entry that may be in a content coding, which the place tells whoever
+    /// fetches it if it can tell anything.
+    pub(crate) async fn publish(
+        &self,
+        form: &EntryForm,
+        content: Arc<dyn Content>,
+    ) -> Result<(), CacherError> {
+        let mut attributes = self.attributes();
+        if let (Some(coding), true) = (form.coding, self.place.has_attributes) {
+            attributes.insert(Attribute::ContentEncoding, coding.name().into());
+        }
+        self.put(&form.name, content, attributes).await
+    }
+
+    async fn put(
+        &self,
+        name: &EntryName,
+        content: Arc<dyn Content>,
+        attributes: Attributes,
+    ) -> Result<(), CacherError> {
         let len = content.len();
         if len > self.config.entry_bytes_max {
             return Err(CacherError::Length { len });
@@ -155,7 +174,7 @@ impl ObjectStore {
             store: &self.place.store,
             path: self.path(name),
             name,
-            attributes: self.attributes(),
+            attributes,
             part_deadline: self.config.part_deadline,
         };
         match self.config.form {
@@ -196,7 +215,7 @@ impl Cacher for ObjectStore {
         name: &'a EntryName,
         content: Arc<dyn Content>,
     ) -> BoxFuture<'a, Result<(), CacherError>> {
-        Box::pin(self.put(name, content))
+        Box::pin(self.put(name, content, self.attributes()))
     }
 
     fn remove<'a>(&'a self, name: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {

@@ -18,16 +18,14 @@ pub(crate) struct Presence {
 
 #[derive(Clone, Copy)]
 struct Seen {
-    /// Length of what was there; `None` if nothing was.
-    len: Option<u64>,
+    is_there: bool,
     at: Instant,
 }
 
 /// What is known about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// So many bytes of it are there.
-    Present(u64),
+    Present,
     Absent,
     Nothing,
 }
@@ -40,8 +38,8 @@ impl Presence {
         }
     }
 
-    pub(crate) fn note(&self, name: &EntryName, len: Option<u64>, now: Instant) {
-        self.seen.insert(*name, Seen { len, at: now });
+    pub(crate) fn note(&self, name: &EntryName, is_there: bool, now: Instant) {
+        self.seen.insert(*name, Seen { is_there, at: now });
     }
 
     pub(crate) fn known(&self, name: &EntryName, now: Instant) -> Known {
@@ -49,9 +47,9 @@ impl Presence {
             return Known::Nothing;
         };
         let age = now.saturating_duration_since(seen.at);
-        match seen.len {
-            Some(len) if age < self.ttl => Known::Present(len),
-            None if age < self.ttl.min(ABSENCE) => Known::Absent,
+        match seen.is_there {
+            true if age < self.ttl => Known::Present,
+            false if age < self.ttl.min(ABSENCE) => Known::Absent,
             _ => Known::Nothing,
         }
     }
@@ -71,11 +69,11 @@ mod tests {
             assert_eq!(presence.known(&name, now), known, "after {secs} s");
         };
         check(0, Known::Nothing);
-        presence.note(&name, None, start);
+        presence.note(&name, false, start);
         check(9, Known::Absent);
         check(10, Known::Nothing);
-        presence.note(&name, Some(7), start);
-        check(59, Known::Present(7));
+        presence.note(&name, true, start);
+        check(59, Known::Present);
         check(60, Known::Nothing);
     }
 }

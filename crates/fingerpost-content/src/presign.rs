@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fingerpost_core::{CacherError, EntryName};
+use fingerpost_core::{CacherError, EntryName, SecretUrl};
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
 use parking_lot::Mutex;
 
+use crate::ObjectStore;
 use crate::object::{in_time, key};
-use crate::{ObjectStore, SecretUrl};
 
 /// What S3 and Google sign for at most.
 const LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,13 +1,15 @@
 //! A place that answers may be redirected to, as it is configured.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Clock, EntryName, RedirectTarget, Timestamp};
+use fingerpost_core::{
+    Audience, Cacher as _, CacherError, Clock, Content, EntryForm, Follower, RedirectTarget,
+    SecretUrl, Timestamp,
+};
 use ipnet::IpNet;
 
-use crate::{ObjectStore, Presigner, PublicBase, SecretUrl, UrlSigner};
+use crate::{Disk, ObjectStore, Presigner, PublicBase, UrlSigner};
 
 /// A redirect target and for whom it is.
 #[derive(Clone, Debug)]
@@ -25,9 +27,9 @@ pub struct Target {
     /// Whether stock clients are sent there. They fail for good if the target
     /// does: they never ask again without a redirect.
     pub stock_clients: bool,
-    /// Bytes of the shortest answer that is worth a redirect.
+    /// Bytes of the shortest answer that is worth a redirect, without a coding.
     pub entry_bytes_min: u64,
-    /// Bytes of the longest answer that it has.
+    /// Bytes of the longest answer that it has, without a coding.
     pub entry_bytes_max: u64,
     /// The place itself.
     pub place: Where,
@@ -53,8 +55,8 @@ pub enum Where {
         /// Where clients fetch them.
         base: PublicBase,
     },
-    /// At our own content endpoint, by URLs that we sign. Whoever redirects
-    /// there knows that the entry is in our own stores.
+    /// At our own content endpoint, by URLs that we sign, out of our store on
+    /// disk.
     Own(Own),
 }
 
@@ -65,10 +67,14 @@ pub struct Own {
     pub base: PublicBase,
     /// Signs, and checks when the client comes.
     pub signer: UrlSigner,
-    /// How long a URL is good.
+    /// How long a URL is good at least. It is the same one for half of that, so
+    /// that what stands in front of the endpoint can keep what it fetched, and
+    /// then good for one and a half times as long.
     pub lifetime: Duration,
     /// What the time of day is.
     pub clock: Arc<dyn Clock>,
+    /// Where the entries are. They stay there for as long as their URLs are good.
+    pub disk: Arc<Disk>,
 }
 
 /// How a target's health is found out.
@@ -76,8 +82,7 @@ pub struct Own {
 pub enum Probe {
     /// Not at all; it is taken for healthy.
     Nothing,
-    /// By an entry of our own that is uploaded, and fetched as clients would
-    /// fetch it. For a target with an object store.
+    /// By an entry that is put there, and fetched as clients would fetch it.
     Entry,
     /// By a GET of this URL, which has to yield 2xx.
     Url(SecretUrl),
@@ -136,18 +141,15 @@ impl Target {
         if self.place.store().is_some_and(|store| !store.is_plain()) {
             return Err(format!("{name}: clients cannot open what is sealed"));
         }
-        if self.probe == Probe::Entry && self.place.store().is_none() {
-            return Err(format!("{name}: our own endpoint is probed by a URL"));
-        }
         Ok(())
     }
 
-    pub(crate) fn is_for(&self, peer: IpAddr, stock: bool) -> bool {
+    pub(crate) fn is_for(&self, client: &Follower) -> bool {
         // A peer of IPv4 on a socket of IPv6 is one of IPv4.
-        let peer = peer.to_canonical();
-        let reachable =
-            self.networks.is_empty() || self.networks.iter().any(|net| net.contains(&peer));
-        reachable && (self.stock_clients || !stock)
+        let address = client.address.map(|address| address.to_canonical());
+        let reaches = |net: &IpNet| address.is_some_and(|address| net.contains(&address));
+        let reachable = self.networks.is_empty() || self.networks.iter().any(reaches);
+        reachable && (self.stock_clients || !client.is_stock)
     }
 
     pub(crate) fn takes(&self, len: u64) -> bool {
@@ -165,18 +167,9 @@ impl Target {
     }
 }
 
-/// Who may see an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// A caller who did not say who they are would get the same.
-    Anyone,
-    /// The caller, and others who may do as much.
-    Caller,
-}
-
 impl Where {
     /// Where answers are uploaded to, unless it is this server.
-    pub(crate) fn store(&self) -> Option<&Arc<ObjectStore>> {
+    pub(crate) const fn store(&self) -> Option<&Arc<ObjectStore>> {
         match self {
             Self::Presigned { store, .. } | Self::Public { store, .. } => Some(store),
             Self::Own(_) => None,
@@ -185,12 +178,36 @@ impl Where {
 }
 
 impl Own {
-    pub(crate) fn url(&self, name: &EntryName) -> SecretUrl {
-        let micros = i64::try_from(self.lifetime.as_micros()).unwrap_or(i64::MAX);
-        let expires = Timestamp(self.clock.now().0.saturating_add(micros));
-        let path = self.signer.path_and_query(name, expires);
+    /// A URL of the entry if it is there, where it stays until the URL ends.
+    pub(crate) async fn find(&self, form: &EntryForm) -> Result<Option<SecretUrl>, CacherError> {
+        let expires = self.expiry(self.clock.now());
+        match self.disk.pin(&form.name, expires).await? {
+            true => Ok(Some(self.url(form, expires))),
+            false => Ok(None),
+        }
+    }
+
+    /// Puts an entry there.
+    pub(crate) async fn publish(
+        &self,
+        form: &EntryForm,
+        content: Arc<dyn Content>,
+    ) -> Result<(), CacherError> {
+        self.disk.store(&form.name, content).await
+    }
+
+    fn url(&self, form: &EntryForm, expires: Timestamp) -> SecretUrl {
+        let path = self.signer.path_and_query(&form.name, expires);
         let base = self.base.as_str().trim_end_matches('/');
         SecretUrl::new(format!("{base}{}", path.expose()))
+    }
+
+    /// The end of the URLs that are handed out now: the same for all in the same
+    /// half of a lifetime.
+    fn expiry(&self, now: Timestamp) -> Timestamp {
+        let half = i64::try_from(self.lifetime.as_micros() / 2).unwrap_or(i64::MAX);
+        let halves = now.0.div_euclid(half.max(1)).saturating_add(3);
+        Timestamp(halves.saturating_mul(half.max(1)))
     }
 }
 
@@ -200,5 +217,44 @@ impl std::fmt::Debug for Own {
             .field("base", &self.base)
             .field("lifetime", &self.lifetime)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_core::{EntryName, ManualClock};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_stays_the_same_for_half_a_lifetime_and_its_entry_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp(1_000_000_000_000)));
+        let disk = Disk::open(directory.path(), 1 << 20, Arc::clone(&clock) as _).unwrap();
+        let own = Own {
+            base: PublicBase::new("http://us:8686").unwrap(),
+            signer: UrlSigner::new(b"secret"),
+            lifetime: Duration::from_secs(1000),
+            clock: Arc::clone(&clock) as _,
+            disk: Arc::new(disk),
+        };
+        let form = EntryForm {
+            name: EntryName::from_hex(&"ab".repeat(32)).unwrap(),
+            coding: None,
+            plain_len: 3,
+        };
+        assert_eq!(own.find(&form).await.unwrap(), None);
+        let content = Arc::new(bytes::Bytes::from_static(b"abc"));
+        own.publish(&form, content).await.unwrap();
+        let first = own.find(&form).await.unwrap().unwrap();
+        clock.advance_micros(499_000_000);
+        assert_eq!(own.find(&form).await.unwrap().unwrap(), first);
+        clock.advance_micros(1_000_000);
+        assert_ne!(own.find(&form).await.unwrap().unwrap(), first);
+        for seconds in [0, 1, 499, 500, 12_345] {
+            let now = Timestamp(seconds * 1_000_000);
+            let left = own.expiry(now).0 - now.0;
+            assert!((1_000_000_000..=1_500_000_000).contains(&left), "{left}");
+        }
     }
 }

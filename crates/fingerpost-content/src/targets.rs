@@ -1,16 +1,20 @@
 //! Which target an answer is redirected to.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fingerpost_core::{Cacher as _, CacherError, Content, EntryName, RedirectTarget};
+use fingerpost_core::{
+    CacherError, Content, EntryForm, Follower, Following, Redirect, RedirectTarget, Redirects,
+    SecretUrl,
+};
+use futures_util::future::BoxFuture;
+use prometheus_client::registry::Registry;
 
-use crate::SecretUrl;
 use crate::presence::{Known, Presence};
-use crate::target::{Audience, Probe, Target, Where};
+use crate::target::{Probe, Target, Where};
+use crate::target_metrics::{TargetCounters, TargetMetrics};
 
 /// Entries per target of which it is remembered that they are there.
 const PRESENT_MAX: usize = 100_000;
@@ -18,7 +22,8 @@ const PRESENT_MAX: usize = 100_000;
 /// All redirect targets in the server's order.
 #[derive(Debug)]
 pub struct RedirectTargets {
-    targets: Vec<Served>,
+    targets: Vec<Arc<Served>>,
+    metrics: TargetMetrics,
 }
 
 /// A target with what is known about it.
@@ -26,31 +31,7 @@ pub struct Served {
     target: Target,
     healthy: AtomicBool,
     presence: Presence,
-}
-
-/// What a redirect depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
-    /// Names of targets that the client sent; `None`: it said nothing about
-    /// redirects, so it gets none.
-    pub accepts: Option<&'a [&'a [u8]]>,
-    /// Where the client is.
-    pub peer: IpAddr,
-    /// Whether it is a stock client.
-    pub stock: bool,
-    /// Who may see the answer.
-    pub audience: Audience,
-    /// Bytes of the answer.
-    pub len: u64,
-}
-
-/// Where a client can fetch an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Location {
-    /// Name of the target.
-    pub target: String,
-    /// The URL, for the client alone.
-    pub url: SecretUrl,
+    counters: TargetCounters,
 }
 
 impl RedirectTargets {
@@ -74,56 +55,94 @@ impl RedirectTargets {
             }
         }
         targets.sort_by_key(|target| target.priority);
-        let served = |target: Target| Served {
-            healthy: AtomicBool::new(target.probe == Probe::Nothing),
-            presence: Presence::new(presence_ttl, PRESENT_MAX),
-            target,
+        let metrics = TargetMetrics::default();
+        let served = |target: Target| {
+            Arc::new(Served {
+                healthy: AtomicBool::new(target.probe == Probe::Nothing),
+                presence: Presence::new(presence_ttl, PRESENT_MAX),
+                counters: metrics.of_target(&target.advertised.name),
+                target,
+            })
         };
         Ok(Self {
             targets: targets.into_iter().map(served).collect(),
+            metrics,
         })
     }
 
     /// All of them in the server's order.
-    pub fn all(&self) -> &[Served] {
+    pub fn all(&self) -> &[Arc<Served>] {
         &self.targets
     }
 
-    /// What a client is told: the healthy targets that are for it.
-    pub fn advertised(&self, peer: IpAddr, stock: bool) -> Vec<RedirectTarget> {
+    /// Registers what the targets count: `redirects`, `redirects_bytes`,
+    /// `redirects_published`, `redirects_failures` and `redirects_healthy`, each
+    /// by target. The registry's prefix comes before.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(self.targets.clone(), registry);
+    }
+
+    /// The targets that an answer may be redirected to, the best first.
+    fn fitting(
+        &self,
+        following: &Following,
+        plain_len: Option<u64>,
+    ) -> impl Iterator<Item = &Served> {
+        let fits = move |served: &&Served| served.fits(following, plain_len);
+        self.targets.iter().map(|served| &**served).filter(fits)
+    }
+}
+
+impl Redirects for RedirectTargets {
+    fn advertised(&self, client: &Follower) -> Vec<RedirectTarget> {
         self.targets
             .iter()
-            .filter(|served| served.is_healthy() && served.target.is_for(peer, stock))
+            .filter(|served| served.is_healthy() && served.target.is_for(client))
             .map(|served| served.target.advertised.clone())
             .collect()
     }
 
-    /// The targets that an answer may be redirected to, the best first.
-    pub fn fitting(&self, asking: &Asking<'_>) -> impl Iterator<Item = &Served> {
-        let asking = *asking;
-        self.targets
-            .iter()
-            .filter(move |served| served.fits(&asking))
+    fn would_take(&self, following: &Following, plain_len: Option<u64>) -> bool {
+        self.fitting(following, plain_len).next().is_some()
     }
 
-    /// The first fitting place where the entry is, by what is remembered or by
-    /// looking; `None` if the answer has to be sent here. Places that fail are
-    /// passed over.
-    pub async fn find(&self, asking: &Asking<'_>, name: &EntryName) -> Option<Location> {
-        for served in self.fitting(asking) {
-            match served.find(name, asking.len, Instant::now()).await {
-                Ok(Some(url)) => {
-                    let target = served.target.advertised.name.clone();
-                    return Some(Location { target, url });
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    let target = &served.target.advertised.name;
-                    tracing::debug!(target, %error, "a redirect target did not answer");
+    fn find<'a>(
+        &'a self,
+        following: &'a Following,
+        form: &'a EntryForm,
+    ) -> BoxFuture<'a, Option<Redirect>> {
+        Box::pin(async move {
+            for served in self.fitting(following, Some(form.plain_len)) {
+                let target = &served.target.advertised.name;
+                match served.find(form, Instant::now()).await {
+                    Ok(Some(location)) => {
+                        served.counters.count_redirect(form.plain_len);
+                        return Some(Redirect {
+                            target: target.clone(),
+                            location,
+                        });
+                    }
+                    Ok(None) => {}
+                    Err(error) => served.note_failure(&error),
                 }
             }
-        }
-        None
+            None
+        })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        following: &'a Following,
+        form: &'a EntryForm,
+        content: Arc<dyn Content>,
+    ) -> BoxFuture<'a, Result<(), CacherError>> {
+        Box::pin(async move {
+            let Some(served) = self.fitting(following, Some(form.plain_len)).next() else {
+                return Ok(());
+            };
+            let published = served.publish(form, content).await;
+            published.inspect_err(|error| served.note_failure(error))
+        })
     }
 }
 
@@ -143,76 +162,85 @@ impl Served {
         self.healthy.swap(healthy, Ordering::Relaxed) != healthy
     }
 
-    /// Puts an entry there, so that it is redirected to from now on. Says
-    /// whether it was put: not at our own endpoint, which has what we have, and
-    /// not where more could see it than its audience.
-    ///
-    /// # Errors
-    ///
-    /// What the object store says.
-    pub async fn upload(
-        &self,
-        audience: Audience,
-        name: &EntryName,
-        content: Arc<dyn Content>,
-    ) -> Result<bool, CacherError> {
-        let Some(store) = self.target.place.store() else {
-            return Ok(false);
-        };
-        if !self.target.may_show(audience) {
-            return Ok(false);
-        }
-        let len = content.len();
-        store.store(name, content).await?;
-        self.presence.note(name, Some(len), Instant::now());
-        Ok(true)
-    }
-
-    fn fits(&self, asking: &Asking<'_>) -> bool {
+    fn fits(&self, following: &Following, plain_len: Option<u64>) -> bool {
         let target = &self.target;
         let name = target.advertised.name.as_bytes();
-        asking.accepts.is_some_and(|names| names.contains(&name))
+        following.targets.iter().any(|known| known == name)
             && self.is_healthy()
-            && target.is_for(asking.peer, asking.stock)
-            && target.takes(asking.len)
-            && target.may_show(asking.audience)
+            && target.is_for(&following.client)
+            && plain_len.is_none_or(|len| target.takes(len))
+            && target.may_show(following.audience)
     }
 
-    /// A URL of the entry, if it is there in its full length.
-    async fn find(
+    async fn publish(
         &self,
-        name: &EntryName,
-        len: u64,
-        now: Instant,
-    ) -> Result<Option<SecretUrl>, CacherError> {
-        if let Some(store) = self.target.place.store() {
-            let known = match self.presence.known(name, now) {
-                Known::Present(len) => Some(len),
-                Known::Absent => None,
+        form: &EntryForm,
+        content: Arc<dyn Content>,
+    ) -> Result<(), CacherError> {
+        let len = content.len();
+        self.put(form, content).await?;
+        self.presence.note(&form.name, true, Instant::now());
+        self.counters.count_published(len);
+        Ok(())
+    }
+
+    /// Puts an entry there.
+    pub(crate) async fn put(
+        &self,
+        form: &EntryForm,
+        content: Arc<dyn Content>,
+    ) -> Result<(), CacherError> {
+        match &self.target.place {
+            Where::Own(own) => own.publish(form, content).await,
+            Where::Presigned { store, .. } | Where::Public { store, .. } => {
+                store.publish(form, content).await
+            }
+        }
+    }
+
+    /// A URL of the entry, if it is there.
+    async fn find(&self, form: &EntryForm, now: Instant) -> Result<Option<SecretUrl>, CacherError> {
+        if let Where::Presigned { store, .. } | Where::Public { store, .. } = &self.target.place {
+            let is_there = match self.presence.known(&form.name, now) {
+                Known::Present => true,
+                Known::Absent => false,
                 Known::Nothing => {
-                    let found = store.find(name).await?;
-                    self.presence.note(name, found, now);
-                    found
+                    let found = store.find(&form.name).await?;
+                    let is_there = found.is_some_and(|len| is_it(form, len));
+                    self.presence.note(&form.name, is_there, now);
+                    is_there
                 }
             };
-            if known != Some(len) {
+            if !is_there {
                 return Ok(None);
             }
         }
-        self.url(name, now).await.map(Some)
+        self.url(form, now).await
     }
 
+    /// The URL of an entry; `None` if it is known not to be there.
     pub(crate) async fn url(
         &self,
-        name: &EntryName,
+        form: &EntryForm,
         now: Instant,
-    ) -> Result<SecretUrl, CacherError> {
+    ) -> Result<Option<SecretUrl>, CacherError> {
         match &self.target.place {
-            Where::Presigned { presigner, .. } => presigner.url(name, now).await,
-            Where::Public { base, .. } => Ok(base.url(name)),
-            Where::Own(own) => Ok(own.url(name)),
+            Where::Presigned { presigner, .. } => presigner.url(&form.name, now).await.map(Some),
+            Where::Public { base, .. } => Ok(Some(base.url(&form.name))),
+            Where::Own(own) => own.find(form).await,
         }
     }
+
+    fn note_failure(&self, error: &CacherError) {
+        let target = &self.target.advertised.name;
+        tracing::debug!(target, %error, "redirect target {target} fails: {error}");
+        self.counters.count_failure();
+    }
+}
+
+/// Whether so many bytes may be this form; in a coding they may be any number.
+const fn is_it(form: &EntryForm, len: u64) -> bool {
+    form.coding.is_some() || form.plain_len == len
 }
 
 impl std::fmt::Debug for Served {

@@ -4,13 +4,13 @@
 //! What an answer is, and whether the caller may have it, was decided before: a
 //! name stands for one answer, and for callers who may all see it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use crate::{Cacher, Content, EntryName, Flight, Objects, SpoolOptions};
+use crate::counts::AllCounts;
+use crate::{Cacher, Content, Counts, EntryName, Flight, Objects, SpoolOptions};
 
 /// What [`Dispatch`] is given.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Dispatch {
     store: Arc<dyn Cacher>,
     options: DispatchOptions,
     flights: Mutex<HashMap<EntryName, Weak<Flight>>>,
-    counts: Counts,
+    counts: AllCounts,
 }
 
 /// How an answer comes to be.
@@ -36,23 +36,6 @@ pub enum Answering {
     Stored(Arc<dyn Content>),
     /// It is being made; by whom, makes no difference.
     Flying(Arc<Flight>),
-}
-
-/// How many answers came to be in which way, since the start.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Found in the store.
-    pub hits: AtomicU64,
-    /// Not found, and begun.
-    pub misses: AtomicU64,
-    /// Not found, and being made already.
-    pub coalesced: AtomicU64,
-    /// The store could not be asked.
-    pub look_ups_failed: AtomicU64,
-    /// Put into the store.
-    pub stored: AtomicU64,
-    /// Refused by the store, or failed on the way.
-    pub stores_failed: AtomicU64,
 }
 
 impl std::fmt::Debug for Dispatch {
@@ -71,34 +54,60 @@ impl Dispatch {
             store,
             options,
             flights: Mutex::default(),
-            counts: Counts::default(),
+            counts: AllCounts::default(),
         }
     }
 
-    /// What was counted.
-    pub const fn counts(&self) -> &Counts {
-        &self.counts
+    /// What is counted of a command's answers.
+    pub fn counts(&self, command: &'static str) -> Arc<Counts> {
+        self.counts.of(command)
+    }
+
+    /// What was counted of each command that was asked for.
+    pub fn all_counts(&self) -> Vec<(&'static str, Arc<Counts>)> {
+        self.counts.all()
+    }
+
+    /// What the store has under a name. A store that fails has nothing.
+    pub async fn look_up(&self, name: &EntryName) -> Option<Arc<dyn Content>> {
+        self.store.look_up(name).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "a content store cannot be asked: {error}");
+            None
+        })
+    }
+
+    /// Puts something into the store, if it takes it.
+    pub async fn store(&self, name: &EntryName, content: Arc<dyn Content>) {
+        if let Err(error) = self.store.store(name, content).await {
+            tracing::debug!(%error, "an entry is not stored: {error}");
+        }
     }
 
     /// Finds the answer with this name, or takes part in making it. `maker` makes
     /// it if nobody does; else it is dropped, so it should not have begun.
-    pub async fn begin(&self, name: &EntryName, maker: Box<dyn Objects>) -> Answering {
+    pub async fn begin(
+        &self,
+        counts: &Counts,
+        name: &EntryName,
+        maker: Box<dyn Objects>,
+    ) -> Answering {
         if let Some(flight) = self.flying(name) {
-            count(&self.counts.coalesced);
+            Counts::count(&counts.coalesced);
             return Answering::Flying(flight);
         }
         match self.store.look_up(name).await {
             Ok(Some(content)) => {
-                count(&self.counts.hits);
+                Counts::count(&counts.hits);
+                counts.count_saved(counts.work(content.len()));
                 return Answering::Stored(content);
             }
             Ok(None) => {}
             Err(error) => {
-                count(&self.counts.look_ups_failed);
+                Counts::count(&counts.look_ups_failed);
                 tracing::debug!(%error, "a content store cannot be asked: {error}");
             }
         }
-        Answering::Flying(self.join_or_start(name, maker))
+        Answering::Flying(self.join_or_start(counts, name, maker))
     }
 
     fn flying(&self, name: &EntryName) -> Option<Arc<Flight>> {
@@ -106,14 +115,19 @@ impl Dispatch {
         (!flight.has_failed()).then_some(flight)
     }
 
-    fn join_or_start(&self, name: &EntryName, maker: Box<dyn Objects>) -> Arc<Flight> {
+    fn join_or_start(
+        &self,
+        counts: &Counts,
+        name: &EntryName,
+        maker: Box<dyn Objects>,
+    ) -> Arc<Flight> {
         let mut flights = self.flights.lock();
         let flying = flights.get(name).and_then(Weak::upgrade);
         if let Some(flight) = flying.filter(|flight| !flight.has_failed()) {
-            count(&self.counts.coalesced);
+            Counts::count(&counts.coalesced);
             return flight;
         }
-        count(&self.counts.misses);
+        Counts::count(&counts.misses);
         let flight = Arc::new(Flight::new(maker, self.options.spool.clone()));
         if flights.len() >= FLIGHTS_SWEPT_AT {
             flights.retain(|_, flight| flight.strong_count() > 0);
@@ -124,12 +138,19 @@ impl Dispatch {
 
     /// Puts an answer that was just made into the store. Until it is there, who
     /// asks for it gets it from the flight.
-    pub async fn keep(&self, name: &EntryName, flight: &Arc<Flight>, content: Arc<dyn Content>) {
+    pub async fn keep(
+        &self,
+        counts: &Counts,
+        name: &EntryName,
+        flight: &Arc<Flight>,
+        content: Arc<dyn Content>,
+    ) {
+        counts.count_made(content.len(), flight.made_in());
         if content.len() >= self.options.store_bytes_min {
             match self.store.store(name, content).await {
-                Ok(()) => count(&self.counts.stored),
+                Ok(()) => Counts::count(&counts.stored),
                 Err(error) => {
-                    count(&self.counts.stores_failed);
+                    Counts::count(&counts.stores_failed);
                     tracing::debug!(%error, "an answer is not stored: {error}");
                 }
             }
@@ -144,10 +165,6 @@ impl Dispatch {
 
 /// With so many names, those of flights that are over are forgotten.
 const FLIGHTS_SWEPT_AT: usize = 256;
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
 
 #[cfg(test)]
 mod tests;

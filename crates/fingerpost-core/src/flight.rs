@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -23,6 +24,8 @@ struct State {
     /// What makes the rest; away while somebody makes some of it.
     maker: Option<Box<dyn Objects>>,
     end: Option<End>,
+    /// How long making it took so far.
+    made_in: Duration,
     /// Who waits for the next bytes.
     waiting: Vec<Waker>,
 }
@@ -43,17 +46,15 @@ impl State {
                 Progress::Some
             }
             More::No => {
-                let content = self.spool.content();
-                self.end = Some(End::Whole(Arc::clone(&content)));
-                Progress::Made(content)
+                self.end = Some(End::Whole);
+                Progress::Made(self.spool.content())
             }
         }
     }
 }
 
-#[derive(Clone)]
 enum End {
-    Whole(Arc<dyn Content>),
+    Whole,
     Failed(String),
 }
 
@@ -84,6 +85,7 @@ impl Flight {
             spool: Spool::new(options),
             maker: Some(maker),
             end: None,
+            made_in: Duration::ZERO,
             waiting: Vec::new(),
         };
         Self {
@@ -124,7 +126,7 @@ impl Flight {
         }
         let maker = state.maker.take();
         match (&state.end, maker) {
-            (Some(End::Whole(_)), _) => Ok(Progress::End),
+            (Some(End::Whole), _) => Ok(Progress::End),
             (Some(End::Failed(why)), _) => Ok(Progress::Failed(why.clone())),
             (None, None) => Ok(Progress::Wait),
             (None, Some(maker)) => {
@@ -139,9 +141,11 @@ impl Flight {
     fn make(&self, mut maker: Box<dyn Objects>, out: &mut Vec<u8>) -> Result<Progress, Failure> {
         let panics = Panics(self);
         let mut bytes = Vec::new();
+        let began = Instant::now();
         let outcome = maker.append(&mut bytes);
         std::mem::forget(panics);
         let mut state = self.state.lock();
+        state.made_in += began.elapsed();
         let progress = match outcome {
             Err(failure) => {
                 state.end = Some(End::Failed(failure.to_string()));
@@ -172,12 +176,9 @@ impl Flight {
         .await;
     }
 
-    /// The whole answer, if it is made.
-    pub fn content(&self) -> Option<Arc<dyn Content>> {
-        match &self.state.lock().end {
-            Some(End::Whole(content)) => Some(Arc::clone(content)),
-            _ => None,
-        }
+    /// How long making it took so far.
+    pub fn made_in(&self) -> Duration {
+        self.state.lock().made_in
     }
 }
 

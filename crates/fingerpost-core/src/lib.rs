@@ -13,12 +13,15 @@ mod cache;
 mod cacher;
 mod clock;
 mod command;
+mod counts;
 mod dispatch;
 mod failure;
 mod flight;
 mod permission;
 mod principal;
+mod redirects;
 mod reply;
+mod secret_url;
 mod spool;
 
 pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
@@ -28,10 +31,13 @@ pub use command::{
     Argument, Availability, BadArgument, Call, Called, Command, Declaration, Entry, Field, Kind,
     Registry, Service, Shape, Take,
 };
-pub use dispatch::{Answering, Counts, Dispatch, DispatchOptions};
+pub use counts::Counts;
+pub use dispatch::{Answering, Dispatch, DispatchOptions};
 pub use failure::Failure;
 pub use flight::{Flight, Progress};
 pub use permission::{ParsePermissionError, Permission, PermissionSet};
 pub use principal::{Access, Principal};
+pub use redirects::{Audience, ContentCoding, EntryForm, Follower, Following, Redirects};
 pub use reply::{Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply};
-pub use spool::SpoolOptions;
+pub use secret_url::SecretUrl;
+pub use spool::{Spool, SpoolOptions};

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{Failure, Principal};
+use crate::{Failure, Principal, SecretUrl};
 
 /// The answer of a command. "A redirect must be first and only" cannot be
 /// broken, because a redirect is a variant and not an object in a list.
@@ -73,10 +73,8 @@ pub struct Encoded {
 pub struct Redirect {
     /// Name of the [`RedirectTarget`] that `location` belongs to.
     pub target: String,
-    /// Absolute URL of the answer.
-    pub location: String,
-    /// Media type of what lies there.
-    pub media_type: &'static str,
+    /// Absolute URL of the answer, for the client alone.
+    pub location: SecretUrl,
 }
 
 /// A place that redirects may point to, as it is advertised to clients.

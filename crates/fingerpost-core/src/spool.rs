@@ -34,9 +34,10 @@ impl Default for SpoolOptions {
     }
 }
 
-/// Bytes that grow.
+/// Bytes that are written once and read from any place when they are whole: in
+/// memory as long as they are few, then in a file without a name.
 #[derive(Debug)]
-pub(crate) struct Spool {
+pub struct Spool {
     options: SpoolOptions,
     len: u64,
     memory: Vec<u8>,
@@ -44,7 +45,8 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    pub(crate) fn new(options: SpoolOptions) -> Self {
+    /// No bytes yet.
+    pub const fn new(options: SpoolOptions) -> Self {
         Self {
             options,
             len: 0,
@@ -57,8 +59,12 @@ impl Spool {
         self.len
     }
 
-    /// Appends bytes. After an error the spool is of no use.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Appends bytes. Blocks while it writes.
+    ///
+    /// # Errors
+    ///
+    /// Of the file, or that they are too many. The spool is of no use then.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.len.saturating_add(bytes.len() as u64) > self.options.bytes_max {
             let kind = io::ErrorKind::FileTooLarge;
             return Err(io::Error::new(kind, "it is longer than an entry may be"));
@@ -90,7 +96,7 @@ impl Spool {
     }
 
     /// The bytes so far, which shall be all.
-    pub(crate) fn content(&self) -> Arc<dyn Content> {
+    pub fn content(&self) -> Arc<dyn Content> {
         match &self.file {
             Some(file) => Arc::new(SpoolFile {
                 file: Arc::clone(file),

@@ -6,8 +6,12 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
+use fingerpost_core::RedirectTarget;
 use fingerpost_hg::{RepositoryView, descriptor};
-use fingerpost_hg_proto::{CBOR_MEDIA_TYPE, Handshake, PROTO_HEADER, UPGRADE_HEADER, Upgrade};
+use fingerpost_hg_proto::cbor::Value;
+use fingerpost_hg_proto::{
+    CBOR_MEDIA_TYPE, Handshake, PROTO_HEADER, RedirectOffer, UPGRADE_HEADER, Upgrade,
+};
 use parking_lot::Mutex;
 
 /// A response of status 200.
@@ -35,25 +39,57 @@ fn numbered<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Ite
 }
 
 /// The answers to clients that speak v2, by what they depend on: what of a
-/// repository's state the description shows. A few for a whole site.
+/// repository's state the description shows, and the names of redirect targets. A
+/// few for a whole site.
 #[derive(Debug, Default)]
-pub(crate) struct Handshakes(Mutex<HashMap<(bool, Vec<String>), Bytes>>);
+pub(crate) struct Handshakes(Mutex<HashMap<Described, Bytes>>);
+
+/// Whether there are raw store files, their formats, and targets.
+type Described = (bool, Vec<String>, Vec<String>);
 
 impl Handshakes {
-    /// The answer for a repository. There is no v1 to fall back to, so its
-    /// capabilities are empty.
-    pub(crate) fn answer(&self, view: &RepositoryView) -> Response {
+    /// The answer for a repository, to a client that is told of these targets.
+    /// There is no v1 to fall back to, so its capabilities are empty.
+    pub(crate) fn answer(&self, view: &RepositoryView, targets: Vec<RedirectTarget>) -> Response {
         let formats = view.snapshot().store().requirements().formats();
         let formats = formats.into_iter().map(str::to_owned).collect();
+        let names = targets.iter().map(|target| target.name.clone()).collect();
         let mut known = self.0.lock();
         let body = known
-            .entry((view.serves_raw_files(), formats))
+            .entry((view.serves_raw_files(), formats, names))
             .or_insert_with(|| {
                 let mut body = Vec::new();
-                Handshake::new(Some(descriptor(view)), "").encode(&mut body);
+                let descriptor = offering(descriptor(view), targets);
+                Handshake::new(Some(descriptor), "").encode(&mut body);
                 body.into()
             });
         ok(CBOR_MEDIA_TYPE, body.clone())
+    }
+}
+
+/// A description with the targets that a client may follow to; none are not told.
+fn offering(descriptor: Value, targets: Vec<RedirectTarget>) -> Value {
+    let Value::Map(map) = descriptor else {
+        return descriptor;
+    };
+    let offer = (!targets.is_empty()).then(|| {
+        let offer = RedirectOffer {
+            targets: targets.into_iter().map(advertised).collect(),
+            hashes: vec![b"sha256".to_vec()],
+        };
+        (Value::bytes("redirect"), offer.to_value())
+    });
+    Value::map(map.into_iter().chain(offer))
+}
+
+fn advertised(target: RedirectTarget) -> fingerpost_hg_proto::RedirectTarget {
+    let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
+    fingerpost_hg_proto::RedirectTarget {
+        name: target.name.into_bytes(),
+        protocol: target.protocol.into_bytes(),
+        uris: bytes(target.uris),
+        snirequired: target.snirequired,
+        tlsversions: bytes(target.tlsversions),
     }
 }
 

@@ -16,12 +16,13 @@ use fingerpost_hg::{Mercurial, RepositoryView};
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
 
 use crate::answer::{self, Handshakes};
+use crate::answers::AnswerCache;
+use crate::caller::follower;
 use crate::lanes::Lanes;
 use crate::login::login;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::route::{API_ROOT, Route, list_of_apis, route};
-use crate::shared::AnswerCache;
 
 /// Rules and limits of the door.
 #[derive(Clone, Debug)]
@@ -44,6 +45,9 @@ pub struct FrontOptions {
     /// Where clients without v2 find the repositories, for the sentence that
     /// they are told.
     pub fallback_url: Option<String>,
+    /// Clients are redirected only while so many long answers are under way, the
+    /// one in question among them. 0: always.
+    pub redirected_from: usize,
 }
 
 impl Default for FrontOptions {
@@ -57,6 +61,7 @@ impl Default for FrontOptions {
             piece_time: Duration::from_secs(120),
             compression_level: 1,
             fallback_url: None,
+            redirected_from: 0,
         }
     }
 }
@@ -239,23 +244,24 @@ impl Door {
             Some("capabilities")
                 if answer::upgrade(asking.headers()).is_some_and(|upgrade| upgrade.wants_v2()) =>
             {
-                self.handshake(&asking.repository).await
+                self.handshake(asking).await
             }
             Some(_) => Err(self.other_client()),
         }
     }
 
-    async fn handshake(
-        self: &Arc<Self>,
-        repository: &Arc<RepositoryEntry>,
-    ) -> Result<Response, Refusal> {
+    async fn handshake(self: &Arc<Self>, asking: &Asking) -> Result<Response, Refusal> {
         let place = self.lanes.enter(true).await?;
-        let repository = Arc::clone(repository);
+        let repository = Arc::clone(&asking.repository);
+        let redirecting = self.cache.as_ref().and_then(|it| it.redirecting.as_ref());
+        let client = follower(&asking.parts);
+        let targets = redirecting.map(|it| it.targets.advertised(&client));
         let answering = self.blocking(move |door| {
             // Held here: who hangs up does not end the work.
             let _place = place;
+            let targets = targets.unwrap_or_default();
             door.view(&repository, true)
-                .map(|view| door.handshakes.answer(&view))
+                .map(|view| door.handshakes.answer(&view, targets))
         });
         answering.await?
     }

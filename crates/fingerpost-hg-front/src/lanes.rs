@@ -25,6 +25,7 @@ pub(crate) struct Lanes {
     index: Arc<Semaphore>,
     /// KiB of requests that were read and not answered.
     requests: Arc<Semaphore>,
+    long_max: usize,
     wait: Duration,
 }
 
@@ -36,8 +37,10 @@ impl Lanes {
     /// `long` places for long answers and as many for short ones; `wait` is
     /// how long a request may wait for one.
     pub(crate) fn new(long: usize, wait: Duration) -> Self {
-        let places = || Arc::new(Semaphore::new(long.clamp(1, Semaphore::MAX_PERMITS)));
+        let long_max = long.clamp(1, Semaphore::MAX_PERMITS);
+        let places = || Arc::new(Semaphore::new(long_max));
         Self {
+            long_max,
             short: places(),
             long: places(),
             working: Arc::new(Semaphore::new(workers())),
@@ -60,6 +63,11 @@ impl Lanes {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.requests).acquire_many_owned(kib);
         self.within(room).await
+    }
+
+    /// How many long answers are under way.
+    pub(crate) fn long_under_way(&self) -> usize {
+        self.long_max - self.long.available_permits()
     }
 
     /// A place in the lane, or a refusal that tells the client to come again.

@@ -12,17 +12,21 @@ pub mod client;
 pub mod fuzz;
 
 mod answer;
+mod answers;
 mod body;
+mod caller;
+mod encoded;
 mod front;
 mod index;
 mod lanes;
 mod login;
 mod metrics;
+mod redirecting;
 mod refusal;
 mod request;
 mod route;
 mod shared;
 mod work;
 
+pub use answers::AnswerCache;
 pub use front::{FrontOptions, HgFront};
-pub use shared::AnswerCache;

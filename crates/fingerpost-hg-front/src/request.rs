@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use fingerpost_core::{Availability, Entry, Permission, PermissionSet, Principal};
+use fingerpost_core::{Availability, Entry, Permission};
 use fingerpost_hg::RepositoryView;
 use fingerpost_hg_proto::cbor::Value;
 use fingerpost_hg_proto::server::{HttpFailure, Inbox, Limits, Misbehaved, Received};
 use fingerpost_hg_proto::{ContentEncoding, FRAMING_MEDIA_TYPE};
-use fingerpost_net::Peer;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use crate::answer;
 use crate::body::{Patience, first_piece, streaming};
+use crate::caller::Caller;
 use crate::front::{Asking, Door};
 use crate::lanes::{Place, is_short};
 use crate::refusal::Refusal;
@@ -81,7 +81,8 @@ impl Door {
             .all(|asked| is_short(&asked.request.name));
         let place = self.lanes.enter(all_short).await?;
         let (door, repository) = (Arc::clone(self), Arc::clone(&asking.repository));
-        let caller = caller(asking, &url);
+        let may_follow = self.lanes.long_under_way() >= self.options.redirected_from;
+        let caller = Caller::new(asking, url.writes, may_follow);
         let turns = self.lanes.turns(url.writes);
         let first = first_piece(&self.lanes, &turns, move || {
             // Places bound what is at work; room is for what waits.
@@ -197,20 +198,4 @@ fn misbehaved(error: Misbehaved) -> Refusal {
         HttpFailure::Internal => Refusal::server_error(),
         HttpFailure::TooLarge => Refusal::too_large(),
     }
-}
-
-/// The caller with what the repository's rules and the URL allow, and the
-/// peer's address for the log.
-fn caller(asking: &Asking, url: &UrlCommand) -> (Principal, String) {
-    let mut allowed = PermissionSet::of(&[Permission::Pull]);
-    if url.writes {
-        allowed.insert(Permission::Push);
-    }
-    let nobody = Principal::anonymous(allowed);
-    let principal = match &asking.user {
-        Some(user) => nobody.login(user, allowed),
-        None => nobody,
-    };
-    let peer = asking.parts.extensions.get::<Peer>();
-    (principal, peer.map_or_else(String::new, Peer::to_string))
 }

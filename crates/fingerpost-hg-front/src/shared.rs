@@ -1,75 +1,21 @@
-//! Answers in their encoded form, which are made once and sent to many.
+//! An answer in its encoded form, on its way to one of many who get it.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use fingerpost_core::{
-    Answering, CacheKey, Content, Dispatch, EntryName, EntryNames, Failure, Flight, More, Objects,
+    Answering, CacheKey, Content, Counts, Dispatch, EntryName, Failure, Flight, More, Objects,
     Progress,
 };
-use fingerpost_hg_proto::{Compressor, ContentEncoding};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::registry::Registry;
+use fingerpost_hg_proto::ContentEncoding;
 use tokio::runtime::Handle;
 
-/// Remembers answers, in the form in which they were sent.
-#[derive(Clone)]
-pub struct AnswerCache {
-    /// Finds answers and has them made.
-    pub dispatch: Arc<Dispatch>,
-    /// Gives them their names.
-    pub names: EntryNames,
-}
-
-impl AnswerCache {
-    /// Puts what is counted on a registry.
-    pub fn register_metrics(&self, registry: &mut Registry) {
-        registry.register_collector(Box::new(Counted(Arc::clone(&self.dispatch))));
-    }
-}
-
-/// The counts of a dispatch, as they are when they are asked for.
-#[derive(Debug)]
-struct Counted(Arc<Dispatch>);
-
-impl Collector for Counted {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let counts = self.0.counts();
-        let all = [
-            ("hits", "Answers found in a store", &counts.hits),
-            ("misses", "Answers that had to be made", &counts.misses),
-            (
-                "coalesced",
-                "Answers that another request was making",
-                &counts.coalesced,
-            ),
-            (
-                "look_ups_failed",
-                "Answers that no store could be asked for",
-                &counts.look_ups_failed,
-            ),
-            ("stored", "Answers put into a store", &counts.stored),
-            (
-                "stores_failed",
-                "Answers that were made and could not be stored",
-                &counts.stores_failed,
-            ),
-        ];
-        for (name, help, count) in all {
-            let metric = ConstCounter::new(count.load(Ordering::Relaxed));
-            let name = format!("answers_{name}");
-            metric.encode(encoder.encode_descriptor(&name, help, None, metric.metric_type())?)?;
-        }
-        Ok(())
-    }
-}
+use crate::answers::AnswerCache;
+use crate::encoded::{EncodedObjects, Rest, TAIL_BYTES};
 
 /// An answer that is being sent from a store or from where it is made.
 pub(crate) struct Sharing {
     dispatch: Arc<Dispatch>,
+    counts: Arc<Counts>,
     key: CacheKey,
     name: EntryName,
     encoding: (ContentEncoding, i32),
@@ -117,6 +63,7 @@ impl Sharing {
     /// Finds an answer, or takes part in making it. Blocks while stores are asked.
     pub(crate) fn begin(
         cache: &AnswerCache,
+        counts: &Arc<Counts>,
         key: CacheKey,
         objects: Box<dyn Objects>,
         encoding: (ContentEncoding, i32),
@@ -125,9 +72,11 @@ impl Sharing {
         // What compressed at another level is the same answer.
         let name = cache.names.name(&key, encoding.0.name());
         let maker = EncodedObjects::new(objects, encoding)?;
-        let answering = runtime.block_on(cache.dispatch.begin(&name, Box::new(maker)));
+        let beginning = cache.dispatch.begin(counts, &name, Box::new(maker));
+        let answering = runtime.block_on(beginning);
         Ok(Self {
             dispatch: Arc::clone(&cache.dispatch),
+            counts: Arc::clone(counts),
             key,
             name,
             encoding,
@@ -138,6 +87,14 @@ impl Sharing {
             offset: 0,
             tail: Vec::new(),
         })
+    }
+
+    /// The entry that is being sent, if it is one.
+    pub(crate) fn stored(&self) -> Option<&Arc<dyn Content>> {
+        match &self.from {
+            From::Stored(content) => Some(content),
+            From::Flying(_) | From::Alone(_) => None,
+        }
     }
 
     /// Goes on with an answer of which a part was sent, by making it again: with
@@ -163,6 +120,7 @@ impl Sharing {
         let step = self.take(out, runtime)?;
         let taken = &out[before..];
         self.offset += taken.len() as u64;
+        self.counts.count_inline(taken.len() as u64);
         if taken.len() >= TAIL_BYTES {
             self.tail.clear();
         }
@@ -200,8 +158,9 @@ impl Sharing {
 
     /// Puts what was made into the store, and does not wait for that.
     fn keep(&self, flight: Arc<Flight>, content: Arc<dyn Content>, runtime: &Handle) {
-        let (dispatch, name) = (Arc::clone(&self.dispatch), self.name);
-        runtime.spawn(async move { dispatch.keep(&name, &flight, content).await });
+        let (dispatch, counts) = (Arc::clone(&self.dispatch), Arc::clone(&self.counts));
+        let name = self.name;
+        runtime.spawn(async move { dispatch.keep(&counts, &name, &flight, content).await });
     }
 
     /// Waits until there are more bytes than were read, after [`Step::Wait`].
@@ -241,108 +200,3 @@ fn take_stored(
 
 /// How much is taken from a store at a time.
 const STEP_BYTES: usize = 256 << 10;
-
-/// How much of the end of what was sent is compared with what is made again: two
-/// streams that agree in so many encoded bytes at one place are the same.
-const TAIL_BYTES: usize = 4096;
-
-/// What follows the first bytes of an answer that is made again from its
-/// beginning: everything that encodes gives the same bytes for the same objects.
-struct Rest {
-    whole: Box<dyn Objects>,
-    made: u64,
-    /// So many bytes were sent before.
-    sent: u64,
-    /// The last of them.
-    tail: Vec<u8>,
-}
-
-impl Rest {
-    fn new(whole: Box<dyn Objects>, sent: u64, tail: Vec<u8>) -> Self {
-        Self {
-            whole,
-            made: 0,
-            sent,
-            tail,
-        }
-    }
-
-    /// Whether these bytes, made at `self.made`, are those that were sent, as far
-    /// as that is known.
-    fn agrees(&self, bytes: &[u8]) -> bool {
-        let tail_at = self.sent - self.tail.len() as u64;
-        let end = (self.made + bytes.len() as u64).min(self.sent);
-        let begin = self.made.max(tail_at);
-        if begin >= end {
-            return true;
-        }
-        let len = (end - begin) as usize;
-        let made = (begin - self.made) as usize;
-        let sent = (begin - tail_at) as usize;
-        bytes[made..made + len] == self.tail[sent..sent + len]
-    }
-}
-
-impl Objects for Rest {
-    fn append(&mut self, out: &mut Vec<u8>) -> Result<More, Failure> {
-        let before = out.len();
-        let more = self.whole.append(out)?;
-        let bytes = &out[before..];
-        let (left, len) = (self.sent.saturating_sub(self.made), bytes.len() as u64);
-        if left > 0 {
-            if !self.agrees(bytes) || (more == More::No && len < left) {
-                return Err(Failure::internal("made again, it is another answer"));
-            }
-            out.drain(before..before + left.min(len) as usize);
-        }
-        self.made += len;
-        Ok(more)
-    }
-}
-
-/// Objects as a whole encoded stream.
-struct EncodedObjects {
-    objects: Box<dyn Objects>,
-    /// Gone at the end.
-    compressor: Option<Compressor>,
-    raw: Vec<u8>,
-    flushed: bool,
-}
-
-impl EncodedObjects {
-    fn new(
-        objects: Box<dyn Objects>,
-        (encoding, level): (ContentEncoding, i32),
-    ) -> Result<Self, Failure> {
-        let compressor = Compressor::new(encoding, level).map_err(Failure::internal)?;
-        Ok(Self {
-            objects,
-            compressor: Some(compressor),
-            raw: Vec::new(),
-            flushed: false,
-        })
-    }
-}
-
-impl Objects for EncodedObjects {
-    fn append(&mut self, out: &mut Vec<u8>) -> Result<More, Failure> {
-        self.raw.clear();
-        let more = self.objects.append(&mut self.raw)?;
-        let Some(compressor) = &mut self.compressor else {
-            return Err(Failure::internal("the answer has ended"));
-        };
-        compressor
-            .compress(&self.raw, out)
-            .map_err(Failure::internal)?;
-        if more == More::No {
-            if let Some(compressor) = self.compressor.take() {
-                compressor.finish(out).map_err(Failure::internal)?;
-            }
-        } else if !self.flushed && !self.raw.is_empty() {
-            // The first objects leave at once, however much is to come.
-            compressor.flush(out).map_err(Failure::internal)?;
-            self.flushed = true;
-        }
-        Ok(more)
-    }
-}

@@ -6,16 +6,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fingerpost_core::{
-    Call, Called, Failure, More, Objects, Permission, Principal, Registry, Reply,
+    CacheKey, Call, Called, Failure, More, Objects, Permission, Registry, Reply,
 };
 use fingerpost_hg::{RepositoryView, StoreError, may_be_stale};
 use fingerpost_hg_proto::server::{Responder, ResponderError};
-use fingerpost_hg_proto::{CommandRequest, ContentEncoding, RequestId};
+use fingerpost_hg_proto::{CommandRequest, ContentEncoding, Location, RequestId};
 use tokio::runtime::Handle;
 
+use crate::answers::AnswerCache;
+use crate::caller::Caller;
 use crate::lanes::Place;
 use crate::metrics::{Metrics, Outcome};
-use crate::shared::{AnswerCache, Broken, Sharing, Step};
+use crate::redirecting::Found;
+use crate::shared::{Broken, Sharing, Step};
 
 /// One command of a request.
 pub(crate) struct Asked {
@@ -40,6 +43,7 @@ enum Source {
 /// What a command has come to before anything of it is sent.
 enum Either {
     Whole(Bytes),
+    Elsewhere(Location),
     Source(Source),
 }
 
@@ -52,8 +56,7 @@ pub(crate) struct Work {
     cache: Option<AnswerCache>,
     encoding: (Option<ContentEncoding>, i32),
     view: Arc<RepositoryView>,
-    principal: Principal,
-    peer: String,
+    caller: Caller,
     runtime: Handle,
     asked: VecDeque<Asked>,
     running: Option<Running>,
@@ -82,7 +85,7 @@ impl Work {
         (commands, metrics): (Arc<Registry<RepositoryView>>, Arc<Metrics>),
         cache: Option<AnswerCache>,
         view: Arc<RepositoryView>,
-        caller: (Principal, String),
+        caller: Caller,
         asked: Vec<Asked>,
         encoding: (Option<ContentEncoding>, i32),
         place: Place,
@@ -93,8 +96,7 @@ impl Work {
             cache,
             encoding,
             view,
-            principal: caller.0,
-            peer: caller.1,
+            caller,
             runtime: Handle::current(),
             asked: asked.into(),
             running: None,
@@ -155,6 +157,11 @@ impl Work {
                 self.end(&asked);
                 return Ok(());
             }
+            Ok(Either::Elsewhere(location)) => {
+                self.responder.redirect(out, id, &location)?;
+                self.end(&asked);
+                return Ok(());
+            }
             Ok(Either::Source(source)) => source,
             Err(failure) => return self.give_up(asked, &failure, out),
         };
@@ -170,8 +177,8 @@ impl Work {
         let entry = &self.commands.entries()[asked.command];
         let call = Call {
             service: &self.view,
-            principal: &self.principal,
-            peer: &self.peer,
+            principal: &self.caller.principal,
+            peer: &self.caller.peer,
         };
         let running = entry.call(call, &asked.request.args);
         self.runtime.block_on(running)
@@ -186,21 +193,48 @@ impl Work {
             }
             Reply::Objects(objects) => objects,
             Reply::Redirect(redirect) => {
-                // No target is advertised, so no client said that it follows one.
-                let text = format!("a redirect to {} for nobody", redirect.target);
-                return Err(Failure::internal(text));
+                return Ok(Either::Elsewhere(Location::new(redirect.location.expose())));
             }
         };
-        let source = match (&self.cache, called.key) {
+        match (&self.cache, called.key) {
             (Some(cache), Some(key)) if !asked.alone && !objects.are_few() => {
-                let (encoding, level) = self.encoding;
-                let encoding = (encoding.unwrap_or(ContentEncoding::Identity), level);
-                let sharing = Sharing::begin(cache, key, objects, encoding, &self.runtime)?;
-                Source::Shared(sharing)
+                self.remembered(cache, key, objects, asked)
             }
-            _ => Source::Own(objects),
-        };
-        Ok(Either::Source(source))
+            _ => Ok(Either::Source(Source::Own(objects))),
+        }
+    }
+
+    /// An answer that may be remembered: elsewhere, in a store, or being made.
+    fn remembered(
+        &self,
+        cache: &AnswerCache,
+        key: CacheKey,
+        objects: Box<dyn Objects>,
+        asked: &Asked,
+    ) -> Result<Either, Failure> {
+        let counts = cache.dispatch.counts(self.name(asked.command));
+        let follows = self.caller.follows(&asked.request);
+        let follows = cache.redirecting.as_ref().zip(follows.as_ref());
+        let mut is_missing = false;
+        if let Some((redirecting, follows)) = follows {
+            let finding = redirecting.find(cache, &counts, &key, follows);
+            match self.runtime.block_on(finding) {
+                Found::There(location) => return Ok(Either::Elsewhere(location)),
+                Found::Missing => is_missing = true,
+                Found::No => {}
+            }
+        }
+        let (encoding, level) = self.encoding;
+        let encoding = encoding.unwrap_or(ContentEncoding::Identity);
+        let how = (encoding, level);
+        let sharing = Sharing::begin(cache, &counts, key, objects, how, &self.runtime)?;
+        if let (true, Some((redirecting, follows)), Some(stored)) =
+            (is_missing, follows, sharing.stored())
+        {
+            let (stored, of) = (Arc::clone(stored), (&key, encoding));
+            redirecting.put(cache, &counts, of, stored, follows, &self.runtime);
+        }
+        Ok(Either::Source(Source::Shared(sharing)))
     }
 
     /// Sends the next bytes of an answer.
@@ -382,7 +416,7 @@ impl Work {
         tracing::error!(
             repository = repository.as_str(),
             command = name,
-            peer = self.peer,
+            peer = self.caller.peer,
             error = source.to_string(),
             "{name} failed on {repository}: {source}"
         );

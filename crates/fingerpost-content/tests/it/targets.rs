@@ -1,21 +1,22 @@
 //! Which target an answer goes to, over S3 servers that come and go.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_content::{
-    Asking, Audience, Form, ObjectStore, Own, PresignConfig, Presigner, Probe, ProbeConfig,
-    PublicBase, RedirectTargets, SecretUrl, Target, UrlSigner, Where, probe,
+    Disk, Form, ObjectStore, Own, PresignConfig, Presigner, Probe, ProbeConfig, PublicBase,
+    RedirectTargets, Target, UrlSigner, Where, probe,
 };
-use fingerpost_core::{Cacher as _, ManualClock, Timestamp};
+use fingerpost_core::{
+    Audience, Cacher as _, ContentCoding, EntryForm, Follower, Following, ManualClock,
+    RedirectTarget, Redirects as _, SecretUrl, Timestamp,
+};
 
 use crate::s3_server::S3Server;
 use crate::world::{bytes, name, store, until};
 
 const LEN: usize = 100_000;
 const TTL: Duration = Duration::from_secs(60);
-const ALL: &[&[u8]] = &[b"signed", b"open", b"own"];
 
 fn presigned(name: &str, store: &Arc<ObjectStore>) -> Target {
     let presigner = Presigner::new(store, PresignConfig::default()).unwrap();
@@ -37,13 +38,19 @@ fn open(name: &str, store: &Arc<ObjectStore>) -> Target {
     }
 }
 
+/// A target of our own over a directory that goes away at the end of the process.
 fn own(name: &str) -> Target {
+    let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::open(directory.path(), 64 << 20, Arc::clone(&clock) as _).unwrap();
     let place = Where::Own(Own {
         base: PublicBase::new("http://us:8686").unwrap(),
         signer: UrlSigner::new(b"secret"),
         lifetime: Duration::from_secs(60),
-        clock: Arc::new(ManualClock::new(Timestamp(1_000_000))),
+        clock,
+        disk: Arc::new(disk),
     });
+    std::mem::forget(directory);
     Target::new(name, "http", place)
 }
 
@@ -51,21 +58,54 @@ fn targets(list: Vec<Target>) -> RedirectTargets {
     RedirectTargets::new(list, TTL).unwrap()
 }
 
-fn asking() -> Asking<'static> {
-    Asking {
-        accepts: Some(ALL),
-        peer: IpAddr::from([10, 1, 2, 3]),
-        stock: false,
+/// A client of ours near by that follows to all.
+fn following() -> Following {
+    Following {
+        client: Follower {
+            address: Some([10, 1, 2, 3].into()),
+            is_stock: false,
+        },
+        targets: vec![b"signed".to_vec(), b"open".to_vec(), b"own".to_vec()],
         audience: Audience::Anyone,
-        len: LEN as u64,
     }
 }
 
-fn fitting(targets: &RedirectTargets, asking: &Asking<'_>) -> Vec<String> {
-    let fitting = targets.fitting(asking);
-    fitting
-        .map(|served| served.target().advertised.name.clone())
+fn form(word: &str) -> EntryForm {
+    EntryForm {
+        name: name(word),
+        coding: None,
+        plain_len: LEN as u64,
+    }
+}
+
+/// The targets that take an answer of so many bytes, each asked for alone.
+fn takers(targets: &RedirectTargets, following: &Following, len: u64) -> Vec<String> {
+    let names = following.targets.iter();
+    let alone = names.filter(|name| {
+        let alone = Following {
+            targets: vec![(*name).clone()],
+            ..following.clone()
+        };
+        targets.would_take(&alone, Some(len))
+    });
+    alone
+        .map(|name| String::from_utf8_lossy(name).into_owned())
         .collect()
+}
+
+fn names(advertised: Vec<RedirectTarget>) -> Vec<String> {
+    advertised.into_iter().map(|target| target.name).collect()
+}
+
+async fn publish(targets: &RedirectTargets, following: &Following, form: &EntryForm) {
+    let content = Arc::new(bytes(LEN));
+    targets.publish(following, form, content).await.unwrap();
+}
+
+/// The target that an answer is redirected to.
+async fn found(targets: &RedirectTargets, following: &Following, form: &EntryForm) -> String {
+    let found = targets.find(following, form).await;
+    found.map_or_else(|| "none".to_owned(), |redirect| redirect.target)
 }
 
 #[tokio::test]
@@ -88,38 +128,36 @@ async fn the_first_fitting_target_is_chosen() {
         ..open("open", &store)
     };
     let targets = targets(vec![last, far, near]);
-    let check = |change: &dyn Fn(&mut Asking<'static>), expected: &[&str]| {
-        let mut asking = asking();
-        change(&mut asking);
-        assert_eq!(fitting(&targets, &asking), expected, "{asking:?}");
+    let check = |change: &dyn Fn(&mut Following, &mut u64), expected: &[&str]| {
+        let (mut following, mut len) = (following(), LEN as u64);
+        change(&mut following, &mut len);
+        assert_eq!(takers(&targets, &following, len), expected, "{following:?}");
     };
-    check(&|_| {}, &["own", "signed", "open"]);
-    check(&|it| it.accepts = None, &[]);
-    check(&|it| it.accepts = Some(&[]), &[]);
+    check(&|_, _| {}, &["signed", "open", "own"]);
+    check(&|it, _| it.targets = vec![], &[]);
     check(
-        &|it| it.accepts = Some(&[b"open", b"signed", b"x"]),
-        &["signed", "open"],
+        &|it, _| it.targets = vec![b"open".to_vec(), b"x".to_vec()],
+        &["open"],
     );
-    check(
-        &|it| it.peer = "::ffff:10.1.2.3".parse().unwrap(),
-        &["own", "signed", "open"],
-    );
-    check(&|it| it.peer = [11, 1, 2, 3].into(), &["signed", "open"]);
-    check(&|it| it.peer = "::1".parse().unwrap(), &["signed", "open"]);
-    check(&|it| it.stock = true, &["signed", "open"]);
-    check(&|it| it.audience = Audience::Caller, &["own", "signed"]);
-    check(&|it| it.len = 200_001, &["own", "open"]);
-    check(&|it| it.len = 65_535, &[]);
-    let names = |peer, stock| -> Vec<String> {
-        let advertised = targets.advertised(peer, stock);
-        advertised.into_iter().map(|target| target.name).collect()
+    let at = |address: &str| {
+        let address = address.parse().unwrap();
+        move |it: &mut Following, _: &mut u64| it.client.address = Some(address)
     };
-    assert_eq!(
-        names([10, 0, 0, 1].into(), false),
-        ["own", "signed", "open"]
-    );
-    assert_eq!(names([10, 0, 0, 1].into(), true), ["signed", "open"]);
-    assert_eq!(names([1, 1, 1, 1].into(), false), ["signed", "open"]);
+    check(&at("::ffff:10.1.2.3"), &["signed", "open", "own"]);
+    check(&at("11.1.2.3"), &["signed", "open"]);
+    check(&at("::1"), &["signed", "open"]);
+    check(&|it, _| it.client.address = None, &["signed", "open"]);
+    check(&|it, _| it.client.is_stock = true, &["signed", "open"]);
+    check(&|it, _| it.audience = Audience::Caller, &["signed", "own"]);
+    check(&|_, len| *len = 200_001, &["open", "own"]);
+    check(&|_, len| *len = 65_535, &[]);
+    let told = |address: [u8; 4], is_stock| {
+        let address = Some(address.into());
+        names(targets.advertised(&Follower { address, is_stock }))
+    };
+    assert_eq!(told([10, 0, 0, 1], false), ["own", "signed", "open"]);
+    assert_eq!(told([10, 0, 0, 1], true), ["signed", "open"]);
+    assert_eq!(told([1, 1, 1, 1], false), ["signed", "open"]);
 }
 
 #[tokio::test]
@@ -139,10 +177,6 @@ async fn what_cannot_work_is_refused_as_configuration() {
         (
             vec![with(open("a", &store), &|it| it.public = false)],
             "public",
-        ),
-        (
-            vec![with(own("a"), &|it| it.probe = Probe::Entry)],
-            "by a URL",
         ),
         (
             vec![with(own("a"), &|it| {
@@ -167,32 +201,56 @@ async fn an_entry_is_redirected_to_where_it_is() {
     let server = S3Server::start().await;
     let cacher = Arc::new(server.store(|_| {}));
     let targets = targets(vec![presigned("signed", &cacher), own("own")]);
-    // It is nowhere else, so we serve it ourselves.
-    let found = targets.find(&asking(), &name("a")).await.unwrap();
-    assert_eq!(found.target, "own");
-    let expected = format!("http://us:8686/content/{}?expires=61&", name("a").to_hex());
-    assert!(found.url.expose().starts_with(&expected));
-    // That it was not there is remembered until it is uploaded by us.
-    store(&*cacher, &name("a"), &bytes(LEN)).await;
-    let found = targets.find(&asking(), &name("a")).await.unwrap();
-    assert_eq!(found.target, "own");
-    let content = Arc::new(bytes(LEN));
-    let served = &targets.all()[0];
-    let uploaded = served.upload(Audience::Caller, &name("a"), content).await;
-    assert!(uploaded.unwrap());
-    let found = targets.find(&asking(), &name("a")).await.unwrap();
-    assert_eq!(found.target, "signed");
-    let answer = reqwest::get(found.url.expose()).await.unwrap();
+    let (all, a) = (following(), form("a"));
+    assert_eq!(found(&targets, &all, &a).await, "none");
+    let mut to_us = following();
+    to_us.targets = vec![b"own".to_vec()];
+    publish(&targets, &to_us, &a).await;
+    let redirect = targets.find(&all, &a).await.unwrap();
+    let expected = format!("http://us:8686/content/{}?expires=", a.name.to_hex());
+    assert_eq!(redirect.target, "own");
+    assert!(redirect.location.expose().starts_with(&expected));
+    // That it was not there is remembered until it is put there by us.
+    store(&*cacher, &a.name, &bytes(LEN)).await;
+    assert_eq!(found(&targets, &all, &a).await, "own");
+    publish(&targets, &all, &a).await;
+    let redirect = targets.find(&all, &a).await.unwrap();
+    assert_eq!(redirect.target, "signed");
+    let answer = reqwest::get(redirect.location.expose()).await.unwrap();
     assert_eq!(answer.bytes().await.unwrap(), bytes(LEN));
-    assert!(!format!("{found:?} {targets:?}").contains("Signature"));
-    // One that another server uploaded is found by looking; one of another
-    // length is not what we would have sent.
+    assert!(!format!("{redirect:?} {targets:?}").contains("Signature"));
+    // One that another server put there is found by looking; one of another
+    // length is not what we would have sent, unless it is in a coding.
     store(&*cacher, &name("b"), &bytes(LEN)).await;
     store(&*cacher, &name("c"), &bytes(LEN - 1)).await;
-    let found = targets.find(&asking(), &name("b")).await.unwrap();
-    assert_eq!(found.target, "signed");
-    let found = targets.find(&asking(), &name("c")).await.unwrap();
-    assert_eq!(found.target, "own");
+    store(&*cacher, &name("d"), &bytes(LEN - 1)).await;
+    assert_eq!(found(&targets, &all, &form("b")).await, "signed");
+    assert_eq!(found(&targets, &all, &form("c")).await, "none");
+    let coded = EntryForm {
+        coding: Some(ContentCoding::Zstd),
+        ..form("d")
+    };
+    assert_eq!(found(&targets, &all, &coded).await, "signed");
+}
+
+#[tokio::test]
+async fn whoever_fetches_a_coded_entry_is_told() {
+    let server = S3Server::start().await;
+    let cacher = Arc::new(server.store(|_| {}));
+    let targets = targets(vec![presigned("signed", &cacher)]);
+    let coded = EntryForm {
+        coding: Some(ContentCoding::Zstd),
+        ..form("a")
+    };
+    publish(&targets, &following(), &coded).await;
+    let redirect = targets.find(&following(), &coded).await.unwrap();
+    let answer = reqwest::get(redirect.location.expose()).await.unwrap();
+    let header = |name: &str| answer.headers().get(name).cloned();
+    assert_eq!(header("content-encoding").unwrap(), "zstd");
+    assert_eq!(
+        header("content-type").unwrap(),
+        "application/mercurial-cbor"
+    );
 }
 
 #[tokio::test]
@@ -200,25 +258,17 @@ async fn only_what_anybody_may_see_gets_to_an_open_place() {
     let server = S3Server::start().await;
     let cacher = Arc::new(server.store(|_| {}));
     let targets = targets(vec![open("open", &cacher), own("own")]);
-    let upload = async |audience, at: usize| {
-        let content = Arc::new(bytes(LEN));
-        let served = &targets.all()[at];
-        served.upload(audience, &name("a"), content).await.unwrap()
-    };
-    assert!(!upload(Audience::Caller, 0).await);
-    assert!(cacher.look_up(&name("a")).await.unwrap().is_none());
-    assert!(!upload(Audience::Anyone, 1).await);
-    assert!(upload(Audience::Anyone, 0).await);
-    let found = targets.find(&asking(), &name("a")).await.unwrap();
-    let expected = format!("http://cdn/entries/{}", name("a").to_hex());
-    assert_eq!(
-        (found.target.as_str(), found.url.expose()),
-        ("open", &*expected)
-    );
-    let mut private = asking();
-    private.audience = Audience::Caller;
-    let found = targets.find(&private, &name("a")).await.unwrap();
-    assert_eq!(found.target, "own");
+    let (anyone, a) = (following(), form("a"));
+    let mut caller = following();
+    caller.audience = Audience::Caller;
+    publish(&targets, &caller, &a).await;
+    assert!(cacher.look_up(&a.name).await.unwrap().is_none());
+    assert_eq!(found(&targets, &caller, &a).await, "own");
+    publish(&targets, &anyone, &a).await;
+    let redirect = targets.find(&anyone, &a).await.unwrap();
+    let expected = format!("http://cdn/entries/{}", a.name.to_hex());
+    assert_eq!(redirect.location.expose(), expected);
+    assert_eq!(found(&targets, &caller, &a).await, "own");
 }
 
 #[tokio::test]
@@ -226,12 +276,17 @@ async fn a_place_that_fails_is_passed_over() {
     let mut server = S3Server::start().await;
     let cacher = Arc::new(server.store(|config| config.deadline = Duration::from_millis(300)));
     let targets = targets(vec![presigned("signed", &cacher), own("own")]);
+    let mut to_us = following();
+    to_us.targets = vec![b"own".to_vec()];
+    publish(&targets, &to_us, &form("a")).await;
     server.lose().await;
-    let found = targets.find(&asking(), &name("a")).await.unwrap();
-    assert_eq!(found.target, "own");
-    let mut only = asking();
-    only.accepts = Some(&[b"signed"]);
-    assert_eq!(targets.find(&only, &name("a")).await, None);
+    assert_eq!(found(&targets, &following(), &form("a")).await, "own");
+    let mut only = following();
+    only.targets = vec![b"signed".to_vec()];
+    assert_eq!(targets.find(&only, &form("a")).await, None);
+    let content = Arc::new(bytes(LEN));
+    let published = targets.publish(&only, &form("a"), content).await;
+    assert!(published.is_err());
 }
 
 #[tokio::test]
@@ -247,18 +302,18 @@ async fn health_follows_the_server_within_seconds() {
         ..own("own")
     };
     let targets = Arc::new(targets(vec![probed, refused]));
-    assert_eq!(fitting(&targets, &asking()), [""; 0]);
+    assert_eq!(takers(&targets, &following(), LEN as u64), [""; 0]);
     let config = ProbeConfig {
         interval: Duration::from_millis(50),
         deadline: Duration::from_millis(300),
         failures: 2,
     };
     let probing = tokio::spawn(probe(Arc::clone(&targets), config));
-    let works = async || fitting(&targets, &asking()) == ["signed"];
+    let works = async || takers(&targets, &following(), LEN as u64) == ["signed"];
     until("it works", works).await;
     server.lose().await;
     until("it is lost", async || !works().await).await;
-    assert!(targets.advertised([10, 0, 0, 1].into(), false).is_empty());
+    assert!(targets.advertised(&following().client).is_empty());
     server.go_on().await;
     until("it is back", works).await;
     // Hung is as bad as lost; what lies there may be deleted as well.

@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
@@ -67,7 +69,7 @@ fn name(word: &str) -> EntryName {
 }
 
 fn counts(dispatch: &Dispatch) -> [u64; 6] {
-    let counts = dispatch.counts();
+    let counts = dispatch.counts("test");
     [
         &counts.hits,
         &counts.misses,
@@ -80,7 +82,14 @@ fn counts(dispatch: &Dispatch) -> [u64; 6] {
 }
 
 async fn flying(dispatch: &Dispatch, word: &str, bytes: &'static [u8]) -> Arc<Flight> {
-    match dispatch.begin(&name(word), Box::new(Once(Ok(bytes)))).await {
+    match dispatch
+        .begin(
+            &dispatch.counts("test"),
+            &name(word),
+            Box::new(Once(Ok(bytes))),
+        )
+        .await
+    {
         Answering::Flying(flight) => flight,
         Answering::Stored(_) => panic!("{word} is stored"),
     }
@@ -89,7 +98,10 @@ async fn flying(dispatch: &Dispatch, word: &str, bytes: &'static [u8]) -> Arc<Fl
 async fn make(dispatch: &Dispatch, word: &str, flight: &Arc<Flight>) -> Vec<u8> {
     let mut out = Vec::new();
     match flight.read(0, 100, &mut out).unwrap() {
-        Progress::Made(content) => dispatch.keep(&name(word), flight, content).await,
+        Progress::Made(content) => {
+            let counts = dispatch.counts("test");
+            dispatch.keep(&counts, &name(word), flight, content).await;
+        }
         _ => panic!("one piece makes it"),
     }
     out
@@ -102,7 +114,14 @@ async fn what_was_made_once_is_found() {
     let other = flying(&dispatch, "a", b"never made").await;
     assert!(Arc::ptr_eq(&flight, &other));
     assert_eq!(make(&dispatch, "a", &flight).await, b"answer");
-    match dispatch.begin(&name("a"), Box::new(Once(Err(())))).await {
+    match dispatch
+        .begin(
+            &dispatch.counts("test"),
+            &name("a"),
+            Box::new(Once(Err(()))),
+        )
+        .await
+    {
         Answering::Stored(content) => {
             assert_eq!(
                 content.read(0, 100).await.unwrap(),
@@ -132,7 +151,13 @@ async fn a_store_that_is_down_is_worked_without() {
 #[tokio::test]
 async fn a_failure_leaves_nothing_and_is_tried_again() {
     let dispatch = Dispatch::new(Arc::new(Shelf::default()), DispatchOptions::default());
-    let Answering::Flying(failing) = dispatch.begin(&name("a"), Box::new(Once(Err(())))).await
+    let Answering::Flying(failing) = dispatch
+        .begin(
+            &dispatch.counts("test"),
+            &name("a"),
+            Box::new(Once(Err(()))),
+        )
+        .await
     else {
         panic!("nothing is stored")
     };

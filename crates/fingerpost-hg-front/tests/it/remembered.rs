@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fingerpost_core::{Counts, SpoolOptions};
+use fingerpost_core::SpoolOptions;
 use fingerpost_hg_front::AnswerCache;
 use fingerpost_hg_proto::Node;
 use fingerpost_hg_proto::cbor::Value;
@@ -83,14 +83,16 @@ async fn file(door: &axum::Router, node: Node, fields: &[&str]) -> Told {
     call(door, "filedata", &args).await
 }
 
+/// Hits, misses and answers that were being made, of all commands.
 fn counted(cache: &AnswerCache) -> [u64; 3] {
-    let Counts {
-        hits,
-        misses,
-        coalesced,
-        ..
-    } = cache.dispatch.counts();
-    [hits, misses, coalesced].map(|count| count.load(Ordering::Relaxed))
+    let mut sums = [0; 3];
+    for (_, counts) in cache.dispatch().all_counts() {
+        let here = [&counts.hits, &counts.misses, &counts.coalesced];
+        for (sum, count) in sums.iter_mut().zip(here) {
+            *sum += count.load(Ordering::Relaxed);
+        }
+    }
+    sums
 }
 
 /// Waits until so many answers are in the store.

@@ -53,10 +53,8 @@ impl Shelf {
             spool,
             ..DispatchOptions::default()
         };
-        AnswerCache {
-            dispatch: Arc::new(Dispatch::new(store, options)),
-            names: EntryNames::new(b"a secret"),
-        }
+        let dispatch = Dispatch::new(store, options);
+        AnswerCache::new(Arc::new(dispatch), EntryNames::new(b"a secret"))
     }
 
     fn check(&self) -> Result<(), CacherError> {

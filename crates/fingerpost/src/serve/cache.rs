@@ -70,10 +70,7 @@ impl Answers {
         let tiers = Arc::new(Tiers::new(tiers));
         let dispatch = Dispatch::new(Arc::clone(&tiers) as Arc<_>, options);
         Ok(Some(Self {
-            cache: AnswerCache {
-                dispatch: Arc::new(dispatch),
-                names,
-            },
+            cache: AnswerCache::new(Arc::new(dispatch), names),
             tiers,
         }))
     }

@@ -1,0 +1,345 @@
+//! Answers that clients fetch from another place: found there, and put there.
+//!
+//! An answer gets to a target when it is asked for a second time by a client that
+//! would follow: then it is known to be worth it, and the bytes are at hand. What
+//! lies at a target is described by a card in the content stores: without one
+//! nothing is redirected, so that length and digest are always those of the bytes
+//! that were put there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fingerpost_core::{
+    CacheKey, Content, ContentCoding, Counts, EntryForm, EntryName, Following, Redirects, Spool,
+    SpoolOptions,
+};
+use fingerpost_hg_proto::{ContentEncoding, Decompressor, Location};
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::answers::AnswerCache;
+
+/// Sends clients elsewhere, and sees to it that there is something.
+pub(crate) struct Redirecting {
+    pub(crate) targets: Arc<dyn Redirects>,
+    spool: SpoolOptions,
+    /// What is being put to a target, or was tried in vain lately.
+    under_way: Mutex<HashSet<EntryName>>,
+    places: Arc<Semaphore>,
+}
+
+/// What a client said about redirects, and what is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Follows {
+    pub(crate) following: Following,
+    /// Codings that it can undo at a target.
+    pub(crate) encodings: Vec<Vec<u8>>,
+    /// Hashes that it can check.
+    pub(crate) hashes: Vec<Vec<u8>>,
+}
+
+/// What came of looking for a target.
+pub(crate) enum Found {
+    /// The client fetches it from there.
+    There(Location),
+    /// A target would take it, and has nothing.
+    Missing,
+    /// There is no target for it.
+    No,
+}
+
+/// Answers that are put to targets at once.
+const PLACES: usize = 2;
+/// After a failure the same answer is not tried for as long.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How much is taken from a store at a time.
+const STEP_BYTES: usize = 256 << 10;
+
+impl Redirecting {
+    pub(crate) fn new(targets: Arc<dyn Redirects>, spool: SpoolOptions) -> Self {
+        Self {
+            targets,
+            spool,
+            under_way: Mutex::default(),
+            places: Arc::new(Semaphore::new(PLACES)),
+        }
+    }
+
+    /// Where the answer of `key` lies.
+    pub(crate) async fn find(
+        &self,
+        cache: &AnswerCache,
+        counts: &Counts,
+        key: &CacheKey,
+        follows: &Follows,
+    ) -> Found {
+        let following = &follows.following;
+        if !self.targets.would_take(following, None) {
+            return Found::No;
+        }
+        let Some(card) = Card::find(cache, key).await else {
+            return Found::Missing;
+        };
+        if !self.targets.would_take(following, Some(card.plain_len)) {
+            return Found::No;
+        }
+        for coding in follows.codings() {
+            let form = card.form(cache, key, coding);
+            if let Some(redirect) = self.targets.find(following, &form).await {
+                counts.count_redirected(card.plain_len, card.work);
+                return Found::There(card.location(redirect.location.expose(), follows));
+            }
+        }
+        Found::Missing
+    }
+
+    /// Puts an answer to a target, behind the back of who asked for it: `stored`
+    /// are its bytes in this encoding. It is left out if there is much to do.
+    pub(crate) fn put(
+        self: &Arc<Self>,
+        cache: &AnswerCache,
+        counts: &Counts,
+        (key, encoding): (&CacheKey, ContentEncoding),
+        stored: Arc<dyn Content>,
+        follows: &Follows,
+        runtime: &Handle,
+    ) {
+        let coding = match encoding {
+            ContentEncoding::Zstd8mb if follows.undoes(ContentCoding::Zstd) => {
+                Some(ContentCoding::Zstd)
+            }
+            _ => None,
+        };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return;
+        };
+        let name = form_name(cache, key, coding);
+        if !self.under_way.lock().insert(name) {
+            return;
+        }
+        let putting = Putting {
+            redirecting: Arc::clone(self),
+            cache: cache.clone(),
+            key: *key,
+            encoding,
+            coding,
+            work: counts.work(stored.len()),
+            stored,
+            following: follows.following.clone(),
+        };
+        let (runtime, redirecting) = (runtime.clone(), Arc::clone(self));
+        runtime.clone().spawn(async move {
+            let done = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                putting.run(&runtime)
+            });
+            match done.await {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => {
+                    tracing::debug!(why, "an answer is not put to a redirect target: {why}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(panic) => {
+                    tracing::error!(%panic, "putting an answer to a redirect target panicked");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            redirecting.under_way.lock().remove(&name);
+        });
+    }
+}
+
+impl Follows {
+    fn undoes(&self, coding: ContentCoding) -> bool {
+        let name = coding.name().as_bytes();
+        self.encodings.iter().any(|known| known == name)
+    }
+
+    /// The codings that it takes, the best first.
+    fn codings(&self) -> impl Iterator<Item = Option<ContentCoding>> {
+        let zstd = self.undoes(ContentCoding::Zstd);
+        let zstd = zstd.then_some(Some(ContentCoding::Zstd));
+        zstd.into_iter().chain([None])
+    }
+}
+
+/// An answer on its way to a target.
+struct Putting {
+    redirecting: Arc<Redirecting>,
+    cache: AnswerCache,
+    key: CacheKey,
+    encoding: ContentEncoding,
+    coding: Option<ContentCoding>,
+    stored: Arc<dyn Content>,
+    work: Duration,
+    following: Following,
+}
+
+impl Putting {
+    /// Blocks until it is there, or does not get there.
+    fn run(self, runtime: &Handle) -> Result<(), String> {
+        let (card, plain) = self.plain(runtime)?;
+        runtime.block_on(async {
+            card.keep(&self.cache, &self.key).await;
+            let targets = &self.redirecting.targets;
+            if !targets.would_take(&self.following, Some(card.plain_len)) {
+                return Ok(());
+            }
+            let form = card.form(&self.cache, &self.key, self.coding);
+            let content = plain.unwrap_or(self.stored);
+            let published = targets.publish(&self.following, &form, content).await;
+            published.map_err(|error| error.to_string())
+        })
+    }
+
+    /// Describes the plain bytes, and holds them if they are what is to be put
+    /// there and are not what is stored.
+    fn plain(&self, runtime: &Handle) -> Result<(Card, Option<Arc<dyn Content>>), String> {
+        let is_plain = self.encoding == ContentEncoding::Identity;
+        let mut spool = (self.coding.is_none() && !is_plain)
+            .then(|| Spool::new(self.redirecting.spool.clone()));
+        let mut digest = Sha256::new();
+        let mut plain_len = 0;
+        let mut decompressor =
+            Decompressor::new(self.encoding).map_err(|error| error.to_string())?;
+        let (mut offset, mut plain) = (0, Vec::new());
+        while offset < self.stored.len() {
+            let reading = self.stored.read(offset, STEP_BYTES);
+            let bytes = runtime
+                .block_on(reading)
+                .map_err(|error| error.to_string())?;
+            if bytes.is_empty() {
+                return Err("the entry ends too early".to_owned());
+            }
+            offset += bytes.len() as u64;
+            let mut rest = &bytes[..];
+            loop {
+                plain.clear();
+                let more = decompressor.decompress(&mut rest, &mut plain, STEP_BYTES);
+                more.map_err(|error| error.to_string())?;
+                if plain.is_empty() {
+                    break;
+                }
+                digest.update(&plain);
+                plain_len += plain.len() as u64;
+                if let Some(spool) = &mut spool {
+                    spool.write(&plain).map_err(|error| error.to_string())?;
+                }
+            }
+        }
+        let card = Card {
+            plain_len,
+            sha256: digest.finalize().into(),
+            work: self.work,
+        };
+        Ok((card, spool.map(|spool| spool.content())))
+    }
+}
+
+/// What is known of the plain bytes of an answer that was put to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Card {
+    plain_len: u64,
+    sha256: [u8; 32],
+    /// What making it again would take.
+    work: Duration,
+}
+
+impl Card {
+    const BYTES: usize = 49;
+    const VERSION: u8 = 1;
+
+    async fn find(cache: &AnswerCache, key: &CacheKey) -> Option<Self> {
+        let content = cache.dispatch.look_up(&Self::name(cache, key)).await?;
+        let bytes = content.read(0, Self::BYTES).await.ok()?;
+        Self::decode(&bytes)
+    }
+
+    async fn keep(&self, cache: &AnswerCache, key: &CacheKey) {
+        let content = Arc::new(bytes::Bytes::from(self.encode()));
+        cache.dispatch.store(&Self::name(cache, key), content).await;
+    }
+
+    fn name(cache: &AnswerCache, key: &CacheKey) -> EntryName {
+        cache.names.name(key, "card")
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let micros = u64::try_from(self.work.as_micros()).unwrap_or(u64::MAX);
+        let mut bytes = vec![Self::VERSION];
+        bytes.extend(self.plain_len.to_be_bytes());
+        bytes.extend(self.sha256);
+        bytes.extend(micros.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (version, bytes) = bytes.split_first()?;
+        let (plain_len, bytes) = bytes.split_first_chunk()?;
+        let (sha256, bytes) = bytes.split_first_chunk()?;
+        let (micros, rest) = bytes.split_first_chunk()?;
+        (*version == Self::VERSION && rest.is_empty()).then(|| Self {
+            plain_len: u64::from_be_bytes(*plain_len),
+            sha256: *sha256,
+            work: Duration::from_micros(u64::from_be_bytes(*micros)),
+        })
+    }
+
+    fn form(
+        &self,
+        cache: &AnswerCache,
+        key: &CacheKey,
+        coding: Option<ContentCoding>,
+    ) -> EntryForm {
+        EntryForm {
+            name: form_name(cache, key, coding),
+            coding,
+            plain_len: self.plain_len,
+        }
+    }
+
+    /// What the client is told. Stock clients print a warning when there are
+    /// hashes, because they do not check them.
+    fn location(&self, url: &str, follows: &Follows) -> Location {
+        let checks = follows.hashes.iter().any(|name| name == b"sha256");
+        let checks = checks && !follows.following.client.is_stock;
+        let hash = checks.then(|| (b"sha256".to_vec(), self.sha256.to_vec()));
+        Location {
+            size: Some(self.plain_len),
+            fullhashes: hash.into_iter().collect(),
+            ..Location::new(url)
+        }
+    }
+}
+
+/// The name of an answer at a target: that of the encoding that it is in.
+fn form_name(cache: &AnswerCache, key: &CacheKey, coding: Option<ContentCoding>) -> EntryName {
+    let encoding = match coding {
+        Some(ContentCoding::Zstd) => ContentEncoding::Zstd8mb,
+        None => ContentEncoding::Identity,
+    };
+    cache.names.name(key, encoding.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_read_again() {
+        let card = Card {
+            plain_len: 1 << 40,
+            sha256: [7; 32],
+            work: Duration::from_millis(1234),
+        };
+        let bytes = card.encode();
+        assert_eq!(bytes.len(), Card::BYTES);
+        assert_eq!(Card::decode(&bytes), Some(card));
+        assert_eq!(Card::decode(&bytes[..48]), None);
+        assert_eq!(Card::decode(&[&bytes[..], &[0]].concat()), None);
+        assert_eq!(Card::decode(&[&[2], &bytes[1..]].concat()), None);
+    }
+}
