@@ -188,7 +188,7 @@ impl Own {
     pub(crate) fn url(&self, name: &EntryName) -> SecretUrl {
         let micros = i64::try_from(self.lifetime.as_micros()).unwrap_or(i64::MAX);
         let expires = Timestamp(self.clock.now().0.saturating_add(micros));
-        let path = self.signer.path_and_query(name, expires);
+        let path = self.signer.path_and_query(name, None, expires);
         let base = self.base.as_str().trim_end_matches('/');
         SecretUrl::new(format!("{base}{}", path.expose()))
     }
