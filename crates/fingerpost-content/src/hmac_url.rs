@@ -1,10 +1,11 @@
 //! URLs of the server's own content endpoint,
 //! `/content/NAME?expires=UNIX&signature=HEX`: who holds one may fetch that one
-//! entry until then. Signing and checking only; no HTTP here.
+//! entry until then. `NAME.zst` says that the entry is the zstd coding of what
+//! the client asked for. Signing and checking only; no HTTP here.
 
 use std::fmt;
 
-use fingerpost_core::{EntryName, SecretUrl, Timestamp};
+use fingerpost_core::{ContentCoding, EntryName, SecretUrl, Timestamp};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -33,6 +34,17 @@ pub enum UrlRefused {
     Expired,
 }
 
+/// What a signed URL opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The entry.
+    pub name: EntryName,
+    /// How its bytes are coded; `None`: they are the content itself.
+    pub coding: Option<ContentCoding>,
+    /// For how many seconds more the URL is good, at least one.
+    pub seconds_left: u64,
+}
+
 impl UrlSigner {
     /// Path under which entries are served.
     pub const PATH: &'static str = "/content/";
@@ -43,47 +55,64 @@ impl UrlSigner {
     }
 
     /// Path and query by which `name` can be fetched before `expires`, which
-    /// counts in whole seconds, rounded down; before 1970 is 1970.
-    pub fn path_and_query(&self, name: &EntryName, expires: Timestamp) -> SecretUrl {
+    /// counts in whole seconds, rounded down; before 1970 is 1970. `coding` is
+    /// what the bytes of the entry are coded in, not a wish.
+    pub fn path_and_query(
+        &self,
+        name: &EntryName,
+        coding: Option<ContentCoding>,
+        expires: Timestamp,
+    ) -> SecretUrl {
         let expires = expires.0.div_euclid(MICROS).max(0).unsigned_abs();
         let mut signature = String::with_capacity(64);
-        for byte in self.signature(name, expires) {
+        for byte in self.signature(name, coding, expires) {
             signature.push_str(&format!("{byte:02x}"));
         }
-        let name = name.to_hex();
+        let mut segment = name.to_hex();
+        if let Some(coding) = coding {
+            segment.push('.');
+            segment.push_str(extension(coding));
+        }
         let path = Self::PATH;
         SecretUrl::new(format!(
-            "{path}{name}?expires={expires}&signature={signature}"
+            "{path}{segment}?expires={expires}&signature={signature}"
         ))
     }
 
-    /// Reads the last segment of a path and its query, and says which entry
-    /// they open at `now`. There is one spelling: fields in another order, more
-    /// of them, capitals or leading zeros are malformed.
+    /// Reads the last segment of a path and its query as they came, without
+    /// resolving escapes, and says what they open at `now`. There is one
+    /// spelling: fields in another order, more of them, capitals or leading
+    /// zeros are malformed.
     ///
     /// # Errors
     ///
     /// [`UrlRefused`]; the signature is compared in constant time, and before
     /// the expiry, so that only a holder of a URL learns that it is over.
-    pub fn check(&self, name: &str, query: &str, now: Timestamp) -> Result<EntryName, UrlRefused> {
-        let name = EntryName::from_hex(name).ok_or(UrlRefused::Malformed)?;
-        let (expires, signature) = parse(query).ok_or(UrlRefused::Malformed)?;
-        let right = self.signature(&name, expires);
+    pub fn check(&self, segment: &str, query: &str, now: Timestamp) -> Result<Opened, UrlRefused> {
+        let (name, coding) = parse_segment(segment).ok_or(UrlRefused::Malformed)?;
+        let (expires, signature) = parse_query(query).ok_or(UrlRefused::Malformed)?;
+        let right = self.signature(&name, coding, expires);
         if !bool::from(right.ct_eq(signature.as_bytes())) {
             return Err(UrlRefused::Signature);
         }
         let now = now.0.div_euclid(MICROS).max(0).unsigned_abs();
-        if now >= expires {
-            return Err(UrlRefused::Expired);
+        match expires.checked_sub(now) {
+            None | Some(0) => Err(UrlRefused::Expired),
+            Some(seconds_left) => Ok(Opened {
+                name,
+                coding,
+                seconds_left,
+            }),
         }
-        Ok(name)
     }
 
-    fn signature(&self, name: &EntryName, expires: u64) -> [u8; 32] {
+    fn signature(&self, name: &EntryName, coding: Option<ContentCoding>, expires: u64) -> [u8; 32] {
         let mut mac = self.0.clone();
         mac.update(LABEL);
         mac.update(name.as_bytes());
         mac.update(&expires.to_be_bytes());
+        // The only part of varying length, so the last.
+        mac.update(coding.map_or("", ContentCoding::name).as_bytes());
         mac.finalize().into_bytes().into()
     }
 }
@@ -94,8 +123,18 @@ impl fmt::Debug for UrlSigner {
     }
 }
 
+fn parse_segment(segment: &str) -> Option<(EntryName, Option<ContentCoding>)> {
+    match segment.split_once('.') {
+        None => Some((EntryName::from_hex(segment)?, None)),
+        Some((name, extension)) => {
+            let coding = coding_of(extension)?;
+            Some((EntryName::from_hex(name)?, Some(coding)))
+        }
+    }
+}
+
 /// A signature has the shape of an entry's name: 64 lower-case hex digits.
-fn parse(query: &str) -> Option<(u64, EntryName)> {
+fn parse_query(query: &str) -> Option<(u64, EntryName)> {
     let (expires, signature) = query.strip_prefix("expires=")?.split_once("&signature=")?;
     let one_spelling = expires == "0" || !expires.starts_with('0');
     let digits = !expires.is_empty() && expires.bytes().all(|byte| byte.is_ascii_digit());
@@ -103,6 +142,16 @@ fn parse(query: &str) -> Option<(u64, EntryName)> {
         return None;
     }
     Some((expires.parse().ok()?, EntryName::from_hex(signature)?))
+}
+
+const fn extension(coding: ContentCoding) -> &'static str {
+    match coding {
+        ContentCoding::Zstd => "zst",
+    }
+}
+
+fn coding_of(text: &str) -> Option<ContentCoding> {
+    (text == extension(ContentCoding::Zstd)).then_some(ContentCoding::Zstd)
 }
 
 #[cfg(test)]
@@ -124,9 +173,14 @@ mod tests {
     #[test]
     fn a_signed_url_opens_one_entry_until_then() {
         let signer = UrlSigner::new(b"secret");
-        let url = signer.path_and_query(&name('a'), Timestamp(1_060 * MICROS + 999_999));
+        let url = signer.path_and_query(&name('a'), None, Timestamp(1_060 * MICROS + 999_999));
         let (path, query) = split(&url);
-        assert_eq!(signer.check(&path, &query, NOW), Ok(name('a')));
+        let opened = Opened {
+            name: name('a'),
+            coding: None,
+            seconds_left: 60,
+        };
+        assert_eq!(signer.check(&path, &query, NOW), Ok(opened));
         let check = |name: &str, query: &str, at: i64, why| {
             let refused = signer.check(name, query, Timestamp(at * MICROS));
             assert_eq!(refused, Err(why), "{name} {query}");
@@ -141,9 +195,25 @@ mod tests {
     }
 
     #[test]
+    fn the_coding_is_signed() {
+        let signer = UrlSigner::new(b"secret");
+        let sign =
+            |coding| split(&signer.path_and_query(&name('a'), coding, Timestamp(1_060 * MICROS)));
+        let ((plain, plain_query), (zstd, zstd_query)) =
+            (sign(None), sign(Some(ContentCoding::Zstd)));
+        assert_eq!(zstd, format!("{plain}.zst"));
+        let opened = signer.check(&zstd, &zstd_query, NOW).unwrap();
+        assert_eq!(opened.coding, Some(ContentCoding::Zstd));
+        for (path, query) in [(plain, zstd_query), (zstd, plain_query)] {
+            let refused = signer.check(&path, &query, NOW);
+            assert_eq!(refused, Err(UrlRefused::Signature), "{path}");
+        }
+    }
+
+    #[test]
     fn malformed_input_is_refused() {
         let signer = UrlSigner::new(b"secret");
-        let url = signer.path_and_query(&name('a'), Timestamp(1_060 * MICROS));
+        let url = signer.path_and_query(&name('a'), None, Timestamp(1_060 * MICROS));
         let (path, query) = split(&url);
         for query in [
             String::new(),
@@ -161,7 +231,17 @@ mod tests {
             let refused = signer.check(&path, &query, NOW);
             assert_eq!(refused, Err(UrlRefused::Malformed), "{query}");
         }
-        for path in ["", "a", &format!("{path}/"), &path.to_uppercase()] {
+        for path in [
+            "",
+            "a",
+            &format!("{path}/"),
+            &path.to_uppercase(),
+            &format!("{path}."),
+            &format!("{path}.gz"),
+            &format!("{path}.ZST"),
+            &format!("{path}.zst.zst"),
+            &path.replacen('a', "%61", 1),
+        ] {
             let refused = signer.check(path, &query, NOW);
             assert_eq!(refused, Err(UrlRefused::Malformed), "{path}");
         }
@@ -170,7 +250,7 @@ mod tests {
     #[test]
     fn moments_before_1970_are_over() {
         let signer = UrlSigner::new(b"secret");
-        let url = signer.path_and_query(&name('a'), Timestamp(-1));
+        let url = signer.path_and_query(&name('a'), None, Timestamp(-1));
         let (path, query) = split(&url);
         let refused = signer.check(&path, &query, Timestamp(i64::MIN));
         assert_eq!(refused, Err(UrlRefused::Expired));

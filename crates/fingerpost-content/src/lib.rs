@@ -4,6 +4,7 @@
 
 mod breaker;
 mod disk;
+mod endpoint;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
 mod health;
@@ -29,10 +30,11 @@ pub mod testing;
 
 pub use breaker::BreakerConfig;
 pub use disk::{Disk, Found};
+pub use endpoint::{ContentEndpoint, EndpointOptions};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, Faulty};
 pub use health::{ProbeConfig, probe};
-pub use hmac_url::{UrlRefused, UrlSigner};
+pub use hmac_url::{Opened, UrlRefused, UrlSigner};
 pub use limited::Limited;
 pub use memory::Memory;
 pub use object::{Form, ObjectStore, ObjectStoreConfig};

@@ -197,7 +197,7 @@ impl Own {
     }
 
     fn url(&self, form: &EntryForm, expires: Timestamp) -> SecretUrl {
-        let path = self.signer.path_and_query(&form.name, expires);
+        let path = self.signer.path_and_query(&form.name, form.coding, expires);
         let base = self.base.as_str().trim_end_matches('/');
         SecretUrl::new(format!("{base}{}", path.expose()))
     }

@@ -1,6 +1,10 @@
 //! Stores and targets against the real parts: a Valkey or Redis of the system,
-//! an S3 server that checks every signature, a directory.
+//! an S3 server that checks every signature, a directory; the content endpoint
+//! against HTTP clients.
 
+mod endpoint;
+mod endpoint_limits;
+mod endpoint_site;
 mod object;
 mod presign;
 mod redis_server;
