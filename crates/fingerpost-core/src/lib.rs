@@ -19,6 +19,7 @@ mod flight;
 mod permission;
 mod principal;
 mod reply;
+mod secret_url;
 mod spool;
 
 pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
@@ -34,4 +35,5 @@ pub use flight::{Flight, Progress};
 pub use permission::{ParsePermissionError, Permission, PermissionSet};
 pub use principal::{Access, Principal};
 pub use reply::{Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply};
+pub use secret_url::SecretUrl;
 pub use spool::SpoolOptions;
