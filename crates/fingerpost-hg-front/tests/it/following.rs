@@ -225,7 +225,7 @@ async fn content_that_breaks_off_is_not_told() {
 #[tokio::test]
 async fn garbage_is_not_told() {
     let garbage = b"\xa1\x41a\x01<html>".to_vec();
-    falls_back(Place::of("bad", garbage), "simple value").await;
+    falls_back(Place::of("bad", garbage), "CBOR head").await;
     let mut place = Place::of("bad", objects());
     place.headers = vec![("content-encoding", "zstd".to_owned())];
     falls_back(place, "zstd").await;

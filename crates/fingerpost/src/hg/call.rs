@@ -200,3 +200,45 @@ fn frame(header: &FrameHeader) -> String {
         header.flags
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_core::SecretUrl;
+    use fingerpost_hg_front::client::FollowError;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(outcome: Result<Followed, FollowError>, line: &str) {
+        let url = format!(
+            "https://cdn/x/{}?signature=key",
+            "0123456789abcdef".repeat(4)
+        );
+        let redirected = Redirected {
+            target: b"cdn\n".to_vec(),
+            url: SecretUrl::new(url),
+            outcome,
+        };
+        assert_eq!(redirect(&redirected), line);
+    }
+
+    #[test]
+    fn a_redirect_is_a_line_without_its_key() {
+        let followed = |body_bytes| Followed {
+            body_bytes,
+            bytes: 200,
+        };
+        check(
+            Ok(followed(200)),
+            r"redirect to cdn\n followed: https://cdn/x/0123456789ab..?.., 200 bytes",
+        );
+        check(
+            Ok(followed(50)),
+            r"redirect to cdn\n followed: https://cdn/x/0123456789ab..?.., 200 bytes as 50",
+        );
+        check(
+            Err(FollowError::Spool(std::io::Error::other("no room"))),
+            r"redirect to cdn\n failed: https://cdn/x/0123456789ab..?..: the content cannot be kept: no room",
+        );
+    }
+}
