@@ -1,15 +1,26 @@
 //! The other side of the door: a client of any server that speaks v2.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use fingerpost_hg_proto::cbor;
 use fingerpost_hg_proto::client::{Event, Limits, RequestWriter, ResponseError, ResponseReader};
 use fingerpost_hg_proto::{
     API_NAME, CBOR_MEDIA_TYPE, CommandRequest, ContentEncoding, FRAMING_MEDIA_TYPE, Handshake,
-    HandshakeError, PROTO_HEADER, UPGRADE_HEADER,
+    HandshakeError, PROTO_HEADER, RedirectOffer, UPGRADE_HEADER,
 };
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Response, StatusCode, Url};
+use parking_lot::Mutex;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Client, StatusCode, Url};
+
+mod digests;
+mod fetch;
+mod follow;
+mod http;
+
+pub use follow::{FollowError, Followed, Redirected};
+
+use follow::Elsewhere;
+use http::{expect, gathered};
 
 /// Why a server gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +48,13 @@ pub enum ClientError {
     /// Its frames are broken.
     #[error(transparent)]
     Frames(#[from] ResponseError),
+    /// It redirects a request that said it would follow nowhere.
+    #[error("the server redirects to a target that it was not told of")]
+    StrayRedirect,
+    /// What was fetched from a redirect target and found good cannot be read
+    /// again.
+    #[error("the fetched answer cannot be read again")]
+    Spool(#[source] std::io::Error),
 }
 
 /// A client of one repository. A name and a password in the URL are a login.
@@ -44,7 +62,12 @@ pub enum ClientError {
 pub struct HgClient {
     http: Client,
     url: Url,
+    /// What the last handshake said about content redirects, once there was one.
+    offer: Arc<Mutex<Option<Offer>>>,
 }
+
+/// What a server offers in the way of content redirects, which may be nothing.
+type Offer = Option<Arc<RedirectOffer>>;
 
 /// How a command is asked.
 #[derive(Clone, Debug)]
@@ -55,6 +78,12 @@ pub struct Asking {
     pub writes: bool,
     /// Also tell of every frame.
     pub frames: bool,
+    /// Fetch the objects from where the server redirects to. Without it the
+    /// server is not told of any target, and a redirect is an event.
+    pub follow: bool,
+    /// Bytes of the longest answer that is fetched from there, decoded; what is
+    /// longer is asked for without redirects.
+    pub followed_bytes_max: u64,
 }
 
 impl Default for Asking {
@@ -63,6 +92,9 @@ impl Default for Asking {
             encodings: ContentEncoding::ALL.to_vec(),
             writes: false,
             frames: false,
+            follow: false,
+            // Servers of ours store no longer ones.
+            followed_bytes_max: 4 << 30,
         }
     }
 }
@@ -83,15 +115,14 @@ impl HgClient {
         }
         url.set_query(None);
         url.set_fragment(None);
-        let http = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .user_agent(concat!("fingerpost/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { http, url })
+        Ok(Self {
+            http: http::client()?,
+            url,
+            offer: Arc::default(),
+        })
     }
 
-    /// Asks what the server speaks.
+    /// Asks what the server speaks, and remembers where it may redirect to.
     ///
     /// # Errors
     ///
@@ -108,13 +139,16 @@ impl HgClient {
         let response = expect(request.send().await?, CBOR_MEDIA_TYPE).await?;
         let body = gathered(response, HANDSHAKE_BYTES_MAX).await?;
         let handshake = Handshake::decode(&body, &cbor::Limits::RESPONSE)?;
-        match handshake.descriptor() {
-            Some(_) => Ok(handshake),
-            None => Err(ClientError::NotOffered),
+        if handshake.descriptor().is_none() {
+            return Err(ClientError::NotOffered);
         }
+        *self.offer.lock() = Some(handshake.redirect_offer().map(Arc::new));
+        Ok(handshake)
     }
 
-    /// Runs a command and tells `on_event` what comes, as it comes.
+    /// Runs a command and tells `on_event` what comes, as it comes. Objects that
+    /// are fetched from a redirect target are told as if they had come from
+    /// the server, once all of them are there and were checked.
     ///
     /// # Errors
     ///
@@ -123,8 +157,43 @@ impl HgClient {
         &self,
         request: &CommandRequest,
         asking: &Asking,
-        mut on_event: impl FnMut(Event),
+        on_event: impl FnMut(Event),
     ) -> Result<(), ClientError> {
+        self.call_noting(request, asking, on_event, |_| {}).await
+    }
+
+    /// As [`call`](Self::call), and tells `on_redirect` what came of each redirect:
+    /// of failed ones before the command is asked again, of the one that was
+    /// followed before its objects are told.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]. A redirect that cannot be followed is none.
+    pub async fn call_noting(
+        &self,
+        request: &CommandRequest,
+        asking: &Asking,
+        mut on_event: impl FnMut(Event),
+        mut on_redirect: impl FnMut(&Redirected),
+    ) -> Result<(), ClientError> {
+        if asking.follow {
+            let (on_event, on_redirect) = (&mut on_event, &mut on_redirect);
+            return self.follow(request, asking, on_event, on_redirect).await;
+        }
+        let elsewhere = self.ask(request, asking, &mut on_event).await?;
+        if let Some(elsewhere) = elsewhere {
+            elsewhere.events().into_iter().for_each(on_event);
+        }
+        Ok(())
+    }
+
+    /// Asks once. Everything is told but a redirect, which is given back.
+    async fn ask(
+        &self,
+        request: &CommandRequest,
+        asking: &Asking,
+        on_event: &mut impl FnMut(Event),
+    ) -> Result<Option<Elsewhere>, ClientError> {
         let mut body = Vec::new();
         let names = asking.encodings.iter().map(|encoding| encoding.name());
         let mut writer = RequestWriter::new(names);
@@ -143,13 +212,17 @@ impl HgClient {
         if asking.frames {
             reader = reader.tell_frames();
         }
+        let mut elsewhere = None;
         while let Some(piece) = response.chunk().await? {
             reader.push(&piece);
             while let Some(event) = reader.next()? {
-                on_event(event);
+                if let Some(event) = Elsewhere::hold(&mut elsewhere, event) {
+                    on_event(event);
+                }
             }
         }
-        Ok(reader.finish()?)
+        reader.finish()?;
+        Ok(elsewhere)
     }
 
     fn command_url(&self, permission: &str, command: &[u8]) -> Url {
@@ -164,38 +237,7 @@ impl HgClient {
     }
 }
 
-/// The response, if it is a success of this media type.
-async fn expect(response: Response, media_type: &str) -> Result<Response, ClientError> {
-    let found = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes);
-    if response.status().is_success() && found == Some(media_type.as_bytes()) {
-        return Ok(response);
-    }
-    let status = response.status();
-    let body = gathered(response, TEXT_BYTES_MAX).await?;
-    let text = String::from_utf8_lossy(&body).trim_end().to_owned();
-    Err(ClientError::NotV2 { status, text })
-}
-
-/// The first `bytes_max` bytes of a body.
-async fn gathered(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, ClientError> {
-    let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await? {
-        let room = bytes_max - body.len();
-        body.extend_from_slice(&piece[..piece.len().min(room)]);
-        if body.len() == bytes_max {
-            break;
-        }
-    }
-    Ok(body)
-}
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-const READ_TIMEOUT: Duration = Duration::from_secs(300);
 const HANDSHAKE_BYTES_MAX: usize = 1 << 20;
-const TEXT_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::cbor::{self, Value, Writer};
+use crate::redirect::RedirectOffer;
 
 /// Name of the protocol among the APIs of a server.
 pub const API_NAME: &str = "exp-http-v2-0003";
@@ -139,6 +140,12 @@ impl Handshake {
     /// The descriptor of this protocol, if the server offers it.
     pub fn descriptor(&self) -> Option<&Value> {
         self.apis.get(API_NAME.as_bytes())
+    }
+
+    /// What the server says about content redirects; `None` if it has no
+    /// targets, or says it in another shape.
+    pub fn redirect_offer(&self) -> Option<RedirectOffer> {
+        RedirectOffer::from_value(self.descriptor()?.get(b"redirect")?)
     }
 }
 

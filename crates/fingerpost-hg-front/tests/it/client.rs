@@ -170,7 +170,8 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn add(&mut self, response: Response) {
+    /// Takes in what comes next.
+    pub(crate) fn add(&mut self, response: Response) {
         match response {
             Response::Object(value) => self.objects.push(value),
             Response::BytesBegin { .. } => self.objects.push(Value::bytes(*b"")),

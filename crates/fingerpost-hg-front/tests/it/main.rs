@@ -3,6 +3,8 @@
 
 mod client;
 mod damage;
+mod elsewhere;
+mod following;
 mod hostile;
 mod index;
 mod remembered;

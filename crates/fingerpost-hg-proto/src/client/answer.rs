@@ -34,6 +34,14 @@ impl Answer {
         }
     }
 
+    /// The objects alone, as they lie where a redirect points to.
+    pub(super) fn objects(request_id: RequestId, limits: cbor::Limits, whole_bytes: usize) -> Self {
+        Self {
+            stage: Stage::Objects,
+            ..Self::new(request_id, limits, whole_bytes)
+        }
+    }
+
     /// Reads the next thing out of the content, from its front.
     pub(super) fn read(&mut self, content: &mut &[u8]) -> Result<Option<Response>, ResponseError> {
         let event = self.decoder.next(content);

@@ -13,7 +13,10 @@ pub struct Decompressor {
 }
 
 enum Context {
-    Zstd(Box<DCtx<'static>>),
+    Zstd {
+        context: Box<DCtx<'static>>,
+        ended: bool,
+    },
     Zlib {
         context: Box<Decompress>,
         ended: bool,
@@ -34,7 +37,10 @@ impl Decompressor {
                 context: Box::new(Decompress::new(true)),
                 ended: false,
             },
-            ContentEncoding::Zstd8mb => Context::Zstd(Box::new(zstd_context()?)),
+            ContentEncoding::Zstd8mb => Context::Zstd {
+                context: Box::new(zstd_context()?),
+                ended: false,
+            },
         };
         Ok(Self { context })
     }
@@ -42,7 +48,7 @@ impl Decompressor {
     /// The encoding of the stream.
     pub const fn encoding(&self) -> ContentEncoding {
         match self.context {
-            Context::Zstd(_) => ContentEncoding::Zstd8mb,
+            Context::Zstd { .. } => ContentEncoding::Zstd8mb,
             Context::Zlib { .. } => ContentEncoding::Zlib,
             Context::Identity => ContentEncoding::Identity,
         }
@@ -80,6 +86,15 @@ impl Decompressor {
         result
     }
 
+    /// Whether what was taken in is a whole stream, all of it decompressed. Streams
+    /// of frames may stop without that; content that is stored may not.
+    pub const fn is_complete(&self) -> bool {
+        match self.context {
+            Context::Zstd { ended, .. } | Context::Zlib { ended, .. } => ended,
+            Context::Identity => true,
+        }
+    }
+
     /// Decompresses what the library likes to in one go; gives back how many
     /// bytes came out.
     fn step(&mut self, input: &mut &[u8], room: &mut [u8]) -> Result<usize, EncodingError> {
@@ -104,13 +119,16 @@ impl Decompressor {
                 *input = input.get(taken..).unwrap_or_default();
                 Ok(usize::try_from(context.total_out() - before.1).unwrap_or(0))
             }
-            Context::Zstd(context) => {
+            Context::Zstd { context, ended } => {
                 let mut from = InBuffer::around(input);
                 let mut to = OutBuffer::around(room);
-                context
+                let left = context
                     .decompress_stream(&mut to, &mut from)
                     .map_err(EncodingError::zstd)?;
                 let (taken, written) = (from.pos(), to.pos());
+                if taken + written > 0 {
+                    *ended = left == 0;
+                }
                 *input = input.get(taken..).unwrap_or_default();
                 Ok(written)
             }

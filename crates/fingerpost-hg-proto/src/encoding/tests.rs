@@ -158,3 +158,31 @@ fn nothing_may_follow_a_terminated_zlib_stream() {
     let more = decompressor.decompress(&mut &stream[..], &mut Vec::new(), 100);
     assert_eq!(more, Err(EncodingError::AfterEnd));
 }
+
+#[test]
+fn a_stream_is_complete_once_its_end_was_taken_in() {
+    let check = |encoding, cut: usize, expected: bool| {
+        let mut stream = Vec::new();
+        let mut compressor = Compressor::new(encoding, 3).unwrap();
+        compressor.compress(&text(100_000), &mut stream).unwrap();
+        compressor.finish(&mut stream).unwrap();
+        let mut decompressor = Decompressor::new(encoding).unwrap();
+        let mut rest = &stream[..stream.len() - cut];
+        let mut out = Vec::new();
+        while {
+            out.clear();
+            decompressor.decompress(&mut rest, &mut out, 1000).unwrap();
+            out.len() == 1000
+        } {}
+        // Asking once more changes nothing.
+        decompressor.decompress(&mut rest, &mut out, 1000).unwrap();
+        assert_eq!(decompressor.is_complete(), expected, "{encoding} {cut}");
+    };
+    for encoding in [Zstd8mb, Zlib] {
+        check(encoding, 0, true);
+        check(encoding, 1, false);
+        check(encoding, 5000, false);
+    }
+    check(Identity, 1, true);
+    assert!(!Decompressor::new(Zstd8mb).unwrap().is_complete());
+}

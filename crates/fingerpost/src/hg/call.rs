@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context as _;
-use fingerpost_hg_front::client::{Asking, ClientError, HgClient};
+use fingerpost_hg_front::client::{Asking, ClientError, Followed, HgClient, Redirected};
 use fingerpost_hg_proto::client::{Event, Response, format_message};
 use fingerpost_hg_proto::{CommandRequest, ContentEncoding, FrameHeader};
 
@@ -35,6 +35,10 @@ pub(super) struct Args {
     /// Ask below `rw` instead of `ro`.
     #[arg(long)]
     rw: bool,
+    /// Fetch the objects from where the server redirects to, if it does. Each
+    /// redirect is told on standard error.
+    #[arg(long)]
+    follow: bool,
     /// Print byte strings up to this length, longer ones cut.
     #[arg(long, value_name = "BYTES", default_value_t = 400)]
     bytes: usize,
@@ -72,10 +76,40 @@ async fn call(args: &Args) -> anyhow::Result<Exit> {
         encodings: encodings(args.encoding.as_deref())?,
         writes: args.rw,
         frames: args.frames,
+        follow: args.follow,
+        ..Asking::default()
     };
-    let calling = client.call(&request, &asking, |event| printer.print(event));
+    let on_event = |event| printer.print(event);
+    let calling = client.call_noting(&request, &asking, on_event, |redirected| {
+        eprintln!("{}", redirect(redirected));
+    });
     calling.await.map_err(explain)?;
     Ok(printer.exit())
+}
+
+/// What came of a redirect, in a line.
+fn redirect(redirected: &Redirected) -> String {
+    let Redirected {
+        target,
+        url,
+        outcome,
+    } = redirected;
+    let target = target.escape_ascii();
+    match outcome {
+        Ok(Followed { body_bytes, bytes }) if body_bytes == bytes => {
+            format!("redirect to {target} followed: {url}, {bytes} bytes")
+        }
+        Ok(Followed { body_bytes, bytes }) => {
+            format!("redirect to {target} followed: {url}, {bytes} bytes as {body_bytes}")
+        }
+        Err(error) => format!("redirect to {target} failed: {url}: {}", chain(error)),
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn encodings(name: Option<&str>) -> anyhow::Result<Vec<ContentEncoding>> {
@@ -165,4 +199,46 @@ fn frame(header: &FrameHeader) -> String {
         header.kind,
         header.flags
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_core::SecretUrl;
+    use fingerpost_hg_front::client::FollowError;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(outcome: Result<Followed, FollowError>, line: &str) {
+        let url = format!(
+            "https://cdn/x/{}?signature=key",
+            "0123456789abcdef".repeat(4)
+        );
+        let redirected = Redirected {
+            target: b"cdn\n".to_vec(),
+            url: SecretUrl::new(url),
+            outcome,
+        };
+        assert_eq!(redirect(&redirected), line);
+    }
+
+    #[test]
+    fn a_redirect_is_a_line_without_its_key() {
+        let followed = |body_bytes| Followed {
+            body_bytes,
+            bytes: 200,
+        };
+        check(
+            Ok(followed(200)),
+            r"redirect to cdn\n followed: https://cdn/x/0123456789ab..?.., 200 bytes",
+        );
+        check(
+            Ok(followed(50)),
+            r"redirect to cdn\n followed: https://cdn/x/0123456789ab..?.., 200 bytes as 50",
+        );
+        check(
+            Err(FollowError::Spool(std::io::Error::other("no room"))),
+            r"redirect to cdn\n failed: https://cdn/x/0123456789ab..?..: the content cannot be kept: no room",
+        );
+    }
 }
