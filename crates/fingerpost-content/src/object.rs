@@ -86,6 +86,13 @@ impl ObjectStore {
         &self.place
     }
 
+    /// Where clients reach it, if it is not a cloud's own.
+    pub(crate) fn client_endpoint(&self) -> Option<&str> {
+        let place = &self.config.place;
+        let endpoint = place.client_endpoint.as_ref().or(place.endpoint.as_ref());
+        endpoint.map(String::as_str)
+    }
+
     pub(crate) const fn deadline(&self) -> Duration {
         self.config.deadline
     }

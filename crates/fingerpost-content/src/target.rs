@@ -168,6 +168,15 @@ impl Target {
 }
 
 impl Where {
+    /// What clients are told of where it is; `None` if it is where a cloud has it.
+    pub fn base_url(&self) -> Option<&str> {
+        match self {
+            Self::Presigned { store, .. } => store.client_endpoint(),
+            Self::Public { base, .. } => Some(base.as_str()),
+            Self::Own(own) => Some(own.base.as_str()),
+        }
+    }
+
     /// Where answers are uploaded to, unless it is this server.
     pub(crate) const fn store(&self) -> Option<&Arc<ObjectStore>> {
         match self {

@@ -37,6 +37,7 @@ impl Config {
         if self.server.stop_seconds > STOP_SECONDS_MAX {
             return refuse("server.stop_seconds is at most 5");
         }
+        self.check_redirects()?;
         self.hg.check()
     }
 
@@ -65,13 +66,7 @@ impl Config {
                 "upstream.username needs upstream.address".to_owned(),
             ));
         }
-        let secret = self.cache.secret.as_ref().map(Secret::reveal);
-        if self.cache.valkey_url.is_some() && secret.is_none() {
-            return Err(BadConfig("cache.valkey_url needs cache.secret".to_owned()));
-        }
-        if secret.is_some_and(|secret| secret.len() < CACHE_SECRET_BYTES_MIN) {
-            return Err(BadConfig("cache.secret has at least 16 bytes".to_owned()));
-        }
+        self.check_redirects_together()?;
         self.hg.check_together()
     }
 
@@ -93,6 +88,14 @@ impl Config {
                 .map_err(|error| BadConfig(format!("cannot read {}: {error}", path.display())))?;
             *secret = Some(read);
         }
+        for place in self.cache.objects.values_mut() {
+            for (option, path) in &place.option_files {
+                let read = Secret::read(path).map_err(|error| {
+                    BadConfig(format!("cannot read {}: {error}", path.display()))
+                })?;
+                place.options.insert(option.clone(), read);
+            }
+        }
         Ok(())
     }
 }
@@ -100,6 +103,4 @@ impl Config {
 const MISS_SECONDS_MAX: u64 = 30;
 const UPSTREAM_TIMEOUT_MS_MAX: u64 = 20_000;
 const LINE_BYTES_MIN: u64 = 65_536;
-/// Fewer can be guessed.
-const CACHE_SECRET_BYTES_MIN: usize = 16;
 const STOP_SECONDS_MAX: u64 = 5;

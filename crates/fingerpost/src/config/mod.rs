@@ -8,8 +8,10 @@ mod check;
 mod file;
 mod hg;
 mod layer;
+mod redirect;
 mod render;
 mod secret;
+mod tables;
 mod tree;
 mod values;
 
@@ -21,7 +23,8 @@ pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
-pub(crate) use tree::{Cache, Config, Hg};
+pub(crate) use tables::{ObjectPlace, RedirectTarget};
+pub(crate) use tree::{Cache, Config, Hg, Redirect};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
 };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::Config;
-use super::tree::{Key, Kind, SECTIONS, Section};
+use super::tree::{Key, Kind, SECTIONS, Section, Table};
 
 /// The annotated `fingerpost.toml`: every key with its documentation, set to
 /// its default or, where there is none, commented out with an example.
@@ -23,17 +23,40 @@ pub(crate) fn annotated_file() -> String {
             for line in key.about {
                 let _ = writeln!(out, "#{line}");
             }
-            match default_of(section, key) {
-                Some(value) => _ = writeln!(out, "{} = {value}", key.name),
-                None if key.kind == Kind::Names => {
+            match (key.kind, default_of(section, key)) {
+                (Kind::Tables(table), _) => annotate_table(&mut out, section, key, table),
+                (_, Some(value)) => _ = writeln!(out, "{} = {value}", key.name),
+                (Kind::Names, None) => {
                     let _ = writeln!(out, "[{}.{}]", section.name, key.name);
                     let _ = writeln!(out, "#{}", example_of(key));
                 }
-                None => _ = writeln!(out, "#{} = {}", key.name, example_of(key)),
+                (_, None) => _ = writeln!(out, "#{} = {}", key.name, example_of(key)),
             }
         }
     }
     out
+}
+
+/// The keys of tables that the operator names, all commented out.
+fn annotate_table(out: &mut String, section: &Section, key: &Key, table: &Table) {
+    let _ = writeln!(out, "#[{}.{}.NAME]", section.name, key.name);
+    for (key, value) in keys_of(table) {
+        out.push_str("#\n");
+        for line in key.about {
+            let _ = writeln!(out, "#{line}");
+        }
+        let value = value.unwrap_or_else(|| example_of(key).to_owned());
+        let _ = writeln!(out, "#{} = {value}", key.name);
+    }
+}
+
+/// The keys of a table with their defaults; `None` for those that have none.
+fn keys_of(table: &Table) -> impl Iterator<Item = (&Key, Option<String>)> {
+    let defaults = (table.defaults)();
+    table
+        .keys
+        .iter()
+        .map(move |key| (key, default_in(&defaults, key)))
 }
 
 /// Every key with its variable, default and documentation, for `--help`.
@@ -44,11 +67,16 @@ pub(crate) fn help() -> String {
             let default = default_of(section, key).unwrap_or_else(|| "unset".to_owned());
             let _ = writeln!(out, "\n  {}.{} = {default}", section.name, key.name);
             match key.kind {
-                Kind::Names => out.push_str("      (in the file only)\n"),
+                Kind::Names | Kind::Tables(_) => out.push_str("      (in the file only)\n"),
                 _ => _ = writeln!(out, "      {}", variable(section, key)),
             }
             for line in key.about {
                 let _ = writeln!(out, "     {line}");
+            }
+            if let Kind::Tables(table) = key.kind {
+                let names = table.keys.iter().map(|key| key.name);
+                let names = names.collect::<Vec<_>>().join(", ");
+                let _ = writeln!(out, "      [{}.{}.NAME]: {names}", section.name, key.name);
             }
         }
     }
@@ -66,13 +94,34 @@ pub(crate) fn manual() -> String {
             let default = default_of(section, key)
                 .map_or_else(|| "unset".to_owned(), |value| format!("`{value}`"));
             let mut about = sentence(key.about).replace('|', "\\|");
-            if key.kind == Kind::Names {
-                let _ = write!(about, " A table: `{}`", example_of(key));
+            match key.kind {
+                Kind::Names => _ = write!(about, " A table: `{}`", example_of(key)),
+                Kind::Tables(_) => about.push_str(" Tables, see below."),
+                _ => {}
             }
             let _ = writeln!(out, "| `{}` | {default} | {about} |", key.name);
         }
+        for key in section.keys {
+            if let Kind::Tables(table) = key.kind {
+                describe_table(&mut out, section, key, table);
+            }
+        }
     }
     out
+}
+
+/// The page of tables that the operator names.
+fn describe_table(out: &mut String, section: &Section, key: &Key, table: &Table) {
+    let _ = writeln!(out, "\n#### `[{}.{}.NAME]`\n", section.name, key.name);
+    let _ = writeln!(out, "| key | default | meaning |\n| --- | --- | --- |");
+    for (key, default) in keys_of(table) {
+        let default = default.map_or_else(|| "unset".to_owned(), |value| format!("`{value}`"));
+        let mut about = sentence(key.about).replace('|', "\\|");
+        if let Some(example) = key.example {
+            let _ = write!(about, " Example: `{example}`");
+        }
+        let _ = writeln!(out, "| `{}` | {default} | {about} |", key.name);
+    }
 }
 
 /// The settings in force, as a file that would set them. Secrets are hidden.
@@ -105,9 +154,16 @@ fn variable(section: &Section, key: &Key) -> String {
 
 fn default_of(section: &Section, key: &Key) -> Option<String> {
     let defaults = serde_json::to_value(Config::default()).expect("the tree is plain data");
-    match &defaults[section.name][key.name] {
+    default_in(&defaults[section.name], key)
+}
+
+/// The default of a key among others; none is no value, nothing in a table, and
+/// text where there must be some.
+fn default_in(defaults: &Value, key: &Key) -> Option<String> {
+    match &defaults[key.name] {
         Value::Null => None,
         Value::Object(names) if names.is_empty() => None,
+        Value::String(text) if text.is_empty() && key.example.is_some() => None,
         value => Some(toml(value)),
     }
 }
@@ -115,9 +171,9 @@ fn default_of(section: &Section, key: &Key) -> Option<String> {
 /// Names and their values, as lines of a table.
 fn pairs(names: &Map<String, Value>) -> impl Iterator<Item = String> {
     let quoted = |name: &String| Value::from(name.as_str());
-    names
-        .iter()
-        .map(move |(name, value)| format!("{} = {}", quoted(name), toml(value)))
+    // What is not set is left out: TOML has nothing for it.
+    let set = names.iter().filter(|(_, value)| !value.is_null());
+    set.map(move |(name, value)| format!("{} = {}", quoted(name), toml(value)))
 }
 
 /// JSON of texts, numbers, truth values and lists of them is TOML as well.
@@ -175,7 +231,13 @@ mod tests {
         for section in SECTIONS {
             for key in section.keys {
                 let default = default_of(section, key);
-                assert_eq!(default.is_none(), key.example.is_some(), "{}", key.name);
+                let has_example = key.example.is_some() || matches!(key.kind, Kind::Tables(_));
+                assert_eq!(default.is_none(), has_example, "{}", key.name);
+                if let Kind::Tables(table) = key.kind {
+                    for (key, default) in keys_of(table) {
+                        assert_eq!(default.is_none(), key.example.is_some(), "{}", key.name);
+                    }
+                }
             }
         }
     }
@@ -184,6 +246,24 @@ mod tests {
     fn the_annotated_file_sets_what_is_the_default_anyway() {
         let parsed: Config = toml::from_str(&annotated_file()).unwrap();
         assert_eq!(effective(&parsed), effective(&Config::default()));
+    }
+
+    #[test]
+    fn tables_are_valid_when_uncommented() {
+        for section in SECTIONS {
+            for key in section.keys {
+                let Kind::Tables(table) = key.kind else {
+                    continue;
+                };
+                let mut text = String::new();
+                annotate_table(&mut text, section, key, table);
+                let lines = text.lines().map(|line| &line[1..]);
+                let lines = lines.map(|line| if line.starts_with(' ') { "" } else { line });
+                let text = lines.collect::<Vec<_>>().join("\n");
+                let shown = effective(&toml::from_str::<Config>(&text).unwrap());
+                assert_eq!(effective(&toml::from_str(&shown).unwrap()), shown);
+            }
+        }
     }
 
     #[test]
@@ -203,7 +283,8 @@ mod tests {
     #[test]
     fn tables_of_names_come_last_in_their_section() {
         for section in SECTIONS {
-            let tables = section.keys.iter().map(|key| key.kind == Kind::Names);
+            let tables = section.keys.iter();
+            let tables = tables.map(|key| matches!(key.kind, Kind::Names | Kind::Tables(_)));
             assert!(
                 tables.is_sorted(),
                 "what follows [{}.x] is in it",

@@ -9,7 +9,8 @@ use fingerpost_core::{Permission, PermissionSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite, Secret,
+    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ObjectPlace,
+    ReadWrite, RedirectTarget, Secret,
 };
 
 /// One section of the file, as its documentation shows it.
@@ -36,7 +37,7 @@ pub(crate) struct Key {
 }
 
 /// The type of a value, as far as reading it from text is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Kind {
     /// Text of any kind; paths, words and secrets too.
     Text,
@@ -49,12 +50,32 @@ pub(crate) enum Kind {
     /// A table of its own, `[section.key]`, whose keys are names that the
     /// operator chooses. Only the file can set it.
     Names,
+    /// Tables, `[section.key.NAME]`, whose names the operator chooses. Only the
+    /// file can set them.
+    Tables(&'static Table),
+}
+
+/// The keys of tables that the operator names.
+pub(crate) struct Table {
+    /// Its keys, in the order of its type.
+    pub(crate) keys: &'static [Key],
+    /// Their defaults, by name.
+    pub(crate) defaults: fn() -> serde_json::Value,
 }
 
 /// A type that values of keys have.
-trait Value {
+pub(super) trait Value {
     const KIND: Kind;
 }
+
+/// A type that values under names of the operator's choice have.
+pub(super) trait Named {
+    const KIND: Kind = Kind::Names;
+}
+
+impl Named for PathBuf {}
+impl Named for Secret {}
+impl Named for ReadWrite {}
 
 impl Value for String {
     const KIND: Kind = Kind::Text;
@@ -95,8 +116,8 @@ impl Value for Vec<String> {
 impl Value for Vec<PathBuf> {
     const KIND: Kind = Kind::List;
 }
-impl<V> Value for BTreeMap<String, V> {
-    const KIND: Kind = Kind::Names;
+impl<V: Named> Value for BTreeMap<String, V> {
+    const KIND: Kind = V::KIND;
 }
 impl<V: Value> Value for Option<V> {
     const KIND: Kind = V::KIND;
@@ -337,6 +358,11 @@ sections! {
 
     /// Answers that are made once and remembered, for Mercurial repositories.
     cache: Cache {
+        /// Stores of answers, in the order in which they are asked: `memory`,
+        /// `disk`, `valkey`, and names of `cache.objects`. What is found in one is
+        /// copied to those before it. Without this key: memory, disk and Valkey, as
+        /// far as they are configured.
+        tiers: Vec<String> = Vec::new();
         /// Memory for answers, in MiB. 0: none is remembered there.
         memory_mib: u64 = 256;
         /// Directory for answers, behind the memory. They are found again after a
@@ -367,6 +393,26 @@ sections! {
         /// Where an answer is held while it is made, if it is longer than 1 MiB.
         /// Without it, where the system keeps temporary files.
         spool_directory: Option<PathBuf> = None, example "\"/var/cache/fingerpost\"";
+        /// Object storage: S3 and what speaks like it, Google, Azure, a directory.
+        /// For `cache.tiers`, and for `redirect.targets`. Needs `secret`.
+        objects: BTreeMap<String, ObjectPlace> = BTreeMap::new();
+    }
+
+    /// Places from which clients fetch remembered answers by themselves.
+    redirect: Redirect {
+        /// Clients are sent elsewhere only while so many long answers are being
+        /// sent from here. 0: always.
+        from_answers: u64 = 0;
+        /// For how long an answer that was seen at a target counts as being there,
+        /// in minutes. Whatever deletes old objects there must wait for longer than
+        /// this and the lifetime of URLs together.
+        presence_minutes: u64 = 60;
+        /// Pause between two looks whether a target works, in milliseconds.
+        probe_ms: u64 = 1500;
+        /// A target is left out when so many looks in a row failed.
+        probe_failures: u64 = 2;
+        /// The places. Clients are told of those that work.
+        targets: BTreeMap<String, RedirectTarget> = BTreeMap::new();
     }
 
     /// Another hash equivalence server that is asked for what is unknown here.

@@ -12,7 +12,7 @@ use fingerpost_hg_front::{FrontOptions, HgFront};
 use fingerpost_net::{Address, Listener, Metrics, Server, ServerOptions, Shutdown};
 
 use super::paths::serve_paths;
-use crate::config::{Cache, LogFormat, LogLevel, is_printable_url};
+use crate::config::{Cache, LogFormat, LogLevel, Redirect, is_printable_url};
 use crate::exit::{Exit, OrExit, failure};
 use crate::log;
 use crate::serve::{Answers, bind_one};
@@ -92,10 +92,11 @@ async fn serve(args: &Args) -> anyhow::Result<Exit> {
             ..FrontOptions::default()
         },
     );
-    let answers = Answers::open(&Cache {
+    let cache = Cache {
         memory_mib: args.cache_mib,
         ..Cache::default()
-    })?;
+    };
+    let answers = Answers::open(&cache, &Redirect::default())?;
     let front = match answers {
         Some(answers) => front.remembering(answers.cache),
         None => front,

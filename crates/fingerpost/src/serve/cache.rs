@@ -8,77 +8,166 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fingerpost_content::{Disk, Memory, Tier, TierRules, Tiers, Valkey, ValkeyConfig};
-use fingerpost_core::{Dispatch, DispatchOptions, EntryNames, SpoolOptions, SystemClock};
+use fingerpost_content::{
+    ContentEndpoint, Disk, Form, Memory, ObjectStore, ObjectStoreConfig, Place, Tier, TierRules,
+    Tiers, Valkey, ValkeyConfig,
+};
+use fingerpost_core::{Cacher, Dispatch, DispatchOptions, EntryNames, SpoolOptions, SystemClock};
 use fingerpost_hg_front::AnswerCache;
+use fingerpost_hg_proto::CBOR_MEDIA_TYPE;
 use prometheus_client::registry::Registry;
 
+use super::redirect::Redirects;
 use super::service::MIB;
-use crate::config::Cache;
+use crate::config::{Cache, ObjectPlace, Redirect};
 use crate::exit::{Exit, OrExit, failure};
 
 /// What remembers answers, and what it counts.
 pub(crate) struct Answers {
     pub(crate) cache: AnswerCache,
     tiers: Arc<Tiers>,
+    redirects: Option<Redirects>,
 }
 
 impl Answers {
-    /// The configured tiers; `None` if there are none. Must be called in the
-    /// runtime.
-    pub(crate) fn open(config: &Cache) -> anyhow::Result<Option<Self>> {
-        let mut tiers = Vec::new();
-        if config.memory_mib > 0 {
-            let memory = Memory::new(config.memory_mib.saturating_mul(MIB));
-            tiers.push(Tier {
-                cacher: Arc::new(memory),
-                rules: TierRules::default(),
-            });
-        }
-        if let Some(directory) = &config.disk_directory {
-            let bytes_max = config.disk_mib.saturating_mul(MIB);
-            let disk = Disk::open(directory, bytes_max, Arc::new(SystemClock)).or_exit(
-                Exit::Io,
-                format!("cache.disk_directory {}", directory.display()),
-            )?;
-            tiers.push(Tier {
-                cacher: Arc::new(disk),
-                rules: TierRules::default(),
-            });
-        }
-        if let Some(url) = &config.valkey_url {
-            tiers.push(Tier {
-                cacher: Arc::new(valkey(config, url.reveal())?),
-                rules: TierRules::default(),
-            });
-        }
-        if tiers.is_empty() {
+    /// The configured tiers and redirect targets; `None` if there are no tiers.
+    /// Must be called in the runtime.
+    pub(crate) fn open(config: &Cache, redirect: &Redirect) -> anyhow::Result<Option<Self>> {
+        let order = config.order();
+        if order.is_empty() {
             return Ok(None);
         }
-        let names = match &config.secret {
-            Some(secret) => EntryNames::new(secret.reveal().as_bytes()),
-            None => EntryNames::new(&secret(config.disk_directory.as_deref())?),
+        let disk = disk(config)?;
+        let mut tiers = Vec::new();
+        for name in &order {
+            tiers.push(tier(config, name, disk.as_ref())?);
+        }
+        let secret = match &config.secret {
+            Some(secret) => secret.reveal().as_bytes().to_vec(),
+            None => secret(config.disk_directory.as_deref())?,
+        };
+        let spool = SpoolOptions {
+            bytes_max: config.entry_mib.saturating_mul(MIB),
+            directory: config.spool_directory.clone(),
+            ..SpoolOptions::default()
         };
         let options = DispatchOptions {
-            spool: SpoolOptions {
-                bytes_max: config.entry_mib.saturating_mul(MIB),
-                directory: config.spool_directory.clone(),
-                ..SpoolOptions::default()
-            },
+            spool: spool.clone(),
             store_bytes_min: 0,
         };
         let tiers = Arc::new(Tiers::new(tiers));
         let dispatch = Dispatch::new(Arc::clone(&tiers) as Arc<_>, options);
+        let mut cache = AnswerCache::new(Arc::new(dispatch), EntryNames::new(&secret));
+        let redirects = Redirects::open(config, redirect, disk.as_ref(), &secret)?;
+        if let Some(redirects) = &redirects {
+            cache = cache.redirecting_to(redirects.targets(), spool);
+        }
         Ok(Some(Self {
-            cache: AnswerCache::new(Arc::new(dispatch), names),
+            cache,
             tiers,
+            redirects,
         }))
     }
 
-    /// Puts what the tiers count on a registry.
+    /// What serves answers to clients that were redirected here, if any are.
+    pub(crate) fn endpoint(&self) -> Option<&ContentEndpoint> {
+        self.redirects.as_ref()?.endpoint()
+    }
+
+    /// Puts what the tiers and targets count on a registry.
     pub(crate) fn register_metrics(&self, registry: &mut Registry) {
         self.tiers.register(registry);
+        if let Some(redirects) = &self.redirects {
+            redirects.register_metrics(registry);
+        }
     }
+}
+
+/// The store on disk, if there is one.
+fn disk(config: &Cache) -> anyhow::Result<Option<Arc<Disk>>> {
+    let Some(directory) = &config.disk_directory else {
+        return Ok(None);
+    };
+    let bytes_max = config.disk_mib.saturating_mul(MIB);
+    let disk = Disk::open(directory, bytes_max, Arc::new(SystemClock)).or_exit(
+        Exit::Io,
+        format!("cache.disk_directory {}", directory.display()),
+    )?;
+    Ok(Some(Arc::new(disk)))
+}
+
+/// The tier of this name.
+fn tier(config: &Cache, name: &str, disk: Option<&Arc<Disk>>) -> anyhow::Result<Tier> {
+    let wrong = |why: &str| failure(Exit::Configuration, format!("cache.tiers: {name}: {why}"));
+    let mut rules = TierRules::default();
+    let cacher: Arc<dyn Cacher> = match name {
+        "memory" => Arc::new(Memory::new(config.memory_mib.saturating_mul(MIB))),
+        "disk" => Arc::clone(disk.ok_or_else(|| wrong("it has no directory"))?) as _,
+        "valkey" => {
+            let url = config.valkey_url.as_ref();
+            let url = url.ok_or_else(|| wrong("it has no URL"))?;
+            Arc::new(valkey(config, url.reveal())?)
+        }
+        name => {
+            let place = config.objects.get(name);
+            let place = place.ok_or_else(|| wrong("there is no such store"))?;
+            // It is further away than the others.
+            rules.look_up_deadline = OBJECT_DEADLINE;
+            rules.store_deadline = OBJECT_PART_DEADLINE;
+            let store = objects(name, place, Part::Tier)?;
+            Arc::new(store)
+        }
+    };
+    Ok(Tier { cacher, rules })
+}
+
+const OBJECT_DEADLINE: Duration = Duration::from_secs(2);
+const OBJECT_PART_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A part of a place of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Sealed, for servers alone.
+    Tier,
+    /// As they are, for clients.
+    Answers,
+}
+
+/// A store in a part of the place of this name.
+pub(super) fn objects(name: &str, place: &ObjectPlace, part: Part) -> anyhow::Result<ObjectStore> {
+    let (below, form) = match part {
+        Part::Tier => ("tier", Form::Sealed),
+        Part::Answers => {
+            let media_type = CBOR_MEDIA_TYPE.to_owned();
+            ("answers", Form::Plain { media_type })
+        }
+    };
+    let url = place.url.trim_end_matches('/');
+    if let Some(directory) = url.strip_prefix("file://") {
+        // Other places have no directories that have to be there.
+        let directory = Path::new(directory).join(below);
+        fs::create_dir_all(&directory).or_exit(
+            Exit::Io,
+            format!("cache.objects.{name}: {}", directory.display()),
+        )?;
+    }
+    let options = place.options.iter();
+    let store = ObjectStore::new(ObjectStoreConfig {
+        name: name.to_owned(),
+        place: Place {
+            url: format!("{url}/{below}"),
+            endpoint: place.endpoint.clone(),
+            client_endpoint: place.client_endpoint.clone(),
+            options: options
+                .map(|(option, value)| (option.clone(), value.reveal().to_owned()))
+                .collect(),
+        },
+        form,
+        deadline: OBJECT_DEADLINE,
+        part_deadline: OBJECT_PART_DEADLINE,
+        ..ObjectStoreConfig::default()
+    });
+    store.map_err(|why| failure(Exit::Configuration, format!("cache.objects.{name}: {why}")))
 }
 
 fn valkey(config: &Cache, url: &str) -> anyhow::Result<Valkey> {
@@ -154,23 +243,24 @@ mod tests {
 
     #[tokio::test]
     async fn answers_are_remembered_where_it_is_configured() {
+        let open = |cache: &Cache| Answers::open(cache, &Redirect::default());
         let none = Cache {
             memory_mib: 0,
             ..Cache::default()
         };
-        assert!(Answers::open(&none).unwrap().is_none());
+        assert!(open(&none).unwrap().is_none());
         let directory = tempfile::tempdir().unwrap();
         let disk = Cache {
             disk_directory: Some(directory.path().join("a/b")),
             ..none
         };
-        assert!(Answers::open(&disk).unwrap().is_some());
+        assert!(open(&disk).unwrap().is_some());
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         let wrong = Cache {
             disk_directory: Some(file),
             ..Cache::default()
         };
-        assert!(Answers::open(&wrong).is_err());
+        assert!(open(&wrong).is_err());
     }
 }

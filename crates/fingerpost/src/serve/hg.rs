@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use fingerpost_accounts::Accounts;
 use fingerpost_core::{Clock, SystemClock};
 use fingerpost_hg::pushkey::PushkeyProgram;
@@ -17,12 +18,12 @@ use super::service::{MIB, size};
 use crate::config::{Config, Hg, Sources};
 use crate::exit::{Exit, OrExit};
 
-/// The door of the configured repositories; `None` if there are none.
+/// What answers for the configured repositories; `None` if there are none.
 pub(super) fn front(
     config: &Config,
     accounts: Accounts,
     metrics: &Metrics,
-) -> anyhow::Result<Option<HgFront>> {
+) -> anyhow::Result<Option<Router>> {
     let hg = &config.hg;
     if !hg.is_used() {
         return Ok(None);
@@ -44,11 +45,20 @@ pub(super) fn front(
         clock,
         front_options(config),
     );
-    let Some(answers) = Answers::open(&config.cache)? else {
-        return Ok(Some(front));
+    let Some(answers) = Answers::open(&config.cache, &config.redirect)? else {
+        metrics.register(|registry| front.register_metrics(registry));
+        return Ok(Some(front.router()));
     };
-    metrics.register(|registry| answers.register_metrics(registry));
-    Ok(Some(front.remembering(answers.cache)))
+    let front = front.remembering(answers.cache.clone());
+    metrics.register(|registry| {
+        front.register_metrics(registry);
+        answers.register_metrics(registry);
+    });
+    let router = front.router();
+    Ok(Some(match answers.endpoint() {
+        Some(endpoint) => endpoint.router().merge(router),
+        None => router,
+    }))
 }
 
 /// Names in the log each repository that is refused by what its configuration
@@ -110,6 +120,7 @@ fn front_options(config: &Config) -> FrontOptions {
         piece_time: Duration::from_secs(config.limits.write_stall_seconds),
         compression_level: i32::try_from(hg.compression_level).unwrap_or(i32::MAX),
         fallback_url: hg.fallback_url.clone(),
+        redirected_from: size(config.redirect.from_answers),
         ..FrontOptions::default()
     }
 }

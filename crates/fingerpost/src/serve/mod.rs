@@ -9,6 +9,7 @@ mod database_metrics;
 mod hg;
 mod listen;
 mod readiness;
+mod redirect;
 mod service;
 mod start;
 

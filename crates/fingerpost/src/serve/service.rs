@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use fingerpost_core::SystemClock;
 use fingerpost_db::Sqlite;
 use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, Upstream, UpstreamOptions};
 use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
 use fingerpost_hashequiv_front::{DoorOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions};
 use fingerpost_hashequiv_proto::Limits;
-use fingerpost_hg_front::HgFront;
 use fingerpost_net::{HttpOptions, Metrics, ServerOptions, default_connection_limit};
 
 use super::database_metrics::DatabaseCollector;
@@ -20,8 +20,8 @@ use crate::config::Config;
 pub(super) struct Doors {
     /// Of hash equivalence.
     pub(super) native: NativeDoor,
-    /// Of Mercurial repositories, if any are configured.
-    pub(super) hg: Option<HgFront>,
+    /// What answers for Mercurial repositories, if any are configured.
+    pub(super) hg: Option<Router>,
 }
 
 /// Builds the services over `database`, makes the configured administrator, and
@@ -50,9 +50,6 @@ pub(super) async fn doors(
     metrics.register(|registry| {
         service.metrics().register(registry);
         native.register_metrics(registry);
-        if let Some(hg) = &hg {
-            hg.register_metrics(registry);
-        }
         registry.register_collector(Box::new(collector));
     });
     Ok(Doors { native, hg })

@@ -53,7 +53,7 @@ pub(super) async fn start(
     );
     let mut server = Server::new(doors.native, options, metrics, shutdown);
     if let Some(hg) = doors.hg {
-        server = server.router(hg.router());
+        server = server.router(hg);
     }
     assemble(server, listeners, opened, &loaded)
 }

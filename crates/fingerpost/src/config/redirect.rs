@@ -1,0 +1,253 @@
+//! Stores of answers and redirect targets: what is checked of them.
+
+use super::tables::{ObjectPlace, RedirectTarget};
+use super::{BadConfig, Cache, Config, Secret};
+
+/// Stores that are there by themselves.
+const OWN_STORES: [&str; 3] = ["memory", "disk", "valkey"];
+/// A clone of a large repository over a slow line: a URL outlives it.
+const STOCK_LIFETIME_MINUTES_MIN: u64 = 120;
+/// What S3 and Google sign for at most, and what our own disk keeps.
+const LIFETIME_MINUTES_MAX: u64 = 7 * 24 * 60;
+
+impl Cache {
+    /// The stores in the order in which they are asked.
+    pub(crate) fn order(&self) -> Vec<String> {
+        let is_there = |name: &&str| match *name {
+            "memory" => self.memory_mib > 0,
+            "disk" => self.disk_directory.is_some(),
+            _ => self.valkey_url.is_some(),
+        };
+        match self.tiers.is_empty() {
+            true => {
+                let there = OWN_STORES.iter().copied().filter(|name| is_there(name));
+                there.map(str::to_owned).collect()
+            }
+            false => self.tiers.clone(),
+        }
+    }
+
+    /// Checks keys that need each other.
+    fn check_together(&self) -> Result<(), BadConfig> {
+        for (place, tier) in self.tiers.iter().enumerate() {
+            let why = match tier.as_str() {
+                _ if self.tiers[..place].contains(tier) => "it is there twice",
+                "memory" if self.memory_mib == 0 => "cache.memory_mib is 0",
+                "disk" if self.disk_directory.is_none() => "it needs cache.disk_directory",
+                "valkey" if self.valkey_url.is_none() => "it needs cache.valkey_url",
+                name if OWN_STORES.contains(&name) || self.objects.contains_key(name) => continue,
+                _ => "there is no such store",
+            };
+            return Err(BadConfig(format!("cache.tiers: {tier}: {why}")));
+        }
+        let secret = self.secret.as_ref().map(Secret::reveal);
+        for (is_shared, key) in [
+            (self.valkey_url.is_some(), "cache.valkey_url"),
+            (!self.objects.is_empty(), "cache.objects"),
+        ] {
+            if is_shared && secret.is_none() {
+                return Err(BadConfig(format!("{key} needs cache.secret")));
+            }
+        }
+        if secret.is_some_and(|secret| secret.len() < SECRET_BYTES_MIN) {
+            return Err(BadConfig("cache.secret has at least 16 bytes".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Fewer can be guessed.
+const SECRET_BYTES_MIN: usize = 16;
+
+impl Config {
+    /// Checks what types cannot, of stores and targets alone.
+    pub(super) fn check_redirects(&self) -> Result<(), BadConfig> {
+        for (name, place) in &self.cache.objects {
+            check_place(name, place)?;
+        }
+        for (name, target) in &self.redirect.targets {
+            check_target(name, target)?;
+        }
+        let redirect = &self.redirect;
+        for (key, number) in [
+            ("presence_minutes", redirect.presence_minutes),
+            ("probe_ms", redirect.probe_ms),
+            ("probe_failures", redirect.probe_failures),
+        ] {
+            if !(1..=NUMBER_MAX).contains(&number) {
+                return Err(BadConfig(format!("redirect.{key} is 1 to {NUMBER_MAX}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks keys that need each other.
+    pub(super) fn check_redirects_together(&self) -> Result<(), BadConfig> {
+        self.cache.check_together()?;
+        for (name, target) in &self.redirect.targets {
+            let refuse = |why: &str| Err(BadConfig(format!("redirect.targets.{name} {why}")));
+            match &target.objects {
+                Some(store) if !self.cache.objects.contains_key(store) => {
+                    return refuse(&format!("has objects {store:?}, which cache.objects lacks"));
+                }
+                None if self.cache.disk_directory.is_none() => {
+                    return refuse("is this server itself, which needs cache.disk_directory");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+const NUMBER_MAX: u64 = 1_000_000;
+
+fn check_place(name: &str, place: &ObjectPlace) -> Result<(), BadConfig> {
+    let refuse = |why: &str| Err(BadConfig(format!("cache.objects.{name} {why}")));
+    if OWN_STORES.contains(&name) {
+        return refuse("has a name that stands for another store");
+    }
+    if !place.url.contains("://") {
+        return refuse("needs a url, s3://BUCKET for example");
+    }
+    match place
+        .options
+        .keys()
+        .find(|key| place.option_files.contains_key(*key))
+    {
+        Some(key) => refuse(&format!("has {key} in options and in option_files")),
+        None => Ok(()),
+    }
+}
+
+fn check_target(name: &str, target: &RedirectTarget) -> Result<(), BadConfig> {
+    let path = format!("redirect.targets.{name}");
+    let refuse = |why: &str| Err(BadConfig(format!("{path}{why}")));
+    let Some(stock_clients) = target.stock_clients else {
+        return refuse(" must say whether it is for stock_clients: they abort when it fails");
+    };
+    if target.public && (target.objects.is_none() || target.url.is_none()) {
+        return refuse(".public needs objects and url");
+    }
+    if target.url.is_some() != (target.objects.is_none() || target.public) {
+        return refuse(" needs either url, or objects, or both and public");
+    }
+    let least = if stock_clients {
+        STOCK_LIFETIME_MINUTES_MIN
+    } else {
+        2
+    };
+    if !(least..=LIFETIME_MINUTES_MAX).contains(&target.lifetime_minutes) {
+        return refuse(&format!(
+            ".lifetime_minutes is {least} to {LIFETIME_MINUTES_MAX}"
+        ));
+    }
+    let credential = target.credential_minutes.unwrap_or(u64::MAX);
+    if credential < target.lifetime_minutes {
+        return refuse(".credential_minutes is less than lifetime_minutes: a URL ends with it");
+    }
+    if target.mib_max == 0 || target.mib_max > NUMBER_MAX || target.kib_min > NUMBER_MAX {
+        return refuse(".mib_max is 1 to 1000000, and kib_min at most that");
+    }
+    for network in &target.networks {
+        if network.parse::<ipnet::IpNet>().is_err() {
+            return refuse(&format!(
+                ".networks: {network} is no network, 10.0.0.0/8 is one"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, why: &str) {
+        let config: Config = toml::from_str(text).unwrap();
+        let checked = config.check().and_then(|()| config.check_together());
+        let said = checked
+            .err()
+            .map_or_else(String::new, |bad| bad.to_string());
+        assert_eq!(said, why, "{text}");
+    }
+
+    #[test]
+    fn stores_are_named_and_configured() {
+        let object = "secret = 'long enough for this'\n[cache.objects.s3]\nurl = 's3://b'\n";
+        check("[cache]\ntiers = ['memory']\n", "");
+        check(&format!("[cache]\ntiers = ['memory', 's3']\n{object}"), "");
+        for (tiers, why) in [
+            ("'disk'", "disk: it needs cache.disk_directory"),
+            ("'valkey'", "valkey: it needs cache.valkey_url"),
+            ("'memory', 'memory'", "memory: it is there twice"),
+            ("'tape'", "tape: there is no such store"),
+        ] {
+            let text = format!("[cache]\ntiers = [{tiers}]\n");
+            check(&text, &format!("cache.tiers: {why}"));
+        }
+        let place = "[cache.objects.s3]\nurl = 's3://b'\n";
+        check(place, "cache.objects needs cache.secret");
+        check(
+            "[cache.objects.disk]\n",
+            "cache.objects.disk has a name that stands for another store",
+        );
+        check(
+            "[cache.objects.a]\n",
+            "cache.objects.a needs a url, s3://BUCKET for example",
+        );
+        check(
+            &format!("{place}options = {{ x = 'a' }}\noption_files = {{ x = 'b' }}\n"),
+            "cache.objects.s3 has x in options and in option_files",
+        );
+    }
+
+    #[test]
+    fn targets_say_whom_they_are_for_and_where() {
+        let own = |lines: &str| {
+            format!(
+                "[cache]\ndisk_directory = '/x'\n[redirect.targets.t]\nurl = 'http://us'\n{lines}\n"
+            )
+        };
+        check(&own("stock_clients = true"), "");
+        check(
+            &own(""),
+            "redirect.targets.t must say whether it is for stock_clients: they abort when it fails",
+        );
+        for (line, why) in [
+            ("public = true", ".public needs objects and url"),
+            (
+                "objects = 's3'",
+                " needs either url, or objects, or both and public",
+            ),
+            (
+                "lifetime_minutes = 119",
+                ".lifetime_minutes is 120 to 10080",
+            ),
+            (
+                "credential_minutes = 719",
+                ".credential_minutes is less than lifetime_minutes: a URL ends with it",
+            ),
+            (
+                "networks = ['x']",
+                ".networks: x is no network, 10.0.0.0/8 is one",
+            ),
+            (
+                "mib_max = 0",
+                ".mib_max is 1 to 1000000, and kib_min at most that",
+            ),
+        ] {
+            let text = own(&format!("stock_clients = true\n{line}"));
+            check(&text, &format!("redirect.targets.t{why}"));
+        }
+        check(
+            "[redirect.targets.t]\nstock_clients = false\nurl = 'http://us'\n",
+            "redirect.targets.t is this server itself, which needs cache.disk_directory",
+        );
+        check(
+            "[redirect.targets.t]\nstock_clients = false\nobjects = 's3'\n",
+            "redirect.targets.t has objects \"s3\", which cache.objects lacks",
+        );
+    }
+}

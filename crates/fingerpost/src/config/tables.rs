@@ -1,0 +1,123 @@
+//! Tables that the operator names: each key with its type, its default and its
+//! documentation, as in the tree.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+use super::tree::{Key, Kind, Named, Table, Value};
+
+/// Declares a table: its struct with defaults, and what [`Table`] says of it.
+macro_rules! table {
+    (
+        $(#[doc = $struct_doc:literal])+
+        $struct:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $key:ident: $type:ty = $default:expr $(, example $example:literal)?;
+            )+
+        }
+    ) => {
+        $(#[doc = $struct_doc])+
+        #[derive(Clone, Debug, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $struct {
+            $(
+                $(#[doc = $doc])+
+                pub(crate) $key: $type,
+            )+
+        }
+
+        impl Default for $struct {
+            fn default() -> Self {
+                Self { $($key: $default,)+ }
+            }
+        }
+
+        impl Named for $struct {
+            const KIND: Kind = Kind::Tables(&Table {
+                keys: &[$(
+                    Key {
+                        name: stringify!($key),
+                        about: &[$($doc),+],
+                        kind: <$type as Value>::KIND,
+                        example: table!(@example $($example)?),
+                    },
+                )+],
+                defaults: || {
+                    let defaults = serde_json::to_value(Self::default());
+                    defaults.expect("a table is plain data")
+                },
+            });
+        }
+    };
+    (@example) => { None };
+    (@example $example:literal) => { Some($example) };
+}
+
+table! {
+    /// A place of objects.
+    ObjectPlace {
+        /// `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`, `az://CONTAINER[/PREFIX]`
+        /// or `file:///DIRECTORY`. Must be set. What is for clients lies below
+        /// `answers/`, what is for servers alone below `tier/`.
+        url: String = String::new(), example "\"s3://answers/fingerpost\"";
+        /// Where the service is, if it is not the cloud's own.
+        endpoint: Option<String> = None, example "\"https://minio.example:9000\"";
+        /// Where clients reach it, if they do elsewhere: signed URLs are of this.
+        client_endpoint: Option<String> = None, example "\"https://answers.example\"";
+        /// What the service wants to know, credentials too, by the names of the
+        /// library `object_store`. Nothing is taken from the environment.
+        options: BTreeMap<String, Secret> = BTreeMap::new(),
+            example "{ aws_region = \"eu-central-1\", aws_access_key_id = \"...\" }";
+        /// Options that are in files.
+        option_files: BTreeMap<String, PathBuf> = BTreeMap::new(),
+            example "{ aws_secret_access_key = \"/run/credentials/s3\" }";
+    }
+}
+
+table! {
+    /// A redirect target.
+    RedirectTarget {
+        /// Whether stock clients of Mercurial are sent there. Must be stated. They
+        /// abort when a redirect fails and never ask again without it, so the
+        /// target has to be at least as available as this server.
+        stock_clients: Option<bool> = None, example "true";
+        /// The store of `cache.objects` that answers are put to, and that clients
+        /// fetch them from by URLs that are signed for each. Without it, this
+        /// server's own disk is the target, at `/content/`.
+        objects: Option<String> = None, example "\"s3\"";
+        /// Without `objects`: where clients reach this server, or what stands in
+        /// front of its `/content/`. With `objects` and `public`: where clients
+        /// fetch answers without a signature; their names are appended.
+        url: Option<String> = None, example "\"https://fingerpost.example:8686\"";
+        /// That everybody may fetch whatever lies there. Only answers that are for
+        /// everybody get there. Needs `objects` and `url`.
+        public: bool = false;
+        /// Networks of clients that can reach it. Without any: all.
+        networks: Vec<String> = Vec::new();
+        /// Targets with a lower one come first; those with the same, by name.
+        priority: u64 = 0;
+        /// Whether clients need Server Name Indication for it. Told to clients.
+        sni_required: Option<bool> = None, example "true";
+        /// Versions of TLS that it speaks, as clients know them: "1.2". Stock
+        /// clients do not know "1.3", and leave out a target that has only that.
+        tls_versions: Vec<String> = Vec::new();
+        /// Shortest answer that is redirected there, in KiB without compression.
+        kib_min: u64 = 1024;
+        /// Longest answer that is put there, in MiB without compression.
+        mib_max: u64 = 4096;
+        /// How long a URL is good, in minutes: longer than a whole clone takes. An
+        /// answer stays on this server's disk as long as its URL is good. At least
+        /// 120 for stock clients.
+        lifetime_minutes: u64 = 720;
+        /// How long the credential that signs is good, if it ends, in minutes: a
+        /// URL ends with it.
+        credential_minutes: Option<u64> = None, example "1440";
+        /// Looks again and again whether an answer can be fetched from there. If
+        /// not, clients are not told of it.
+        probe: bool = true;
+    }
+}

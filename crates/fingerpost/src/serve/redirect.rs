@@ -1,0 +1,176 @@
+//! Redirect targets, as configured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fingerpost_content::{
+    ContentEndpoint, Disk, EndpointOptions, Own, PresignConfig, Presigner, Probe, ProbeConfig,
+    PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
+};
+use fingerpost_core::{RedirectTarget as Advertised, SystemClock};
+use ipnet::IpNet;
+use prometheus_client::registry::Registry;
+
+use super::cache::{Part, objects};
+use super::service::MIB;
+use crate::config::{Cache, Redirect, RedirectTarget};
+use crate::exit::{Exit, failure};
+
+/// The targets, and the endpoint for those that are this server.
+pub(super) struct Redirects {
+    targets: Arc<RedirectTargets>,
+    endpoint: Option<ContentEndpoint>,
+}
+
+impl Redirects {
+    /// The configured targets, which are looked after from now on; `None` if
+    /// there are none. Must be called in the runtime.
+    pub(super) fn open(
+        cache: &Cache,
+        config: &Redirect,
+        disk: Option<&Arc<Disk>>,
+        secret: &[u8],
+    ) -> anyhow::Result<Option<Self>> {
+        if config.targets.is_empty() {
+            return Ok(None);
+        }
+        let signer = UrlSigner::new(secret);
+        let mut targets = Vec::new();
+        for (name, target) in &config.targets {
+            let own = disk.map(|disk| (disk, &signer));
+            targets.push(open_target(cache, name, target, own)?);
+        }
+        let serves = targets
+            .iter()
+            .any(|target| matches!(target.place, Where::Own(_)));
+        let endpoint = disk.filter(|_| serves).map(|disk| {
+            let clock = Arc::new(SystemClock);
+            ContentEndpoint::new(
+                Arc::clone(disk) as _,
+                signer,
+                clock,
+                EndpointOptions::default(),
+            )
+        });
+        let presence = Duration::from_secs(config.presence_minutes.saturating_mul(60));
+        let targets = RedirectTargets::new(targets, presence)
+            .map_err(|why| failure(Exit::Configuration, format!("redirect.targets.{why}")))?;
+        let targets = Arc::new(targets);
+        look_after(&targets, config);
+        Ok(Some(Self { targets, endpoint }))
+    }
+
+    pub(super) fn targets(&self) -> Arc<RedirectTargets> {
+        Arc::clone(&self.targets)
+    }
+
+    pub(super) const fn endpoint(&self) -> Option<&ContentEndpoint> {
+        self.endpoint.as_ref()
+    }
+
+    pub(super) fn register_metrics(&self, registry: &mut Registry) {
+        self.targets.register(registry);
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.register_metrics(registry);
+        }
+    }
+}
+
+/// Looks again and again whether the targets work.
+fn look_after(targets: &Arc<RedirectTargets>, config: &Redirect) {
+    let interval = Duration::from_millis(config.probe_ms);
+    let probing = probe(
+        Arc::clone(targets),
+        ProbeConfig {
+            interval,
+            deadline: interval.max(PROBE_DEADLINE_MIN),
+            failures: u32::try_from(config.probe_failures).unwrap_or(u32::MAX),
+        },
+    );
+    tokio::spawn(async move {
+        if let Err(why) = probing.await {
+            tracing::error!("{why}");
+        }
+    });
+}
+
+const PROBE_DEADLINE_MIN: Duration = Duration::from_millis(1500);
+
+fn open_target(
+    cache: &Cache,
+    name: &str,
+    config: &RedirectTarget,
+    own: Option<(&Arc<Disk>, &UrlSigner)>,
+) -> anyhow::Result<Target> {
+    let wrong = |why: String| {
+        failure(
+            Exit::Configuration,
+            format!("redirect.targets.{name}: {why}"),
+        )
+    };
+    let lifetime = Duration::from_secs(config.lifetime_minutes.saturating_mul(60));
+    let base = config.url.as_deref().map(PublicBase::new);
+    let base = base.transpose().map_err(wrong)?;
+    let place = match (&config.objects, base) {
+        (None, Some(base)) => {
+            let (disk, signer) = own.ok_or_else(|| wrong("there is no disk".to_owned()))?;
+            Where::Own(Own {
+                base,
+                signer: signer.clone(),
+                lifetime,
+                clock: Arc::new(SystemClock),
+                disk: Arc::clone(disk),
+            })
+        }
+        (Some(store), base) => {
+            let place = cache.objects.get(store);
+            let place = place.ok_or_else(|| wrong(format!("there is no store {store}")))?;
+            let store = Arc::new(objects(store, place, Part::Answers)?);
+            match base {
+                Some(base) => Where::Public { store, base },
+                None => {
+                    let config = PresignConfig {
+                        lifetime,
+                        lifetime_min: lifetime / 2,
+                        credential_lives: config.credential_minutes.map(minutes),
+                        ..PresignConfig::default()
+                    };
+                    let presigner = Presigner::new(&store, config).map_err(wrong)?;
+                    let presigner = Arc::new(presigner);
+                    Where::Presigned { store, presigner }
+                }
+            }
+        }
+        (None, None) => return Err(wrong("it has neither objects nor url".to_owned())),
+    };
+    let networks = config.networks.iter().map(|network| network.parse());
+    let networks: Result<Vec<IpNet>, _> = networks.collect();
+    let networks = networks.map_err(|error| wrong(error.to_string()))?;
+    let uri = place.base_url().map(str::to_owned);
+    let scheme = uri.as_ref().and_then(|uri| uri.split_once("://"));
+    let protocol = scheme.map_or("https", |(scheme, _)| scheme).to_owned();
+    Ok(Target {
+        advertised: Advertised {
+            name: name.to_owned(),
+            protocol: protocol.clone(),
+            uris: uri.into_iter().collect(),
+            snirequired: config.sni_required,
+            tlsversions: config.tls_versions.clone(),
+        },
+        networks,
+        priority: u32::try_from(config.priority).unwrap_or(u32::MAX),
+        public: config.public,
+        stock_clients: config.stock_clients.unwrap_or(false),
+        entry_bytes_min: config.kib_min.saturating_mul(1024),
+        entry_bytes_max: config.mib_max.saturating_mul(MIB),
+        probe: match config.probe {
+            true => Probe::Entry,
+            false => Probe::Nothing,
+        },
+        ..Target::new(name, &protocol, place)
+    })
+}
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes.saturating_mul(60))
+}
