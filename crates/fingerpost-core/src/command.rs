@@ -23,9 +23,9 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
-    /// Appends an argument in a form that two arguments share only if they ask
-    /// for the same; says whether there is one.
-    fn encode_argument(_: &Self::Wire, _: &mut Vec<u8>) -> bool {
+    /// Appends an argument of a command with these fields in a form that two
+    /// arguments share only if they ask for the same; says whether there is one.
+    fn encode_argument(_: &Self::Wire, _: &[Field], _: &mut Vec<u8>) -> bool {
         false
     }
 }
@@ -310,7 +310,7 @@ fn key<S: Service, C: Command<S>>(
         key.part(&service.dependency(dependency)?);
     }
     let mut argument = Vec::new();
-    S::encode_argument(wire, &mut argument).then(|| {
+    S::encode_argument(wire, C::Args::FIELDS, &mut argument).then(|| {
         key.part(&argument);
         key.finish()
     })

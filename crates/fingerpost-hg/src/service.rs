@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Clock, Dependency, Service};
+use fingerpost_core::{Clock, Dependency, Field, Service};
 use fingerpost_hg_proto::Args;
 use parking_lot::Mutex;
 
 use self::open::Open;
+use crate::commands::canonical;
 use crate::generation::Memory;
 use crate::pushkey::PushkeyProgram;
 use crate::revisions::Reader;
@@ -222,8 +223,8 @@ impl Service for RepositoryView {
         }
     }
 
-    fn encode_argument(args: &Args, out: &mut Vec<u8>) -> bool {
-        args.encode(out);
+    fn encode_argument(args: &Args, fields: &[Field], out: &mut Vec<u8>) -> bool {
+        canonical(args, fields).encode(out);
         true
     }
 }

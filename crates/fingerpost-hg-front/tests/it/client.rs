@@ -6,7 +6,9 @@ use fingerpost_hg_proto::cbor::{Value, Writer};
 use fingerpost_hg_proto::client::{
     Limits, RequestWriter, Response, ResponseReader, format_message,
 };
-use fingerpost_hg_proto::{Args, CommandRequest, FRAMING_MEDIA_TYPE, RequestId};
+use fingerpost_hg_proto::{
+    Args, CommandRequest, FRAMING_MEDIA_TYPE, Location, RedirectRequest, RequestId,
+};
 use http_body_util::BodyExt as _;
 use hyper::ext::ReasonPhrase;
 
@@ -167,6 +169,7 @@ pub(crate) struct Told {
     pub(crate) objects: Vec<Value>,
     pub(crate) refused: Option<String>,
     pub(crate) failed: Option<String>,
+    pub(crate) redirect: Option<Location>,
 }
 
 impl Told {
@@ -191,7 +194,8 @@ impl Told {
                 self.failed = Some(String::from_utf8_lossy(&message).into_owned());
             }
             Response::Ok | Response::End | Response::BytesEnd => {}
-            Response::FrameSeen(_) | Response::Redirect(_) => panic!("nobody asked for it"),
+            Response::Redirect(location) => self.redirect = Some(location),
+            Response::FrameSeen(_) => panic!("nobody asked for it"),
         }
     }
 
@@ -213,6 +217,33 @@ pub(crate) async fn call(door: &axum::Router, name: &str, args: &[(&str, Value)]
     let body = body(&[(name, args.to_vec())]);
     let answered = ask(door, post(&format!("{API}/ro/{name}"), body)).await;
     answered.told(1).remove(0)
+}
+
+/// Asks for one command as a client that follows redirects to these targets, and
+/// undoes these codings there.
+pub(crate) async fn call_following(
+    door: &axum::Router,
+    agent: &str,
+    request: &CommandRequest,
+) -> Told {
+    let mut body = Vec::new();
+    let mut writer = RequestWriter::without_settings();
+    writer.write(&mut body, request).unwrap();
+    let name = String::from_utf8_lossy(&request.name);
+    let mut request = post(&format!("{API}/ro/{name}"), body);
+    let agent = agent.parse().unwrap();
+    request.headers_mut().insert(header::USER_AGENT, agent);
+    ask(door, request).await.told(1).remove(0)
+}
+
+/// A redirect map of a client that knows SHA-256.
+pub(crate) fn follows(targets: &[&str], encodings: &[&str]) -> RedirectRequest {
+    let bytes = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect();
+    RedirectRequest {
+        targets: bytes(targets),
+        hashes: vec![b"sha256".to_vec()],
+        encodings: bytes(encodings),
+    }
 }
 
 /// Asks for several commands at once.

@@ -11,3 +11,5 @@ mod paths;
 
 /// What the recorded repository is served with here: drafts stay drafts.
 const SAMPLE: &str = "[phases]\npublish = no\n[experimental]\nevolution = all\n";
+
+pub(crate) use logins::basic;

@@ -7,6 +7,8 @@ mod elsewhere;
 mod following;
 mod hostile;
 mod index;
+mod places;
+mod redirected;
 mod remembered;
 mod replay;
 mod shelf;

@@ -3,7 +3,7 @@
 //! Names are checked as the reference checks them, with its texts. Values are
 //! checked too, which the reference leaves to chance.
 
-use fingerpost_core::{BadArgument, Field};
+use fingerpost_core::{BadArgument, Field, Shape};
 use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::Node;
 use fingerpost_hg_proto::cbor::Value;
@@ -96,6 +96,37 @@ impl Arguments<'_> {
     }
 }
 
+/// The same arguments as everybody would write them: a set as a set of the words
+/// that are known, and nothing that is as if it were left out.
+pub(crate) fn canonical(args: &Args, fields: &[Field]) -> Args {
+    let known = fields.iter().filter_map(|field| {
+        let value = args.get(field.name.as_bytes())?;
+        let value = match (field.shape, members(value)) {
+            (Shape::Set(words), Some(given)) => {
+                let is_given = |word: &&&str| {
+                    let word = word.as_bytes();
+                    given.iter().any(|value| value.as_bytes() == Some(word))
+                };
+                Value::set(
+                    words
+                        .iter()
+                        .filter(is_given)
+                        .map(|word| Value::bytes(*word)),
+                )
+            }
+            (Shape::List, Some(given)) => Value::Array(given.to_vec()),
+            _ => value.clone(),
+        };
+        let is_default = match &value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Bytes(bytes) => bytes.is_empty(),
+            value => members(value).is_some_and(<[Value]>::is_empty),
+        };
+        (!is_default).then_some((field.name, value))
+    });
+    known.collect()
+}
+
 /// The members of an array or a set: clients may send either for a set.
 pub(super) fn members(value: &Value) -> Option<&[Value]> {
     match value {
@@ -114,4 +145,51 @@ pub(super) fn nodes(values: &[Value]) -> Option<Vec<Node>> {
 
 fn wrong(name: &str, wanted: &str) -> BadArgument {
     BadArgument(format!("argument {name} must be {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_core::Argument as _;
+
+    use super::*;
+    use crate::commands::manifestdata::ManifestdataArgs;
+
+    fn words(words: &[&str]) -> Vec<Value> {
+        words.iter().map(|word| Value::bytes(*word)).collect()
+    }
+
+    fn check(one: &[(&str, Value)], other: &[(&str, Value)], are_same: bool) {
+        let [one, other] = [one, other].map(|args| {
+            let args: Args = args.iter().cloned().collect();
+            canonical(&args, ManifestdataArgs::FIELDS)
+        });
+        assert_eq!(one == other, are_same, "{one:?} {other:?}");
+    }
+
+    #[test]
+    fn what_asks_for_the_same_is_written_in_one_way() {
+        let set = |names: &[&str]| ("fields", Value::set(words(names)));
+        let list = |names: &[&str]| ("fields", Value::Array(words(names)));
+        let have = |truth| ("haveparents", Value::Bool(truth));
+        check(
+            &[set(&["parents", "revision"])],
+            &[list(&["revision", "parents"])],
+            true,
+        );
+        check(
+            &[list(&["parents", "nobody knows"])],
+            &[set(&["parents"])],
+            true,
+        );
+        check(&[set(&[]), have(false)], &[], true);
+        check(&[set(&["parents"])], &[set(&["revision"])], false);
+        check(&[have(true)], &[have(false)], false);
+        let nodes = |names: &[&str]| ("nodes", Value::Array(words(names)));
+        check(&[nodes(&["a", "b"])], &[nodes(&["b", "a"])], false);
+        check(
+            &[nodes(&["a"])],
+            &[("nodes", Value::set(words(&["a"])))],
+            true,
+        );
+    }
 }

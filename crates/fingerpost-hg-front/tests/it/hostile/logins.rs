@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::client::{API, Answered, ask, body, post};
 use crate::world::World;
 
-fn basic(user: &str, token: &str) -> String {
+pub(crate) fn basic(user: &str, token: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{token}")))
 }
 
