@@ -207,7 +207,7 @@ impl Calling {
                     noted.push((target, outcome));
                 },
             );
-            result = calling.await;
+            result = calling.await.map(drop);
         }
         let seen = std::mem::take(&mut *shared.seen.lock().unwrap());
         let seen = Seen {

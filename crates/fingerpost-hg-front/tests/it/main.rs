@@ -10,5 +10,6 @@ mod index;
 mod remembered;
 mod replay;
 mod shelf;
+mod warmed;
 mod world;
 mod written;

@@ -1,0 +1,369 @@
+//! What a stock client of Mercurial 6.0.3 asks for to clone a repository, with
+//! exactly its arguments: a server finds an answer again by these.
+
+use std::collections::{HashSet, VecDeque};
+
+use fingerpost_hg_proto::cbor::Value;
+use fingerpost_hg_proto::client::Response;
+use fingerpost_hg_proto::{Args, CommandRequest, Node};
+
+use super::{Asking, Called, ClientError, HgClient};
+
+/// How many nodes a client asks for at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSizes {
+    /// Manifests in one `manifestdata`.
+    pub manifests: usize,
+    /// Changesets in one `filesdata`.
+    pub changesets: usize,
+}
+
+impl Default for BatchSizes {
+    /// What a client takes when the server recommends nothing.
+    fn default() -> Self {
+        Self {
+            manifests: 10_000,
+            changesets: 50_000,
+        }
+    }
+}
+
+impl BatchSizes {
+    /// What the server's descriptor recommends.
+    pub fn of(descriptor: &Value) -> Self {
+        let recommended = |command: &[u8]| {
+            let command = descriptor.get(b"commands")?.get(command)?;
+            let size = command.get(b"recommendedbatchsize")?.as_u64()?;
+            usize::try_from(size).ok().filter(|size| *size > 0)
+        };
+        let default = Self::default();
+        Self {
+            manifests: recommended(b"manifestdata").unwrap_or(default.manifests),
+            changesets: recommended(b"filesdata").unwrap_or(default.changesets),
+        }
+    }
+}
+
+/// The requests of one clone of a repository as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct ClonePlan {
+    sizes: BatchSizes,
+    heads: Vec<Node>,
+    history: History,
+    /// What it took to make the plan.
+    pub called: Called,
+}
+
+impl ClonePlan {
+    /// So many requests at the beginning had to be made to make the plan.
+    pub const MADE: usize = 2;
+
+    /// How many requests there are.
+    pub fn requests(&self) -> usize {
+        let manifests = self.history.manifests.len().div_ceil(self.sizes.manifests);
+        let files = self.history.changesets.len();
+        Self::MADE + 1 + manifests + files.div_ceil(self.sizes.changesets)
+    }
+
+    /// The changesets that are cloned, in the server's order.
+    pub fn changesets(&self) -> &[Node] {
+        &self.history.changesets
+    }
+
+    /// The request number `at`, made when it is asked for: it may have a megabyte
+    /// of arguments. They come in the order of a client, but for `known`, which
+    /// a client sends together with the first one.
+    pub fn request(&self, at: usize) -> Option<CommandRequest> {
+        match at {
+            0 => return Some(heads()),
+            1 => return Some(changesets(&self.heads)),
+            2 => return Some(known()),
+            _ => {}
+        }
+        let at = at - 3;
+        let mut manifests = self.history.manifests.chunks(self.sizes.manifests);
+        if let Some(batch) = manifests.nth(at) {
+            return Some(manifestdata(batch));
+        }
+        let at = at - self.history.manifests.len().div_ceil(self.sizes.manifests);
+        let mut files = self.history.changesets.chunks(self.sizes.changesets);
+        files.nth(at).map(filesdata)
+    }
+}
+
+impl HgClient {
+    /// Asks for the changesets of the repository, and plans a clone of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn plan_clone(&self, asking: &Asking) -> Result<ClonePlan, ClientError> {
+        let handshake = self.handshake().await?;
+        let sizes = handshake.descriptor().map(BatchSizes::of);
+        let mut called = Called::default();
+        let mut found = None;
+        let request = heads();
+        let asked = self.require(&request, asking, |response| {
+            if let Response::Object(value) = response {
+                found = nodes_in(&value);
+            }
+        });
+        called.body_bytes += asked.await?.body_bytes;
+        let heads = found.ok_or(ClientError::Answer("list of heads"))?;
+        let mut history = History::default();
+        let mut read = Ok(());
+        let request = changesets(&heads);
+        let asked = self.require(&request, asking, |response| {
+            if read.is_ok() {
+                read = history.take(response);
+            }
+        });
+        called.body_bytes += asked.await?.body_bytes;
+        read?;
+        Ok(ClonePlan {
+            sizes: sizes.unwrap_or_default(),
+            heads,
+            history,
+            called,
+        })
+    }
+}
+
+fn heads() -> CommandRequest {
+    CommandRequest::new("heads", Args::new())
+}
+
+/// A client without changesets knows none to ask for.
+fn known() -> CommandRequest {
+    let args = [("nodes", Value::Array(Vec::new()))];
+    CommandRequest::new("known", args.into_iter().collect())
+}
+
+fn changesets(heads: &[Node]) -> CommandRequest {
+    let mut heads = heads.to_vec();
+    heads.sort_unstable();
+    let range = Value::record([
+        (&b"type"[..], Value::bytes("changesetdagrange")),
+        (b"roots", nodes(&[])),
+        (b"heads", nodes(&heads)),
+    ]);
+    let args = [
+        ("revisions", Value::Array(vec![range])),
+        (
+            "fields",
+            words(&["bookmarks", "parents", "phase", "revision"]),
+        ),
+    ];
+    CommandRequest::new("changesetdata", args.into_iter().collect())
+}
+
+fn manifestdata(batch: &[Node]) -> CommandRequest {
+    let args = [
+        ("nodes", nodes(batch)),
+        ("tree", Value::bytes("")),
+        ("haveparents", true.into()),
+        ("fields", words(&["parents", "revision"])),
+    ];
+    CommandRequest::new("manifestdata", args.into_iter().collect())
+}
+
+fn filesdata(batch: &[Node]) -> CommandRequest {
+    let explicit = Value::record([
+        (&b"type"[..], Value::bytes("changesetexplicit")),
+        (b"nodes", nodes(batch)),
+    ]);
+    let args = [
+        ("revisions", Value::Array(vec![explicit])),
+        ("haveparents", true.into()),
+        ("fields", words(&["parents", "revision"])),
+    ];
+    CommandRequest::new("filesdata", args.into_iter().collect())
+}
+
+fn nodes(nodes: &[Node]) -> Value {
+    let nodes = nodes.iter().map(|node| Value::bytes(*node.as_bytes()));
+    Value::Array(nodes.collect())
+}
+
+fn words(words: &[&str]) -> Value {
+    Value::set(words.iter().map(|word| Value::bytes(*word)))
+}
+
+fn nodes_in(value: &Value) -> Option<Vec<Node>> {
+    let nodes = value.as_array()?.iter();
+    nodes
+        .map(|node| Node::from_slice(node.as_bytes()?))
+        .collect()
+}
+
+/// More changesets than any repository has.
+const CHANGESETS_MAX: usize = 1 << 24;
+/// A changeset begins with its manifest's node in hex.
+const MANIFEST_DIGITS: usize = 40;
+
+/// Changesets and their manifests, in the order of the server, read out of an
+/// answer to `changesetdata`.
+#[derive(Clone, Debug, Default)]
+struct History {
+    changesets: Vec<Node>,
+    /// Each once, without the null one.
+    manifests: Vec<Node>,
+    seen: HashSet<Node>,
+    /// The texts that follow the last record: whether each is its changeset.
+    following: VecDeque<bool>,
+    /// The beginning of one that comes in chunks.
+    text: Option<Vec<u8>>,
+}
+
+impl History {
+    fn take(&mut self, response: Response) -> Result<(), ClientError> {
+        match response {
+            Response::Object(Value::Bytes(text)) => self.take_text(&text),
+            Response::Object(value) => self.take_record(&value),
+            Response::BytesBegin { .. } => {
+                self.text = Some(Vec::new());
+                Some(())
+            }
+            Response::BytesChunk(chunk) => self.text.as_mut().map(|text| {
+                let room = MANIFEST_DIGITS - text.len();
+                text.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }),
+            Response::BytesEnd => {
+                let text = self.text.take().unwrap_or_default();
+                self.take_text(&text)
+            }
+            _ => Some(()),
+        }
+        .ok_or(ClientError::Answer("changesets"))
+    }
+
+    /// The number of changesets, a changeset, or bookmarks of another one; only a
+    /// changeset has a text.
+    fn take_record(&mut self, record: &Value) -> Option<()> {
+        let Some(fields) = record.get(b"fieldsfollowing") else {
+            return Some(());
+        };
+        if self.changesets.len() >= CHANGESETS_MAX {
+            return None;
+        }
+        let node = record.get(b"node")?.as_bytes()?;
+        self.changesets.push(Node::from_slice(node)?);
+        for field in fields.as_array()? {
+            let name = field.as_array()?.first()?.as_bytes()?;
+            self.following.push_back(name == b"revision");
+        }
+        Some(())
+    }
+
+    fn take_text(&mut self, text: &[u8]) -> Option<()> {
+        if self.following.pop_front()? {
+            let manifest = Node::from_hex(text.get(..MANIFEST_DIGITS)?)?;
+            if !manifest.is_null() && self.seen.insert(manifest) {
+                self.manifests.push(manifest);
+            }
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(byte: u8) -> Node {
+        Node::from_bytes([byte; 20])
+    }
+
+    fn record(byte: u8) -> Response {
+        let field = Value::Array(vec![Value::bytes("revision"), 45_u64.into()]);
+        Response::Object(Value::record([
+            (&b"node"[..], Value::bytes(*node(byte).as_bytes())),
+            (b"fieldsfollowing", Value::Array(vec![field])),
+        ]))
+    }
+
+    fn text(manifest: Node) -> Vec<u8> {
+        format!("{manifest}\nme\n0 0\n").into_bytes()
+    }
+
+    fn plan(manifests: &[Node], sizes: BatchSizes) -> ClonePlan {
+        let mut history = History::default();
+        for (at, manifest) in manifests.iter().enumerate() {
+            history.take(record(at as u8 + 1)).unwrap();
+            let text = Response::Object(Value::Bytes(text(*manifest)));
+            history.take(text).unwrap();
+        }
+        ClonePlan {
+            sizes,
+            heads: vec![node(9), node(7)],
+            history,
+            called: Called::default(),
+        }
+    }
+
+    #[test]
+    fn manifests_are_asked_for_once_and_in_batches() {
+        let sizes = BatchSizes {
+            manifests: 2,
+            changesets: 3,
+        };
+        let manifests = [5, 6, 5, 0, 8].map(node);
+        let plan = plan(&manifests, sizes);
+        let requests: Vec<_> = (0..).map_while(|at| plan.request(at)).collect();
+        assert_eq!(requests.len(), plan.requests());
+        let expected = [
+            heads(),
+            changesets(&[node(7), node(9)]),
+            known(),
+            manifestdata(&[node(5), node(6)]),
+            manifestdata(&[node(8)]),
+            filesdata(&[1, 2, 3].map(node)),
+            filesdata(&[4, 5].map(node)),
+        ];
+        assert_eq!(requests, expected);
+    }
+
+    #[test]
+    fn a_changeset_may_come_in_chunks() {
+        let mut history = History::default();
+        let take = |history: &mut History, response| history.take(response).unwrap();
+        take(&mut history, record(1));
+        take(&mut history, Response::BytesBegin { len: None });
+        for chunk in text(node(3)).chunks(7) {
+            take(&mut history, Response::BytesChunk(chunk.to_vec()));
+        }
+        take(&mut history, Response::BytesEnd);
+        assert_eq!(history.manifests, [node(3)]);
+    }
+
+    #[test]
+    fn what_is_no_history_is_an_error() {
+        let wrong = |responses: &[Response]| {
+            let mut history = History::default();
+            let mut responses = responses.iter().cloned();
+            assert!(responses.any(|response| history.take(response).is_err()));
+        };
+        wrong(&[Response::Object(Value::bytes(text(node(1))))]);
+        wrong(&[record(1), Response::Object(Value::bytes("short"))]);
+        wrong(&[Response::Object(Value::record([(
+            &b"fieldsfollowing"[..],
+            Value::Null,
+        )]))]);
+        wrong(&[Response::BytesChunk(vec![1])]);
+    }
+
+    #[test]
+    fn sizes_are_those_that_the_server_recommends() {
+        let command = |size: u64| Value::record([(&b"recommendedbatchsize"[..], size.into())]);
+        let commands = Value::record([
+            (&b"manifestdata"[..], command(7)),
+            (b"filesdata", command(0)),
+        ]);
+        let descriptor = Value::record([(&b"commands"[..], commands)]);
+        let expected = BatchSizes {
+            manifests: 7,
+            ..BatchSizes::default()
+        };
+        assert_eq!(BatchSizes::of(&descriptor), expected);
+    }
+}
