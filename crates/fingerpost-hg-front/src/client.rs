@@ -1,76 +1,34 @@
 //! The other side of the door: a client of any server that speaks v2.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fingerpost_hg_proto::cbor;
 use fingerpost_hg_proto::client::{
-    Event, Limits, RequestWriter, Response, ResponseError, ResponseReader, format_message,
+    Event, Following, Limits, RequestWriter, Response, ResponseReader, format_message,
 };
 use fingerpost_hg_proto::{
     API_NAME, CBOR_MEDIA_TYPE, CommandRequest, ContentEncoding, FRAMING_MEDIA_TYPE, Handshake,
-    HandshakeError, PROTO_HEADER, RedirectOffer, UPGRADE_HEADER,
+    PROTO_HEADER, RedirectOffer, RedirectRequest, UPGRADE_HEADER,
 };
 use parking_lot::Mutex;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Url};
 
 mod digests;
+mod error;
 mod fetch;
 mod follow;
+mod history;
 mod http;
 mod plan;
 
+pub use error::ClientError;
 pub use follow::{FollowError, Followed, Redirected};
 pub use plan::{BatchSizes, ClonePlan};
 
 use follow::Elsewhere;
 use http::{expect, gathered};
-
-/// Why a server gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The text is no URL of a repository.
-    #[error("{0:?} is no http or https URL")]
-    Url(String),
-    /// The server cannot be reached, or broke off.
-    #[error("the server cannot be reached")]
-    Http(#[from] reqwest::Error),
-    /// The server answered something that is not v2.
-    #[error("{status}: {text}")]
-    NotV2 {
-        /// Its status.
-        status: StatusCode,
-        /// The beginning of what it said.
-        text: String,
-    },
-    /// It does not offer v2.
-    #[error("the server does not offer {API_NAME}")]
-    NotOffered,
-    /// Its handshake is broken.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    /// Its frames are broken.
-    #[error(transparent)]
-    Frames(#[from] ResponseError),
-    /// It redirects a request that said it would follow nowhere.
-    #[error("the server redirects to a target that it was not told of")]
-    StrayRedirect,
-    /// It refuses a command that [`HgClient::require`] asked for, or fails.
-    #[error("the server refuses {command}: {message}")]
-    Refused {
-        /// The command.
-        command: String,
-        /// What the server says.
-        message: String,
-    },
-    /// It answers a command with something that nobody can make sense of.
-    #[error("the server's {0} cannot be read")]
-    Answer(&'static str),
-    /// What was fetched from a redirect target and found good cannot be read
-    /// again.
-    #[error("the fetched answer cannot be read again")]
-    Spool(#[source] std::io::Error),
-}
 
 /// A client of one repository. A name and a password in the URL are a login.
 #[derive(Clone, Debug)]
@@ -253,6 +211,14 @@ impl HgClient {
                 message: message.escape_ascii().to_string(),
             }),
         }
+    }
+
+    /// What a client that can do this says about redirects, by the last
+    /// handshake; `None` if there was none, or the server has no targets. For a
+    /// request that is asked without following.
+    pub fn redirect_request(&self, following: &Following) -> Option<RedirectRequest> {
+        let offer = self.offer.lock().clone().flatten()?;
+        Some(following.choose(&offer, &BTreeSet::new()))
     }
 
     /// Where the repository is, without the login.

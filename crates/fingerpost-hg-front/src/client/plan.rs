@@ -1,12 +1,11 @@
 //! What a stock client of Mercurial 6.0.3 asks for to clone a repository, with
 //! exactly its arguments: a server finds an answer again by these.
 
-use std::collections::{HashSet, VecDeque};
-
 use fingerpost_hg_proto::cbor::Value;
 use fingerpost_hg_proto::client::Response;
 use fingerpost_hg_proto::{Args, CommandRequest, Node};
 
+use super::history::History;
 use super::{Asking, Called, ClientError, HgClient};
 
 /// How many nodes a client asks for at once.
@@ -49,7 +48,8 @@ impl BatchSizes {
 pub struct ClonePlan {
     sizes: BatchSizes,
     heads: Vec<Node>,
-    history: History,
+    changesets: Vec<Node>,
+    manifests: Vec<Node>,
     /// What it took to make the plan.
     pub called: Called,
 }
@@ -60,14 +60,14 @@ impl ClonePlan {
 
     /// How many requests there are.
     pub fn requests(&self) -> usize {
-        let manifests = self.history.manifests.len().div_ceil(self.sizes.manifests);
-        let files = self.history.changesets.len();
+        let manifests = self.manifests.len().div_ceil(self.sizes.manifests);
+        let files = self.changesets.len();
         Self::MADE + 1 + manifests + files.div_ceil(self.sizes.changesets)
     }
 
     /// The changesets that are cloned, in the server's order.
     pub fn changesets(&self) -> &[Node] {
-        &self.history.changesets
+        &self.changesets
     }
 
     /// The request number `at`, made when it is asked for: it may have a megabyte
@@ -81,12 +81,12 @@ impl ClonePlan {
             _ => {}
         }
         let at = at - 3;
-        let mut manifests = self.history.manifests.chunks(self.sizes.manifests);
+        let mut manifests = self.manifests.chunks(self.sizes.manifests);
         if let Some(batch) = manifests.nth(at) {
             return Some(manifestdata(batch));
         }
-        let at = at - self.history.manifests.len().div_ceil(self.sizes.manifests);
-        let mut files = self.history.changesets.chunks(self.sizes.changesets);
+        let at = at - self.manifests.len().div_ceil(self.sizes.manifests);
+        let mut files = self.changesets.chunks(self.sizes.changesets);
         files.nth(at).map(filesdata)
     }
 }
@@ -123,7 +123,8 @@ impl HgClient {
         Ok(ClonePlan {
             sizes: sizes.unwrap_or_default(),
             heads,
-            history,
+            changesets: history.changesets,
+            manifests: history.manifests,
             called,
         })
     }
@@ -196,76 +197,6 @@ fn nodes_in(value: &Value) -> Option<Vec<Node>> {
         .collect()
 }
 
-/// More changesets than any repository has.
-const CHANGESETS_MAX: usize = 1 << 24;
-/// A changeset begins with its manifest's node in hex.
-const MANIFEST_DIGITS: usize = 40;
-
-/// Changesets and their manifests, in the order of the server, read out of an
-/// answer to `changesetdata`.
-#[derive(Clone, Debug, Default)]
-struct History {
-    changesets: Vec<Node>,
-    /// Each once, without the null one.
-    manifests: Vec<Node>,
-    seen: HashSet<Node>,
-    /// The texts that follow the last record: whether each is its changeset.
-    following: VecDeque<bool>,
-    /// The beginning of one that comes in chunks.
-    text: Option<Vec<u8>>,
-}
-
-impl History {
-    fn take(&mut self, response: Response) -> Result<(), ClientError> {
-        match response {
-            Response::Object(Value::Bytes(text)) => self.take_text(&text),
-            Response::Object(value) => self.take_record(&value),
-            Response::BytesBegin { .. } => {
-                self.text = Some(Vec::new());
-                Some(())
-            }
-            Response::BytesChunk(chunk) => self.text.as_mut().map(|text| {
-                let room = MANIFEST_DIGITS - text.len();
-                text.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            }),
-            Response::BytesEnd => {
-                let text = self.text.take().unwrap_or_default();
-                self.take_text(&text)
-            }
-            _ => Some(()),
-        }
-        .ok_or(ClientError::Answer("changesets"))
-    }
-
-    /// The number of changesets, a changeset, or bookmarks of another one; only a
-    /// changeset has a text.
-    fn take_record(&mut self, record: &Value) -> Option<()> {
-        let Some(fields) = record.get(b"fieldsfollowing") else {
-            return Some(());
-        };
-        if self.changesets.len() >= CHANGESETS_MAX {
-            return None;
-        }
-        let node = record.get(b"node")?.as_bytes()?;
-        self.changesets.push(Node::from_slice(node)?);
-        for field in fields.as_array()? {
-            let name = field.as_array()?.first()?.as_bytes()?;
-            self.following.push_back(name == b"revision");
-        }
-        Some(())
-    }
-
-    fn take_text(&mut self, text: &[u8]) -> Option<()> {
-        if self.following.pop_front()? {
-            let manifest = Node::from_hex(text.get(..MANIFEST_DIGITS)?)?;
-            if !manifest.is_null() && self.seen.insert(manifest) {
-                self.manifests.push(manifest);
-            }
-        }
-        Some(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,41 +205,19 @@ mod tests {
         Node::from_bytes([byte; 20])
     }
 
-    fn record(byte: u8) -> Response {
-        let field = Value::Array(vec![Value::bytes("revision"), 45_u64.into()]);
-        Response::Object(Value::record([
-            (&b"node"[..], Value::bytes(*node(byte).as_bytes())),
-            (b"fieldsfollowing", Value::Array(vec![field])),
-        ]))
-    }
-
-    fn text(manifest: Node) -> Vec<u8> {
-        format!("{manifest}\nme\n0 0\n").into_bytes()
-    }
-
-    fn plan(manifests: &[Node], sizes: BatchSizes) -> ClonePlan {
-        let mut history = History::default();
-        for (at, manifest) in manifests.iter().enumerate() {
-            history.take(record(at as u8 + 1)).unwrap();
-            let text = Response::Object(Value::Bytes(text(*manifest)));
-            history.take(text).unwrap();
-        }
-        ClonePlan {
-            sizes,
-            heads: vec![node(9), node(7)],
-            history,
-            called: Called::default(),
-        }
-    }
-
     #[test]
-    fn manifests_are_asked_for_once_and_in_batches() {
+    fn nodes_are_asked_for_in_batches() {
         let sizes = BatchSizes {
             manifests: 2,
             changesets: 3,
         };
-        let manifests = [5, 6, 5, 0, 8].map(node);
-        let plan = plan(&manifests, sizes);
+        let plan = ClonePlan {
+            sizes,
+            heads: vec![node(9), node(7)],
+            changesets: [1, 2, 3, 4, 5].map(node).into(),
+            manifests: [5, 6, 8].map(node).into(),
+            called: Called::default(),
+        };
         let requests: Vec<_> = (0..).map_while(|at| plan.request(at)).collect();
         assert_eq!(requests.len(), plan.requests());
         let expected = [
@@ -321,35 +230,6 @@ mod tests {
             filesdata(&[4, 5].map(node)),
         ];
         assert_eq!(requests, expected);
-    }
-
-    #[test]
-    fn a_changeset_may_come_in_chunks() {
-        let mut history = History::default();
-        let take = |history: &mut History, response| history.take(response).unwrap();
-        take(&mut history, record(1));
-        take(&mut history, Response::BytesBegin { len: None });
-        for chunk in text(node(3)).chunks(7) {
-            take(&mut history, Response::BytesChunk(chunk.to_vec()));
-        }
-        take(&mut history, Response::BytesEnd);
-        assert_eq!(history.manifests, [node(3)]);
-    }
-
-    #[test]
-    fn what_is_no_history_is_an_error() {
-        let wrong = |responses: &[Response]| {
-            let mut history = History::default();
-            let mut responses = responses.iter().cloned();
-            assert!(responses.any(|response| history.take(response).is_err()));
-        };
-        wrong(&[Response::Object(Value::bytes(text(node(1))))]);
-        wrong(&[record(1), Response::Object(Value::bytes("short"))]);
-        wrong(&[Response::Object(Value::record([(
-            &b"fieldsfollowing"[..],
-            Value::Null,
-        )]))]);
-        wrong(&[Response::BytesChunk(vec![1])]);
     }
 
     #[test]
