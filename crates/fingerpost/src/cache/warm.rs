@@ -111,7 +111,8 @@ async fn warm(client: HgClient, args: &Args) -> anyhow::Result<Summary> {
         plan,
         redirect,
     });
-    // A round ends before the next begins: the first one's answers are stored then.
+    // A round ends before the next begins, so that the server had time to store
+    // what the first one asked for.
     for _ in 0..rounds {
         let mut waiting = work.iter().copied();
         let mut running = JoinSet::new();
