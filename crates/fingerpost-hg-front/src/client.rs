@@ -1,61 +1,34 @@
 //! The other side of the door: a client of any server that speaks v2.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fingerpost_hg_proto::cbor;
-use fingerpost_hg_proto::client::{Event, Limits, RequestWriter, ResponseError, ResponseReader};
+use fingerpost_hg_proto::client::{
+    Event, Following, Limits, RequestWriter, Response, ResponseReader, format_message,
+};
 use fingerpost_hg_proto::{
     API_NAME, CBOR_MEDIA_TYPE, CommandRequest, ContentEncoding, FRAMING_MEDIA_TYPE, Handshake,
-    HandshakeError, PROTO_HEADER, RedirectOffer, UPGRADE_HEADER,
+    PROTO_HEADER, RedirectOffer, RedirectRequest, UPGRADE_HEADER,
 };
 use parking_lot::Mutex;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Url};
 
 mod digests;
+mod error;
 mod fetch;
 mod follow;
+mod history;
 mod http;
+mod plan;
 
+pub use error::ClientError;
 pub use follow::{FollowError, Followed, Redirected};
+pub use plan::{BatchSizes, ClonePlan};
 
 use follow::Elsewhere;
 use http::{expect, gathered};
-
-/// Why a server gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The text is no URL of a repository.
-    #[error("{0:?} is no http or https URL")]
-    Url(String),
-    /// The server cannot be reached, or broke off.
-    #[error("the server cannot be reached")]
-    Http(#[from] reqwest::Error),
-    /// The server answered something that is not v2.
-    #[error("{status}: {text}")]
-    NotV2 {
-        /// Its status.
-        status: StatusCode,
-        /// The beginning of what it said.
-        text: String,
-    },
-    /// It does not offer v2.
-    #[error("the server does not offer {API_NAME}")]
-    NotOffered,
-    /// Its handshake is broken.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    /// Its frames are broken.
-    #[error(transparent)]
-    Frames(#[from] ResponseError),
-    /// It redirects a request that said it would follow nowhere.
-    #[error("the server redirects to a target that it was not told of")]
-    StrayRedirect,
-    /// What was fetched from a redirect target and found good cannot be read
-    /// again.
-    #[error("the fetched answer cannot be read again")]
-    Spool(#[source] std::io::Error),
-}
 
 /// A client of one repository. A name and a password in the URL are a login.
 #[derive(Clone, Debug)]
@@ -78,6 +51,8 @@ pub struct Asking {
     pub writes: bool,
     /// Also tell of every frame.
     pub frames: bool,
+    /// Tell byte strings that are longer than this in chunks.
+    pub whole_bytes: usize,
     /// Fetch the objects from where the server redirects to. Without it the
     /// server is not told of any target, and a redirect is an event.
     pub follow: bool,
@@ -86,12 +61,30 @@ pub struct Asking {
     pub followed_bytes_max: u64,
 }
 
+impl Asking {
+    fn limits(&self) -> Limits {
+        Limits {
+            whole_bytes: self.whole_bytes,
+            ..Limits::default()
+        }
+    }
+}
+
+/// What a call took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Called {
+    /// Bytes of the bodies that the server sent. What came from redirect targets
+    /// is told with each redirect.
+    pub body_bytes: u64,
+}
+
 impl Default for Asking {
     fn default() -> Self {
         Self {
             encodings: ContentEncoding::ALL.to_vec(),
             writes: false,
             frames: false,
+            whole_bytes: Limits::default().whole_bytes,
             follow: false,
             // Servers of ours store no longer ones.
             followed_bytes_max: 4 << 30,
@@ -158,7 +151,7 @@ impl HgClient {
         request: &CommandRequest,
         asking: &Asking,
         on_event: impl FnMut(Event),
-    ) -> Result<(), ClientError> {
+    ) -> Result<Called, ClientError> {
         self.call_noting(request, asking, on_event, |_| {}).await
     }
 
@@ -175,16 +168,65 @@ impl HgClient {
         asking: &Asking,
         mut on_event: impl FnMut(Event),
         mut on_redirect: impl FnMut(&Redirected),
-    ) -> Result<(), ClientError> {
+    ) -> Result<Called, ClientError> {
+        let mut called = Called::default();
         if asking.follow {
             let (on_event, on_redirect) = (&mut on_event, &mut on_redirect);
-            return self.follow(request, asking, on_event, on_redirect).await;
+            let following = self.follow(request, asking, &mut called, on_event, on_redirect);
+            following.await?;
+        } else {
+            let asked = self
+                .ask(request, asking, &mut called, &mut on_event)
+                .await?;
+            if let Some(elsewhere) = asked {
+                elsewhere.events().into_iter().for_each(on_event);
+            }
         }
-        let elsewhere = self.ask(request, asking, &mut on_event).await?;
-        if let Some(elsewhere) = elsewhere {
-            elsewhere.events().into_iter().for_each(on_event);
+        Ok(called)
+    }
+
+    /// Runs a command that has to succeed: as [`call`](Self::call), and what is
+    /// refused is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn require(
+        &self,
+        request: &CommandRequest,
+        asking: &Asking,
+        mut on_response: impl FnMut(Response),
+    ) -> Result<Called, ClientError> {
+        let mut refused = None;
+        let calling = self.call(request, asking, |event| match event.response {
+            Response::Refused { message, args } => refused = Some(format_message(&message, &args)),
+            Response::Failed { message, .. } => refused = Some(message),
+            response => on_response(response),
+        });
+        let called = calling.await?;
+        match refused {
+            None => Ok(called),
+            Some(message) => Err(ClientError::Refused {
+                command: request.name.escape_ascii().to_string(),
+                message: message.escape_ascii().to_string(),
+            }),
         }
-        Ok(())
+    }
+
+    /// What a client that can do this says about redirects, by the last
+    /// handshake; `None` if there was none, or the server has no targets. For a
+    /// request that is asked without following.
+    pub fn redirect_request(&self, following: &Following) -> Option<RedirectRequest> {
+        let offer = self.offer.lock().clone().flatten()?;
+        Some(following.choose(&offer, &BTreeSet::new()))
+    }
+
+    /// Where the repository is, without the login.
+    pub fn shown_url(&self) -> String {
+        let mut url = self.url.clone();
+        // Only URLs that cannot have a login refuse.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        url.into()
     }
 
     /// Asks once. Everything is told but a redirect, which is given back.
@@ -192,6 +234,7 @@ impl HgClient {
         &self,
         request: &CommandRequest,
         asking: &Asking,
+        called: &mut Called,
         on_event: &mut impl FnMut(Event),
     ) -> Result<Option<Elsewhere>, ClientError> {
         let mut body = Vec::new();
@@ -208,12 +251,13 @@ impl HgClient {
             .header(CONTENT_TYPE, FRAMING_MEDIA_TYPE)
             .body(body);
         let mut response = expect(sending.send().await?, FRAMING_MEDIA_TYPE).await?;
-        let mut reader = ResponseReader::new(Limits::default(), [id]);
+        let mut reader = ResponseReader::new(asking.limits(), [id]);
         if asking.frames {
             reader = reader.tell_frames();
         }
         let mut elsewhere = None;
         while let Some(piece) = response.chunk().await? {
+            called.body_bytes += piece.len() as u64;
             reader.push(&piece);
             while let Some(event) = reader.next()? {
                 if let Some(event) = Elsewhere::hold(&mut elsewhere, event) {
@@ -250,6 +294,12 @@ mod tests {
             let url = client.command_url("ro", b"heads");
             assert_eq!(url.as_str(), "http://h/r/api/exp-http-v2-0003/ro/heads");
         }
+    }
+
+    #[test]
+    fn a_login_is_not_shown() {
+        let client = HgClient::new("http://me:word@h/r").unwrap();
+        assert_eq!(client.shown_url(), "http://h/r");
     }
 
     #[test]

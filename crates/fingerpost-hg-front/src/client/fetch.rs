@@ -12,7 +12,7 @@ use tempfile::SpooledTempFile;
 
 use super::digests::Digests;
 use super::follow::{Elsewhere, FollowError, Followed};
-use super::{ClientError, HgClient};
+use super::{Asking, ClientError, HgClient};
 
 /// What stays in memory; the rest goes to a file without a name.
 const MEMORY_BYTES_MAX: usize = 1 << 20;
@@ -26,9 +26,9 @@ impl HgClient {
     pub(super) async fn fetch(
         &self,
         elsewhere: &Elsewhere,
-        bytes_max: u64,
+        asking: &Asking,
     ) -> Result<Fetched, FollowError> {
-        let fetching = self.fetch_all(elsewhere, bytes_max);
+        let fetching = self.fetch_all(elsewhere, asking);
         match tokio::time::timeout(FETCH_TIMEOUT, fetching).await {
             Ok(fetched) => fetched,
             Err(_) => Err(FollowError::TimedOut(FETCH_TIMEOUT)),
@@ -38,11 +38,11 @@ impl HgClient {
     async fn fetch_all(
         &self,
         elsewhere: &Elsewhere,
-        bytes_max: u64,
+        asking: &Asking,
     ) -> Result<Fetched, FollowError> {
         let location = &elsewhere.location;
         let url = url_of(location)?;
-        let mut basin = Basin::new(location, elsewhere.request_id, bytes_max)?;
+        let mut basin = Basin::new(elsewhere, asking)?;
         // The login of the repository is in its own URL, not in this one.
         let request = self
             .http
@@ -126,19 +126,20 @@ struct Basin {
 }
 
 impl Basin {
-    fn new(
-        location: &Location,
-        request_id: RequestId,
-        bytes_max: u64,
-    ) -> Result<Self, FollowError> {
+    fn new(elsewhere: &Elsewhere, asking: &Asking) -> Result<Self, FollowError> {
+        let Elsewhere {
+            request_id,
+            location,
+        } = elsewhere;
+        let bytes_max = asking.followed_bytes_max;
         let size = location.size.unwrap_or(bytes_max);
         if size > bytes_max {
             return Err(FollowError::TooLong(bytes_max));
         }
         Ok(Self {
             spool: SpooledTempFile::new(MEMORY_BYTES_MAX),
-            request_id,
-            objects: ObjectReader::new(Limits::default(), request_id),
+            request_id: *request_id,
+            objects: ObjectReader::new(asking.limits(), *request_id),
             digests: Digests::of(location),
             bytes: 0,
             bytes_max: size,
@@ -190,13 +191,17 @@ impl Fetched {
     }
 
     /// Tells the objects as if they had come from the server.
-    pub(super) fn tell(mut self, on_event: &mut impl FnMut(Event)) -> Result<(), ClientError> {
+    pub(super) fn tell(
+        mut self,
+        limits: Limits,
+        on_event: &mut impl FnMut(Event),
+    ) -> Result<(), ClientError> {
         on_event(Event {
             request_id: self.request_id,
             response: Told::Ok,
         });
         self.spool.rewind().map_err(ClientError::Spool)?;
-        let mut objects = ObjectReader::new(Limits::default(), self.request_id);
+        let mut objects = ObjectReader::new(limits, self.request_id);
         let mut left = self.followed.bytes;
         let mut piece = vec![0; PIECE_BYTES];
         while left > 0 {

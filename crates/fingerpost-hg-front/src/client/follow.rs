@@ -11,7 +11,7 @@ use fingerpost_hg_proto::client::{Event, Following, Response, ResponseError};
 use fingerpost_hg_proto::{CommandRequest, EncodingError, Location, RequestId};
 use reqwest::StatusCode;
 
-use super::{Asking, ClientError, HgClient, Offer};
+use super::{Asking, Called, ClientError, HgClient, Offer};
 
 /// What came of one redirect.
 #[derive(Debug)]
@@ -101,6 +101,7 @@ impl HgClient {
         &self,
         request: &CommandRequest,
         asking: &Asking,
+        called: &mut Called,
         on_event: &mut impl FnMut(Event),
         on_redirect: &mut impl FnMut(&Redirected),
     ) -> Result<(), ClientError> {
@@ -116,7 +117,7 @@ impl HgClient {
                 redirect.targets.clear();
             }
             request.redirect = redirect;
-            let Some(elsewhere) = self.ask(&request, asking, on_event).await? else {
+            let Some(elsewhere) = self.ask(&request, asking, called, on_event).await? else {
                 return Ok(());
             };
             let sent = request.redirect.as_ref();
@@ -125,7 +126,7 @@ impl HgClient {
                 Some(target.name.clone())
             });
             let target = target.ok_or(ClientError::StrayRedirect)?;
-            let fetched = self.fetch(&elsewhere, asking.followed_bytes_max).await;
+            let fetched = self.fetch(&elsewhere, asking).await;
             let (fetched, outcome) = match fetched {
                 Ok(fetched) => {
                     let followed = fetched.followed();
@@ -139,7 +140,7 @@ impl HgClient {
                 outcome,
             });
             if let Some(fetched) = fetched {
-                return fetched.tell(on_event);
+                return fetched.tell(asking.limits(), on_event);
             }
             failed.insert(target);
         }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, Uri, header};
 use fingerpost_hg_front::client::{Asking, ClientError, Followed, HgClient};
 use fingerpost_hg_proto::cbor::{Value, Writer};
-use fingerpost_hg_proto::client::Response as Told;
+use fingerpost_hg_proto::client::{Following, Response as Told};
 use fingerpost_hg_proto::server::{Inbox, Limits, Received, Responder};
 use fingerpost_hg_proto::{
     Args, CBOR_MEDIA_TYPE, CommandRequest, ContentEncoding, FRAMING_MEDIA_TYPE, Handshake,
@@ -137,6 +137,8 @@ pub(crate) struct Calling {
     pub(crate) asking: Asking,
     pub(crate) login: &'static str,
     pub(crate) stubborn: bool,
+    /// Says of redirects what such a client says, in the request itself.
+    pub(crate) as_one: Option<Following>,
     pub(crate) calls: usize,
 }
 
@@ -150,6 +152,7 @@ impl Default for Calling {
             },
             login: "",
             stubborn: false,
+            as_one: None,
             calls: 1,
         }
     }
@@ -191,7 +194,12 @@ impl Calling {
             .with_state(shared.clone());
         let base = serve(router).await.replace("http://", "");
         let client = HgClient::new(&format!("http://{}{base}/", self.login)).unwrap();
-        let request = CommandRequest::new("filesdata", Args::new());
+        let mut request = CommandRequest::new("filesdata", Args::new());
+        if let Some(following) = &self.as_one {
+            assert_eq!(client.redirect_request(following), None);
+            client.handshake().await.unwrap();
+            request.redirect = client.redirect_request(following);
+        }
         let (mut told, mut noted) = (Vec::new(), Vec::new());
         let mut result = Ok(());
         for _ in 0..self.calls {
@@ -207,7 +215,7 @@ impl Calling {
                     noted.push((target, outcome));
                 },
             );
-            result = calling.await;
+            result = calling.await.map(drop);
         }
         let seen = std::mem::take(&mut *shared.seen.lock().unwrap());
         let seen = Seen {

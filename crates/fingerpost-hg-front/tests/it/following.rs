@@ -4,7 +4,7 @@
 use axum::http::header;
 use fingerpost_hg_front::client::{Asking, ClientError, Followed};
 use fingerpost_hg_proto::cbor::Value;
-use fingerpost_hg_proto::client::Response;
+use fingerpost_hg_proto::client::{Following, Response};
 use fingerpost_hg_proto::{Compressor, ContentEncoding, Location, RedirectRequest};
 
 use crate::elsewhere::{Calling, Place, Seen, follow, objects, serve};
@@ -124,6 +124,27 @@ async fn without_following_a_redirect_is_an_event() {
         [Response::Redirect(_), Response::End]
     ));
     assert_eq!(seen.asked, [None]);
+    assert!(seen.places.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_may_ask_as_a_stock_client_does_without_following() {
+    let calling = Calling {
+        asking: Asking::default(),
+        as_one: Some(Following::stock()),
+        ..Calling::default()
+    };
+    let mut new_tls = Place::good("new-tls");
+    new_tls.target.tlsversions = vec![b"1.3".to_vec()];
+    let (seen, result) = calling.call(&[new_tls, Place::good("one")]).await;
+    result.unwrap();
+    assert!(matches!(seen.told[0], Response::Redirect(_)));
+    let redirect = RedirectRequest {
+        targets: vec![b"one".to_vec()],
+        hashes: vec![b"sha256".to_vec(), b"sha1".to_vec()],
+        encodings: Vec::new(),
+    };
+    assert_eq!(seen.asked, [Some(redirect)]);
     assert!(seen.places.is_empty());
 }
 

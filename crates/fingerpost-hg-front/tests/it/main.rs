@@ -12,5 +12,6 @@ mod redirected;
 mod remembered;
 mod replay;
 mod shelf;
+mod warmed;
 mod world;
 mod written;

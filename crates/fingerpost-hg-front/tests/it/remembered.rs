@@ -16,7 +16,7 @@ use crate::shelf::Shelf;
 use crate::world::{World, hg, run};
 
 /// A repository of three changesets that `hg` wrote, none of them public.
-fn written() -> World {
+pub(crate) fn written() -> World {
     let world = World::empty();
     std::fs::create_dir_all(world.root()).unwrap();
     mercurial(&world, &["init"]);
@@ -32,7 +32,7 @@ fn written() -> World {
     world
 }
 
-fn mercurial(world: &World, args: &[&str]) {
+pub(crate) fn mercurial(world: &World, args: &[&str]) {
     let mut command = Command::new(hg());
     command.env("HGPLAIN", "1").env("HGRCPATH", "/dev/null");
     run(command.current_dir(world.root()).args(["-q"]).args(args));
@@ -84,7 +84,7 @@ async fn file(door: &axum::Router, node: Node, fields: &[&str]) -> Told {
 }
 
 /// Hits, misses and answers that were being made, of all commands.
-fn counted(cache: &AnswerCache) -> [u64; 3] {
+pub(crate) fn counted(cache: &AnswerCache) -> [u64; 3] {
     let mut sums = [0; 3];
     for (_, counts) in cache.dispatch().all_counts() {
         let here = [&counts.hits, &counts.misses, &counts.coalesced];
@@ -96,7 +96,7 @@ fn counted(cache: &AnswerCache) -> [u64; 3] {
 }
 
 /// Waits until so many answers are in the store.
-async fn stored(shelf: &Shelf, entries: usize) {
+pub(crate) async fn stored(shelf: &Shelf, entries: usize) {
     let waiting = async {
         while shelf.names().len() < entries {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -108,7 +108,7 @@ async fn stored(shelf: &Shelf, entries: usize) {
 }
 
 /// A world with a cache over a shelf of its own.
-fn remembering(mut world: World) -> (World, Arc<Shelf>, AnswerCache) {
+pub(crate) fn remembering(mut world: World) -> (World, Arc<Shelf>, AnswerCache) {
     let shelf = Arc::new(Shelf::default());
     let cache = shelf.cache();
     world.cache = Some(cache.clone());

@@ -37,6 +37,15 @@ impl Default for Following {
 }
 
 impl Following {
+    /// What hg 6.0.3 can do: no TLS 1.3, and no content coding.
+    pub fn stock() -> Self {
+        Self {
+            tlsversions: [&b"1.0"[..], b"1.1", b"1.2"].map(Vec::from).into(),
+            encodings: Vec::new(),
+            ..Self::default()
+        }
+    }
+
     /// What to send with each request: the targets that the client can use but
     /// those named in `without`, and the hashes that it checks, in the server's
     /// order. There may be no target left; stock clients send the empty list then.

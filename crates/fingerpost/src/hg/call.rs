@@ -121,11 +121,16 @@ fn encodings(name: Option<&str>) -> anyhow::Result<Vec<ContentEncoding>> {
     Ok(vec![known.ok_or_else(|| failure(Exit::Usage, why()))?])
 }
 
-fn explain(error: ClientError) -> anyhow::Error {
+/// What went wrong with a server, and how the program ends.
+pub(crate) fn explain(error: ClientError) -> anyhow::Error {
     let exit = match &error {
         ClientError::Url(_) => Exit::Usage,
         ClientError::NotV2 { status, .. } if matches!(status.as_u16(), 401 | 403) => Exit::Denied,
-        ClientError::Handshake(_) | ClientError::Frames(_) => Exit::BadData,
+        ClientError::Handshake(_) | ClientError::Frames(_) | ClientError::Answer(_) => {
+            Exit::BadData
+        }
+        ClientError::Refused { .. } => Exit::Found,
+        ClientError::Spool(_) => Exit::Io,
         _ => Exit::Unavailable,
     };
     failure(exit, format!("{:#}", anyhow::Error::new(error)))

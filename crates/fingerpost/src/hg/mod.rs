@@ -8,6 +8,8 @@ mod paths;
 mod serve;
 mod verify;
 
+pub(crate) use call::explain;
+
 use crate::exit::Exit;
 
 /// Mercurial repositories: serve, ask, check.

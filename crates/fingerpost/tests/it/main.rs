@@ -19,4 +19,5 @@ mod stopping;
 mod sweeping;
 mod transcripts;
 mod upstream;
+mod warming;
 mod world;

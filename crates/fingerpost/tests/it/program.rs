@@ -21,7 +21,7 @@ const CLEANING: &str = "Anonymous clients may no longer clean or collect (refere
 [\"@read\",\"@report\",\"@db-admin\"].";
 
 /// The program in a directory of its own, without anything configured.
-fn program(dir: &TempDir) -> Command {
+pub(crate) fn program(dir: &TempDir) -> Command {
     let mut command = Command::new(PROGRAM);
     configure(&mut command, dir.path());
     command
@@ -43,7 +43,7 @@ fn run(dir: &TempDir, arguments: &[&str]) -> Result<Output> {
 }
 
 /// Runs to the end; gives the exit code and both outputs.
-fn outcome(dir: &TempDir, arguments: &[&str]) -> Result<(i32, String, String)> {
+pub(crate) fn outcome(dir: &TempDir, arguments: &[&str]) -> Result<(i32, String, String)> {
     let output = run(dir, arguments)?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let code = output.status.code().context("killed by a signal")?;
@@ -51,13 +51,13 @@ fn outcome(dir: &TempDir, arguments: &[&str]) -> Result<(i32, String, String)> {
 }
 
 /// A server, killed when the test ends.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     out: BufReader<ChildStdout>,
 }
 
 impl Serving {
-    fn start(mut command: Command) -> Result<Self> {
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -66,7 +66,7 @@ impl Serving {
         Ok(Self { child, out })
     }
 
-    fn line(&mut self) -> Result<String> {
+    pub(crate) fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         self.out.read_line(&mut line)?;
         Ok(line.trim_end().to_owned())
@@ -109,7 +109,7 @@ fn serve(dir: &TempDir, arguments: &[&str]) -> Result<Serving> {
 }
 
 /// `ADDRESS` of `Listening on ADDRESS (..)`.
-fn address(line: &str) -> Result<String> {
+pub(crate) fn address(line: &str) -> Result<String> {
     let rest = line.strip_prefix("Listening on ").context("another line")?;
     Ok(rest.split(' ').next().unwrap_or_default().to_owned())
 }
