@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
-use crate::{backup, bench, check_config, client, config, demo, docs, hg, moving, serve};
+use crate::{backup, bench, cache, check_config, client, config, demo, docs, hg, moving, serve};
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
 /// protocol of BitBake's `bitbake-hashserv`, byte for byte.
@@ -40,6 +40,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Serve, ask and check Mercurial repositories.
     Hg(hg::Args),
+    /// Look at remembered answers, and drop them.
+    Cache(cache::Args),
     /// Print a page that is made from the code.
     #[command(hide = true)]
     Docs(docs::Args),
@@ -73,6 +75,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Hg(args) => hg::run(&args),
+        Command::Cache(args) => cache::run(&args),
         Command::Docs(args) => Ok(docs::run(&args)),
         Command::CheckConfig(args) => check_config::run(&args),
     }

@@ -7,6 +7,7 @@
 
 mod backup;
 mod bench;
+mod cache;
 mod check_config;
 mod cli;
 mod client;

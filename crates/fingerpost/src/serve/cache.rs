@@ -46,9 +46,9 @@ impl Answers {
                 rules: TierRules::default(),
             });
         }
-        if let Some(url) = &config.valkey_url {
+        if let Some(valkey) = valkey(config)? {
             tiers.push(Tier {
-                cacher: Arc::new(valkey(config, url.reveal())?),
+                cacher: Arc::new(valkey),
                 rules: TierRules::default(),
             });
         }
@@ -84,14 +84,20 @@ impl Answers {
     }
 }
 
-fn valkey(config: &Cache, url: &str) -> anyhow::Result<Valkey> {
+/// The configured Valkey, if there is one. Must be called in the runtime.
+pub(crate) fn valkey(config: &Cache) -> anyhow::Result<Option<Valkey>> {
+    let Some(url) = &config.valkey_url else {
+        return Ok(None);
+    };
     let valkey = Valkey::new(ValkeyConfig {
-        url: url.to_owned(),
+        url: url.reveal().to_owned(),
         entry_bytes_max: config.valkey_entry_mib.saturating_mul(MIB),
         time_to_live: Duration::from_secs(config.valkey_hours.saturating_mul(3600)),
         ..ValkeyConfig::default()
     });
-    valkey.map_err(|why| failure(Exit::Configuration, format!("cache.valkey_url: {why}")))
+    let valkey =
+        valkey.map_err(|why| failure(Exit::Configuration, format!("cache.valkey_url: {why}")))?;
+    Ok(Some(valkey))
 }
 
 /// The secret under which entries have their names. It lies beside what it

@@ -1,0 +1,41 @@
+//! `fingerpost cache`: remembered answers from the command line.
+
+mod drop;
+mod ls;
+mod name;
+mod out;
+mod show;
+mod stats;
+mod tiers;
+
+use crate::exit::Exit;
+
+/// Look at remembered answers, and drop them.
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the answers on disk.
+    Ls(ls::Args),
+    /// Show where an answer is and whether it is whole, or print its bytes.
+    Show(show::Args),
+    /// Drop answers from disk and Valkey.
+    Drop(drop::Args),
+    /// Show what a running server counts of its answers.
+    Stats(stats::Args),
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    match &args.command {
+        Command::Ls(args) => ls::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Drop(args) => drop::run(args),
+        Command::Stats(args) => stats::run(args),
+    }
+}
