@@ -64,7 +64,8 @@ pub struct Disk {
 
 struct Store {
     room: Arc<Room>,
-    keeper: Keeper,
+    /// `None` for a store that is only inspected.
+    keeper: Option<Keeper>,
     reads: Pool,
     writes: Pool,
     /// Writes that are to find the disk full.
@@ -88,8 +89,30 @@ impl Disk {
     ) -> Result<Self, CacherError> {
         let layout = Layout::open(directory, clock.now())?;
         let room = Arc::new(Room::new(layout, bytes_max, clock));
+        let keeper = Keeper::start(Arc::clone(&room))?;
+        Ok(Self::over(room, Some(keeper)))
+    }
+
+    /// Opens the store below `directory` for an administrator, beside servers
+    /// that use it; `None` if there never was one. It evicts nothing, counts
+    /// nothing and notes no uses, so that looking changes nothing; but what it
+    /// finds damaged goes.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read and written to.
+    pub fn inspect(directory: &Path, clock: Arc<dyn Clock>) -> Result<Option<Self>, CacherError> {
+        if !Layout::is_at(directory)? {
+            return Ok(None);
+        }
+        let layout = Layout::open(directory, clock.now())?;
+        let room = Arc::new(Room::new(layout, u64::MAX, clock));
+        Ok(Some(Self::over(room, None)))
+    }
+
+    fn over(room: Arc<Room>, keeper: Option<Keeper>) -> Self {
         let store = Store {
-            keeper: Keeper::start(Arc::clone(&room))?,
+            keeper,
             room,
             reads: Pool::new(READS_MAX),
             writes: Pool::new(WRITES_MAX),
@@ -97,7 +120,7 @@ impl Disk {
             full: std::sync::atomic::AtomicU32::new(0),
         };
         let store = Arc::new(store);
-        Ok(Self { store })
+        Self { store }
     }
 
     /// Keeps an entry from being evicted until a moment, seven days ahead at
@@ -229,7 +252,7 @@ impl Cacher for Disk {
 
     /// `None` until everything was counted once.
     fn usage(&self) -> Option<Usage> {
-        let counted = self.store.keeper.has_counted();
+        let counted = self.store.keeper.as_ref().is_some_and(Keeper::has_counted);
         counted.then(|| self.store.room.totals().usage)
     }
 }

@@ -89,6 +89,31 @@ impl Valkey {
         })
     }
 
+    /// Removes every entry under the prefix, whoever put it there, and says how
+    /// many that were. What is stored meanwhile may stay.
+    ///
+    /// # Errors
+    ///
+    /// What the server says, or that it does not answer; a part may be gone.
+    pub async fn remove_all(&self) -> Result<u64, CacherError> {
+        let pattern = format!("{}{}", escaped(&self.config.prefix), "[0-9a-f]".repeat(64));
+        let (mut cursor, mut removed) = (0_u64, 0);
+        loop {
+            let mut scan = Cmd::new();
+            scan.arg("SCAN").arg(cursor);
+            scan.arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_COUNT);
+            let (next, keys): (u64, Vec<String>) = self.ask(&scan).await?;
+            if !keys.is_empty() {
+                let gone: u64 = self.ask(Cmd::new().arg("UNLINK").arg(keys)).await?;
+                removed += gone;
+            }
+            if next == 0 {
+                return Ok(removed);
+            }
+            cursor = next;
+        }
+    }
+
     fn key(&self, name: &EntryName) -> String {
         format!("{}{}", self.config.prefix, name.to_hex())
     }
@@ -189,6 +214,8 @@ fn open(url: &str, deadline: Duration) -> Result<Client, RedisError> {
     Client::open(info)
 }
 
+/// Keys that the server looks at in one go, some milliseconds at most.
+const SCAN_COUNT: usize = 1000;
 const LINE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes that a value may have.
 const VALUE_MAX: u64 = 512 << 20;
@@ -237,6 +264,18 @@ impl std::fmt::Debug for ValkeyConfig {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
+}
+
+/// A text that stands for itself in a pattern.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '^' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
 }
 
 fn digest(name: &EntryName, bytes: &[u8]) -> [u8; 32] {

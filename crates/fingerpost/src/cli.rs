@@ -40,7 +40,7 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Serve, ask and check Mercurial repositories.
     Hg(hg::Args),
-    /// Fill the answers that a server remembers.
+    /// Look at remembered answers, fill and empty their stores.
     Cache(cache::Args),
     /// Print a page that is made from the code.
     #[command(hide = true)]

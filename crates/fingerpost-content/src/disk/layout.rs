@@ -17,6 +17,9 @@ use fingerpost_core::{EntryName, Timestamp};
 /// How many directories entries are spread over.
 pub(super) const DIRECTORIES: usize = 256;
 
+/// The file that every process with the directory holds.
+const LOCK: &str = "lock";
+
 /// What is left in `tmp` after this by a process that died while others ran.
 const ABANDONED_AFTER_MICROS: i64 = 86_400_000_000;
 
@@ -30,6 +33,11 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Whether anything was ever laid out there.
+    pub(super) fn is_at(root: &Path) -> io::Result<bool> {
+        root.join(LOCK).try_exists()
+    }
+
     /// Makes the directories that are missing and clears away what a process
     /// left behind that was killed.
     pub(super) fn open(root: &Path, now: Timestamp) -> io::Result<Self> {
@@ -39,7 +47,7 @@ impl Layout {
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(root.join("lock"))?;
+            .open(root.join(LOCK))?;
         let layout = Self {
             root: root.to_owned(),
             own: RandomState::new().hash_one(root),

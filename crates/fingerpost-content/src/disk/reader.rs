@@ -47,7 +47,9 @@ impl Store {
             opened => opened?,
         };
         let now = self.room.clock.now();
-        if super::layout::modified(&metadata) < now.minus_micros(USE_NOTED_EVERY_MICROS) {
+        if self.keeper.is_some()
+            && super::layout::modified(&metadata) < now.minus_micros(USE_NOTED_EVERY_MICROS)
+        {
             // A directory that cannot be written to can be read from.
             let _ = super::layout::set_modified(&file, now);
         }

@@ -389,3 +389,26 @@ async fn stores_look_ups_and_evictions_go_on_at_once() {
     }
     assert!(counted());
 }
+
+#[tokio::test]
+async fn looking_at_a_store_changes_nothing() {
+    let world = World::new(10 << 20).await;
+    let inspect = |at: &Path| Disk::inspect(at, world.clock.clone()).unwrap();
+    let elsewhere = world.root.path().join("tmp");
+    assert!(inspect(&elsewhere).is_none());
+    assert_eq!(std::fs::read_dir(elsewhere).unwrap().count(), 0);
+    world.put(1, 1000).await.unwrap();
+    world.clock.advance_micros(60 * MINUTE);
+    let inspected = inspect(world.root.path()).unwrap();
+    let listed = inspected.list(None, 10).await.unwrap();
+    assert_eq!(listed[0].used, START);
+    let found = fetch(&inspected, &entry_name(1)).await.unwrap();
+    assert_eq!(found, Some(noise(1000)));
+    assert_eq!(inspected.list(None, 10).await.unwrap(), listed);
+    assert_eq!(inspected.usage(), None);
+    // A server's own look-up is a use.
+    assert!(world.has(1).await);
+    assert_ne!(inspected.list(None, 10).await.unwrap(), listed);
+    assert!(inspected.remove(&entry_name(1)).await.unwrap());
+    assert!(!world.has(1).await);
+}

@@ -65,8 +65,10 @@ impl Writer {
             let (path, reserved) = (&self.path, &mut self.reserved);
             self.store.room.place(path, &self.name, self.len, reserved)
         })?;
-        if self.store.room.is_tight() {
-            self.store.keeper.wake();
+        if self.store.room.is_tight()
+            && let Some(keeper) = &self.store.keeper
+        {
+            keeper.wake();
         }
         Ok(None)
     }

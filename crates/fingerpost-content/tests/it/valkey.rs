@@ -239,3 +239,33 @@ async fn a_full_server_says_so() {
     }
     assert!(matches!(full, Some(CacherError::Full)), "{full:?}");
 }
+
+#[tokio::test]
+async fn all_entries_are_removed_and_nothing_else() {
+    let server = RedisServer::start();
+    let valkey = valkey(&server);
+    for number in 0..2500 {
+        store(&valkey, &name(&number.to_string()), &bytes(3)).await;
+    }
+    let others = ["fingerpost:x", "other:key", &format!("x{}", key("a"))];
+    let mut raw = raw(&server).await;
+    for other in others {
+        let set = redis::cmd("SET").arg(other).arg("kept").to_owned();
+        set.query_async::<()>(&mut raw).await.unwrap();
+    }
+    assert_eq!(valkey.remove_all().await.unwrap(), 2500);
+    assert_eq!(valkey.remove_all().await.unwrap(), 0);
+    let left = redis::cmd("DBSIZE").query_async::<u64>(&mut raw).await;
+    assert_eq!(left.unwrap(), others.len() as u64);
+    // A prefix stands for itself.
+    let starred = Valkey::new(ValkeyConfig {
+        url: server.url(),
+        prefix: "*[a]\\?:".to_owned(),
+        ..ValkeyConfig::default()
+    })
+    .unwrap();
+    store(&valkey, &name("a"), &bytes(3)).await;
+    store(&starred, &name("a"), &bytes(3)).await;
+    assert_eq!(starred.remove_all().await.unwrap(), 1);
+    assert!(valkey.remove(&name("a")).await.unwrap());
+}

@@ -104,9 +104,8 @@ fn tier(config: &Cache, name: &str, disk: Option<&Arc<Disk>>) -> anyhow::Result<
         "memory" => Arc::new(Memory::new(config.memory_mib.saturating_mul(MIB))),
         "disk" => Arc::clone(disk.ok_or_else(|| wrong("it has no directory"))?) as _,
         "valkey" => {
-            let url = config.valkey_url.as_ref();
-            let url = url.ok_or_else(|| wrong("it has no URL"))?;
-            Arc::new(valkey(config, url.reveal())?)
+            let valkey = valkey(config)?;
+            Arc::new(valkey.ok_or_else(|| wrong("it has no URL"))?)
         }
         name => {
             let place = config.objects.get(name);
@@ -170,14 +169,20 @@ pub(super) fn objects(name: &str, place: &ObjectPlace, part: Part) -> anyhow::Re
     store.map_err(|why| failure(Exit::Configuration, format!("cache.objects.{name}: {why}")))
 }
 
-fn valkey(config: &Cache, url: &str) -> anyhow::Result<Valkey> {
+/// The configured Valkey, if there is one. Must be called in the runtime.
+pub(crate) fn valkey(config: &Cache) -> anyhow::Result<Option<Valkey>> {
+    let Some(url) = &config.valkey_url else {
+        return Ok(None);
+    };
     let valkey = Valkey::new(ValkeyConfig {
-        url: url.to_owned(),
+        url: url.reveal().to_owned(),
         entry_bytes_max: config.valkey_entry_mib.saturating_mul(MIB),
         time_to_live: Duration::from_secs(config.valkey_hours.saturating_mul(3600)),
         ..ValkeyConfig::default()
     });
-    valkey.map_err(|why| failure(Exit::Configuration, format!("cache.valkey_url: {why}")))
+    let valkey =
+        valkey.map_err(|why| failure(Exit::Configuration, format!("cache.valkey_url: {why}")))?;
+    Ok(Some(valkey))
 }
 
 /// The secret under which entries have their names. It lies beside what it

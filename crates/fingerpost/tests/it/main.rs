@@ -3,6 +3,7 @@
 //!
 //! One binary for all of it: each further one is another link of everything.
 
+mod cache;
 mod client;
 mod damage;
 mod durability;

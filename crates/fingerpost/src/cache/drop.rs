@@ -1,0 +1,130 @@
+//! `fingerpost cache drop`: answers out of the stores.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use fingerpost_core::{Cacher as _, CacherError};
+
+use super::name::Beginning;
+use super::tiers::{OrExitOf as _, Tiers, Which, block_on};
+use crate::exit::{Exit, failure};
+
+/// Entries that are asked for at once.
+const PAGE: usize = 10_000;
+
+/// Drop answers from disk and Valkey; they are made again when they are asked
+/// for. Running servers keep what is in their memory, which is right: an
+/// answer never changes.
+///
+/// Exit status 1 if one of the names is nowhere, 69 if a store does not answer.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Names, or beginnings of at least 8 digits of names on disk.
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    names: Vec<Beginning>,
+    /// Everything, also what other servers have put into the same Valkey.
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// Do not ask whether that is meant.
+    #[arg(long, requires = "all")]
+    yes: bool,
+}
+
+/// Drops.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    block_on(async {
+        let tiers = Tiers::open(&args.which)?;
+        if !args.all {
+            return drop_some(&tiers, &args.names).await;
+        }
+        if !args.yes && !confirmed(&question(&tiers))? {
+            return Ok(Exit::Found);
+        }
+        drop_all(&tiers).await
+    })
+}
+
+async fn drop_some(tiers: &Tiers, beginnings: &[Beginning]) -> anyhow::Result<Exit> {
+    // All are found before the first one goes: a mistyped one changes nothing.
+    let mut names = Vec::with_capacity(beginnings.len());
+    for beginning in beginnings {
+        names.push(beginning.resolve(tiers).await?);
+    }
+    let (mut exit, mut unreachable) = (Exit::Ok, None);
+    for name in &names {
+        let mut from = Vec::new();
+        for tier in tiers.all() {
+            match tier.remove(name).await.or_exit_of(tier.name()) {
+                Ok(true) => from.push(tier.name()),
+                Ok(false) => {}
+                // The others can do their part.
+                Err(error) => unreachable = Some(error),
+            }
+        }
+        let name = name.to_hex();
+        if from.is_empty() {
+            eprintln!("{name}: not there");
+            exit = Exit::Found;
+        } else {
+            println!("{name}: dropped from {}", from.join(" and "));
+        }
+    }
+    tell_what_stays();
+    unreachable.map_or(Ok(exit), Err)
+}
+
+async fn drop_all(tiers: &Tiers) -> anyhow::Result<Exit> {
+    if let Some((directory, disk)) = &tiers.disk {
+        let (mut after, mut dropped) = (None, 0_u64);
+        loop {
+            let page = disk.list(after, PAGE).await.or_exit_of("disk")?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after = Some(last.name);
+            for found in &page {
+                let removed = disk.remove(&found.name).await.or_exit_of("disk")?;
+                dropped += u64::from(removed);
+            }
+        }
+        println!("disk: dropped {dropped} entries of {}", directory.display());
+    }
+    if let Some(valkey) = &tiers.valkey {
+        let dropped = valkey.remove_all().await.or_exit_of(valkey.name())?;
+        println!("{}: dropped {dropped} entries", valkey.name());
+    }
+    tell_what_stays();
+    Ok(Exit::Ok)
+}
+
+fn tell_what_stays() {
+    eprintln!(
+        "Running servers keep what is in their memory. It is right: an answer never changes."
+    );
+}
+
+fn question(tiers: &Tiers) -> String {
+    let disk = tiers.disk.as_ref();
+    let disk = disk.map(|(directory, _)| format!("below {}", directory.display()));
+    let valkey = tiers.valkey.as_ref();
+    let valkey = valkey.map(|_| "in Valkey, for all servers that share it".to_owned());
+    let places: Vec<_> = disk.into_iter().chain(valkey).collect();
+    format!("Drop all answers {}?", places.join(" and "))
+}
+
+fn confirmed(question: &str) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        let why = format!("{question} Say so with --yes.");
+        return Err(failure(Exit::Usage, why));
+    }
+    let answer = || -> Result<String, CacherError> {
+        eprint!("{question} [y/N] ");
+        io::stderr().flush()?;
+        let mut line = String::new();
+        io::stdin().lock().read_line(&mut line)?;
+        Ok(line)
+    };
+    let answer = answer().or_exit_of("standard input")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
