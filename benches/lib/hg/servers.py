@@ -1,7 +1,9 @@
 """Our server and the reference, with their processor time and memory as the kernel counts them."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +65,41 @@ def ours(world, repository: Path, *words):
     port = free_port()
     command = [world.binary, "hg", "serve", "--bind", f"127.0.0.1:{port}", *words, repository]
     with started(world, command, port, os.environ) as server:
+        yield server
+
+
+@contextmanager
+def configured(world, repository: Path, text: str):
+    """`fingerpost serve` on a repository at `/`, with these lines in its configuration; PORT in them is its port."""
+    port = free_port()
+    directory = Path(tempfile.mkdtemp(dir=world.path))
+    config = directory / "fingerpost.toml"
+    config.write_text(
+        f"[server]\nbind = ['127.0.0.1:{port}']\ndata_dir = '{directory}'\n[metrics]\nbind = ''\n"
+        f"[log]\nlevel = 'warning'\n[hg.repositories]\n'' = '{repository}'\n{text.replace('PORT', str(port))}"
+    )
+    try:
+        with started(world, [world.binary, "serve", "--config", config], port, os.environ) as server:
+            yield server
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def nginx(world, directory: Path, sendfile: bool = True):
+    """nginx that serves the files of a directory, as one process."""
+    subprocess.run([ROOT / "scripts" / "need", "nginx"], check=True)
+    port = free_port()
+    own = Path(tempfile.mkdtemp(dir=world.path))
+    temporary = "".join(f"{name}_temp_path {own};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    config = own / "nginx.conf"
+    config.write_text(
+        f"daemon off; master_process off; pid {own}/pid; error_log {own}/errors;\nevents {{}}\n"
+        f"http {{\naccess_log off; sendfile {'on' if sendfile else 'off'}; keepalive_requests 1000000;\n{temporary}"
+        f"server {{ listen 127.0.0.1:{port}; root {directory}; }}\n}}\n"
+    )
+    command = ["nginx", "-c", config, "-e", own / "errors"]
+    with started(world, command, port, os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}) as server:
         yield server
 
 

@@ -13,6 +13,7 @@ API = "/api/exp-http-v2-0003/ro/"
 ENCODINGS = {"as a client": [b"zstd-8mb", b"zlib", b"identity"], "identity": [b"identity"]}
 PAYLOAD_MAX = 32768
 ANSWER_SECONDS = 900
+REDIRECT_BYTES_MAX = 4096
 
 REQUEST, RESPONSE, ERROR, SETTINGS = 1, 3, 5, 8
 NEW, CONTINUES, MORE = 1, 2, 4
@@ -26,14 +27,15 @@ class Request:
     name: str
     commands: tuple
 
-    def message(self, prefix: str, encoding: str = "as a client") -> bytes:
-        """The request as it is sent; `prefix` is the path of the repository without the slash at its end."""
+    def message(self, prefix: str, encoding: str = "as a client", targets: tuple[bytes, ...] = ()) -> bytes:
+        """The request as it is sent; `prefix` is the path of the repository without the slash at its end, `targets` are those that redirects are followed to."""
+        redirect = {b"redirect": {b"targets": list(targets), b"hashes": []}} if targets else {}
         if self.name == "handshake":
             headers = "accept: application/mercurial-0.1\r\nx-hgproto-1: cbor\r\nx-hgupgrade-1: exp-http-v2-0003\r\n"
             return f"GET {prefix}/?cmd=capabilities HTTP/1.1\r\nhost: bench\r\n{headers}\r\n".encode()
         body = frame(1, SETTINGS, END, cbor.encode({b"contentencodings": ENCODINGS[encoding]}), begin=True)
         for number, (name, arguments) in enumerate(self.commands):
-            command = {b"name": name.encode()} | ({b"args": arguments} if arguments else {})
+            command = {b"name": name.encode()} | ({b"args": arguments} if arguments else {}) | redirect
             body += b"".join(request_frames(1 + 2 * number, cbor.encode(command)))
         where = "multirequest" if len(self.commands) > 1 else self.commands[0][0]
         headers = f"accept: {MEDIA}\r\ncontent-type: {MEDIA}\r\ncontent-length: {len(body)}\r\n"
@@ -64,6 +66,22 @@ class Answer:
 
     def objects(self) -> dict:
         """The objects of each command by request number, without the status; only of answers in identity encoding."""
+        found = {number: list(cbor.Decoder(value)) for number, value in self.content().items()}
+        for number, (status, *objects) in found.items():
+            if status != {b"status": b"ok"}:
+                raise RuntimeError(f"the server refused: {status}")
+            found[number] = objects
+        return found
+
+    def redirect(self) -> str | None:
+        """The URL that the first command was redirected to."""
+        if len(self.body) > REDIRECT_BYTES_MAX:
+            return None
+        (status, *_) = cbor.Decoder(self.content()[1])
+        return status[b"location"][b"url"].decode() if status[b"status"] == b"redirect" else None
+
+    def content(self) -> dict:
+        """The bytes of each command's answer by request number."""
         data, at = {}, 0
         while at < len(self.body):
             length = int.from_bytes(self.body[at : at + 3], "little")
@@ -74,12 +92,7 @@ class Answer:
                 raise RuntimeError(f"the server failed: {list(cbor.Decoder(payload))}")
             if kind == RESPONSE:
                 data[number] = data.get(number, b"") + payload
-        found = {number: list(cbor.Decoder(value)) for number, value in data.items()}
-        for number, (status, *objects) in found.items():
-            if status != {b"status": b"ok"}:
-                raise RuntimeError(f"the server refused: {status}")
-            found[number] = objects
-        return found
+        return data
 
 
 class Connection:

@@ -22,8 +22,6 @@ MIB = 2**20
 CLONES, REFERENCE_CLONES = 20, 3
 PULLS = 500
 AT_ONCE = 16
-CROWD = 64
-REMEMBERING = ("--cache-mib", "400")
 MEMORY_MIB = 150
 HISTORY_SECONDS = 6 * 3600
 
@@ -159,49 +157,6 @@ def together(count: int, work) -> None:
         raise failures[0]
 
 
-def remembered(world: World, *, name: str, label: str) -> list[Result]:
-    """Clones that get from memory what the first one made, and what the first one costs then."""
-    repository = history(world, f"{name}-kept")
-    with reference(world, repository) as server:
-        requests = messages(server, plan.clone)
-    base = one_clone(world, reference, repository, requests).cpu
-    plain = [one_clone(world, ours, repository, requests).cpu for _ in range(world.rounds)]
-    cold, warm = [], []
-    for _ in range(world.rounds):
-        with ours(world, repository, *REMEMBERING) as server:
-            for costs, repeats in ((cold, 1), (warm, CLONES)):
-                before = server.settled_cpu()
-                for _ in range(repeats):
-                    sent = send(server, requests)
-                costs.append((server.settled_cpu() - before) / repeats)
-    note = f"ours {median(warm) * 1e3:.3g} ms, {sent / MIB:.3g} MiB; hg serve 6.0.3 {base:.3g} s, once"
-    costs = f"cold {median(cold):.3g} s, without remembering {median(plain):.3g} s"
-    times = [base / cpu for cpu in warm]
-    return [
-        Result(f"clone from memory, {label}: server CPU", "× less than hg serve", times, 300, at_least=True, note=note),
-        Result("the same: cost of remembering on a miss", "× without", [median(cold) / median(plain)], 1.1, note=costs),
-    ]
-
-
-def crowd(world: World) -> list[Result]:
-    """Clones at once of a repository that nobody asked for yet."""
-    repository = history(world, "linear-kept")
-    with ours(world, repository) as server:
-        requests = messages(server, plan.clone)
-    one = one_clone(world, ours, repository, requests).cpu
-    ratios, memory = [], []
-    for _ in range(min(world.rounds, 5)):
-        with ours(world, repository, *REMEMBERING) as server:
-            before, idle = server.settled_cpu(), server.memory("VmRSS")
-            together(CROWD, partial(send, server, requests))
-            ratios.append((server.settled_cpu() - before) / one)
-            memory.append((server.memory("VmHWM") - idle) / MIB)
-    return [
-        Result(f"{CROWD} clones at once, remembered, 10,000 linear: server CPU", "× one clone", ratios, 3),
-        Result("the same: peak memory above idle", "MiB", memory, 300),
-    ]
-
-
 def first_byte(world: World) -> list[Result]:
     """Of every kind of request of a clone, from a repository that was opened already."""
     repository = history(world, "linear-kept")
@@ -251,10 +206,6 @@ ROWS = [
     row("wide", "100,000 files × 1,000 changesets", 60),
     Row("hg-pull", "no-op pull, 500 times, against hg serve 6.0.3", no_op_pull),
     Row("hg-sixteen", "16 clones at once", sixteen),
-    Row("hg-remembered-linear", "clones from memory, 10,000 linear changesets", partial(remembered, name="linear", label="10,000 linear")),
-    Row("hg-remembered-merges", "clones from memory, a quarter merges", partial(remembered, name="merges", label="20,000 with merges")),
-    Row("hg-remembered-wide", "clones from memory, 100,000 files", partial(remembered, name="wide", label="100,000 files")),
-    Row("hg-crowd", "64 clones at once of a cold repository, remembered", crowd),
     Row("hg-first-byte", "time to the first byte of each response of a clone", first_byte),
     Row("hg-open", "opening a repository of 200,000 changesets", opening),
 ]

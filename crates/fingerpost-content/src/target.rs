@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::{
-    Audience, Cacher as _, CacherError, Clock, Content, EntryForm, Follower, RedirectTarget,
-    SecretUrl, Timestamp,
+    Audience, Cacher as _, CacherError, Certificates, Clock, Content, EntryForm, Follower,
+    RedirectTarget, SecretUrl, Timestamp,
 };
 use ipnet::IpNet;
 
@@ -31,6 +31,8 @@ pub struct Target {
     pub entry_bytes_min: u64,
     /// Bytes of the longest answer that it has, without a coding.
     pub entry_bytes_max: u64,
+    /// Its certificates, for clients that do not trust it anyway.
+    pub certificates: Certificates,
     /// The place itself.
     pub place: Where,
     /// How it is found out whether it works.
@@ -104,6 +106,7 @@ impl Target {
             stock_clients: true,
             entry_bytes_min: 64 << 10,
             entry_bytes_max: u64::MAX,
+            certificates: Certificates::default(),
             place,
             probe: Probe::Nothing,
         }

@@ -120,6 +120,7 @@ impl Redirects for RedirectTargets {
                         return Some(Redirect {
                             target: target.clone(),
                             location,
+                            certificates: served.target.certificates.clone(),
                         });
                     }
                     Ok(None) => {}

@@ -38,6 +38,8 @@ pub use flight::{Flight, Progress};
 pub use permission::{ParsePermissionError, Permission, PermissionSet};
 pub use principal::{Access, Principal};
 pub use redirects::{Audience, ContentCoding, EntryForm, Follower, Following, Redirects};
-pub use reply::{Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply};
+pub use reply::{
+    Certificates, Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply,
+};
 pub use secret_url::SecretUrl;
 pub use spool::{Spool, SpoolOptions};

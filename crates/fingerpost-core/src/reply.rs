@@ -75,6 +75,18 @@ pub struct Redirect {
     pub target: String,
     /// Absolute URL of the answer, for the client alone.
     pub location: SecretUrl,
+    /// What the client may hold the target's TLS against.
+    pub certificates: Certificates,
+}
+
+/// Certificates of a [`RedirectTarget`] in DER; none: clients go by what they
+/// trust anyway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// Of its server.
+    pub server: Vec<Vec<u8>>,
+    /// Of authorities that signed the server's.
+    pub authorities: Vec<Vec<u8>>,
 }
 
 /// A place that redirects may point to, as it is advertised to clients.

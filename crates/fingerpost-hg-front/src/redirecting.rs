@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::{
-    CacheKey, Content, ContentCoding, Counts, EntryForm, EntryName, Following, Redirects, Spool,
-    SpoolOptions,
+    CacheKey, Content, ContentCoding, Counts, EntryForm, EntryName, Following, Redirect, Redirects,
+    Spool, SpoolOptions,
 };
 use fingerpost_hg_proto::{ContentEncoding, Decompressor, Location};
 use parking_lot::Mutex;
@@ -90,7 +90,7 @@ impl Redirecting {
             let form = card.form(cache, key, coding);
             if let Some(redirect) = self.targets.find(following, &form).await {
                 counts.count_redirected(card.plain_len, card.work);
-                return Found::There(card.location(redirect.location.expose(), follows));
+                return Found::There(card.location(redirect, follows));
             }
         }
         Found::Missing
@@ -302,16 +302,21 @@ impl Card {
     }
 
     /// What the client is told. Stock clients print a warning when there are
-    /// hashes, because they do not check them.
-    fn location(&self, url: &str, follows: &Follows) -> Location {
-        let checks = follows.hashes.iter().any(|name| name == b"sha256");
-        let checks = checks && !follows.following.client.is_stock;
-        let hash = checks.then(|| (b"sha256".to_vec(), self.sha256.to_vec()));
-        Location {
+    /// hashes or certificates, because they do not check them.
+    fn location(&self, redirect: Redirect, follows: &Follows) -> Location {
+        let mut location = Location {
             size: Some(self.plain_len),
-            fullhashes: hash.into_iter().collect(),
-            ..Location::new(url)
+            ..Location::new(redirect.location.expose())
+        };
+        if follows.following.client.is_stock {
+            return location;
         }
+        if follows.hashes.iter().any(|name| name == b"sha256") {
+            location.fullhashes = vec![(b"sha256".to_vec(), self.sha256.to_vec())];
+        }
+        location.serverdercerts = redirect.certificates.server;
+        location.servercadercerts = redirect.certificates.authorities;
+        location
     }
 }
 

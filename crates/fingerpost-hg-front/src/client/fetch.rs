@@ -12,6 +12,7 @@ use tempfile::SpooledTempFile;
 
 use super::digests::Digests;
 use super::follow::{Elsewhere, FollowError, Followed};
+use super::http::client_trusting;
 use super::{Asking, ClientError, HgClient};
 
 /// What stays in memory; the rest goes to a file without a name.
@@ -44,8 +45,11 @@ impl HgClient {
         let url = url_of(location)?;
         let mut basin = Basin::new(elsewhere, asking)?;
         // The login of the repository is in its own URL, not in this one.
-        let request = self
-            .http
+        let http = match &location.servercadercerts[..] {
+            [] => self.http.clone(),
+            authorities => client_trusting(authorities)?,
+        };
+        let request = http
             .get(url)
             .header(ACCEPT, CBOR_MEDIA_TYPE)
             .header(ACCEPT_ENCODING, "zstd, identity");

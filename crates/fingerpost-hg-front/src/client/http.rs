@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::{Action, Attempt, Policy};
-use reqwest::{Client, Response, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Response, Url};
 
 use super::ClientError;
 
@@ -18,13 +18,25 @@ const TEXT_BYTES_MAX: usize = 4096;
 /// A client with deadlines. It undoes no content coding by itself, and tells
 /// nobody from where it was sent: the URL of a redirect target is a key.
 pub(super) fn client() -> Result<Client, reqwest::Error> {
+    builder().build()
+}
+
+/// The same that also trusts these authorities, DER.
+pub(super) fn client_trusting(authorities: &[Vec<u8>]) -> Result<Client, reqwest::Error> {
+    let mut certificates = Vec::new();
+    for der in authorities {
+        certificates.push(Certificate::from_der(der)?);
+    }
+    builder().tls_certs_merge(certificates).build()
+}
+
+fn builder() -> ClientBuilder {
     Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .redirect(Policy::custom(hop))
         .referer(false)
         .user_agent(concat!("fingerpost/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// A login is not sent on to another origin; reqwest sees to that.

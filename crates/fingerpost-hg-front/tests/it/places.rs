@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use fingerpost_core::{
-    CacherError, Content, EntryForm, EntryName, Follower, Following, Redirect, RedirectTarget,
-    Redirects, SecretUrl,
+    CacherError, Certificates, Content, EntryForm, EntryName, Follower, Following, Redirect,
+    RedirectTarget, Redirects, SecretUrl,
 };
 use futures_util::future::BoxFuture;
 
@@ -81,6 +81,10 @@ impl Redirects for Places {
             entries.contains_key(&form.name).then(|| Redirect {
                 target: target.name.clone(),
                 location: SecretUrl::new(format!("{}{}", target.uris[0], form.name.to_hex())),
+                certificates: Certificates {
+                    server: vec![vec![1]],
+                    authorities: vec![vec![2], vec![3]],
+                },
             })
         })
     }

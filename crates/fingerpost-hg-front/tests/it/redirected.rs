@@ -141,7 +141,7 @@ async fn the_recorded_redirects_are_replayed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stock_client_is_told_the_size_and_no_hashes() {
+async fn a_stock_client_is_told_nothing_that_it_warns_of() {
     let (world, places) = one_place();
     let door = world.door();
     let request = manifests(&["cdn-a"], &["zstd"]);
@@ -152,6 +152,8 @@ async fn a_stock_client_is_told_the_size_and_no_hashes() {
     let ours = redirected(&door, OURS, &request).await;
     let digest = Sha256::digest(&bytes).to_vec();
     assert_eq!(ours.fullhashes, [(b"sha256".to_vec(), digest)]);
+    assert_eq!(ours.serverdercerts, [[1]]);
+    assert_eq!(ours.servercadercerts, [[2], [3]]);
     let inline = call_following(&door, STOCK, &manifests(&[], &[])).await;
     assert_eq!(objects(&bytes), inline.objects);
 }

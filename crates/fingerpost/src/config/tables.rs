@@ -105,6 +105,12 @@ table! {
         /// Versions of TLS that it speaks, as clients know them: "1.2". Stock
         /// clients do not know "1.3", and leave out a target that has only that.
         tls_versions: Vec<String> = Vec::new();
+        /// File with the certificate of its server, PEM, which clients that check
+        /// it are told. Stock clients are not: they print a warning.
+        server_certificate: Option<PathBuf> = None, example "\"/etc/fingerpost/cdn.pem\"";
+        /// File with the certificates of authorities, PEM, that such clients trust
+        /// for this target beside those of their own.
+        authority_certificates: Option<PathBuf> = None, example "\"/etc/fingerpost/ca.pem\"";
         /// Shortest answer that is redirected there, in KiB without compression.
         kib_min: u64 = 1024;
         /// Longest answer that is put there, in MiB without compression.

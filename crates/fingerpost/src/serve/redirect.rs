@@ -1,5 +1,6 @@
 //! Redirect targets, as configured.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,11 @@ use fingerpost_content::{
     ContentEndpoint, Disk, EndpointOptions, Own, PresignConfig, Presigner, Probe, ProbeConfig,
     PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
 };
-use fingerpost_core::{RedirectTarget as Advertised, SystemClock};
+use fingerpost_core::{Certificates, RedirectTarget as Advertised, SystemClock};
 use ipnet::IpNet;
 use prometheus_client::registry::Registry;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use super::cache::{Part, objects};
 use super::service::MIB;
@@ -163,12 +166,33 @@ fn open_target(
         stock_clients: config.stock_clients.unwrap_or(false),
         entry_bytes_min: config.kib_min.saturating_mul(1024),
         entry_bytes_max: config.mib_max.saturating_mul(MIB),
+        certificates: Certificates {
+            server: certificates(config.server_certificate.as_deref()).map_err(wrong)?,
+            authorities: certificates(config.authority_certificates.as_deref()).map_err(wrong)?,
+        },
         probe: match config.probe {
             true => Probe::Entry,
             false => Probe::Nothing,
         },
         ..Target::new(name, &protocol, place)
     })
+}
+
+/// The certificates in a file, DER.
+fn certificates(path: Option<&Path>) -> Result<Vec<Vec<u8>>, String> {
+    let Some(path) = path else {
+        return Ok(Vec::new());
+    };
+    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let read = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
+    let all: Result<Vec<_>, _> = read
+        .map(|one| one.map(|certificate| certificate.to_vec()))
+        .collect();
+    let all = all.map_err(|error| wrong(&error))?;
+    match all.is_empty() {
+        true => Err(wrong(&"there is no certificate in it")),
+        false => Ok(all),
+    }
 }
 
 const fn minutes(minutes: u64) -> Duration {
