@@ -1,7 +1,9 @@
 """Answers to Mercurial clients that were made before: from memory, from disk, and from where clients are sent."""
 
 import http.client
+import json
 import shutil
+import subprocess
 import tempfile
 import time
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ REMEMBERING = ("--cache-mib", "400")
 REQUEST_SECONDS = 150e-6
 TARGET = b"files"
 PUBLISHED_SECONDS = 120
+FILL_SECONDS = 3600
 
 
 def remembered(world: World, *, name: str, label: str) -> list[Result]:
@@ -206,6 +209,26 @@ def crowd(world: World) -> list[Result]:
     ]
 
 
+def many_entries(world: World) -> list[Result]:
+    """The store on disk with a million entries, most of which nobody asked for lately."""
+    count = 1_000_000 // world.scale
+    directory = Path(tempfile.mkdtemp(dir=world.path))
+    command = [world.binary, "bench", "store", directory, "--entries", count]
+    opened, median_us, p99 = [], [], []
+    for _ in range(min(world.rounds, 5)):
+        done = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True, timeout=FILL_SECONDS)
+        found = json.loads(done.stdout)
+        opened.append(found["open_ms"])
+        median_us.append(found["lookup_p50_us"])
+        p99.append(found["lookup_p99_us"])
+    shutil.rmtree(directory)
+    note = f"99 of 100 below {median(p99):.3g} µs; looked up and read, in any order"
+    return [
+        Result(f"look-up among {count:,} entries on disk", "µs", median_us, 200, note=note),
+        Result("the same: start, to the first entry", "ms", opened, 1000),
+    ]
+
+
 HISTORIES = {
     "linear": "10,000 linear",
     "merges": "20,000 with merges",
@@ -221,5 +244,6 @@ ROWS = [
         Row(f"hg-redirected-{name}", f"clones redirected to nginx, {label}", partial(redirected, name=name, label=label))
         for name, label in HISTORIES.items()
     ),
+    Row("disk-million", "a million entries in the store on disk", many_entries),
     Row("hg-crowd", "64 clones at once of a cold repository, remembered", crowd),
 ]

@@ -15,6 +15,7 @@ mod listing;
 mod load;
 mod script;
 mod server;
+mod store;
 mod summary;
 mod tally;
 mod wire;
@@ -31,6 +32,7 @@ pub(crate) struct BenchArgs {
 enum BenchCommand {
     Hashequiv(load::LoadArgs),
     Fill(fill::FillArgs),
+    Store(store::StoreArgs),
 }
 
 /// Runs one measurement or fills one database, blocking.
@@ -38,5 +40,6 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     match &args.command {
         BenchCommand::Hashequiv(args) => load::run(args),
         BenchCommand::Fill(args) => fill::run(args),
+        BenchCommand::Store(args) => store::run(args),
     }
 }
