@@ -31,7 +31,7 @@ pub(crate) struct Patience {
 }
 
 /// The most bytes that go out as one, without a place being held for them.
-const WHOLE_BYTES_MAX: usize = 256 << 10;
+pub(crate) const WHOLE_BYTES_MAX: usize = 260 << 10;
 
 /// Begins work on a blocking thread, when it is its turn.
 pub(crate) async fn first_piece(

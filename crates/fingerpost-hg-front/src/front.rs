@@ -37,7 +37,7 @@ pub struct FrontOptions {
     pub wait: Duration,
     /// How long a client may take for one answer. 4 h.
     pub answer_time: Duration,
-    /// How long a client may take for one piece of it, 256 KiB at most. 120 s.
+    /// How long a client may take for one piece of it, 260 KiB at most. 120 s.
     pub piece_time: Duration,
     /// The level of `zstd-8mb`, 1 to 19; `zlib` has one of 6 to 9. 1, which is
     /// 1.6 times as fast as 3 on program sources and leaves an eighth more.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fingerpost_core::{
     Answering, CacheKey, Content, Counts, Dispatch, EntryName, Failure, Flight, More, Objects,
     Progress,
@@ -10,6 +11,7 @@ use fingerpost_hg_proto::ContentEncoding;
 use tokio::runtime::Handle;
 
 use crate::answers::AnswerCache;
+use crate::body::WHOLE_BYTES_MAX;
 use crate::encoded::{EncodedObjects, Rest, TAIL_BYTES};
 
 /// An answer that is being sent from a store or from where it is made.
@@ -21,6 +23,8 @@ pub(crate) struct Sharing {
     encoding: (ContentEncoding, i32),
     from: From,
     offset: u64,
+    /// Bytes of an entry that were read and not sent yet.
+    ahead: Bytes,
     /// The last bytes that were sent.
     tail: Vec<u8>,
 }
@@ -41,6 +45,20 @@ pub(crate) enum Step {
     Wait,
     /// That was all.
     End,
+}
+
+/// What a step gave.
+pub(crate) struct Taken {
+    pub(crate) step: Step,
+    /// Bytes of an entry as they are in memory, which are not copied more often
+    /// than they must be.
+    pub(crate) bytes: Option<Bytes>,
+}
+
+impl std::convert::From<Step> for Taken {
+    fn from(step: Step) -> Self {
+        Self { step, bytes: None }
+    }
 }
 
 /// Why there are no more bytes.
@@ -85,6 +103,7 @@ impl Sharing {
                 Answering::Flying(flight) => From::Flying(flight),
             },
             offset: 0,
+            ahead: Bytes::new(),
             tail: Vec::new(),
         })
     }
@@ -114,46 +133,52 @@ impl Sharing {
         Ok(())
     }
 
-    /// Appends the next bytes to `out`. Blocks while they are read or made.
-    pub(crate) fn step(&mut self, out: &mut Vec<u8>, runtime: &Handle) -> Result<Step, Broken> {
-        let before = out.len();
-        let step = self.take(out, runtime)?;
-        let taken = &out[before..];
-        self.offset += taken.len() as u64;
-        self.counts.count_inline(taken.len() as u64);
-        if taken.len() >= TAIL_BYTES {
+    /// The next bytes: an entry's own, or appended to `made`. Blocks while they are
+    /// read or made.
+    pub(crate) fn step(&mut self, made: &mut Vec<u8>, runtime: &Handle) -> Result<Taken, Broken> {
+        let before = made.len();
+        let taken = self.take(made, runtime)?;
+        let bytes = match &taken.bytes {
+            Some(bytes) => bytes,
+            None => &made[before..],
+        };
+        self.offset += bytes.len() as u64;
+        self.counts.count_inline(bytes.len() as u64);
+        if bytes.len() >= TAIL_BYTES {
             self.tail.clear();
         }
         self.tail
-            .extend_from_slice(&taken[taken.len().saturating_sub(TAIL_BYTES)..]);
-        Ok(step)
+            .extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+        Ok(taken)
     }
 
-    fn take(&mut self, out: &mut Vec<u8>, runtime: &Handle) -> Result<Step, Broken> {
+    fn take(&mut self, made: &mut Vec<u8>, runtime: &Handle) -> Result<Taken, Broken> {
         let (step, from) = match &mut self.from {
-            From::Alone(maker) => match maker.append(out).map_err(Broken::Unmade)? {
-                More::Yes => return Ok(Step::More),
-                More::No => return Ok(Step::End),
+            From::Alone(maker) => match maker.append(made).map_err(Broken::Unmade)? {
+                More::Yes => return Ok(Step::More.into()),
+                More::No => return Ok(Step::End.into()),
             },
-            From::Stored(content) => return take_stored(&**content, self.offset, out, runtime),
+            From::Stored(content) => {
+                return take_stored(&**content, self.offset, &mut self.ahead, runtime);
+            }
             From::Flying(flight) => {
-                let read = flight.read(self.offset, STEP_BYTES, out);
+                let read = flight.read(self.offset, STEP_BYTES, made);
                 match read.map_err(Broken::Unmade)? {
-                    Progress::Some => return Ok(Step::More),
-                    Progress::Wait => return Ok(Step::Wait),
-                    Progress::End => return Ok(Step::End),
+                    Progress::Some => return Ok(Step::More.into()),
+                    Progress::Wait => return Ok(Step::Wait.into()),
+                    Progress::End => return Ok(Step::End.into()),
                     Progress::Failed(why) => return Err(Broken::Lost(Failure::internal(why))),
                     Progress::Made(content) => {
                         let flight = Arc::clone(flight);
                         self.keep(flight, content, runtime);
-                        return Ok(Step::End);
+                        return Ok(Step::End.into());
                     }
                     Progress::Alone(maker) => (Step::More, From::Alone(maker)),
                 }
             }
         };
         self.from = from;
-        Ok(step)
+        Ok(step.into())
     }
 
     /// Puts what was made into the store, and does not wait for that.
@@ -178,25 +203,35 @@ impl Sharing {
     }
 }
 
-/// Appends the next bytes of an entry. Blocks while they are read.
+/// The next bytes of an entry, out of those that were read `ahead`. Blocks while
+/// more are read.
 fn take_stored(
     content: &dyn Content,
     offset: u64,
-    out: &mut Vec<u8>,
+    ahead: &mut Bytes,
     runtime: &Handle,
-) -> Result<Step, Broken> {
-    let reading = content.read(offset, STEP_BYTES);
-    let lost = |error| Broken::Lost(Failure::internal(error));
-    let bytes = runtime.block_on(reading).map_err(lost)?;
+) -> Result<Taken, Broken> {
+    if ahead.is_empty() {
+        let reading = content.read(offset, AHEAD_BYTES);
+        let lost = |error| Broken::Lost(Failure::internal(error));
+        *ahead = runtime.block_on(reading).map_err(lost)?;
+    }
+    let bytes = ahead.split_to(ahead.len().min(STEP_BYTES));
     if bytes.is_empty() && offset < content.len() {
         return Err(Broken::Lost(Failure::internal("the entry ends too early")));
     }
-    out.extend_from_slice(&bytes);
-    match offset + bytes.len() as u64 >= content.len() {
-        true => Ok(Step::End),
-        false => Ok(Step::More),
-    }
+    let step = match offset + bytes.len() as u64 >= content.len() {
+        true => Step::End,
+        false => Step::More,
+    };
+    Ok(Taken {
+        step,
+        bytes: Some(bytes),
+    })
 }
 
-/// How much is taken from a store at a time.
+/// How much is read of an entry at a time. Stores on disk check blocks of 64 KiB.
+const AHEAD_BYTES: usize = 1 << 20;
+/// How much is sent at a time: with the frames around it, it is one piece of a body.
 const STEP_BYTES: usize = 256 << 10;
+const _: () = assert!(STEP_BYTES + STEP_BYTES / 1024 < WHOLE_BYTES_MAX);

@@ -18,7 +18,7 @@ use crate::caller::Caller;
 use crate::lanes::Place;
 use crate::metrics::{Metrics, Outcome};
 use crate::redirecting::Found;
-use crate::shared::{Broken, Sharing, Step};
+use crate::shared::{Broken, Sharing, Step, Taken};
 
 /// One command of a request.
 pub(crate) struct Asked {
@@ -240,16 +240,16 @@ impl Work {
     /// Sends the next bytes of an answer.
     fn proceed(&mut self, mut running: Running, out: &mut Vec<u8>) -> Result<(), ResponderError> {
         self.objects.clear();
-        let step = match &mut running.source {
+        let taken = match &mut running.source {
             Source::Own(objects) => match objects.append(&mut self.objects) {
-                Ok(More::Yes) => Ok(Step::More),
-                Ok(More::No) => Ok(Step::End),
+                Ok(More::Yes) => Ok(Step::More.into()),
+                Ok(More::No) => Ok(Step::End.into()),
                 Err(failure) => Err(Broken::Unmade(failure)),
             },
             Source::Shared(sharing) => sharing.step(&mut self.objects, &self.runtime),
         };
-        match step {
-            Ok(step) => self.send(running, &step, out),
+        match taken {
+            Ok(taken) => self.send(running, &taken, out),
             Err(Broken::Lost(why)) if !running.asked.alone => self.make_alone(running, &why, out),
             Err(broken) => self.break_off(running, &broken.into_failure(), out),
         }
@@ -301,16 +301,17 @@ impl Work {
         self.responder.fail(out, id, text.as_bytes())
     }
 
-    /// Sends what is in `objects`.
+    /// Sends what was taken, or is in `objects`.
     fn send(
         &mut self,
         mut running: Running,
-        step: &Step,
+        taken: &Taken,
         out: &mut Vec<u8>,
     ) -> Result<(), ResponderError> {
         let (id, responder) = (running.asked.request_id, &mut self.responder);
         let is_shared = matches!(running.source, Source::Shared(_));
-        if !running.told && (matches!(step, Step::End) || !self.objects.is_empty()) {
+        let bytes = taken.bytes.as_deref().unwrap_or(&self.objects);
+        if !running.told && (matches!(taken.step, Step::End) || !bytes.is_empty()) {
             match is_shared {
                 true => responder.ok_stored(out, id)?,
                 false => responder.ok(out, id)?,
@@ -319,10 +320,10 @@ impl Work {
         }
         match (running.told, is_shared) {
             (false, _) => responder.prepare(out, id),
-            (true, true) => responder.stored(out, id, &self.objects)?,
-            (true, false) => responder.objects(out, id, &self.objects)?,
+            (true, true) => responder.stored(out, id, bytes)?,
+            (true, false) => responder.objects(out, id, bytes)?,
         }
-        match step {
+        match taken.step {
             Step::More => self.running = Some(running),
             Step::Wait => {
                 self.waits = true;
