@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fingerpost_core::{Cacher, CacherError, Content, EntryForm, EntryName};
+use fingerpost_core::{Cacher, CacherError, Content, EntryForm, EntryName, Timestamp};
 use futures_util::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt as _};
@@ -125,19 +125,22 @@ impl ObjectStore {
         matches!(self.config.form, Form::Plain { .. })
     }
 
-    /// The length of an object that is there.
-    pub(crate) async fn find(&self, name: &EntryName) -> Result<Option<u64>, CacherError> {
+    /// Length of an object that is there, and when it was put.
+    pub(crate) async fn find(&self, name: &EntryName) -> Result<Option<Lying>, CacherError> {
         let path = self.path(name);
         let asked = self.place.store.head(&path);
         match in_time(self.config.deadline, name, asked).await {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => Ok(Some(Lying {
+                len: meta.size,
+                since: Timestamp(meta.last_modified.timestamp_micros()),
+            })),
             Err(Failure::Absent) => Ok(None),
             Err(Failure::Other(error)) => Err(error),
         }
     }
 
     async fn open(&self, name: &EntryName) -> Result<Option<Arc<dyn Content>>, CacherError> {
-        let Some(len) = self.find(name).await? else {
+        let Some(Lying { len, .. }) = self.find(name).await? else {
             return Ok(None);
         };
         let object: Arc<dyn Content> = Arc::new(Object {
@@ -274,6 +277,14 @@ impl Content for Object {
     fn read(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, CacherError>> {
         Box::pin(self.range(offset, max))
     }
+}
+
+/// An object that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lying {
+    pub(crate) len: u64,
+    /// By the place's clock.
+    pub(crate) since: Timestamp,
 }
 
 pub(crate) fn key(prefix: &str, name: &EntryName) -> Path {

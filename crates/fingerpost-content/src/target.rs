@@ -31,6 +31,10 @@ pub struct Target {
     pub entry_bytes_min: u64,
     /// Bytes of the longest answer that it has, without a coding.
     pub entry_bytes_max: u64,
+    /// The age from which what lies there does not count as being there: before
+    /// something deletes it, with time for the URLs that were handed out. It is
+    /// put again then. For a target with an object store.
+    pub age_max: Option<Duration>,
     /// Its certificates, for clients that do not trust it anyway.
     pub certificates: Certificates,
     /// The place itself.
@@ -106,6 +110,7 @@ impl Target {
             stock_clients: true,
             entry_bytes_min: 64 << 10,
             entry_bytes_max: u64::MAX,
+            age_max: None,
             certificates: Certificates::default(),
             place,
             probe: Probe::Nothing,

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fingerpost_core::{
-    CacherError, Content, EntryForm, Follower, Following, Redirect, RedirectTarget, Redirects,
-    SecretUrl,
+    CacherError, Clock as _, Content, EntryForm, Follower, Following, Redirect, RedirectTarget,
+    Redirects, SecretUrl, SystemClock,
 };
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 
+use crate::object::Lying;
 use crate::presence::{Known, Presence};
 use crate::target::{Probe, Target, Where};
 use crate::target_metrics::{TargetCounters, TargetMetrics};
@@ -207,7 +208,7 @@ impl Served {
                 Known::Absent => false,
                 Known::Nothing => {
                     let found = store.find(&form.name).await?;
-                    let is_there = found.is_some_and(|len| is_it(form, len));
+                    let is_there = found.is_some_and(|found| self.is_it(form, found));
                     self.presence.note(&form.name, is_there, now);
                     is_there
                 }
@@ -232,16 +233,22 @@ impl Served {
         }
     }
 
+    /// Whether what lies there may be this form, and stays for long enough. In a
+    /// coding it may have any length.
+    fn is_it(&self, form: &EntryForm, lying: Lying) -> bool {
+        let is_long_enough = form.coding.is_some() || form.plain_len == lying.len;
+        let is_young = self.target.age_max.is_none_or(|age_max| {
+            let age = SystemClock.now().0.saturating_sub(lying.since.0);
+            u128::try_from(age).unwrap_or(0) < age_max.as_micros()
+        });
+        is_long_enough && is_young
+    }
+
     fn note_failure(&self, error: &CacherError) {
         let target = &self.target.advertised.name;
         tracing::debug!(target, %error, "redirect target {target} fails: {error}");
         self.counters.count_failure();
     }
-}
-
-/// Whether so many bytes may be this form; in a coding they may be any number.
-const fn is_it(form: &EntryForm, len: u64) -> bool {
-    form.coding.is_some() || form.plain_len == len
 }
 
 impl std::fmt::Debug for Served {

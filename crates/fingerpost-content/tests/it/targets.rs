@@ -234,6 +234,23 @@ async fn an_entry_is_redirected_to_where_it_is() {
 }
 
 #[tokio::test]
+async fn what_may_be_deleted_soon_is_not_there() {
+    let server = S3Server::start().await;
+    let cacher = Arc::new(server.store(|_| {}));
+    store(&*cacher, &name("a"), &bytes(LEN)).await;
+    for (age_max, expected) in [(3600, "signed"), (0, "none")] {
+        let target = Target {
+            age_max: Some(Duration::from_secs(age_max)),
+            ..presigned("signed", &cacher)
+        };
+        let targets = targets(vec![target]);
+        assert_eq!(found(&targets, &following(), &form("a")).await, expected);
+        publish(&targets, &following(), &form("a")).await;
+        assert_eq!(found(&targets, &following(), &form("a")).await, "signed");
+    }
+}
+
+#[tokio::test]
 async fn whoever_fetches_a_coded_entry_is_told() {
     let server = S3Server::start().await;
     let cacher = Arc::new(server.store(|_| {}));

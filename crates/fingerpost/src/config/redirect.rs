@@ -85,15 +85,26 @@ impl Config {
     pub(super) fn check_redirects_together(&self) -> Result<(), BadConfig> {
         self.cache.check_together()?;
         for (name, target) in &self.redirect.targets {
-            let refuse = |why: &str| Err(BadConfig(format!("redirect.targets.{name} {why}")));
+            let refuse = |why: &str| Err(BadConfig(format!("redirect.targets.{name}{why}")));
             match &target.objects {
                 Some(store) if !self.cache.objects.contains_key(store) => {
-                    return refuse(&format!("has objects {store:?}, which cache.objects lacks"));
+                    return refuse(&format!(
+                        " has objects {store:?}, which cache.objects lacks"
+                    ));
                 }
                 None if self.cache.disk_directory.is_none() => {
-                    return refuse("is this server itself, which needs cache.disk_directory");
+                    return refuse(" is this server itself, which needs cache.disk_directory");
                 }
                 _ => {}
+            }
+            let kept = target
+                .deleted_after_days
+                .map(|days| days.saturating_mul(24 * 60));
+            let wanted = target.lifetime_minutes + self.redirect.presence_minutes;
+            if kept.is_some_and(|kept| kept < 2 * wanted) {
+                return refuse(
+                    ".deleted_after_days is less than two lifetimes of a URL and redirect.presence_minutes",
+                );
             }
         }
         Ok(())
@@ -241,6 +252,10 @@ mod tests {
             let text = own(&format!("stock_clients = true\n{line}"));
             check(&text, &format!("redirect.targets.t{why}"));
         }
+        check(
+            &own("stock_clients = true\ndeleted_after_days = 1"),
+            "redirect.targets.t.deleted_after_days is less than two lifetimes of a URL and redirect.presence_minutes",
+        );
         check(
             "[redirect.targets.t]\nstock_clients = false\nurl = 'http://us'\n",
             "redirect.targets.t is this server itself, which needs cache.disk_directory",

@@ -122,6 +122,10 @@ table! {
         /// How long the credential that signs is good, if it ends, in minutes: a
         /// URL ends with it.
         credential_minutes: Option<u64> = None, example "1440";
+        /// After how many days something deletes what was put there, such as a rule
+        /// of the bucket. An answer is put again in time. At least twice what
+        /// `lifetime_minutes` and `redirect.presence_minutes` are together.
+        deleted_after_days: Option<u64> = None, example "30";
         /// Looks again and again whether an answer can be fetched from there. If
         /// not, clients are not told of it.
         probe: bool = true;

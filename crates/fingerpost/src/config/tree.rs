@@ -404,8 +404,8 @@ sections! {
         /// sent from here. 0: always.
         from_answers: u64 = 0;
         /// For how long an answer that was seen at a target counts as being there,
-        /// in minutes. Whatever deletes old objects there must wait for longer than
-        /// this and the lifetime of URLs together.
+        /// in minutes. What deletes old objects there is told to each target by
+        /// `deleted_after_days`.
         presence_minutes: u64 = 60;
         /// Pause between two looks whether a target works, in milliseconds.
         probe_ms: u64 = 1500;

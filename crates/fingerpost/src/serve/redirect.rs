@@ -38,10 +38,11 @@ impl Redirects {
             return Ok(None);
         }
         let signer = UrlSigner::new(secret);
+        let presence = minutes(config.presence_minutes);
         let mut targets = Vec::new();
         for (name, target) in &config.targets {
             let own = disk.map(|disk| (disk, &signer));
-            targets.push(open_target(cache, name, target, own)?);
+            targets.push(open_target(cache, name, target, presence, own)?);
         }
         let serves = targets
             .iter()
@@ -55,7 +56,6 @@ impl Redirects {
                 EndpointOptions::default(),
             )
         });
-        let presence = Duration::from_secs(config.presence_minutes.saturating_mul(60));
         let targets = RedirectTargets::new(targets, presence)
             .map_err(|why| failure(Exit::Configuration, format!("redirect.targets.{why}")))?;
         let targets = Arc::new(targets);
@@ -103,6 +103,7 @@ fn open_target(
     cache: &Cache,
     name: &str,
     config: &RedirectTarget,
+    presence: Duration,
     own: Option<(&Arc<Disk>, &UrlSigner)>,
 ) -> anyhow::Result<Target> {
     let wrong = |why: String| {
@@ -111,7 +112,7 @@ fn open_target(
             format!("redirect.targets.{name}: {why}"),
         )
     };
-    let lifetime = Duration::from_secs(config.lifetime_minutes.saturating_mul(60));
+    let lifetime = minutes(config.lifetime_minutes);
     let base = config.url.as_deref().map(PublicBase::new);
     let base = base.transpose().map_err(wrong)?;
     let place = match (&config.objects, base) {
@@ -146,6 +147,11 @@ fn open_target(
         }
         (None, None) => return Err(wrong("it has neither objects nor url".to_owned())),
     };
+    // What is seen now may be handed out until it is looked for again.
+    let deleted_after = config
+        .deleted_after_days
+        .map(|days| minutes(days.saturating_mul(24 * 60)));
+    let age_max = deleted_after.map(|kept| kept.saturating_sub(lifetime + presence));
     let networks = config.networks.iter().map(|network| network.parse());
     let networks: Result<Vec<IpNet>, _> = networks.collect();
     let networks = networks.map_err(|error| wrong(error.to_string()))?;
@@ -166,6 +172,7 @@ fn open_target(
         stock_clients: config.stock_clients.unwrap_or(false),
         entry_bytes_min: config.kib_min.saturating_mul(1024),
         entry_bytes_max: config.mib_max.saturating_mul(MIB),
+        age_max,
         certificates: Certificates {
             server: certificates(config.server_certificate.as_deref()).map_err(wrong)?,
             authorities: certificates(config.authority_certificates.as_deref()).map_err(wrong)?,
