@@ -8,7 +8,7 @@ use fingerpost_hg_proto::Args;
 use parking_lot::Mutex;
 
 use self::open::Open;
-use crate::commands::canonical;
+use crate::commands::encode_canonical;
 use crate::generation::Memory;
 use crate::pushkey::PushkeyProgram;
 use crate::revisions::Reader;
@@ -224,7 +224,7 @@ impl Service for RepositoryView {
     }
 
     fn encode_argument(args: &Args, fields: &[Field], out: &mut Vec<u8>) -> bool {
-        canonical(args, fields).encode(out);
+        encode_canonical(args, fields, out);
         true
     }
 }

@@ -6,7 +6,7 @@
 use fingerpost_core::{BadArgument, Field, Shape};
 use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::Node;
-use fingerpost_hg_proto::cbor::Value;
+use fingerpost_hg_proto::cbor::{Value, Writer};
 
 use crate::revisions::Wanted;
 
@@ -96,35 +96,46 @@ impl Arguments<'_> {
     }
 }
 
-/// The same arguments as everybody would write them: a set as a set of the words
-/// that are known, and nothing that is as if it were left out.
-pub(crate) fn canonical(args: &Args, fields: &[Field]) -> Args {
-    let known = fields.iter().filter_map(|field| {
-        let value = args.get(field.name.as_bytes())?;
-        let value = match (field.shape, members(value)) {
+/// Appends arguments as everybody would write them: in the order of their
+/// declaration, a set as the words of it that are known, a list as an array, and
+/// without what is as if it were left out.
+pub(crate) fn encode_canonical(args: &Args, fields: &[Field], out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    for field in fields {
+        let Some(value) = args.get(field.name.as_bytes()) else {
+            continue;
+        };
+        let given = members(value);
+        if is_default(value, given) {
+            continue;
+        }
+        writer.bytes(field.name.as_bytes());
+        match (field.shape, given) {
             (Shape::Set(words), Some(given)) => {
                 let is_given = |word: &&&str| {
                     let word = word.as_bytes();
                     given.iter().any(|value| value.as_bytes() == Some(word))
                 };
-                Value::set(
-                    words
-                        .iter()
-                        .filter(is_given)
-                        .map(|word| Value::bytes(*word)),
-                )
+                let known = words.iter().filter(is_given);
+                writer.array(known.clone().count());
+                known.for_each(|word| writer.bytes(word.as_bytes()));
             }
-            (Shape::List, Some(given)) => Value::Array(given.to_vec()),
-            _ => value.clone(),
-        };
-        let is_default = match &value {
-            Value::Null | Value::Bool(false) => true,
-            Value::Bytes(bytes) => bytes.is_empty(),
-            value => members(value).is_some_and(<[Value]>::is_empty),
-        };
-        (!is_default).then_some((field.name, value))
-    });
-    known.collect()
+            (Shape::List, Some(given)) => {
+                writer.array(given.len());
+                given.iter().for_each(|value| writer.value(value));
+            }
+            _ => writer.value(value),
+        }
+    }
+}
+
+/// Whether a value says no more than none at all.
+fn is_default(value: &Value, members: Option<&[Value]>) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bytes(bytes) => bytes.is_empty(),
+        _ => members.is_some_and(<[Value]>::is_empty),
+    }
 }
 
 /// The members of an array or a set: clients may send either for a set.
@@ -161,7 +172,9 @@ mod tests {
     fn check(one: &[(&str, Value)], other: &[(&str, Value)], are_same: bool) {
         let [one, other] = [one, other].map(|args| {
             let args: Args = args.iter().cloned().collect();
-            canonical(&args, ManifestdataArgs::FIELDS)
+            let mut out = Vec::new();
+            encode_canonical(&args, ManifestdataArgs::FIELDS, &mut out);
+            out
         });
         assert_eq!(one == other, are_same, "{one:?} {other:?}");
     }

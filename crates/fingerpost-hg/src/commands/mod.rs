@@ -23,7 +23,7 @@ pub(crate) mod specifier;
 use fingerpost_core::{Entry, Objects, Outcome, Registry, Reply};
 
 pub use self::answer::Cbor;
-pub(crate) use self::arguments::canonical;
+pub(crate) use self::arguments::encode_canonical;
 pub use self::capabilities::descriptor;
 pub use self::failures::may_be_stale;
 use crate::RepositoryView;
