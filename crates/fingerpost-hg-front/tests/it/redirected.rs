@@ -203,6 +203,23 @@ async fn short_answers_and_unknown_targets_stay_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_little_to_do_answers_are_sent_from_here() {
+    let (mut world, places) = one_place();
+    let request = manifests(&["cdn-a"], &[]);
+    redirected(&world.door(), STOCK, &request).await;
+    // A request alone is one of two.
+    world.front.redirected_from = 2;
+    let door = world.door();
+    for _ in 0..5 {
+        let told = call_following(&door, STOCK, &request).await;
+        assert!(told.redirect.is_none() && !told.objects.is_empty());
+    }
+    world.front.redirected_from = 1;
+    redirected(&world.door(), STOCK, &request).await;
+    assert_eq!(places.entries(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn targets_are_told_who_may_see_the_answer() {
     for (rules, audience) in [
         ("", Audience::Anyone),

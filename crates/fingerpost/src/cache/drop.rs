@@ -11,8 +11,8 @@ use crate::exit::{Exit, failure};
 /// Entries that are asked for at once.
 const PAGE: usize = 10_000;
 
-/// Drop answers from disk and Valkey; they are made again when they are asked
-/// for. Running servers keep what is in their memory, which is right: an
+/// Drop answers from disk, Valkey and object storage; they are made again when
+/// they are asked for. Running servers keep what is in their memory, which is right: an
 /// answer never changes.
 ///
 /// Exit status 1 if one of the names is nowhere, 69 if a store does not answer.
@@ -23,7 +23,8 @@ pub(super) struct Args {
     /// Names, or beginnings of at least 8 digits of names on disk.
     #[arg(value_name = "NAME", required_unless_present = "all")]
     names: Vec<Beginning>,
-    /// Everything, also what other servers have put into the same Valkey.
+    /// Everything on disk and in Valkey, also what other servers have put there.
+    /// Objects stay: what empties a bucket is there already.
     #[arg(long, conflicts_with = "names")]
     all: bool,
     /// Do not ask whether that is meant.

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use fingerpost_content::{Disk, Found, Valkey};
+use fingerpost_content::{Disk, Found, ObjectStore, Valkey};
 use fingerpost_core::{Cacher, CacherError, EntryName, SystemClock, Timestamp};
 
 use super::name::before;
 use crate::config::{self, Loaded, Sources};
 use crate::exit::{Exit, OrExit, failure};
-use crate::serve;
+use crate::serve::{self, Part};
 
 /// The configuration that `serve` would have.
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,8 @@ pub(super) struct Tiers {
     /// Where, and the store.
     pub(super) disk: Option<(PathBuf, Disk)>,
     pub(super) valkey: Option<Valkey>,
+    /// Both parts of each place of objects: what is for servers and for clients.
+    pub(super) objects: Vec<ObjectStore>,
 }
 
 impl Tiers {
@@ -64,14 +66,24 @@ impl Tiers {
             }
         };
         let valkey = serve::valkey(&config)?;
-        if disk.is_none() && valkey.is_none() {
+        let mut objects = Vec::new();
+        for (name, place) in &config.objects {
+            for part in [Part::Tier, Part::Answers] {
+                objects.push(serve::objects(name, place, part)?);
+            }
+        }
+        if disk.is_none() && valkey.is_none() && objects.is_empty() {
             return Err(failure(
                 Exit::Configuration,
-                "neither cache.disk_directory nor cache.valkey_url is configured; what is in the \
-                 memory of a server is counted by `fingerpost cache stats`",
+                "none of cache.disk_directory, cache.valkey_url and cache.objects is configured; \
+                 what is in the memory of a server is counted by `fingerpost cache stats`",
             ));
         }
-        Ok(Self { disk, valkey })
+        Ok(Self {
+            disk,
+            valkey,
+            objects,
+        })
     }
 
     /// The store on disk, for a command that needs it.
@@ -89,7 +101,9 @@ impl Tiers {
     /// All of them, the fastest first.
     pub(super) fn all(&self) -> impl Iterator<Item = &dyn Cacher> {
         let disk = self.disk.iter().map(|(_, disk)| disk as &dyn Cacher);
-        disk.chain(self.valkey.iter().map(|valkey| valkey as &dyn Cacher))
+        let valkey = self.valkey.iter().map(|valkey| valkey as &dyn Cacher);
+        let objects = self.objects.iter().map(|store| store as &dyn Cacher);
+        disk.chain(valkey).chain(objects)
     }
 
     /// What the directory says of an entry on disk.
@@ -144,6 +158,7 @@ impl<T> OrExitOf<T> for Result<T, CacherError> {
         let exit = match &self {
             Err(CacherError::Damaged(_)) => Exit::BadData,
             _ if what == VALKEY => Exit::Unavailable,
+            Err(CacherError::TimedOut(_) | CacherError::Other(_)) => Exit::Unavailable,
             Err(CacherError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {
                 Exit::Denied
             }

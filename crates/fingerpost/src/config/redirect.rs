@@ -84,6 +84,26 @@ impl Config {
     /// Checks keys that need each other.
     pub(super) fn check_redirects_together(&self) -> Result<(), BadConfig> {
         self.cache.check_together()?;
+        let serves = self
+            .redirect
+            .targets
+            .values()
+            .any(|it| it.objects.is_none());
+        let mut paths = self
+            .hg
+            .repositories
+            .keys()
+            .chain(self.hg.collections.keys());
+        let is_ours = |path: &&String| {
+            let path = path.trim_matches('/');
+            path == CONTENT || path.starts_with("content/")
+        };
+        if let Some(path) = paths.find(is_ours).filter(|_| serves) {
+            return Err(BadConfig(format!(
+                "hg.repositories and hg.collections cannot have the path {path}: answers that \
+                 clients are redirected to are there"
+            )));
+        }
         for (name, target) in &self.redirect.targets {
             let refuse = |why: &str| Err(BadConfig(format!("redirect.targets.{name}{why}")));
             match &target.objects {
@@ -111,6 +131,8 @@ impl Config {
     }
 }
 
+/// Where answers are served by this server.
+const CONTENT: &str = "content";
 const NUMBER_MAX: u64 = 1_000_000;
 
 fn check_place(name: &str, place: &ObjectPlace) -> Result<(), BadConfig> {
@@ -252,6 +274,14 @@ mod tests {
             let text = own(&format!("stock_clients = true\n{line}"));
             check(&text, &format!("redirect.targets.t{why}"));
         }
+        check(
+            &format!(
+                "[hg.repositories]\n'content/x' = '/y'\n{}",
+                own("stock_clients = true")
+            ),
+            "hg.repositories and hg.collections cannot have the path content/x: answers that \
+             clients are redirected to are there",
+        );
         check(
             &own("stock_clients = true\ndeleted_after_days = 1"),
             "redirect.targets.t.deleted_after_days is less than two lifetimes of a URL and redirect.presence_minutes",

@@ -125,7 +125,7 @@ const OBJECT_PART_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A part of a place of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Sealed, for servers alone.
     Tier,
     /// As they are, for clients.
@@ -133,7 +133,7 @@ pub(super) enum Part {
 }
 
 /// A store in a part of the place of this name.
-pub(super) fn objects(name: &str, place: &ObjectPlace, part: Part) -> anyhow::Result<ObjectStore> {
+pub(crate) fn objects(name: &str, place: &ObjectPlace, part: Part) -> anyhow::Result<ObjectStore> {
     let (below, form) = match part {
         Part::Tier => ("tier", Form::Sealed),
         Part::Answers => {
@@ -152,7 +152,10 @@ pub(super) fn objects(name: &str, place: &ObjectPlace, part: Part) -> anyhow::Re
     }
     let options = place.options.iter();
     let store = ObjectStore::new(ObjectStoreConfig {
-        name: name.to_owned(),
+        name: match part {
+            Part::Tier => name.to_owned(),
+            Part::Answers => format!("{name}/{below}"),
+        },
         place: Place {
             url: format!("{url}/{below}"),
             endpoint: place.endpoint.clone(),
