@@ -56,7 +56,12 @@ impl Caller {
         let redirect = request.redirect.as_ref()?;
         (self.may_follow && !redirect.targets.is_empty()).then(|| Follows {
             following: Following {
-                client: self.client.clone(),
+                client: Follower {
+                    // Whoever says what it can undo there is no stock client, and
+                    // asks again when a target fails.
+                    is_stock: redirect.encodings.is_empty(),
+                    ..self.client.clone()
+                },
                 targets: redirect.targets.clone(),
                 audience: self.audience,
             },
@@ -78,8 +83,8 @@ pub(crate) fn follower(parts: &Parts) -> Follower {
     }
 }
 
-/// Whether a client is to be treated as stock clients are, which fail when a
-/// target does. All but ours, because nobody else says that it does not.
+/// Whether a client is to be told of targets as stock clients are, which fail when a
+/// target does. All but ours.
 fn is_stock(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT);
     !agent.is_some_and(|agent| agent.as_bytes().starts_with(OUR_AGENT))

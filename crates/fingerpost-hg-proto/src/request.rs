@@ -25,7 +25,7 @@ pub struct RedirectRequest {
     pub hashes: Vec<Vec<u8>>,
     /// Content codings of HTTP that it can undo there, `zstd` for example. Stock
     /// clients know of none, and stock servers ignore the key; it is sent only
-    /// if there are some.
+    /// if there are some. Who sends it asks again without a target that failed.
     pub encodings: Vec<Vec<u8>>,
 }
 

@@ -145,7 +145,11 @@ async fn a_stock_client_is_told_nothing_that_it_warns_of() {
     let (world, places) = one_place();
     let door = world.door();
     let request = manifests(&["cdn-a"], &["zstd"]);
+    // By what it says that it can undo, which warming leaves out on purpose.
+    redirected(&door, OURS, &manifests(&["cdn-a"], &[])).await;
     let stock = redirected(&door, STOCK, &manifests(&["cdn-a"], &[])).await;
+    let told = |asked: &fingerpost_core::Following| asked.client.is_stock;
+    assert!(places.asked.lock().unwrap().iter().all(told));
     let bytes = places.fetch(&stock.url);
     assert_eq!(stock.size, Some(bytes.len() as u64));
     assert!(stock.fullhashes.is_empty() && stock.serverdercerts.is_empty());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use fingerpost_hg_front::client::{Asking, Called, ClientError, ClonePlan, HgClient};
@@ -40,6 +40,10 @@ pub(super) struct Args {
     /// time.
     #[arg(long)]
     redirects: bool,
+    /// Do it again and again, with a pause of so many minutes. What fails is told,
+    /// and tried again the next time. Ends when it is interrupted.
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    every: Option<u64>,
     /// Print a line of JSON for each URL.
     #[arg(long)]
     json: bool,
@@ -59,7 +63,7 @@ fn encoding(name: &str) -> Result<ContentEncoding, &'static str> {
 /// Longer byte strings are thrown away in pieces.
 const WHOLE_BYTES: usize = 64 << 10;
 
-/// Asks. What goes wrong with one URL does not keep the others from it.
+/// Asks, once or again and again.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let clients = args.urls.iter().map(|url| HgClient::new(url));
     let clients: Vec<_> = clients.collect::<Result<_, _>>().map_err(explain)?;
@@ -67,10 +71,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    loop {
+        let exit = runtime.block_on(warm_all(&clients, args))?;
+        match args.every {
+            Some(minutes) => std::thread::sleep(Duration::from_secs(60 * minutes)),
+            None => return Ok(exit),
+        }
+    }
+}
+
+/// Asks. What goes wrong with one URL does not keep the others from it.
+async fn warm_all(clients: &[HgClient], args: &Args) -> anyhow::Result<Exit> {
     let mut exit = Exit::Ok;
     for client in clients {
         let url = client.shown_url();
-        match runtime.block_on(warm(client, args)) {
+        match warm(client.clone(), args).await {
             Ok(summary) => summary.print(args.json)?,
             Err(error) => {
                 eprintln!("{url}: {error:#}");

@@ -390,6 +390,9 @@ sections! {
         secret_file: Option<PathBuf> = None, example "\"/run/credentials/fingerpost-cache\"";
         /// Answers that are longer than this are not shared, in MiB.
         entry_mib: u64 = 4096;
+        /// Answers that are shorter than this, in bytes as they are sent, are not
+        /// stored.
+        entry_bytes_min: u64 = 0;
         /// Where an answer is held while it is made, if it is longer than 1 MiB.
         /// Without it, where the system keeps temporary files.
         spool_directory: Option<PathBuf> = None, example "\"/var/cache/fingerpost\"";

@@ -53,7 +53,7 @@ impl Answers {
         };
         let options = DispatchOptions {
             spool: spool.clone(),
-            store_bytes_min: 0,
+            store_bytes_min: config.entry_bytes_min,
         };
         let tiers = Arc::new(Tiers::new(tiers));
         let dispatch = Dispatch::new(Arc::clone(&tiers) as Arc<_>, options);
