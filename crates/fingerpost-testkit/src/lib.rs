@@ -5,9 +5,13 @@
 //! - [`transcript`] replays recorded sessions of the reference server.
 //! - [`vfs::FaultDisk`] is a drive under SQLite that loses unsynced writes,
 //!   fills up and fails.
+//! - [`S3Server`] and [`RedisServer`] are stores that can be lost, and hang.
 
 mod connection;
 mod farm;
+mod ports;
+mod redis;
+mod s3;
 mod server;
 mod session;
 pub mod transcript;
@@ -17,5 +21,8 @@ pub use self::connection::{
     ByteStream, Connection, Lines, Messages, PATIENCE, Received, Transport,
 };
 pub use self::farm::TestFarm;
+pub use self::ports::free_port;
+pub use self::redis::RedisServer;
+pub use self::s3::S3Server;
 pub use self::server::{Server, ServerOptions, Stopped};
 pub use self::session::{Report, Session, hash};
