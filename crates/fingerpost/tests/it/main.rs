@@ -4,6 +4,7 @@
 //! One binary for all of it: each further one is another link of everything.
 
 mod client;
+mod clones;
 mod damage;
 mod durability;
 mod flooding;
@@ -14,6 +15,7 @@ mod in_process;
 mod lying;
 mod moving;
 mod program;
+mod redirects;
 mod sharing;
 mod stopping;
 mod sweeping;
