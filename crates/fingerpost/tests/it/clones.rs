@@ -95,6 +95,7 @@ impl Plan {
         let whole = self.hg.verify(&self.repository).await?;
         Ok(Site {
             server,
+            repository_url: format!("{}/r", self.url()),
             whole: Arc::new(whole),
             clones: Arc::default(),
             plan: Arc::new(self),
@@ -106,6 +107,7 @@ impl Plan {
 pub(crate) struct Site {
     pub(crate) server: Server,
     plan: Arc<Plan>,
+    repository_url: String,
     /// What `hg verify` says of the repository.
     whole: Arc<String>,
     clones: Arc<AtomicU64>,
@@ -115,6 +117,7 @@ pub(crate) struct Site {
 #[derive(Clone)]
 pub(crate) struct Cloner {
     plan: Arc<Plan>,
+    repository_url: String,
     whole: Arc<String>,
     clones: Arc<AtomicU64>,
 }
@@ -122,6 +125,7 @@ pub(crate) struct Cloner {
 impl Site {
     pub(crate) fn cloner(&self) -> Cloner {
         Cloner {
+            repository_url: self.repository_url.clone(),
             plan: Arc::clone(&self.plan),
             whole: Arc::clone(&self.whole),
             clones: Arc::clone(&self.clones),
@@ -132,6 +136,12 @@ impl Site {
         &self.plan
     }
 
+    /// Clients log in from now on.
+    pub(crate) fn log_in(&mut self, user: &str, token: &str) {
+        let host = self.server.host_and_port();
+        self.repository_url = format!("http://{user}:{token}@{host}/r");
+    }
+
     /// A stock client clones, and everything is there.
     pub(crate) async fn clone_all(&self) -> Result<()> {
         let cloner = self.cloner();
@@ -140,7 +150,7 @@ impl Site {
 
     /// Our client of the repository.
     pub(crate) fn client(&self) -> Result<HgClient> {
-        Ok(HgClient::new(&format!("{}/r", self.plan.url()))?)
+        Ok(HgClient::new(&self.repository_url)?)
     }
 
     /// The targets that clients are told of.
@@ -215,8 +225,7 @@ impl Site {
 impl Cloner {
     /// A stock client clones, and everything is there.
     pub(crate) async fn clone_all(&self) -> Result<()> {
-        let url = format!("{}/r", self.plan.url());
-        self.clone_from(&self.plan.hg, &url).await
+        self.clone_from(&self.plan.hg, &self.repository_url).await
     }
 
     /// A client with settings of its own clones from `url`.

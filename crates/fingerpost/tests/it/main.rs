@@ -15,6 +15,8 @@ mod in_process;
 mod lying;
 mod moving;
 mod program;
+mod questions;
+mod redirect_targets;
 mod redirects;
 mod sharing;
 mod stopping;
