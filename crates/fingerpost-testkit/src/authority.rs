@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 
 /// A certificate for `localhost`, its key, and who vouches for it, each in a file.
 pub struct Certificates {
@@ -21,6 +23,11 @@ impl Certificates {
     /// Makes them in a directory, in PEM.
     pub fn make(directory: &Path) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
+        // By the same name it would vouch for itself.
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;

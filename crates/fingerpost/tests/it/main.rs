@@ -16,6 +16,7 @@ mod lying;
 mod moving;
 mod program;
 mod questions;
+mod redirect_nginx;
 mod redirect_targets;
 mod redirects;
 mod sharing;
