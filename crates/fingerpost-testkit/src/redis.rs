@@ -69,6 +69,19 @@ impl RedisServer {
         self.signal(Signal::CONT)
     }
 
+    /// Runs a command of `redis-cli`; what it printed.
+    pub fn cli(&self, words: &[&str]) -> Result<String> {
+        let program = installed(["valkey-cli", "redis-cli"])?;
+        let output = Command::new(program)
+            .args(["-p", &self.port.to_string()])
+            .args(words)
+            .stdin(Stdio::null())
+            .output()?;
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{program} {words:?}: {out}");
+        Ok(out)
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
@@ -84,14 +97,19 @@ impl Drop for RedisServer {
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// The first of these programs that is there.
+fn installed(programs: [&'static str; 2]) -> Result<&'static str> {
+    let is_there = |program: &&str| {
+        let version = Command::new(program).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    };
+    let mut programs = programs.into_iter();
+    let found = programs.find(is_there);
+    found.context("scripts/prepare installs redis-server")
+}
+
 fn spawn(port: u16, options: &[String]) -> Result<Child> {
-    let program = ["valkey-server", "redis-server"]
-        .into_iter()
-        .find(|program| {
-            let version = Command::new(program).arg("--version").output();
-            version.is_ok_and(|output| output.status.success())
-        })
-        .context("scripts/prepare installs redis-server")?;
+    let program = installed(["valkey-server", "redis-server"])?;
     let child = Command::new(program)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no"])

@@ -10,7 +10,7 @@ use fingerpost_hg_front::client::HgClient;
 use fingerpost_testkit::{Hg, Server, ServerOptions, Shape, TestFarm, free_port};
 use tokio::time::Instant;
 
-use crate::world::{self, metric, no_panic};
+use crate::world::{self, http, no_panic};
 
 /// What a clone asks for that is remembered.
 pub(crate) const COMMANDS: [&str; 3] = ["changesetdata", "filesdata", "manifestdata"];
@@ -175,11 +175,21 @@ impl Site {
 
     /// The sum of a metric over its labels that contain `label`.
     pub(crate) async fn count(&self, name: &str, label: &str) -> Result<f64> {
-        // Up to its end: others begin with the same words.
-        let name = format!("fingerpost_{name}");
-        let with_labels = metric(&self.server, &format!("{name}{{"), label).await?;
-        let without = metric(&self.server, &format!("{name} "), label).await?;
-        Ok(with_labels + without)
+        self.count_of(name, &[label]).await
+    }
+
+    /// The sum of a metric over its labels that contain all of `labels`.
+    pub(crate) async fn count_of(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        let request = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        let page = http(&self.server, request).await?;
+        // Up to the end of the name: others begin with the same words.
+        let names = ["{", " "].map(|end| format!("fingerpost_{name}{end}"));
+        let fits = |line: &&str| {
+            names.iter().any(|name| line.starts_with(name))
+                && labels.iter().all(|label| line.contains(label))
+        };
+        let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+        Ok(page.lines().filter(fits).filter_map(value).sum())
     }
 
     /// Answers of a kind so far, for each of [`COMMANDS`].

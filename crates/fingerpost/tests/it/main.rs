@@ -5,6 +5,7 @@
 
 mod client;
 mod clones;
+mod cloning;
 mod damage;
 mod durability;
 mod flooding;
@@ -20,7 +21,11 @@ mod redirect_nginx;
 mod redirect_targets;
 mod redirects;
 mod sharing;
+mod small_disk;
+mod spoiling;
 mod stopping;
+mod store_faults;
+mod store_limits;
 mod sweeping;
 mod transcripts;
 mod upstream;

@@ -22,7 +22,6 @@ pub(crate) struct Told {
 /// A redirect that the client was given.
 #[derive(Debug)]
 pub(crate) struct Redirect {
-    pub(crate) target: String,
     pub(crate) url: String,
     pub(crate) followed: bool,
 }
@@ -80,7 +79,6 @@ async fn ask_so(client: &HgClient, request: &CommandRequest, asking: &Asking) ->
     let on_event = |event: fingerpost_hg_proto::client::Event| responses.push(event.response);
     let calling = client.call_noting(request, asking, on_event, |redirected| {
         redirects.push(Redirect {
-            target: String::from_utf8_lossy(&redirected.target).into_owned(),
             url: redirected.url.expose().to_owned(),
             followed: redirected.outcome.is_ok(),
         });

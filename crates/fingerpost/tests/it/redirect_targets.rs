@@ -21,7 +21,8 @@ pub(crate) fn s3(name: &str, server: &S3Server) -> String {
     )
 }
 
-const SECRET: &str = "secret = 'a secret of more than 16 bytes'\n";
+/// Servers that share a store share this.
+pub(crate) const SECRET: &str = "secret = 'a secret of more than 16 bytes'\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_clients_fetch_from_s3_by_signed_urls() -> Result<()> {
