@@ -8,6 +8,7 @@ mod clones;
 mod cloning;
 mod damage;
 mod durability;
+mod eviction;
 mod flooding;
 mod full_disk;
 mod fuzz;
