@@ -3,6 +3,7 @@
 //!
 //! One binary for all of it: each further one is another link of everything.
 
+mod bad_targets;
 mod client;
 mod clones;
 mod cloning;

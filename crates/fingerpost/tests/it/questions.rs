@@ -1,12 +1,15 @@
 //! What our own client asks a server of repositories, and what it is told.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use fingerpost_hg_front::client::{Asking, HgClient};
 use fingerpost_hg_proto::cbor::Value;
 use fingerpost_hg_proto::client::Response;
 use fingerpost_hg_proto::{Args, CommandRequest};
 
-use crate::clones::Plan;
+use crate::clones::{Plan, Site};
+use crate::world;
 
 /// A changeset.
 pub(crate) type Node = Vec<u8>;
@@ -68,6 +71,24 @@ pub(crate) async fn ask(client: &HgClient, request: &CommandRequest) -> Result<T
     };
     ask_so(client, request, &asking).await
 }
+
+/// Asks until there is a redirect that was followed; its URL.
+pub(crate) async fn redirected(site: &Site, request: &CommandRequest) -> Result<String> {
+    let (client, mut url) = (site.client()?, None);
+    world::eventually(PATIENCE, async || {
+        let told = ask(&client, request).await?;
+        if let Some(redirect) = told.redirects.first() {
+            ensure!(redirect.followed, "{redirect:?}");
+            url = Some(redirect.url.clone());
+        }
+        Ok(url.is_some())
+    })
+    .await?;
+    url.context("it was redirected")
+}
+
+/// The longest wait until an answer lies at a target.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks without any redirects.
 pub(crate) async fn ask_inline(client: &HgClient, request: &CommandRequest) -> Result<Told> {

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use fingerpost_testkit::{S3Server, Server};
 use serde_json::json;
 
-use crate::clones::{Plan, Site};
-use crate::questions::{ask, filesdata, nodes};
+use crate::clones::Plan;
+use crate::questions::{filesdata, nodes, redirected};
 
 /// A store of this name in the server's bucket.
 pub(crate) fn s3(name: &str, server: &S3Server) -> String {
@@ -51,20 +51,6 @@ async fn stock_clients_fetch_from_s3_by_signed_urls() -> Result<()> {
     ensure!(url.starts_with(&bucket.endpoint()), "{url}");
     ensure!(url.contains("X-Amz-Signature="), "{url}");
     site.stop().await
-}
-
-/// Asks until there is a redirect that was followed; its URL.
-async fn redirected(site: &Site, request: &fingerpost_hg_proto::CommandRequest) -> Result<String> {
-    let client = site.client()?;
-    for _ in 0..50 {
-        let told = ask(&client, request).await?;
-        if let Some(redirect) = told.redirects.first() {
-            ensure!(redirect.followed, "{redirect:?}");
-            return Ok(redirect.url.clone());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("never redirected:\n{}", site.server.log())
 }
 
 /// Makes a user; its token.
