@@ -2,10 +2,12 @@
 # installed outside this directory unless a target says so.
 
 CARGO ?= cargo
-# Seconds for each target of `make fuzz`; power cuts and kills of `make soak`.
+# Seconds for each target of `make fuzz`; power cuts, kills, and rounds of faults of
+# `make soak`.
 SECONDS_EACH ?= 60
 POWER_CUTS ?= 1000
 KILLS ?= 200
+FAULT_ROUNDS ?= 10
 
 # Tools that `make prepare` had to build.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -19,7 +21,8 @@ help:
 	@echo 'make lint   format, clippy, documentation, house rules, dependencies'
 	@echo 'make bench  the figures of docs/performance.md'
 	@echo 'make fuzz   the decoders guided by coverage, SECONDS_EACH=$(SECONDS_EACH)'
-	@echo 'make soak   POWER_CUTS=$(POWER_CUTS) and KILLS=$(KILLS) under reports, every decoder for a minute'
+	@echo 'make soak   POWER_CUTS=$(POWER_CUTS) and KILLS=$(KILLS) under reports, FAULT_ROUNDS=$(FAULT_ROUNDS) under clones,'
+	@echo '            every decoder for a minute'
 
 run:
 	@scripts/need cc
@@ -57,8 +60,9 @@ fuzz:
 
 soak: prepare
 	FINGERPOST_POWER_CUTS=$(POWER_CUTS) FINGERPOST_KILLS=$(KILLS) FINGERPOST_FUZZ_SECONDS=60 FINGERPOST_ORDER_CASES=5000 \
+	    FINGERPOST_FAULT_ROUNDS=$(FAULT_ROUNDS) FINGERPOST_REDIRECTED_CLONES=50 \
 	    $(CARGO) nextest run --workspace --profile soak --success-output final \
-	    -E 'test(durability::) | test(fuzz::) | test(order::)'
+	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::)'
 
 # Generated pages; a test says when they are stale.
 docs:

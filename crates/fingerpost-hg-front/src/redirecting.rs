@@ -6,7 +6,7 @@
 //! nothing is redirected, so that length and digest are always those of the bytes
 //! that were put there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ pub(crate) struct Redirecting {
     spool: SpoolOptions,
     /// What is being put to a target, or was tried in vain lately.
     under_way: Mutex<HashSet<EntryName>>,
+    /// Cards that were seen lately. A target keeps what clients were sent to; the
+    /// card that describes it is an entry like others, which its store evicts.
+    cards: Mutex<HashMap<EntryName, Card>>,
     places: Arc<Semaphore>,
 }
 
@@ -55,6 +58,8 @@ pub(crate) enum Found {
 const PLACES: usize = 2;
 /// After a failure the same answer is not tried for as long.
 const PAUSE: Duration = Duration::from_secs(30);
+/// With so many cards in memory, all are looked up again.
+const CARDS_MAX: usize = 10_000;
 /// How much is taken from a store at a time.
 const STEP_BYTES: usize = 256 << 10;
 
@@ -64,6 +69,7 @@ impl Redirecting {
             targets,
             spool,
             under_way: Mutex::default(),
+            cards: Mutex::default(),
             places: Arc::new(Semaphore::new(PLACES)),
         }
     }
@@ -80,7 +86,7 @@ impl Redirecting {
         if !self.targets.would_take(following, None) {
             return Found::No;
         }
-        let Some(card) = Card::find(cache, key).await else {
+        let Some(card) = self.card(cache, key).await else {
             return Found::Missing;
         };
         if !self.targets.would_take(following, Some(card.plain_len)) {
@@ -94,6 +100,25 @@ impl Redirecting {
             }
         }
         Found::Missing
+    }
+
+    async fn card(&self, cache: &AnswerCache, key: &CacheKey) -> Option<Card> {
+        let name = Card::name(cache, key);
+        let known = self.cards.lock().get(&name).copied();
+        if known.is_some() {
+            return known;
+        }
+        let card = Card::find(cache, &name).await?;
+        self.remember(name, card);
+        Some(card)
+    }
+
+    fn remember(&self, name: EntryName, card: Card) {
+        let mut cards = self.cards.lock();
+        if cards.len() >= CARDS_MAX {
+            cards.clear();
+        }
+        cards.insert(name, card);
     }
 
     /// Puts an answer to a target, behind the back of who asked for it: `stored`
@@ -183,7 +208,9 @@ impl Putting {
     fn run(self, runtime: &Handle) -> Result<(), String> {
         let (card, plain) = self.plain(runtime)?;
         runtime.block_on(async {
-            card.keep(&self.cache, &self.key).await;
+            let name = Card::name(&self.cache, &self.key);
+            self.redirecting.remember(name, card);
+            card.keep(&self.cache, &name).await;
             let targets = &self.redirecting.targets;
             if !targets.would_take(&self.following, Some(card.plain_len)) {
                 return Ok(());
@@ -252,15 +279,15 @@ impl Card {
     const BYTES: usize = 49;
     const VERSION: u8 = 1;
 
-    async fn find(cache: &AnswerCache, key: &CacheKey) -> Option<Self> {
-        let content = cache.dispatch.look_up(&Self::name(cache, key)).await?;
+    async fn find(cache: &AnswerCache, name: &EntryName) -> Option<Self> {
+        let content = cache.dispatch.look_up(name).await?;
         let bytes = content.read(0, Self::BYTES).await.ok()?;
         Self::decode(&bytes)
     }
 
-    async fn keep(&self, cache: &AnswerCache, key: &CacheKey) {
+    async fn keep(&self, cache: &AnswerCache, name: &EntryName) {
         let content = Arc::new(bytes::Bytes::from(self.encode()));
-        cache.dispatch.store(&Self::name(cache, key), content).await;
+        cache.dispatch.store(name, content).await;
     }
 
     fn name(cache: &AnswerCache, key: &CacheKey) -> EntryName {
@@ -330,21 +357,4 @@ fn form_name(cache: &AnswerCache, key: &CacheKey, coding: Option<ContentCoding>)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_card_is_read_again() {
-        let card = Card {
-            plain_len: 1 << 40,
-            sha256: [7; 32],
-            work: Duration::from_millis(1234),
-        };
-        let bytes = card.encode();
-        assert_eq!(bytes.len(), Card::BYTES);
-        assert_eq!(Card::decode(&bytes), Some(card));
-        assert_eq!(Card::decode(&bytes[..48]), None);
-        assert_eq!(Card::decode(&[&bytes[..], &[0]].concat()), None);
-        assert_eq!(Card::decode(&[&[2], &bytes[1..]].concat()), None);
-    }
-}
+mod tests;

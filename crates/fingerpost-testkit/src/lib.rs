@@ -5,17 +5,34 @@
 //! - [`transcript`] replays recorded sessions of the reference server.
 //! - [`vfs::FaultDisk`] is a drive under SQLite that loses unsynced writes,
 //!   fills up and fails.
+//! - [`S3Server`] and [`RedisServer`] are stores that can be lost, and hang; [`Nginx`]
+//!   serves files and caches, [`Relay`] passes on what a server says, or something else.
+//! - [`Hg`] is a stock client, and makes repositories for it.
 
+mod authority;
 mod connection;
 mod farm;
+mod hg;
+mod nginx;
+mod ports;
+mod redis;
+mod relay;
+mod s3;
 mod server;
 mod session;
 pub mod transcript;
 pub mod vfs;
 
+pub use self::authority::Certificates;
 pub use self::connection::{
     ByteStream, Connection, Lines, Messages, PATIENCE, Received, Transport,
 };
 pub use self::farm::TestFarm;
+pub use self::hg::{Hg, Shape};
+pub use self::nginx::Nginx;
+pub use self::ports::free_port;
+pub use self::redis::RedisServer;
+pub use self::relay::{Manner, Relay};
+pub use self::s3::S3Server;
 pub use self::server::{Server, ServerOptions, Stopped};
 pub use self::session::{Report, Session, hash};

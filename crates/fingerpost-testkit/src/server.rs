@@ -90,6 +90,13 @@ impl ServerOptions {
         self
     }
 
+    /// Sets a variable of the environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.settings.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// Adds an argument behind `serve`.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {

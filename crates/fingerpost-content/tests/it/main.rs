@@ -7,7 +7,6 @@ mod endpoint_limits;
 mod endpoint_site;
 mod object;
 mod presign;
-mod redis_server;
 mod s3_server;
 mod targets;
 mod valkey;

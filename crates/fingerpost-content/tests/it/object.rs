@@ -9,9 +9,10 @@ use bytes::Bytes;
 use fingerpost_content::testing::contract;
 use fingerpost_content::{Form, ObjectStore, ObjectStoreConfig, Place};
 use fingerpost_core::{Cacher, CacherError, Content, EntryName};
+use fingerpost_testkit::S3Server;
 use futures_util::future::BoxFuture;
 
-use crate::s3_server::S3Server;
+use crate::s3_server;
 use crate::world::{bytes, fetch, name, store, until};
 
 const MIB: usize = 1 << 20;
@@ -41,8 +42,8 @@ async fn entries_come_back_until_removed(cacher: &dyn Cacher) {
 
 #[tokio::test]
 async fn s3_keeps_entries() {
-    let server = S3Server::start().await;
-    entries_come_back_until_removed(&server.store(|_| {})).await;
+    let server = S3Server::start().await.unwrap();
+    entries_come_back_until_removed(&s3_server::store(&server, |_| {})).await;
 }
 
 /// The contract wants to read what was removed meanwhile; an object is gone
@@ -79,16 +80,19 @@ impl Cacher for Loaded {
 
 #[tokio::test]
 async fn s3_keeps_the_contract_of_stores() {
-    let server = S3Server::start().await;
-    contract(&Loaded(server.store(|_| {}))).await;
-    contract(&Loaded(server.store(|config| config.form = Form::Sealed))).await;
+    let server = S3Server::start().await.unwrap();
+    contract(&Loaded(s3_server::store(&server, |_| {}))).await;
+    contract(&Loaded(s3_server::store(&server, |config| {
+        config.form = Form::Sealed
+    })))
+    .await;
 }
 
 #[tokio::test]
 async fn a_damaged_sealed_object_is_never_served() {
-    let server = S3Server::start().await;
-    let sealed = server.store(|config| config.form = Form::Sealed);
-    let plain = server.store(|_| {});
+    let server = S3Server::start().await.unwrap();
+    let sealed = s3_server::store(&server, |config| config.form = Form::Sealed);
+    let plain = s3_server::store(&server, |_| {});
     let bytes = bytes(200_000);
     store(&sealed, &name("a"), &bytes).await;
     let object = fetch(&plain, &name("a"), MIB).await.unwrap().unwrap();
@@ -178,8 +182,8 @@ impl Content for Made {
 
 #[tokio::test]
 async fn long_entries_are_sent_in_parts_with_bounded_memory() {
-    let server = S3Server::start().await;
-    let cacher = server.store(|_| {});
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |_| {});
     let made = Arc::new(Made::new(20 * MIB, 20 * MIB));
     cacher
         .store(&name("long"), Arc::clone(&made) as Arc<dyn Content>)
@@ -190,20 +194,20 @@ async fn long_entries_are_sent_in_parts_with_bounded_memory() {
     let found = fetch(&cacher, &name("long"), 3 * MIB).await.unwrap();
     let expected = crate::world::read(&*made, MIB).await.unwrap();
     assert!(found == Some(expected));
-    assert_eq!(server.parts(), 0);
+    assert_eq!(server.parts().unwrap(), 0);
 }
 
 #[tokio::test]
 async fn a_failed_upload_leaves_nothing() {
-    let server = S3Server::start().await;
-    let cacher = server.store(|_| {});
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |_| {});
     for ends_at in [MIB, 12 * MIB] {
         for len in [2 * MIB, 20 * MIB] {
             let made = Arc::new(Made::new(len, ends_at.min(len - 1)));
             let stored = cacher.store(&name("short"), made).await;
             assert!(matches!(stored, Err(CacherError::Damaged(_))), "{stored:?}");
             assert!(cacher.look_up(&name("short")).await.unwrap().is_none());
-            assert_eq!(server.parts(), 0);
+            assert_eq!(server.parts().unwrap(), 0);
         }
     }
 }
@@ -226,33 +230,33 @@ impl Content for Stuck {
 
 #[tokio::test]
 async fn an_upload_that_is_dropped_is_aborted() {
-    let server = S3Server::start().await;
-    let cacher = server.store(|_| {});
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |_| {});
     let name = name("stuck");
     {
         let mut storing = cacher.store(&name, Arc::new(Stuck));
         let start = Instant::now();
-        while server.parts() < 2 {
+        while server.parts().unwrap() < 2 {
             assert!(start.elapsed() < Duration::from_secs(10));
             let step = Duration::from_millis(20);
             let _ = tokio::time::timeout(step, &mut storing).await;
         }
     }
-    until("it is aborted", async || server.parts() == 0).await;
+    until("it is aborted", async || server.parts().unwrap() == 0).await;
 }
 
 #[tokio::test]
 async fn too_long_is_refused() {
-    let server = S3Server::start().await;
-    let cacher = server.store(|config| config.entry_bytes_max = 10);
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |config| config.entry_bytes_max = 10);
     let refused = cacher.store(&name("long"), Arc::new(bytes(11))).await;
     assert!(matches!(refused, Err(CacherError::Length { len: 11 })));
 }
 
 #[tokio::test]
 async fn another_key_is_refused() {
-    let server = S3Server::start().await;
-    let cacher = server.store(|config| {
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |config| {
         let (_, secret) = config.place.options.last_mut().unwrap();
         *secret = "another".to_owned();
     });
@@ -265,8 +269,8 @@ async fn another_key_is_refused() {
 
 #[tokio::test]
 async fn a_lost_server_comes_back_by_itself() {
-    let mut server = S3Server::start().await;
-    let cacher = server.store(|_| {});
+    let mut server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |_| {});
     store(&cacher, &name("a"), &bytes(9)).await;
     server.lose().await;
     let start = Instant::now();
@@ -274,7 +278,7 @@ async fn a_lost_server_comes_back_by_itself() {
     let content = Arc::new(bytes(9));
     cacher.store(&name("b"), content).await.unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(4));
-    server.go_on().await;
+    server.go_on().await.unwrap();
     let found = fetch(&cacher, &name("a"), 99).await.unwrap();
     assert_eq!(found, Some(bytes(9)));
     store(&cacher, &name("b"), &bytes(9)).await;
@@ -282,9 +286,9 @@ async fn a_lost_server_comes_back_by_itself() {
 
 #[tokio::test]
 async fn a_hung_server_is_an_error_in_time() {
-    let server = S3Server::start().await;
+    let server = S3Server::start().await.unwrap();
     let deadline = Duration::from_millis(300);
-    let cacher = server.store(|config| config.deadline = deadline);
+    let cacher = s3_server::store(&server, |config| config.deadline = deadline);
     server.hang(true);
     let start = Instant::now();
     let found = cacher.look_up(&name("a")).await;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fingerpost_content::{ObjectStore, ObjectStoreConfig, Place, PresignConfig, Presigner};
 use fingerpost_core::Cacher as _;
+use fingerpost_testkit::S3Server;
 
-use crate::s3_server::S3Server;
+use crate::s3_server;
 use crate::world::{bytes, name, store};
 
 const LIFETIME: Duration = Duration::from_secs(120);
@@ -26,8 +27,8 @@ async fn get(url: &str) -> (u16, Bytes) {
 
 #[tokio::test]
 async fn a_signed_url_is_enough() {
-    let server = S3Server::start().await;
-    let cacher = server.store(|_| {});
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |_| {});
     store(&cacher, &name("a"), &bytes(1000)).await;
     let url = presigner(&cacher)
         .url(&name("a"), Instant::now())
@@ -48,8 +49,8 @@ async fn a_signed_url_is_enough() {
 
 #[tokio::test]
 async fn anything_else_is_forbidden() {
-    let server = S3Server::start().await;
-    let cacher = server.store(|_| {});
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |_| {});
     for word in ["a", "b"] {
         store(&cacher, &name(word), &bytes(1000)).await;
     }
@@ -75,8 +76,8 @@ async fn anything_else_is_forbidden() {
 
 #[tokio::test]
 async fn a_url_ends() {
-    let server = S3Server::start().await;
-    let cacher = server.store(|_| {});
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |_| {});
     store(&cacher, &name("a"), &bytes(10)).await;
     let config = PresignConfig {
         lifetime: Duration::from_secs(1),
@@ -91,8 +92,8 @@ async fn a_url_ends() {
 
 #[tokio::test]
 async fn a_url_is_signed_anew_after_half_its_life() {
-    let server = S3Server::start().await;
-    let presigner = presigner(&server.store(|_| {}));
+    let server = S3Server::start().await.unwrap();
+    let presigner = presigner(&s3_server::store(&server, |_| {}));
     let start = Instant::now();
     let first = presigner.url(&name("a"), start).await.unwrap();
     // The signature has seconds in it.
@@ -107,9 +108,11 @@ async fn a_url_is_signed_anew_after_half_its_life() {
 
 #[tokio::test]
 async fn clients_may_have_another_endpoint() {
-    let server = S3Server::start().await;
+    let server = S3Server::start().await.unwrap();
     let outside = server.endpoint().replace("127.0.0.1", "localhost");
-    let cacher = server.store(|config| config.place.client_endpoint = Some(outside.clone()));
+    let cacher = s3_server::store(&server, |config| {
+        config.place.client_endpoint = Some(outside.clone())
+    });
     store(&cacher, &name("a"), &bytes(10)).await;
     let url = presigner(&cacher)
         .url(&name("a"), Instant::now())

@@ -11,8 +11,9 @@ use fingerpost_core::{
     Audience, Cacher as _, ContentCoding, EntryForm, Follower, Following, ManualClock,
     RedirectTarget, Redirects as _, SecretUrl, Timestamp,
 };
+use fingerpost_testkit::S3Server;
 
-use crate::s3_server::S3Server;
+use crate::s3_server;
 use crate::world::{bytes, name, store, until};
 
 const LEN: usize = 100_000;
@@ -110,8 +111,8 @@ async fn found(targets: &RedirectTargets, following: &Following, form: &EntryFor
 
 #[tokio::test]
 async fn the_first_fitting_target_is_chosen() {
-    let server = S3Server::start().await;
-    let store = Arc::new(server.store(|_| {}));
+    let server = S3Server::start().await.unwrap();
+    let store = Arc::new(s3_server::store(&server, |_| {}));
     let near = Target {
         networks: vec!["10.0.0.0/8".parse().unwrap()],
         priority: 1,
@@ -162,9 +163,11 @@ async fn the_first_fitting_target_is_chosen() {
 
 #[tokio::test]
 async fn what_cannot_work_is_refused_as_configuration() {
-    let server = S3Server::start().await;
-    let store = Arc::new(server.store(|_| {}));
-    let sealed = Arc::new(server.store(|config| config.form = Form::Sealed));
+    let server = S3Server::start().await.unwrap();
+    let store = Arc::new(s3_server::store(&server, |_| {}));
+    let sealed = Arc::new(s3_server::store(&server, |config| {
+        config.form = Form::Sealed
+    }));
     assert!(Presigner::new(&sealed, PresignConfig::default()).is_err());
     let with = |mut target: Target, change: &dyn Fn(&mut Target)| {
         change(&mut target);
@@ -198,8 +201,8 @@ async fn what_cannot_work_is_refused_as_configuration() {
 
 #[tokio::test]
 async fn an_entry_is_redirected_to_where_it_is() {
-    let server = S3Server::start().await;
-    let cacher = Arc::new(server.store(|_| {}));
+    let server = S3Server::start().await.unwrap();
+    let cacher = Arc::new(s3_server::store(&server, |_| {}));
     let targets = targets(vec![presigned("signed", &cacher), own("own")]);
     let (all, a) = (following(), form("a"));
     assert_eq!(found(&targets, &all, &a).await, "none");
@@ -235,7 +238,7 @@ async fn an_entry_is_redirected_to_where_it_is() {
 
 #[tokio::test]
 async fn what_may_be_deleted_soon_is_not_there() {
-    let server = S3Server::start().await;
+    let server = S3Server::start().await.unwrap();
     let cacher = Arc::new(server.store(|_| {}));
     store(&*cacher, &name("a"), &bytes(LEN)).await;
     for (age_max, expected) in [(3600, "signed"), (0, "none")] {
@@ -252,8 +255,8 @@ async fn what_may_be_deleted_soon_is_not_there() {
 
 #[tokio::test]
 async fn whoever_fetches_a_coded_entry_is_told() {
-    let server = S3Server::start().await;
-    let cacher = Arc::new(server.store(|_| {}));
+    let server = S3Server::start().await.unwrap();
+    let cacher = Arc::new(s3_server::store(&server, |_| {}));
     let targets = targets(vec![presigned("signed", &cacher)]);
     let coded = EntryForm {
         coding: Some(ContentCoding::Zstd),
@@ -272,8 +275,8 @@ async fn whoever_fetches_a_coded_entry_is_told() {
 
 #[tokio::test]
 async fn only_what_anybody_may_see_gets_to_an_open_place() {
-    let server = S3Server::start().await;
-    let cacher = Arc::new(server.store(|_| {}));
+    let server = S3Server::start().await.unwrap();
+    let cacher = Arc::new(s3_server::store(&server, |_| {}));
     let targets = targets(vec![open("open", &cacher), own("own")]);
     let (anyone, a) = (following(), form("a"));
     let mut caller = following();
@@ -290,8 +293,10 @@ async fn only_what_anybody_may_see_gets_to_an_open_place() {
 
 #[tokio::test]
 async fn a_place_that_fails_is_passed_over() {
-    let mut server = S3Server::start().await;
-    let cacher = Arc::new(server.store(|config| config.deadline = Duration::from_millis(300)));
+    let mut server = S3Server::start().await.unwrap();
+    let cacher = Arc::new(s3_server::store(&server, |config| {
+        config.deadline = Duration::from_millis(300)
+    }));
     let targets = targets(vec![presigned("signed", &cacher), own("own")]);
     let mut to_us = following();
     to_us.targets = vec![b"own".to_vec()];
@@ -308,8 +313,8 @@ async fn a_place_that_fails_is_passed_over() {
 
 #[tokio::test]
 async fn health_follows_the_server_within_seconds() {
-    let mut server = S3Server::start().await;
-    let cacher = Arc::new(server.store(|_| {}));
+    let mut server = S3Server::start().await.unwrap();
+    let cacher = Arc::new(s3_server::store(&server, |_| {}));
     let probed = Target {
         probe: Probe::Entry,
         ..presigned("signed", &cacher)
@@ -331,16 +336,16 @@ async fn health_follows_the_server_within_seconds() {
     server.lose().await;
     until("it is lost", async || !works().await).await;
     assert!(targets.advertised(&following().client).is_empty());
-    server.go_on().await;
+    server.go_on().await.unwrap();
     until("it is back", works).await;
     // Hung is as bad as lost; what lies there may be deleted as well.
     server.lose().await;
     server.hang(true);
-    server.go_on().await;
+    server.go_on().await.unwrap();
     until("it hangs", async || !works().await).await;
     server.hang(false);
     server.lose().await;
-    server.go_on().await;
+    server.go_on().await.unwrap();
     until("it is back", works).await;
     probing.abort();
     assert!(!targets.all()[1].is_healthy(), "403 is no health");
@@ -348,8 +353,8 @@ async fn health_follows_the_server_within_seconds() {
 
 #[tokio::test]
 async fn a_probe_that_was_deleted_is_uploaded_again() {
-    let server = S3Server::start().await;
-    let cacher = Arc::new(server.store(|_| {}));
+    let server = S3Server::start().await.unwrap();
+    let cacher = Arc::new(s3_server::store(&server, |_| {}));
     let probed = Target {
         probe: Probe::Entry,
         ..presigned("signed", &cacher)

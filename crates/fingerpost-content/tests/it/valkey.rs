@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use fingerpost_content::testing::contract;
 use fingerpost_content::{Valkey, ValkeyConfig};
 use fingerpost_core::{Cacher, CacherError};
+use fingerpost_testkit::{RedisServer, free_port};
 
-use crate::redis_server::RedisServer;
 use crate::world::{bytes, fetch, name, store, until};
 
 const DEADLINE: Duration = Duration::from_millis(300);
@@ -33,7 +33,7 @@ fn key(word: &str) -> String {
 
 #[tokio::test]
 async fn entries_come_back_until_removed() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let valkey = valkey(&server);
     for len in [0, 1, 100_000] {
         let (name, bytes) = (name(&len.to_string()), bytes(len));
@@ -49,7 +49,7 @@ async fn entries_come_back_until_removed() {
 
 #[tokio::test]
 async fn valkey_keeps_the_contract_of_stores() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let valkey = Valkey::new(ValkeyConfig {
         url: server.url(),
         entry_bytes_max: 10 << 20,
@@ -62,7 +62,7 @@ async fn valkey_keeps_the_contract_of_stores() {
 
 #[tokio::test]
 async fn too_long_is_refused() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let valkey = valkey(&server);
     let refused = valkey
         .store(&name("long"), std::sync::Arc::new(bytes(100_001)))
@@ -73,7 +73,7 @@ async fn too_long_is_refused() {
 
 #[tokio::test]
 async fn entries_end_after_their_time() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let valkey = Valkey::new(ValkeyConfig {
         url: server.url(),
         time_to_live: Duration::from_millis(300),
@@ -97,7 +97,7 @@ async fn entries_end_after_their_time() {
 
 #[tokio::test]
 async fn what_is_not_ours_is_never_served() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let valkey = valkey(&server);
     store(&valkey, &name("a"), &bytes(1000)).await;
     let mut raw = raw(&server).await;
@@ -143,15 +143,15 @@ async fn failing(valkey: &Valkey) -> (Duration, CacherError) {
 
 #[tokio::test]
 async fn a_lost_server_comes_back_by_itself() {
-    let mut server = RedisServer::start();
+    let mut server = RedisServer::start().unwrap();
     let valkey = valkey(&server);
     store(&valkey, &name("a"), &bytes(10)).await;
-    server.kill();
+    server.kill().unwrap();
     for _ in 0..5 {
         let (took, error) = failing(&valkey).await;
         assert!(took < DEADLINE * 2, "{took:?}: {error}");
     }
-    server.restart();
+    server.restart().unwrap();
     until("it is back", async || {
         fetch(&valkey, &name("a"), 999).await.is_ok()
     })
@@ -163,17 +163,17 @@ async fn a_lost_server_comes_back_by_itself() {
 
 #[tokio::test]
 async fn a_hung_server_is_an_error_in_time() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let valkey = valkey(&server);
     store(&valkey, &name("a"), &bytes(10)).await;
-    server.hang();
+    server.hang().unwrap();
     // More calls than its pipeline holds, at once.
     let calls = (0..200).map(|_| failing(&valkey));
     for (took, error) in futures_util::future::join_all(calls).await {
         assert!(took < DEADLINE * 2, "{took:?}: {error}");
         assert!(matches!(error, CacherError::TimedOut(DEADLINE)), "{error}");
     }
-    server.go_on();
+    server.go_on().unwrap();
     until("it is back", async || {
         let found = fetch(&valkey, &name("a"), 999).await;
         found.is_ok_and(|found| found == Some(bytes(10)))
@@ -183,7 +183,7 @@ async fn a_hung_server_is_an_error_in_time() {
 
 #[tokio::test]
 async fn a_server_that_was_never_there_is_an_error_in_time() {
-    let port = crate::world::free_port();
+    let port = free_port().unwrap();
     let valkey = Valkey::new(ValkeyConfig {
         url: format!("redis://:word@127.0.0.1:{port}"),
         ..ValkeyConfig::default()
@@ -198,7 +198,7 @@ async fn a_server_that_was_never_there_is_an_error_in_time() {
 
 #[tokio::test]
 async fn a_server_that_refused_with_words_is_asked_again() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let mut raw = raw(&server).await;
     let mut password = async |word: &str| {
         let mut set = redis::cmd("CONFIG");
@@ -222,7 +222,7 @@ async fn a_server_that_refused_with_words_is_asked_again() {
 
 #[tokio::test]
 async fn a_full_server_says_so() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let valkey = valkey(&server);
     let mut raw = raw(&server).await;
     let mut set = redis::cmd("CONFIG");
@@ -242,7 +242,7 @@ async fn a_full_server_says_so() {
 
 #[tokio::test]
 async fn all_entries_are_removed_and_nothing_else() {
-    let server = RedisServer::start();
+    let server = RedisServer::start().unwrap();
     let valkey = valkey(&server);
     for number in 0..2500 {
         store(&valkey, &name(&number.to_string()), &bytes(3)).await;

@@ -1,8 +1,6 @@
 //! A full disk: reports fail cleanly, look-ups go on, and with room reports
 //! are taken again.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::in_process::{self, service};
+use crate::small_disk::SmallDisk;
 use crate::world::{eventually, farm, no_panic};
 
 /// Recovery may need the writer to try again.
@@ -152,42 +151,6 @@ async fn a_page_limit_stops_reports_only() -> Result<()> {
     db.close().await;
     let (_db, boundless) = service(Settings::new(&path)).await?;
     resumes(&boundless, answered).await
-}
-
-/// A small file system of its own; unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Mounts one, or says why that is not possible here.
-    fn mount(path: &Path, bytes: u64) -> Result<Self, String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("only root may mount a file system".to_owned());
-        }
-        std::fs::create_dir_all(path).map_err(|error| error.to_string())?;
-        let output = Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={bytes}"),
-                "fingerpost-test",
-            ])
-            .arg(path)
-            .output()
-            .map_err(|error| format!("no mount command: {error}"))?;
-        if output.status.success() {
-            Ok(Self(path.to_owned()))
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a server that a failed test left behind may still hold it.
-        _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 /// The server closes without a word on a report that it cannot store.

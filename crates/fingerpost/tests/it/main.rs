@@ -3,10 +3,14 @@
 //!
 //! One binary for all of it: each further one is another link of everything.
 
+mod bad_targets;
 mod cache;
 mod client;
+mod clones;
+mod cloning;
 mod damage;
 mod durability;
+mod eviction;
 mod flooding;
 mod full_disk;
 mod fuzz;
@@ -15,8 +19,16 @@ mod in_process;
 mod lying;
 mod moving;
 mod program;
+mod questions;
+mod redirect_nginx;
+mod redirect_targets;
+mod redirects;
 mod sharing;
+mod small_disk;
+mod spoiling;
 mod stopping;
+mod store_faults;
+mod store_limits;
 mod sweeping;
 mod transcripts;
 mod upstream;

@@ -1,0 +1,97 @@
+use fingerpost_core::{
+    Cacher, CacherError, Dispatch, DispatchOptions, EntryNames, Follower, KeyHasher, Redirect,
+    RedirectTarget,
+};
+use futures_util::future::BoxFuture;
+
+use super::*;
+
+#[test]
+fn a_card_is_read_again() {
+    let card = card();
+    let bytes = card.encode();
+    assert_eq!(bytes.len(), Card::BYTES);
+    assert_eq!(Card::decode(&bytes), Some(card));
+    assert_eq!(Card::decode(&bytes[..48]), None);
+    assert_eq!(Card::decode(&[&bytes[..], &[0]].concat()), None);
+    assert_eq!(Card::decode(&[&[2], &bytes[1..]].concat()), None);
+}
+
+fn card() -> Card {
+    Card {
+        plain_len: 1 << 40,
+        sha256: [7; 32],
+        work: Duration::from_millis(1234),
+    }
+}
+
+#[tokio::test]
+async fn a_card_that_was_seen_outlives_its_eviction() {
+    let store = Arc::new(Single::default());
+    let dispatch = Dispatch::new(Arc::clone(&store) as _, DispatchOptions::default());
+    let cache = AnswerCache::new(Arc::new(dispatch), EntryNames::new(b"a secret"));
+    let key = KeyHasher::new("test", 1).finish();
+    let redirecting = || Redirecting::new(Arc::new(NoTargets), SpoolOptions::default());
+    let (seen, other) = (redirecting(), redirecting());
+    assert_eq!(seen.card(&cache, &key).await, None);
+    card().keep(&cache, &Card::name(&cache, &key)).await;
+    assert_eq!(seen.card(&cache, &key).await, Some(card()));
+    *store.0.lock() = None;
+    assert_eq!(seen.card(&cache, &key).await, Some(card()));
+    assert_eq!(other.card(&cache, &key).await, None);
+}
+
+/// A store of one entry, whatever its name is.
+#[derive(Default)]
+struct Single(Mutex<Option<Arc<dyn Content>>>);
+
+impl Cacher for Single {
+    fn name(&self) -> &str {
+        "single"
+    }
+
+    fn look_up<'a>(
+        &'a self,
+        _: &'a EntryName,
+    ) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>, CacherError>> {
+        Box::pin(async { Ok(self.0.lock().clone()) })
+    }
+
+    fn store<'a>(
+        &'a self,
+        _: &'a EntryName,
+        content: Arc<dyn Content>,
+    ) -> BoxFuture<'a, Result<(), CacherError>> {
+        *self.0.lock() = Some(content);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn remove<'a>(&'a self, _: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {
+        Box::pin(async { Ok(self.0.lock().take().is_some()) })
+    }
+}
+
+struct NoTargets;
+
+impl Redirects for NoTargets {
+    fn advertised(&self, _: &Follower) -> Vec<RedirectTarget> {
+        Vec::new()
+    }
+
+    fn would_take(&self, _: &Following, _: Option<u64>) -> bool {
+        false
+    }
+
+    fn find<'a>(&'a self, _: &'a Following, _: &'a EntryForm) -> BoxFuture<'a, Option<Redirect>> {
+        Box::pin(async { None })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        _: &'a Following,
+        _: &'a EntryForm,
+        _: Arc<dyn Content>,
+    ) -> BoxFuture<'a, Result<(), CacherError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
