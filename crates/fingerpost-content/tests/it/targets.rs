@@ -239,7 +239,7 @@ async fn an_entry_is_redirected_to_where_it_is() {
 #[tokio::test]
 async fn what_may_be_deleted_soon_is_not_there() {
     let server = S3Server::start().await.unwrap();
-    let cacher = Arc::new(server.store(|_| {}));
+    let cacher = Arc::new(s3_server::store(&server, |_| {}));
     store(&*cacher, &name("a"), &bytes(LEN)).await;
     for (age_max, expected) in [(3600, "signed"), (0, "none")] {
         let target = Target {
