@@ -123,9 +123,9 @@ impl Disk {
         Self { store }
     }
 
-    /// Keeps an entry from being evicted until a moment, seven days ahead at
-    /// most: a URL to it was handed out. Says whether the entry is there. A
-    /// pin is never shortened. Entries can be removed although they are
+    /// Keeps an entry from being evicted until a moment: a URL to it was handed
+    /// out. Says whether the entry is there, and will be: none is kept for more
+    /// than seven days ahead. A pin is never shortened. Entries can be removed although they are
     /// pinned, and are if they are damaged.
     ///
     /// # Errors
@@ -134,7 +134,8 @@ impl Disk {
     pub async fn pin(&self, name: &EntryName, until: Timestamp) -> Result<bool, CacherError> {
         let (store, name) = (Arc::clone(&self.store), *name);
         let pin = move || Ok(store.room.pin(&name, until)?);
-        self.store.writes.run(pin).await
+        // A look-up more than a write: it must not stand behind stores.
+        self.store.reads.run(pin).await
     }
 
     /// Entries in the order of their names, those behind `after`, up to `max`

@@ -44,24 +44,44 @@ impl Default for ProbeConfig {
 pub async fn probe(targets: Arc<RedirectTargets>, config: ProbeConfig) -> Result<(), String> {
     // The client demands a provider of TLS; one that is there already stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .timeout(config.deadline)
-        .build()
-        .map_err(|error| format!("redirect targets cannot be probed: {error}"))?;
-    let watching = targets
-        .all()
-        .iter()
-        .filter(|served| served.target().probe != Probe::Nothing)
-        .map(|served| watch(served, &client, &config));
+    let mut watching = Vec::new();
+    for served in targets.all() {
+        if served.target().probe != Probe::Nothing {
+            watching.push(watch(served, client(served, &config)?, &config));
+        }
+    }
     futures_util::future::join_all(watching).await;
     Ok(())
 }
 
-async fn watch(served: &Arc<Served>, client: &reqwest::Client, config: &ProbeConfig) {
+/// Fetches as clients in the target's network do: without a proxy, and trusting
+/// what they are told to trust.
+fn client(served: &Served, config: &ProbeConfig) -> Result<reqwest::Client, String> {
+    let target = served.target();
+    let cannot = |error: reqwest::Error| {
+        let name = &target.advertised.name;
+        format!("redirect target {name} cannot be probed: {error}")
+    };
+    let authorities = target.certificates.authorities.iter();
+    let authorities: Result<Vec<_>, _> = authorities
+        .map(|der| reqwest::Certificate::from_der(der))
+        .collect();
+    reqwest::Client::builder()
+        .timeout(config.deadline)
+        .no_proxy()
+        .tls_certs_merge(authorities.map_err(cannot)?)
+        .build()
+        .map_err(cannot)
+}
+
+async fn watch(served: &Served, client: reqwest::Client, config: &ProbeConfig) {
     let mut failed = 0_u32;
     let mut is_stored = false;
     loop {
-        match once(served, client, &mut is_stored).await {
+        let probing = once(served, &client, &mut is_stored);
+        // Its store may hang as well as whoever answers the fetch.
+        let outcome = tokio::time::timeout(2 * config.deadline, probing).await;
+        match outcome.unwrap_or_else(|_| Err("it does not answer in time".to_owned())) {
             Ok(()) => {
                 failed = 0;
                 tell(served, true, "");

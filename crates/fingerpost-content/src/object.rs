@@ -120,6 +120,11 @@ impl ObjectStore {
         ])
     }
 
+    /// Whether the place tells whoever fetches an object in which coding it is.
+    pub(crate) const fn tells_codings(&self) -> bool {
+        self.place.has_attributes
+    }
+
     /// Whether clients can be sent here.
     pub(crate) const fn is_plain(&self) -> bool {
         matches!(self.config.form, Form::Plain { .. })
@@ -164,7 +169,11 @@ impl ObjectStore {
         content: Arc<dyn Content>,
     ) -> Result<(), CacherError> {
         let mut attributes = self.attributes();
-        if let (Some(coding), true) = (form.coding, self.place.has_attributes) {
+        if let Some(coding) = form.coding {
+            if !self.tells_codings() {
+                let why = "the place cannot tell in which coding an object is";
+                return Err(CacherError::Other(why.to_owned()));
+            }
             attributes.insert(Attribute::ContentEncoding, coding.name().into());
         }
         self.put(&form.name, content, attributes).await

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::{
-    Audience, Cacher as _, CacherError, Certificates, Clock, Content, EntryForm, Follower,
-    RedirectTarget, SecretUrl, Timestamp,
+    Audience, Cacher as _, CacherError, Certificates, Clock, Content, ContentCoding, EntryForm,
+    Follower, RedirectTarget, SecretUrl, Timestamp,
 };
 use ipnet::IpNet;
 
@@ -182,6 +182,14 @@ impl Where {
             Self::Presigned { store, .. } => store.client_endpoint(),
             Self::Public { base, .. } => Some(base.as_str()),
             Self::Own(own) => Some(own.base.as_str()),
+        }
+    }
+
+    /// Whether whoever fetches an entry in this coding is told of it.
+    pub(crate) fn carries(&self, coding: Option<ContentCoding>) -> bool {
+        match (coding, self.store()) {
+            (None, _) | (Some(_), None) => true,
+            (Some(_), Some(store)) => store.tells_codings(),
         }
     }
 

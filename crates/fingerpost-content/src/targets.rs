@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fingerpost_core::{
-    CacherError, Clock as _, Content, EntryForm, Follower, Following, Redirect, RedirectTarget,
-    Redirects, SecretUrl, SystemClock,
+    CacherError, Clock as _, Content, ContentCoding, EntryForm, Follower, Following, Redirect,
+    RedirectTarget, Redirects, SecretUrl, SystemClock,
 };
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 
+use crate::breaker::{Breaker, BreakerConfig};
 use crate::object::Lying;
 use crate::presence::{Known, Presence};
 use crate::target::{Probe, Target, Where};
@@ -31,6 +32,8 @@ pub struct RedirectTargets {
 pub struct Served {
     target: Target,
     healthy: AtomicBool,
+    /// Whether its store answers, which a probe does not ask.
+    breaker: Arc<Breaker>,
     presence: Presence,
     counters: TargetCounters,
 }
@@ -60,6 +63,7 @@ impl RedirectTargets {
         let served = |target: Target| {
             Arc::new(Served {
                 healthy: AtomicBool::new(target.probe == Probe::Nothing),
+                breaker: Breaker::new(BreakerConfig::default()),
                 presence: Presence::new(presence_ttl, PRESENT_MAX),
                 counters: metrics.of_target(&target.advertised.name),
                 target,
@@ -87,9 +91,10 @@ impl RedirectTargets {
     fn fitting(
         &self,
         following: &Following,
+        coding: Option<ContentCoding>,
         plain_len: Option<u64>,
     ) -> impl Iterator<Item = &Served> {
-        let fits = move |served: &&Served| served.fits(following, plain_len);
+        let fits = move |served: &&Served| served.fits(following, coding, plain_len);
         self.targets.iter().map(|served| &**served).filter(fits)
     }
 }
@@ -103,8 +108,14 @@ impl Redirects for RedirectTargets {
             .collect()
     }
 
-    fn would_take(&self, following: &Following, plain_len: Option<u64>) -> bool {
-        self.fitting(following, plain_len).next().is_some()
+    fn would_take(
+        &self,
+        following: &Following,
+        coding: Option<ContentCoding>,
+        plain_len: Option<u64>,
+    ) -> bool {
+        let mut fitting = self.fitting(following, coding, plain_len);
+        fitting.next().is_some()
     }
 
     fn find<'a>(
@@ -113,19 +124,14 @@ impl Redirects for RedirectTargets {
         form: &'a EntryForm,
     ) -> BoxFuture<'a, Option<Redirect>> {
         Box::pin(async move {
-            for served in self.fitting(following, Some(form.plain_len)) {
-                let target = &served.target.advertised.name;
-                match served.find(form, Instant::now()).await {
-                    Ok(Some(location)) => {
-                        served.counters.count_redirect(form.plain_len);
-                        return Some(Redirect {
-                            target: target.clone(),
-                            location,
-                            certificates: served.target.certificates.clone(),
-                        });
-                    }
-                    Ok(None) => {}
-                    Err(error) => served.note_failure(&error),
+            for served in self.fitting(following, form.coding, Some(form.plain_len)) {
+                if let Some(location) = served.find_in_time(form).await {
+                    served.counters.count_redirect(form.plain_len);
+                    return Some(Redirect {
+                        target: served.target.advertised.name.clone(),
+                        location,
+                        certificates: served.target.certificates.clone(),
+                    });
                 }
             }
             None
@@ -139,14 +145,24 @@ impl Redirects for RedirectTargets {
         content: Arc<dyn Content>,
     ) -> BoxFuture<'a, Result<(), CacherError>> {
         Box::pin(async move {
-            let Some(served) = self.fitting(following, Some(form.plain_len)).next() else {
-                return Ok(());
-            };
-            let published = served.publish(form, content).await;
-            published.inspect_err(|error| served.note_failure(error))
+            let mut published = Ok(());
+            for served in self.fitting(following, form.coding, Some(form.plain_len)) {
+                published = served.publish(form, Arc::clone(&content)).await;
+                match &published {
+                    Ok(()) => break,
+                    Err(error) => served.note_failure(error),
+                }
+            }
+            published
         })
     }
 }
+
+/// The most that finding an entry at a target takes. A store's own deadline is
+/// shorter; a disk has none.
+const FIND_DEADLINE: Duration = Duration::from_secs(3);
+/// The most that an entry takes that is put to a target.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(1800);
 
 impl Served {
     /// As it was configured.
@@ -164,12 +180,19 @@ impl Served {
         self.healthy.swap(healthy, Ordering::Relaxed) != healthy
     }
 
-    fn fits(&self, following: &Following, plain_len: Option<u64>) -> bool {
+    fn fits(
+        &self,
+        following: &Following,
+        coding: Option<ContentCoding>,
+        plain_len: Option<u64>,
+    ) -> bool {
         let target = &self.target;
         let name = target.advertised.name.as_bytes();
         following.targets.iter().any(|known| known == name)
             && self.is_healthy()
+            && !self.breaker.is_open()
             && target.is_for(&following.client)
+            && target.place.carries(coding)
             && plain_len.is_none_or(|len| target.takes(len))
             && target.may_show(following.audience)
     }
@@ -180,7 +203,9 @@ impl Served {
         content: Arc<dyn Content>,
     ) -> Result<(), CacherError> {
         let len = content.len();
-        self.put(form, content).await?;
+        let put = tokio::time::timeout(PUBLISH_DEADLINE, self.put(form, content));
+        put.await
+            .unwrap_or(Err(CacherError::TimedOut(PUBLISH_DEADLINE)))?;
         self.presence.note(&form.name, true, Instant::now());
         self.counters.count_published(len);
         Ok(())
@@ -196,6 +221,25 @@ impl Served {
             Where::Own(own) => own.publish(form, content).await,
             Where::Presigned { store, .. } | Where::Public { store, .. } => {
                 store.publish(form, content).await
+            }
+        }
+    }
+
+    /// A URL of the entry, if it is there and that is known in time. A target that
+    /// fails again and again is left alone for a while.
+    async fn find_in_time(&self, form: &EntryForm) -> Option<SecretUrl> {
+        let permit = self.breaker.enter(tokio::time::Instant::now())?;
+        let finding = self.find(form, Instant::now());
+        let found = tokio::time::timeout(FIND_DEADLINE, finding).await;
+        match found.unwrap_or(Err(CacherError::TimedOut(FIND_DEADLINE))) {
+            Ok(found) => {
+                permit.succeeded();
+                found
+            }
+            Err(error) => {
+                permit.failed(tokio::time::Instant::now());
+                self.note_failure(&error);
+                None
             }
         }
     }

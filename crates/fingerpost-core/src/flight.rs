@@ -73,8 +73,8 @@ pub enum Progress {
     /// too long for that, or its file cannot be written. The rest is for this
     /// reader alone to make.
     Alone(Box<dyn Objects>),
-    /// Nothing more comes of it, because of what happened to another reader: the
-    /// reason.
+    /// Nothing more comes of it, because of what happened to another reader or to
+    /// the spool: the reason.
     Failed(String),
 }
 
@@ -103,8 +103,7 @@ impl Flight {
     ///
     /// # Errors
     ///
-    /// Why it cannot be made, for the reader that tried; or the spool cannot be
-    /// read.
+    /// Why it cannot be made, for the reader that tried.
     pub fn read(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<Progress, Failure> {
         let mut state = self.state.lock();
         if offset < state.spool.len() {
@@ -120,9 +119,14 @@ impl Flight {
                 Source::File(file, len) => (file, len),
             };
             drop(state);
-            let bytes = read_file(&file, len, offset, max).map_err(Failure::internal)?;
-            out.extend_from_slice(&bytes);
-            return Ok(Progress::Some);
+            return Ok(match read_file(&file, len, offset, max) {
+                Ok(bytes) => {
+                    out.extend_from_slice(&bytes);
+                    Progress::Some
+                }
+                // The answer itself is fine.
+                Err(error) => Progress::Failed(error.to_string()),
+            });
         }
         let maker = state.maker.take();
         match (&state.end, maker) {

@@ -16,9 +16,15 @@ pub trait Redirects: Send + Sync + 'static {
     /// The targets that work and are for this client, in the server's order.
     fn advertised(&self, client: &Follower) -> Vec<RedirectTarget>;
 
-    /// Whether a target takes answers of this request, of so many plain bytes if
-    /// that is known. It asks nobody, and says nothing of whether one is there.
-    fn would_take(&self, following: &Following, plain_len: Option<u64>) -> bool;
+    /// Whether a target takes answers of this request in this coding, of so many
+    /// plain bytes if that is known. It asks nobody, and says nothing of whether one
+    /// is there.
+    fn would_take(
+        &self,
+        following: &Following,
+        coding: Option<ContentCoding>,
+        plain_len: Option<u64>,
+    ) -> bool;
 
     /// Where the answer lies, if it is known to be at a target that takes it.
     /// Whatever fails is passed over.
@@ -33,7 +39,7 @@ pub trait Redirects: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What the target's store says.
+    /// What the last of the targets says, if none took it.
     fn publish<'a>(
         &'a self,
         following: &'a Following,

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fingerpost_core::{Counts, Dispatch, EntryNames, Redirects, SpoolOptions};
+use fingerpost_core::{CacheKey, Counts, Dispatch, EntryName, EntryNames, Redirects, SpoolOptions};
+use fingerpost_hg_proto::{Compressor, ContentEncoding};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -38,6 +39,12 @@ impl AnswerCache {
         self
     }
 
+    /// The name of an answer in an encoding, at a level. Encoders of other releases
+    /// and levels give other bytes, and one may have to go on where another left.
+    pub(crate) fn name(&self, key: &CacheKey, encoding: (ContentEncoding, i32)) -> EntryName {
+        self.names.name(key, &form(encoding))
+    }
+
     /// What finds answers and has them made.
     pub const fn dispatch(&self) -> &Arc<Dispatch> {
         &self.dispatch
@@ -52,6 +59,16 @@ impl AnswerCache {
 impl fmt::Debug for AnswerCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.dispatch.fmt(f)
+    }
+}
+
+fn form((encoding, level): (ContentEncoding, i32)) -> String {
+    let name = encoding.name();
+    match encoding {
+        ContentEncoding::Identity => name.to_owned(),
+        ContentEncoding::Zlib | ContentEncoding::Zstd8mb => {
+            format!("{name} {level} {}", Compressor::VERSION)
+        }
     }
 }
 

@@ -56,8 +56,12 @@ pub(crate) enum Found {
 
 /// Answers that are put to targets at once.
 const PLACES: usize = 2;
-/// After a failure the same answer is not tried for as long.
+/// The same answer is not put again for as long, and not tried for as long after a
+/// failure: each attempt reads and decodes all of it.
 const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(120);
+/// More than this are not under way or pausing.
+const UNDER_WAY_MAX: usize = 10_000;
 /// With so many cards in memory, all are looked up again.
 const CARDS_MAX: usize = 10_000;
 /// How much is taken from a store at a time.
@@ -83,13 +87,16 @@ impl Redirecting {
         follows: &Follows,
     ) -> Found {
         let following = &follows.following;
-        if !self.targets.would_take(following, None) {
+        if !self.targets.would_take(following, None, None) {
             return Found::No;
         }
         let Some(card) = self.card(cache, key).await else {
             return Found::Missing;
         };
-        if !self.targets.would_take(following, Some(card.plain_len)) {
+        if !self
+            .targets
+            .would_take(following, None, Some(card.plain_len))
+        {
             return Found::No;
         }
         for coding in follows.codings() {
@@ -100,6 +107,12 @@ impl Redirecting {
             }
         }
         Found::Missing
+    }
+
+    /// Whether this is to be put now.
+    fn begin(&self, name: EntryName) -> bool {
+        let mut under_way = self.under_way.lock();
+        under_way.len() < UNDER_WAY_MAX && under_way.insert(name)
     }
 
     async fn card(&self, cache: &AnswerCache, key: &CacheKey) -> Option<Card> {
@@ -132,17 +145,16 @@ impl Redirecting {
         follows: &Follows,
         runtime: &Handle,
     ) {
-        let coding = match encoding {
-            ContentEncoding::Zstd8mb if follows.undoes(ContentCoding::Zstd) => {
-                Some(ContentCoding::Zstd)
-            }
-            _ => None,
-        };
+        let zstd = Some(ContentCoding::Zstd);
+        let is_coded = encoding == ContentEncoding::Zstd8mb
+            && follows.undoes(ContentCoding::Zstd)
+            && self.targets.would_take(&follows.following, zstd, None);
+        let coding = zstd.filter(|_| is_coded);
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return;
         };
         let name = form_name(cache, key, coding);
-        if !self.under_way.lock().insert(name) {
+        if !self.begin(name) {
             return;
         }
         let putting = Putting {
@@ -161,17 +173,18 @@ impl Redirecting {
                 let _place = place;
                 putting.run(&runtime)
             });
-            match done.await {
-                Ok(Ok(())) => {}
+            let pause = match done.await {
+                Ok(Ok(())) => PAUSE,
                 Ok(Err(why)) => {
                     tracing::debug!(why, "an answer is not put to a redirect target: {why}");
-                    tokio::time::sleep(PAUSE).await;
+                    PAUSE_AFTER_FAILURE
                 }
                 Err(panic) => {
                     tracing::error!(%panic, "putting an answer to a redirect target panicked");
-                    tokio::time::sleep(PAUSE).await;
+                    PAUSE_AFTER_FAILURE
                 }
-            }
+            };
+            tokio::time::sleep(pause).await;
             redirecting.under_way.lock().remove(&name);
         });
     }
@@ -207,18 +220,19 @@ impl Putting {
     /// Blocks until it is there, or does not get there.
     fn run(self, runtime: &Handle) -> Result<(), String> {
         let (card, plain) = self.plain(runtime)?;
+        let name = Card::name(&self.cache, &self.key);
+        self.redirecting.remember(name, card);
+        let targets = &self.redirecting.targets;
+        if !targets.would_take(&self.following, self.coding, Some(card.plain_len)) {
+            return Ok(());
+        }
+        let form = card.form(&self.cache, &self.key, self.coding);
+        let content = plain.unwrap_or(self.stored);
         runtime.block_on(async {
-            let name = Card::name(&self.cache, &self.key);
-            self.redirecting.remember(name, card);
-            card.keep(&self.cache, &name).await;
-            let targets = &self.redirecting.targets;
-            if !targets.would_take(&self.following, Some(card.plain_len)) {
-                return Ok(());
-            }
-            let form = card.form(&self.cache, &self.key, self.coding);
-            let content = plain.unwrap_or(self.stored);
             let published = targets.publish(&self.following, &form, content).await;
-            published.map_err(|error| error.to_string())
+            published.map_err(|error| error.to_string())?;
+            card.keep(&self.cache, &name).await;
+            Ok(())
         })
     }
 
@@ -256,6 +270,9 @@ impl Putting {
                     spool.write(&plain).map_err(|error| error.to_string())?;
                 }
             }
+        }
+        if !decompressor.is_complete() {
+            return Err("the entry ends too early".to_owned());
         }
         let card = Card {
             plain_len,
@@ -347,13 +364,13 @@ impl Card {
     }
 }
 
-/// The name of an answer at a target: that of the encoding that it is in.
+/// The name of an answer at a target. Plain, it is that of the encoding; in a coding
+/// it does not matter by which compressor, because it is fetched as a whole.
 fn form_name(cache: &AnswerCache, key: &CacheKey, coding: Option<ContentCoding>) -> EntryName {
-    let encoding = match coding {
-        Some(ContentCoding::Zstd) => ContentEncoding::Zstd8mb,
-        None => ContentEncoding::Identity,
-    };
-    cache.names.name(key, encoding.name())
+    match coding {
+        Some(coding) => cache.names.name(key, &format!("coding {}", coding.name())),
+        None => cache.name(key, (ContentEncoding::Identity, 0)),
+    }
 }
 
 #[cfg(test)]

@@ -87,8 +87,7 @@ impl Sharing {
         encoding: (ContentEncoding, i32),
         runtime: &Handle,
     ) -> Result<Self, Failure> {
-        // What compressed at another level is the same answer.
-        let name = cache.names.name(&key, encoding.0.name());
+        let name = cache.name(&key, encoding);
         let maker = EncodedObjects::new(objects, encoding)?;
         let beginning = cache.dispatch.begin(counts, &name, Box::new(maker));
         let answering = runtime.block_on(beginning);
@@ -144,11 +143,10 @@ impl Sharing {
         };
         self.offset += bytes.len() as u64;
         self.counts.count_inline(bytes.len() as u64);
-        if bytes.len() >= TAIL_BYTES {
-            self.tail.clear();
-        }
         self.tail
             .extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+        let over = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.tail.drain(..over);
         Ok(taken)
     }
 

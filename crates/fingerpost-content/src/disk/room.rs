@@ -163,13 +163,16 @@ impl Room {
     /// there.
     pub(super) fn pin(&self, name: &EntryName, until: Timestamp) -> io::Result<bool> {
         let latest = Timestamp(self.clock.now().0.saturating_add(PIN_MICROS_MAX));
+        if until > latest {
+            return Ok(false);
+        }
         let _unmoved = self.directories[directory_of(name)].lock();
         let Some(file) = if_there(File::open(self.layout.path(name)))? else {
             return Ok(false);
         };
         let used = modified(&file.metadata()?);
         if used < until || used > latest {
-            set_modified(&file, until.min(latest))?;
+            set_modified(&file, until)?;
         }
         Ok(true)
     }

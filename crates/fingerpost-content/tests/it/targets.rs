@@ -87,7 +87,7 @@ fn takers(targets: &RedirectTargets, following: &Following, len: u64) -> Vec<Str
             targets: vec![(*name).clone()],
             ..following.clone()
         };
-        targets.would_take(&alone, Some(len))
+        targets.would_take(&alone, None, Some(len))
     });
     alone
         .map(|name| String::from_utf8_lossy(name).into_owned())

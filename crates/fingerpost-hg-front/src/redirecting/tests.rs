@@ -78,7 +78,7 @@ impl Redirects for NoTargets {
         Vec::new()
     }
 
-    fn would_take(&self, _: &Following, _: Option<u64>) -> bool {
+    fn would_take(&self, _: &Following, _: Option<ContentCoding>, _: Option<u64>) -> bool {
         false
     }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use fingerpost_core::{
-    CacherError, Certificates, Content, EntryForm, EntryName, Follower, Following, Redirect,
-    RedirectTarget, Redirects, SecretUrl,
+    CacherError, Certificates, Content, ContentCoding, EntryForm, EntryName, Follower, Following,
+    Redirect, RedirectTarget, Redirects, SecretUrl,
 };
 use futures_util::future::BoxFuture;
 
@@ -64,7 +64,12 @@ impl Redirects for Places {
         self.targets.clone()
     }
 
-    fn would_take(&self, following: &Following, plain_len: Option<u64>) -> bool {
+    fn would_take(
+        &self,
+        following: &Following,
+        _: Option<ContentCoding>,
+        plain_len: Option<u64>,
+    ) -> bool {
         let fits = plain_len.is_none_or(|len| len >= self.plain_len_min);
         fits && self.first(following).is_some()
     }

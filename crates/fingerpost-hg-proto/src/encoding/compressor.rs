@@ -31,6 +31,11 @@ const ROOM_BYTES: usize = 16 << 10;
 const ROOM_BYTES_MIN: usize = 64;
 
 impl Compressor {
+    /// Tells compressors that may give other bytes for the same input from one
+    /// another: zstd's version, which comes with this program. Those of zlib have
+    /// not changed so far.
+    pub const VERSION: u32 = zstd::zstd_safe::VERSION_NUMBER;
+
     /// A context at the start of a stream. `level` is brought into the range of
     /// the encoding: 1 to 19 for zstd (the highest levels want a larger window
     /// than 8 MiB), 0 to 9 for zlib.

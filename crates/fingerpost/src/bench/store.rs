@@ -47,6 +47,8 @@ struct Measured {
 const STORING: usize = 16;
 const ENTRY_BYTES: usize = 1000;
 const ROOM: u64 = 1 << 50;
+/// A minute.
+const LOOKUP_NANOS_MAX: u64 = 60_000_000_000;
 
 /// Fills the store as far as it is not full, and measures.
 pub(super) fn run(args: &StoreArgs) -> anyhow::Result<Exit> {
@@ -117,7 +119,8 @@ async fn fill(args: &StoreArgs, disk: Arc<Disk>) -> anyhow::Result<()> {
 /// Finds entries and reads them, and gives the nanoseconds of each.
 async fn look_up(args: &StoreArgs, disk: &Disk) -> anyhow::Result<Histogram<u64>> {
     let mut random = rand::rngs::StdRng::seed_from_u64(args.seed);
-    let mut times = Histogram::new(3).context("three digits are allowed")?;
+    let bounds = Histogram::new_with_bounds(1, LOOKUP_NANOS_MAX, 3);
+    let mut times = bounds.context("three digits are allowed")?;
     for _ in 0..args.lookups {
         let number = random.random_range(0..args.entries.max(1));
         let name = name(number);

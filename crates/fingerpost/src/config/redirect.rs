@@ -8,7 +8,7 @@ const OWN_STORES: [&str; 3] = ["memory", "disk", "valkey"];
 /// A clone of a large repository over a slow line: a URL outlives it.
 const STOCK_LIFETIME_MINUTES_MIN: u64 = 120;
 /// What S3 and Google sign for at most, and what our own disk keeps.
-const LIFETIME_MINUTES_MAX: u64 = 7 * 24 * 60;
+const WEEK_MINUTES: u64 = 7 * 24 * 60;
 
 impl Cache {
     /// The stores in the order in which they are asked.
@@ -106,6 +106,16 @@ impl Config {
         }
         for (name, target) in &self.redirect.targets {
             let refuse = |why: &str| Err(BadConfig(format!("redirect.targets.{name}{why}")));
+            let place = target
+                .objects
+                .as_ref()
+                .map(|store| self.cache.objects.get(store));
+            let signs = !target.public && target.stock_clients == Some(true);
+            if signs && place.flatten().is_some_and(|place| !signs_for_good(place)) {
+                return refuse(
+                    " is for stock clients, and its credential may end before a URL does: use a key",
+                );
+            }
             match &target.objects {
                 Some(store) if !self.cache.objects.contains_key(store) => {
                     return refuse(&format!(
@@ -153,6 +163,38 @@ fn check_place(name: &str, place: &ObjectPlace) -> Result<(), BadConfig> {
     }
 }
 
+/// Whether what signs URLs of this place is known not to end: a key, and none that
+/// a role gave for some hours.
+fn signs_for_good(place: &ObjectPlace) -> bool {
+    let has = |names: &[&str]| {
+        let mut options = place.options.keys().chain(place.option_files.keys());
+        options.any(|option| names.contains(&option.to_ascii_lowercase().as_str()))
+    };
+    match place.url.split("://").next() {
+        Some("s3") => {
+            has(&["aws_access_key_id", "access_key_id"])
+                && !has(&["aws_session_token", "aws_token", "session_token", "token"])
+        }
+        Some("gs") => has(&[
+            "google_service_account",
+            "service_account",
+            "google_service_account_path",
+            "service_account_path",
+            "google_service_account_key",
+            "service_account_key",
+        ]),
+        Some("az") => has(&[
+            "azure_storage_account_key",
+            "azure_storage_access_key",
+            "azure_storage_master_key",
+            "account_key",
+            "access_key",
+            "master_key",
+        ]),
+        _ => true,
+    }
+}
+
 fn check_target(name: &str, target: &RedirectTarget) -> Result<(), BadConfig> {
     let path = format!("redirect.targets.{name}");
     let refuse = |why: &str| Err(BadConfig(format!("{path}{why}")));
@@ -170,14 +212,14 @@ fn check_target(name: &str, target: &RedirectTarget) -> Result<(), BadConfig> {
     } else {
         2
     };
-    if !(least..=LIFETIME_MINUTES_MAX).contains(&target.lifetime_minutes) {
-        return refuse(&format!(
-            ".lifetime_minutes is {least} to {LIFETIME_MINUTES_MAX}"
-        ));
-    }
-    let credential = target.credential_minutes.unwrap_or(u64::MAX);
-    if credential < target.lifetime_minutes {
-        return refuse(".credential_minutes is less than lifetime_minutes: a URL ends with it");
+    // A URL is the same one for a while: signed for twice as long, or good for half
+    // as long again.
+    let most = match target.objects {
+        Some(_) => WEEK_MINUTES / 2,
+        None => WEEK_MINUTES / 3 * 2,
+    };
+    if !(least..=most).contains(&target.lifetime_minutes) {
+        return refuse(&format!(".lifetime_minutes is {least} to {most}"));
     }
     if target.mib_max == 0 || target.mib_max > NUMBER_MAX || target.kib_min > NUMBER_MAX {
         return refuse(".mib_max is 1 to 1000000, and kib_min at most that");
@@ -254,14 +296,7 @@ mod tests {
                 "objects = 's3'",
                 " needs either url, or objects, or both and public",
             ),
-            (
-                "lifetime_minutes = 119",
-                ".lifetime_minutes is 120 to 10080",
-            ),
-            (
-                "credential_minutes = 719",
-                ".credential_minutes is less than lifetime_minutes: a URL ends with it",
-            ),
+            ("lifetime_minutes = 119", ".lifetime_minutes is 120 to 6720"),
             (
                 "networks = ['x']",
                 ".networks: x is no network, 10.0.0.0/8 is one",
@@ -290,6 +325,18 @@ mod tests {
             "[redirect.targets.t]\nstock_clients = false\nurl = 'http://us'\n",
             "redirect.targets.t is this server itself, which needs cache.disk_directory",
         );
+        let signed = |options: &str| {
+            format!(
+                "[cache]\nsecret = 'long enough for this'\n[cache.objects.s]\nurl = 's3://b'\n\
+                 options = {{ {options} }}\n[redirect.targets.t]\nstock_clients = true\nobjects = 's'\n"
+            )
+        };
+        let key = "aws_access_key_id = 'a', aws_secret_access_key = 'b'";
+        check(&signed(key), "");
+        let why = "redirect.targets.t is for stock clients, and its credential may end before a URL \
+                   does: use a key";
+        check(&signed(""), why);
+        check(&signed(&format!("{key}, aws_session_token = 'c'")), why);
         check(
             "[redirect.targets.t]\nstock_clients = false\nobjects = 's3'\n",
             "redirect.targets.t has objects \"s3\", which cache.objects lacks",

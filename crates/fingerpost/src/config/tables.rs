@@ -86,8 +86,10 @@ table! {
         /// target has to be at least as available as this server.
         stock_clients: Option<bool> = None, example "true";
         /// The store of `cache.objects` that answers are put to, and that clients
-        /// fetch them from by URLs that are signed for each. Without it, this
-        /// server's own disk is the target, at `/content/`.
+        /// fetch them from by URLs that are signed for each. For stock clients the
+        /// credential must be one that does not end, as those of roles do: its URLs
+        /// end with it. Without this key, this server's own disk is the target, at
+        /// `/content/`.
         objects: Option<String> = None, example "\"s3\"";
         /// Without `objects`: where clients reach this server, or what stands in
         /// front of its `/content/`. With `objects` and `public`: where clients
@@ -115,13 +117,11 @@ table! {
         kib_min: u64 = 1024;
         /// Longest answer that is put there, in MiB without compression.
         mib_max: u64 = 4096;
-        /// How long a URL is good, in minutes: longer than a whole clone takes. An
-        /// answer stays on this server's disk as long as its URL is good. At least
-        /// 120 for stock clients.
+        /// How long a URL is good at least when a client gets it, in minutes: longer
+        /// than a whole clone takes. An answer stays on this server's disk as long as
+        /// a URL of it is good. At least 120 for stock clients; at most 5040 where
+        /// `objects` signs, and 6720 for this server itself.
         lifetime_minutes: u64 = 720;
-        /// How long the credential that signs is good, if it ends, in minutes: a
-        /// URL ends with it.
-        credential_minutes: Option<u64> = None, example "1440";
         /// After how many days something deletes what was put there, such as a rule
         /// of the bucket. An answer is put again in time. At least twice what
         /// `lifetime_minutes` and `redirect.presence_minutes` are together.

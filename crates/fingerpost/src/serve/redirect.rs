@@ -134,9 +134,9 @@ fn open_target(
                 Some(base) => Where::Public { store, base },
                 None => {
                     let config = PresignConfig {
-                        lifetime,
-                        lifetime_min: lifetime / 2,
-                        credential_lives: config.credential_minutes.map(minutes),
+                        // Each is handed out for half of its life.
+                        lifetime: 2 * lifetime,
+                        lifetime_min: lifetime,
                         ..PresignConfig::default()
                     };
                     let presigner = Presigner::new(&store, config).map_err(wrong)?;
