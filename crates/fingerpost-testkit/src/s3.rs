@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::ports::free_port;
+
 /// Serves one bucket, [`BUCKET`](Self::BUCKET), to those with the one key.
 pub struct S3Server {
     address: SocketAddr,
@@ -44,7 +46,8 @@ impl S3Server {
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single("key", "secret"));
         let mut server = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            // Nobody else gets it while it is lost.
+            address: SocketAddr::from(([127, 0, 0, 1], free_port()?)),
             directory,
             service: builder.build(),
             accepting: None,
