@@ -4,13 +4,14 @@
 //! What an answer is, and whether the caller may have it, was decided before: a
 //! name stands for one answer, and for callers who may all see it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::counts::AllCounts;
-use crate::{Cacher, Content, Counts, EntryName, Flight, Objects, SpoolOptions};
+use crate::{Cacher, CacherError, Content, Counts, EntryName, Flight, Objects, SpoolOptions};
 
 /// What [`Dispatch`] is given.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Dispatch {
     options: DispatchOptions,
     flights: Mutex<HashMap<EntryName, Weak<Flight>>>,
     counts: AllCounts,
+    /// Answers on their way into the store.
+    keeping: AtomicUsize,
 }
 
 /// How an answer comes to be.
@@ -55,6 +58,7 @@ impl Dispatch {
             options,
             flights: Mutex::default(),
             counts: AllCounts::default(),
+            keeping: AtomicUsize::new(0),
         }
     }
 
@@ -147,7 +151,17 @@ impl Dispatch {
     ) {
         counts.count_made(content.len(), flight.made_in());
         if content.len() >= self.options.store_bytes_min {
-            match self.store.store(name, content).await {
+            // A store that is slow shall not hold ever more answers.
+            let others = self.keeping.fetch_add(1, Ordering::Relaxed);
+            let storing = async {
+                match others < KEEPING_MAX {
+                    true => self.store.store(name, content).await,
+                    false => Err(CacherError::Suspended),
+                }
+            };
+            let stored = storing.await;
+            self.keeping.fetch_sub(1, Ordering::Relaxed);
+            match stored {
                 Ok(()) => Counts::count(&counts.stored),
                 Err(error) => {
                     Counts::count(&counts.stores_failed);
@@ -163,6 +177,8 @@ impl Dispatch {
     }
 }
 
+/// Answers that are put into the store at once.
+const KEEPING_MAX: usize = 64;
 /// With so many names, those of flights that are over are forgotten.
 const FLIGHTS_SWEPT_AT: usize = 256;
 

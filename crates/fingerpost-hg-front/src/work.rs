@@ -41,7 +41,7 @@ enum Source {
 }
 
 /// What a command has come to before anything of it is sent.
-enum Either {
+enum Begun {
     Whole(Bytes),
     Elsewhere(Location),
     Source(Source),
@@ -150,19 +150,19 @@ impl Work {
         let id = asked.request_id;
         let called = self.call(&asked);
         let source = match called.and_then(|called| self.source(called, &asked)) {
-            Ok(Either::Whole(bytes)) => {
+            Ok(Begun::Whole(bytes)) => {
                 self.responder.ok(out, id)?;
                 self.responder.objects(out, id, &bytes)?;
                 self.responder.end(out, id)?;
                 self.end(&asked);
                 return Ok(());
             }
-            Ok(Either::Elsewhere(location)) => {
+            Ok(Begun::Elsewhere(location)) => {
                 self.responder.redirect(out, id, &location)?;
                 self.end(&asked);
                 return Ok(());
             }
-            Ok(Either::Source(source)) => source,
+            Ok(Begun::Source(source)) => source,
             Err(failure) => return self.give_up(asked, &failure, out),
         };
         let running = Running {
@@ -186,21 +186,21 @@ impl Work {
 
     /// Where the answer comes from. What the caller may have was decided in the
     /// call, whether it is remembered or not.
-    fn source(&self, called: Called, asked: &Asked) -> Result<Either, Failure> {
+    fn source(&self, called: Called, asked: &Asked) -> Result<Begun, Failure> {
         let objects = match called.reply {
             Reply::Object(encoded) | Reply::Encoded(encoded) => {
-                return Ok(Either::Whole(encoded.bytes));
+                return Ok(Begun::Whole(encoded.bytes));
             }
             Reply::Objects(objects) => objects,
             Reply::Redirect(redirect) => {
-                return Ok(Either::Elsewhere(Location::new(redirect.location.expose())));
+                return Ok(Begun::Elsewhere(Location::new(redirect.location.expose())));
             }
         };
         match (&self.cache, called.key) {
             (Some(cache), Some(key)) if !asked.alone && !objects.are_few() => {
                 self.remembered(cache, key, objects, asked)
             }
-            _ => Ok(Either::Source(Source::Own(objects))),
+            _ => Ok(Begun::Source(Source::Own(objects))),
         }
     }
 
@@ -211,7 +211,7 @@ impl Work {
         key: CacheKey,
         objects: Box<dyn Objects>,
         asked: &Asked,
-    ) -> Result<Either, Failure> {
+    ) -> Result<Begun, Failure> {
         let counts = cache.dispatch.counts(self.name(asked.command));
         let follows = self.caller.follows(&asked.request);
         let follows = cache.redirecting.as_ref().zip(follows.as_ref());
@@ -219,7 +219,7 @@ impl Work {
         if let Some((redirecting, follows)) = follows {
             let finding = redirecting.find(cache, &counts, &key, follows);
             match self.runtime.block_on(finding) {
-                Found::There(location) => return Ok(Either::Elsewhere(location)),
+                Found::There(location) => return Ok(Begun::Elsewhere(location)),
                 Found::Missing => is_missing = true,
                 Found::No => {}
             }
@@ -234,7 +234,7 @@ impl Work {
             let (stored, of) = (Arc::clone(stored), (&key, encoding));
             redirecting.put(cache, &counts, of, stored, follows, &self.runtime);
         }
-        Ok(Either::Source(Source::Shared(sharing)))
+        Ok(Begun::Source(Source::Shared(sharing)))
     }
 
     /// Sends the next bytes of an answer.

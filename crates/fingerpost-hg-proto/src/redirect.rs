@@ -1,12 +1,14 @@
 //! Content redirects: the places that a server advertises, and the answer that
 //! points to one.
 
+use std::fmt;
+
 use crate::cbor::{Map, Value, Writer};
 use crate::request::byte_strings;
 
 /// Where the objects of an answer can be fetched: a GET of `url` yields the
 /// objects as plain CBOR, without frames, status map or content encoding.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Location {
     /// An absolute HTTP or HTTPS URL.
     pub url: Vec<u8>,
@@ -24,6 +26,20 @@ pub struct Location {
     pub serverdercerts: Vec<Vec<u8>>,
     /// Certificates of the server's authorities. Stock clients print a warning.
     pub servercadercerts: Vec<Vec<u8>>,
+}
+
+/// A URL is a key to the content: only where it leads is shown.
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = String::from_utf8_lossy(&self.url);
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = host.rsplit('@').next().unwrap_or_default();
+        f.debug_struct("Location")
+            .field("url", &format_args!("{scheme}://{host}/.."))
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Location {
@@ -221,6 +237,16 @@ mod tests {
         assert_eq!(
             status.get(b"location").and_then(Location::from_value),
             Some(location)
+        );
+    }
+
+    #[test]
+    fn a_location_shows_no_more_than_the_host() {
+        let location = Location::new("https://me:word@cdn:8443/name?signature=x");
+        let shown = format!("{location:?}");
+        assert_eq!(
+            shown,
+            "Location { url: https://cdn:8443/.., size: None, .. }"
         );
     }
 

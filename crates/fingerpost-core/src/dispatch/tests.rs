@@ -1,10 +1,8 @@
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::{CacheKey, CacherError, EntryNames, Failure, KeyHasher, More, Progress};
+use crate::{CacheKey, EntryNames, Failure, KeyHasher, More, Progress};
 
 #[derive(Default)]
 struct Shelf {
@@ -188,4 +186,14 @@ async fn short_answers_are_not_stored() {
     make(&dispatch, "a", &flight).await;
     assert_eq!(counts(&dispatch)[4], 0);
     flying(&dispatch, "a", b"again").await;
+}
+
+#[tokio::test]
+async fn a_slow_store_does_not_hold_ever_more_answers() {
+    let dispatch = Dispatch::new(Arc::new(Shelf::default()), DispatchOptions::default());
+    dispatch.keeping.store(KEEPING_MAX, Ordering::Relaxed);
+    let flight = flying(&dispatch, "a", b"answer").await;
+    make(&dispatch, "a", &flight).await;
+    assert_eq!(counts(&dispatch)[4..], [0, 1]);
+    assert_eq!(dispatch.keeping.load(Ordering::Relaxed), KEEPING_MAX);
 }
