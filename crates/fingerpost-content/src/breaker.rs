@@ -79,6 +79,14 @@ impl Breaker {
         self.permit(false)
     }
 
+    /// Whether [`Breaker::enter`] would give a permit.
+    pub(crate) fn lets_through(&self, now: Instant) -> bool {
+        let state = self.state.lock();
+        state
+            .open_until
+            .is_none_or(|until| now >= until && !state.is_probing)
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.state.lock().open_until.is_some()
     }

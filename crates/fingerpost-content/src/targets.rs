@@ -190,7 +190,7 @@ impl Served {
         let name = target.advertised.name.as_bytes();
         following.targets.iter().any(|known| known == name)
             && self.is_healthy()
-            && !self.breaker.is_open()
+            && self.breaker.lets_through(tokio::time::Instant::now())
             && target.is_for(&following.client)
             && target.place.carries(coding)
             && plain_len.is_none_or(|len| target.takes(len))

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_content::{
-    Disk, Form, ObjectStore, Own, PresignConfig, Presigner, Probe, ProbeConfig, PublicBase,
-    RedirectTargets, Target, UrlSigner, Where, probe,
+    Disk, Form, ObjectStore, ObjectStoreConfig, Own, Place, PresignConfig, Presigner, Probe,
+    ProbeConfig, PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
 };
 use fingerpost_core::{
     Audience, Cacher as _, ContentCoding, EntryForm, Follower, Following, ManualClock,
@@ -309,6 +309,56 @@ async fn a_place_that_fails_is_passed_over() {
     let content = Arc::new(bytes(LEN));
     let published = targets.publish(&only, &form("a"), content).await;
     assert!(published.is_err());
+}
+
+#[tokio::test]
+async fn a_store_that_fails_again_and_again_is_left_alone() {
+    let mut server = S3Server::start().await.unwrap();
+    let deadline = Duration::from_millis(100);
+    let cacher = Arc::new(s3_server::store(&server, |config| {
+        config.deadline = deadline
+    }));
+    // Nothing looks whether it works: what it does when it is asked has to do.
+    let targets = targets(vec![presigned("signed", &cacher)]);
+    server.lose().await;
+    server.hang(true);
+    server.go_on().await.unwrap();
+    for number in 0..20 {
+        let form = form(&number.to_string());
+        assert_eq!(found(&targets, &following(), &form).await, "none");
+    }
+    assert_eq!(takers(&targets, &following(), LEN as u64), [""; 0]);
+    // And tried again after a while.
+    server.lose().await;
+    server.hang(false);
+    server.go_on().await.unwrap();
+    store(&*cacher, &name("there"), &bytes(LEN)).await;
+    until("it is asked again", async || {
+        found(&targets, &following(), &form("there")).await == "signed"
+    })
+    .await;
+    assert_eq!(takers(&targets, &following(), LEN as u64), ["signed"]);
+}
+
+#[tokio::test]
+async fn a_coding_goes_only_where_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", directory.path().display());
+    let files = ObjectStore::new(ObjectStoreConfig {
+        place: Place {
+            url,
+            ..Place::default()
+        },
+        ..ObjectStoreConfig::default()
+    });
+    let targets = targets(vec![open("open", &Arc::new(files.unwrap())), own("own")]);
+    let zstd = Some(ContentCoding::Zstd);
+    let mut to = following();
+    for (name, carries) in [("open", false), ("own", true)] {
+        to.targets = vec![name.as_bytes().to_vec()];
+        assert_eq!(targets.would_take(&to, zstd, None), carries, "{name}");
+        assert!(targets.would_take(&to, None, None), "{name}");
+    }
 }
 
 #[tokio::test]
