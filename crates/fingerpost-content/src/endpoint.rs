@@ -23,7 +23,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use fingerpost_core::{Cacher, CacherError, Clock, EntryName};
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use self::body::{Patience, Sending, streaming};
@@ -37,13 +37,14 @@ use crate::{Opened, UrlSigner};
 pub struct EndpointOptions {
     /// What all entries are. `application/mercurial-cbor`.
     pub media_type: HeaderValue,
-    /// The most answers at once; others are sent away at once. 256.
+    /// The most answers at once; others wait. 1024.
     pub answers_max: usize,
-    /// How long the store may take to find an entry, and once more until the
-    /// first bytes are there. 10 s.
+    /// How long a request may wait for others, how long the store may then take
+    /// to find an entry, and once more until the first bytes are there. 10 s.
     pub look_up_time: Duration,
-    /// How long nothing of an answer may move, whether the client does not
-    /// take it or the store does not give it. 120 s.
+    /// How long the next 256 KiB of an answer may take, whether the client does
+    /// not take them or the store does not give them. Who is slower would hold a
+    /// place for hours. 30 s.
     pub stall: Duration,
     /// How long a client may take for one answer. 4 h.
     pub answer_time: Duration,
@@ -53,9 +54,9 @@ impl Default for EndpointOptions {
     fn default() -> Self {
         Self {
             media_type: HeaderValue::from_static("application/mercurial-cbor"),
-            answers_max: 256,
+            answers_max: 1024,
             look_up_time: Duration::from_secs(10),
-            stall: Duration::from_secs(120),
+            stall: Duration::from_secs(30),
             answer_time: Duration::from_secs(4 * 3600),
         }
     }
@@ -143,9 +144,7 @@ impl Endpoint {
             .signer
             .check(segment.unwrap_or_default(), query, self.clock.now())
             .map_err(|_| Refusal::Forbidden)?;
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| Refusal::Unavailable)?;
-
+        let place = self.place().await?;
         let name = opened.name;
         let finding = self.store.look_up(&name);
         let content = self.in_time(&name, finding).await?;
@@ -190,6 +189,17 @@ impl Endpoint {
         };
         let metrics = Arc::clone(&self.metrics);
         done(answer, streaming(name, sending, patience, metrics))
+    }
+
+    /// A place among the answers at once. It is worth a wait, because stock
+    /// clients abort when they are sent away.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let waiting = Arc::clone(&self.places).acquire_owned();
+        match timeout(self.options.look_up_time, waiting).await {
+            Ok(Ok(place)) => Ok(place),
+            // Nobody closes it.
+            Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
+        }
     }
 
     /// What the store gives within its time. What is damaged or late is not

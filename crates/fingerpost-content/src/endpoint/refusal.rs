@@ -21,7 +21,7 @@ pub(crate) enum Refusal {
         /// Bytes of the entry.
         len: u64,
     },
-    /// Too many answers at once, or the store fails.
+    /// Too many answers for too long, or the store fails.
     Unavailable,
 }
 

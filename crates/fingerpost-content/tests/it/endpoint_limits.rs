@@ -132,9 +132,13 @@ async fn one_piece_is_read_ahead() {
 }
 
 #[tokio::test]
-async fn too_many_at_once_are_sent_away() {
+async fn too_many_for_too_long_are_sent_away() {
     let long = Long::new(1 << 30);
-    let site = site_of(&long, |options| options.answers_max = 2).await;
+    let site = site_of(&long, |options| {
+        options.answers_max = 2;
+        options.look_up_time = Duration::from_millis(100);
+    })
+    .await;
     let taking = async || {
         let request = site.request("GET", &site.path("a", None));
         request.send().await.unwrap()
@@ -156,6 +160,20 @@ async fn too_many_at_once_are_sent_away() {
         read(site.request("HEAD", &path)).await.status == 200
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_request_waits_until_there_is_a_place() {
+    let long = Long::new(1 << 30);
+    let site = site_of(&long, |options| options.answers_max = 1).await;
+    let path = site.path("a", None);
+    let first = site.request("GET", &path).send().await.unwrap();
+    assert_eq!(first.status(), 200);
+    let mut second = tokio::spawn(read(site.request("HEAD", &path)));
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut second).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(first);
+    assert_eq!(second.await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use fingerpost_core::{Cacher as _, CacherError};
+use fingerpost_core::{Cacher as _, CacherError, Clock as _, SystemClock};
 
 use super::name::Beginning;
 use super::tiers::{OrExitOf as _, Tiers, Which, block_on};
@@ -27,6 +27,12 @@ pub(super) struct Args {
     /// Objects stay: what empties a bucket is there already.
     #[arg(long, conflicts_with = "names")]
     all: bool,
+    /// Also what clients are redirected to: objects that they fetch, and entries on
+    /// disk that are pinned because a URL to them is out. Running servers go on
+    /// handing out URLs for up to `redirect.presence_minutes`, and stock clients
+    /// that get one abort.
+    #[arg(long)]
+    also_redirected: bool,
     /// Do not ask whether that is meant.
     #[arg(long, requires = "all")]
     yes: bool,
@@ -37,16 +43,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     block_on(async {
         let tiers = Tiers::open(&args.which)?;
         if !args.all {
-            return drop_some(&tiers, &args.names).await;
+            return drop_some(&tiers, &args.names, args.also_redirected).await;
         }
         if !args.yes && !confirmed(&question(&tiers))? {
             return Ok(Exit::Found);
         }
-        drop_all(&tiers).await
+        drop_all(&tiers, args.also_redirected).await
     })
 }
 
-async fn drop_some(tiers: &Tiers, beginnings: &[Beginning]) -> anyhow::Result<Exit> {
+async fn drop_some(
+    tiers: &Tiers,
+    beginnings: &[Beginning],
+    also_redirected: bool,
+) -> anyhow::Result<Exit> {
     // All are found before the first one goes: a mistyped one changes nothing.
     let mut names = Vec::with_capacity(beginnings.len());
     for beginning in beginnings {
@@ -55,7 +65,16 @@ async fn drop_some(tiers: &Tiers, beginnings: &[Beginning]) -> anyhow::Result<Ex
     let (mut exit, mut unreachable) = (Exit::Ok, None);
     for name in &names {
         let mut from = Vec::new();
+        let is_pinned = tiers.is_pinned(name).await?;
         for tier in tiers.all() {
+            let is_out = tiers.is_for_clients(tier) || (is_pinned && tier.name() == "disk");
+            if is_out && !also_redirected {
+                if tier.look_up(name).await.is_ok_and(|found| found.is_some()) {
+                    let (name, tier) = (name.to_hex(), tier.name());
+                    eprintln!("{name}: kept in {tier}: clients are redirected to it");
+                }
+                continue;
+            }
             match tier.remove(name).await.or_exit_of(tier.name()) {
                 Ok(true) => from.push(tier.name()),
                 Ok(false) => {}
@@ -75,9 +94,10 @@ async fn drop_some(tiers: &Tiers, beginnings: &[Beginning]) -> anyhow::Result<Ex
     unreachable.map_or(Ok(exit), Err)
 }
 
-async fn drop_all(tiers: &Tiers) -> anyhow::Result<Exit> {
+async fn drop_all(tiers: &Tiers, also_redirected: bool) -> anyhow::Result<Exit> {
     if let Some((directory, disk)) = &tiers.disk {
-        let (mut after, mut dropped) = (None, 0_u64);
+        let (mut after, mut dropped, mut kept) = (None, 0_u64, 0_u64);
+        let now = SystemClock.now();
         loop {
             let page = disk.list(after, PAGE).await.or_exit_of("disk")?;
             let Some(last) = page.last() else {
@@ -85,11 +105,18 @@ async fn drop_all(tiers: &Tiers) -> anyhow::Result<Exit> {
             };
             after = Some(last.name);
             for found in &page {
+                if found.used > now && !also_redirected {
+                    kept += 1;
+                    continue;
+                }
                 let removed = disk.remove(&found.name).await.or_exit_of("disk")?;
                 dropped += u64::from(removed);
             }
         }
         println!("disk: dropped {dropped} entries of {}", directory.display());
+        if kept > 0 {
+            eprintln!("disk: kept {kept} entries that clients are redirected to");
+        }
     }
     if let Some(valkey) = &tiers.valkey {
         let dropped = valkey.remove_all().await.or_exit_of(valkey.name())?;

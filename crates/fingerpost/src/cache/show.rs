@@ -46,11 +46,15 @@ async fn show(args: &Args) -> anyhow::Result<Exit> {
     let mut states = Vec::new();
     for tier in tiers.all() {
         let state = State::of(tier, &name).await;
+        let checked = match (&state, tiers.is_for_clients(tier)) {
+            (State::Whole(_), true) => " in length: it has no checksum of ours",
+            _ => "",
+        };
         let used = match &used {
             Some(used) if tier.name() == "disk" => format!(", {used}"),
             _ => String::new(),
         };
-        out.line(&format!("{:7} {state}{used}", tier.name()))?;
+        out.line(&format!("{:7} {state}{checked}{used}", tier.name()))?;
         states.push(state);
     }
     Ok(exit(&states))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use fingerpost_content::{Disk, Found, ObjectStore, Valkey};
-use fingerpost_core::{Cacher, CacherError, EntryName, SystemClock, Timestamp};
+use fingerpost_core::{Cacher, CacherError, Clock as _, EntryName, SystemClock, Timestamp};
 
 use super::name::before;
 use crate::config::{self, Loaded, Sources};
@@ -47,7 +47,8 @@ pub(super) struct Tiers {
     /// Where, and the store.
     pub(super) disk: Option<(PathBuf, Disk)>,
     pub(super) valkey: Option<Valkey>,
-    /// Both parts of each place of objects: what is for servers and for clients.
+    /// Both parts of each place of objects: what is for servers, then what is for
+    /// clients.
     pub(super) objects: Vec<ObjectStore>,
 }
 
@@ -104,6 +105,18 @@ impl Tiers {
         let valkey = self.valkey.iter().map(|valkey| valkey as &dyn Cacher);
         let objects = self.objects.iter().map(|store| store as &dyn Cacher);
         disk.chain(valkey).chain(objects)
+    }
+
+    /// Whether clients are sent to what is in this store.
+    pub(super) fn is_for_clients(&self, tier: &dyn Cacher) -> bool {
+        let mut parts = self.objects.iter().skip(1).step_by(2);
+        parts.any(|part| part.name() == tier.name())
+    }
+
+    /// Whether an entry on disk is kept because a URL to it is out.
+    pub(super) async fn is_pinned(&self, name: &EntryName) -> anyhow::Result<bool> {
+        let found = self.on_disk(name).await?;
+        Ok(found.is_some_and(|found| found.used > SystemClock.now()))
     }
 
     /// What the directory says of an entry on disk.

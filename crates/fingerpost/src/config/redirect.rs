@@ -69,13 +69,14 @@ impl Config {
             check_target(name, target)?;
         }
         let redirect = &self.redirect;
-        for (key, number) in [
-            ("presence_minutes", redirect.presence_minutes),
-            ("probe_ms", redirect.probe_ms),
-            ("probe_failures", redirect.probe_failures),
+        for (key, number, most) in [
+            ("presence_minutes", redirect.presence_minutes, NUMBER_MAX),
+            ("probe_ms", redirect.probe_ms, NUMBER_MAX),
+            ("probe_failures", redirect.probe_failures, NUMBER_MAX),
+            ("answers_at_once", redirect.answers_at_once, ANSWERS_MAX),
         ] {
-            if !(1..=NUMBER_MAX).contains(&number) {
-                return Err(BadConfig(format!("redirect.{key} is 1 to {NUMBER_MAX}")));
+            if !(1..=most).contains(&number) {
+                return Err(BadConfig(format!("redirect.{key} is 1 to {most}")));
             }
         }
         Ok(())
@@ -144,6 +145,8 @@ impl Config {
 /// Where answers are served by this server.
 const CONTENT: &str = "content";
 const NUMBER_MAX: u64 = 1_000_000;
+/// Each has a connection and up to 512 KiB.
+const ANSWERS_MAX: u64 = 100_000;
 
 fn check_place(name: &str, place: &ObjectPlace) -> Result<(), BadConfig> {
     let refuse = |why: &str| Err(BadConfig(format!("cache.objects.{name} {why}")));
@@ -337,6 +340,12 @@ mod tests {
                    does: use a key";
         check(&signed(""), why);
         check(&signed(&format!("{key}, aws_session_token = 'c'")), why);
+        for number in [0, 100_001] {
+            check(
+                &format!("[redirect]\nanswers_at_once = {number}\n"),
+                "redirect.answers_at_once is 1 to 100000",
+            );
+        }
         check(
             "[redirect.targets.t]\nstock_clients = false\nobjects = 's3'\n",
             "redirect.targets.t has objects \"s3\", which cache.objects lacks",

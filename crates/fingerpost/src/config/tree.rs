@@ -414,6 +414,10 @@ sections! {
         probe_ms: u64 = 1500;
         /// A target is left out when so many looks in a row failed.
         probe_failures: u64 = 2;
+        /// Most answers at a time that clients fetch from this server's own
+        /// `/content/`; more requests wait up to 10 seconds for a place. Who takes
+        /// less than 256 KiB in 30 seconds is dropped.
+        answers_at_once: u64 = 1024;
         /// The places. Clients are told of those that work.
         targets: BTreeMap<String, RedirectTarget> = BTreeMap::new();
     }

@@ -49,12 +49,11 @@ impl Redirects {
             .any(|target| matches!(target.place, Where::Own(_)));
         let endpoint = disk.filter(|_| serves).map(|disk| {
             let clock = Arc::new(SystemClock);
-            ContentEndpoint::new(
-                Arc::clone(disk) as _,
-                signer,
-                clock,
-                EndpointOptions::default(),
-            )
+            let options = EndpointOptions {
+                answers_max: usize::try_from(config.answers_at_once).unwrap_or(usize::MAX),
+                ..EndpointOptions::default()
+            };
+            ContentEndpoint::new(Arc::clone(disk) as _, signer, clock, options)
         });
         let targets = RedirectTargets::new(targets, presence)
             .map_err(|why| failure(Exit::Configuration, format!("redirect.targets.{why}")))?;
