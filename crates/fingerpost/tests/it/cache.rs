@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fingerpost_content::{Disk, Valkey, ValkeyConfig};
-use fingerpost_core::{Cacher, EntryName, SystemClock, Timestamp};
+use fingerpost_core::{Cacher, Clock as _, EntryName, SystemClock, Timestamp};
 use tempfile::TempDir;
 
 use crate::world::farm;
@@ -281,5 +281,25 @@ async fn a_running_server_shows_its_counts() -> Result<()> {
     server.stop().await?;
     let gone = world.run(&["stats", &address])?;
     ensure!(gone.code == 69 && gone.err.contains("does not answer"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_clients_are_redirected_to_stays_unless_it_is_meant() -> Result<()> {
+    let world = World::new()?;
+    for digits in ["aaaaaaaa", "bbbbbbbb"] {
+        world.put(digits, b"an answer").await?;
+    }
+    let tomorrow = Timestamp(SystemClock.now().0 + DAY_MICROS);
+    ensure!(world.disk.pin(&name("aaaaaaaa"), tomorrow).await?);
+    let one = world.run(&["drop", "aaaaaaaa"])?;
+    ensure!(one.err.contains("kept in disk"), "{}", one.err);
+    let all = world.run(&["drop", "--all", "--yes"])?;
+    ensure!(all.code == 0 && all.err.contains("kept 1"), "{}", all.err);
+    ensure!(world.disk.look_up(&name("aaaaaaaa")).await?.is_some());
+    ensure!(world.disk.look_up(&name("bbbbbbbb")).await?.is_none());
+    let meant = world.run(&["drop", "--also-redirected", "aaaaaaaa"])?;
+    ensure!(meant.code == 0, "{}", meant.err);
+    ensure!(world.disk.look_up(&name("aaaaaaaa")).await?.is_none());
     Ok(())
 }
