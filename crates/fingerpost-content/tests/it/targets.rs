@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_content::{
-    Disk, Form, ObjectStore, Own, PresignConfig, Presigner, Probe, ProbeConfig, PublicBase,
+    Disk, Form, ObjectStore, OnDisk, Own, PresignConfig, Presigner, Probe, ProbeConfig, PublicBase,
     RedirectTargets, Target, UrlSigner, Where, probe,
 };
 use fingerpost_core::{
@@ -48,7 +48,7 @@ fn own(name: &str) -> Target {
         signer: UrlSigner::new(b"secret"),
         lifetime: Duration::from_secs(60),
         clock,
-        disk: Arc::new(disk),
+        disk: OnDisk::plain(Arc::new(disk)),
     });
     std::mem::forget(directory);
     Target::new(name, "http", place)
