@@ -27,7 +27,6 @@ mod eviction;
 mod keeper;
 mod layout;
 mod listing;
-mod pool;
 mod reader;
 mod room;
 mod writer;
@@ -42,9 +41,9 @@ use self::keeper::Keeper;
 use self::layout::{DIRECTORIES, Layout, directory_of};
 pub use self::listing::Found;
 use self::listing::{footprint, list};
-use self::pool::Pool;
 use self::room::Room;
 use self::writer::Writer;
+use crate::pool::Pool;
 use crate::sealed::Sealing;
 
 /// Blocking calls at once for look-ups and reading.

@@ -3,6 +3,7 @@
 //! whom it is shown to, is decided in dispatch.
 
 mod breaker;
+mod compressed;
 mod disk;
 mod endpoint;
 #[cfg(any(test, feature = "testing"))]
@@ -14,6 +15,7 @@ mod memory;
 mod metrics;
 mod object;
 mod place;
+mod pool;
 mod presence;
 mod presign;
 mod reading;
@@ -29,6 +31,7 @@ mod valkey;
 pub mod testing;
 
 pub use breaker::BreakerConfig;
+pub use compressed::{Compressed, OnDisk};
 pub use disk::{Disk, Found};
 pub use endpoint::{ContentEndpoint, EndpointOptions};
 #[cfg(any(test, feature = "testing"))]

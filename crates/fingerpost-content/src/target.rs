@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::{
-    Audience, Cacher as _, CacherError, Certificates, Clock, Content, ContentCoding, EntryForm,
-    Follower, RedirectTarget, SecretUrl, Timestamp,
+    Audience, CacherError, Certificates, Clock, Content, ContentCoding, EntryForm, Follower,
+    RedirectTarget, SecretUrl, Timestamp,
 };
 use ipnet::IpNet;
 
-use crate::{Disk, ObjectStore, Presigner, PublicBase, UrlSigner};
+use crate::{ObjectStore, OnDisk, Presigner, PublicBase, UrlSigner};
 
 /// A redirect target and for whom it is.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub struct Own {
     /// What the time of day is.
     pub clock: Arc<dyn Clock>,
     /// Where the entries are. They stay there for as long as their URLs are good.
-    pub disk: Arc<Disk>,
+    pub disk: OnDisk,
 }
 
 /// How a target's health is found out.
@@ -218,7 +218,7 @@ impl Own {
         form: &EntryForm,
         content: Arc<dyn Content>,
     ) -> Result<(), CacherError> {
-        self.disk.store(&form.name, content).await
+        self.disk.store().store(&form.name, content).await
     }
 
     fn url(&self, form: &EntryForm, expires: Timestamp) -> SecretUrl {
@@ -250,6 +250,7 @@ mod tests {
     use fingerpost_core::{EntryName, ManualClock};
 
     use super::*;
+    use crate::Disk;
 
     #[tokio::test]
     async fn a_url_stays_the_same_for_half_a_lifetime_and_its_entry_there() {
@@ -261,7 +262,7 @@ mod tests {
             signer: UrlSigner::new(b"secret"),
             lifetime: Duration::from_secs(1000),
             clock: Arc::clone(&clock) as _,
-            disk: Arc::new(disk),
+            disk: OnDisk::plain(Arc::new(disk)),
         };
         let form = EntryForm {
             name: EntryName::from_hex(&"ab".repeat(32)).unwrap(),

@@ -137,6 +137,14 @@ impl EntryName {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The name of the same entry in another form in the same store: all but the
+    /// last digit are the same. The twin of the twin is the name itself.
+    #[must_use]
+    pub const fn twin(mut self) -> Self {
+        self.0[31] ^= 1;
+        self
+    }
+
     /// Reads [`EntryName::to_hex`].
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
@@ -205,6 +213,9 @@ mod tests {
         assert_ne!(name, one.name(&key("a"), "zlib"));
         assert_ne!(name, other.name(&key("a"), "identity"));
         assert_eq!(EntryName::from_hex(&name.to_hex()), Some(name));
+        assert_eq!(name.twin().to_hex()[..63], name.to_hex()[..63]);
+        assert_ne!(name.twin(), name);
+        assert_eq!(name.twin().twin(), name);
         for wrong in ["", "ab", &"g".repeat(64), &"A".repeat(64)] {
             assert_eq!(EntryName::from_hex(wrong), None, "{wrong}");
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_content::{
-    Disk, Form, ObjectStore, ObjectStoreConfig, Own, Place, PresignConfig, Presigner, Probe,
-    ProbeConfig, PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
+    Disk, Form, ObjectStore, ObjectStoreConfig, OnDisk, Own, Place, PresignConfig, Presigner,
+    Probe, ProbeConfig, PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
 };
 use fingerpost_core::{
     Audience, Cacher as _, ContentCoding, EntryForm, Follower, Following, ManualClock,
@@ -49,7 +49,7 @@ fn own(name: &str) -> Target {
         signer: UrlSigner::new(b"secret"),
         lifetime: Duration::from_secs(60),
         clock,
-        disk: Arc::new(disk),
+        disk: OnDisk::plain(Arc::new(disk)),
     });
     std::mem::forget(directory);
     Target::new(name, "http", place)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_content::{
-    ContentEndpoint, Disk, EndpointOptions, Own, PresignConfig, Presigner, Probe, ProbeConfig,
-    PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
+    ContentEndpoint, Disk, EndpointOptions, OnDisk, Own, PresignConfig, Presigner, Probe,
+    ProbeConfig, PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
 };
 use fingerpost_core::{Certificates, RedirectTarget as Advertised, SystemClock};
 use ipnet::IpNet;
@@ -122,7 +122,7 @@ fn open_target(
                 signer: signer.clone(),
                 lifetime,
                 clock: Arc::new(SystemClock),
-                disk: Arc::clone(disk),
+                disk: OnDisk::plain(Arc::clone(disk)),
             })
         }
         (Some(store), base) => {

@@ -8,14 +8,14 @@ use tokio::sync::Semaphore;
 /// Lets through so many blocking calls. One that hangs, as on a disk that
 /// died, keeps its place although the caller has left, so that a dead disk
 /// holds no more threads than these.
-pub(super) struct Pool(Arc<Semaphore>);
+pub(crate) struct Pool(Arc<Semaphore>);
 
 impl Pool {
-    pub(super) fn new(calls: usize) -> Self {
+    pub(crate) fn new(calls: usize) -> Self {
         Self(Arc::new(Semaphore::new(calls)))
     }
 
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, CacherError> + Send + 'static,
     ) -> Result<T, CacherError> {
