@@ -2,7 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::tree::{Key, Kind, SECTIONS};
+use super::keys::{Key, Kind};
+use super::tree::SECTIONS;
 use super::{BadConfig, Config};
 
 /// One setting from a flag or a variable. Not printed: it may be a secret.

@@ -7,6 +7,7 @@
 mod check;
 mod file;
 mod hg;
+mod keys;
 mod layer;
 mod redirect;
 mod render;

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::Config;
-use super::tree::{Key, Kind, SECTIONS, Section, Table};
+use super::keys::{Key, Kind, Table};
+use super::tree::{SECTIONS, Section};
 
 /// The annotated `fingerpost.toml`: every key with its documentation, set to
 /// its default or, where there is none, commented out with an example.

@@ -4,48 +4,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use super::Secret;
-use super::tree::{Key, Kind, Named, Table, Value};
+use super::keys::{Kind, Named, Table, keys};
 
-/// Declares a table: its struct with defaults, and what [`Table`] says of it.
+/// Declares a table: its keys, and that they are below a name.
 macro_rules! table {
-    (
-        $(#[doc = $struct_doc:literal])+
-        $struct:ident {
-            $(
-                $(#[doc = $doc:literal])+
-                $key:ident: $type:ty = $default:expr $(, example $example:literal)?;
-            )+
-        }
-    ) => {
-        $(#[doc = $struct_doc])+
-        #[derive(Clone, Debug, Deserialize, Serialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub(crate) struct $struct {
-            $(
-                $(#[doc = $doc])+
-                pub(crate) $key: $type,
-            )+
-        }
-
-        impl Default for $struct {
-            fn default() -> Self {
-                Self { $($key: $default,)+ }
-            }
+    ($(#[doc = $doc:literal])+ $struct:ident { $($keys:tt)+ }) => {
+        keys! {
+            $(#[doc = $doc])+
+            $struct { $($keys)+ }
         }
 
         impl Named for $struct {
             const KIND: Kind = Kind::Tables(&Table {
-                keys: &[$(
-                    Key {
-                        name: stringify!($key),
-                        about: &[$($doc),+],
-                        kind: <$type as Value>::KIND,
-                        example: table!(@example $($example)?),
-                    },
-                )+],
+                keys: Self::KEYS,
                 defaults: || {
                     let defaults = serde_json::to_value(Self::default());
                     defaults.expect("a table is plain data")
@@ -53,8 +25,6 @@ macro_rules! table {
             });
         }
     };
-    (@example) => { None };
-    (@example $example:literal) => { Some($example) };
 }
 
 table! {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use fingerpost_core::{Permission, PermissionSet};
 use serde::{Deserialize, Serialize};
 
+use super::keys::{Key, keys};
 use super::{
     Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ObjectPlace,
     ReadWrite, RedirectTarget, Secret,
@@ -23,121 +24,15 @@ pub(crate) struct Section {
     pub(crate) keys: &'static [Key],
 }
 
-/// One key of a section.
-pub(crate) struct Key {
-    /// Name within the section.
-    pub(crate) name: &'static str,
-    /// Lines that say what it does.
-    pub(crate) about: &'static [&'static str],
-    /// How text from the environment becomes a value.
-    pub(crate) kind: Kind,
-    /// A value in TOML, for keys without a default; for a table of names, a
-    /// line in it.
-    pub(crate) example: Option<&'static str>,
-}
-
-/// The type of a value, as far as reading it from text is concerned.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    /// Text of any kind; paths, words and secrets too.
-    Text,
-    /// A whole number.
-    Number,
-    /// `true` or `false`.
-    Truth,
-    /// Texts, separated by commas, else by blanks.
-    List,
-    /// A table of its own, `[section.key]`, whose keys are names that the
-    /// operator chooses. Only the file can set it.
-    Names,
-    /// Tables, `[section.key.NAME]`, whose names the operator chooses. Only the
-    /// file can set them.
-    Tables(&'static Table),
-}
-
-/// The keys of tables that the operator names.
-pub(crate) struct Table {
-    /// Its keys, in the order of its type.
-    pub(crate) keys: &'static [Key],
-    /// Their defaults, by name.
-    pub(crate) defaults: fn() -> serde_json::Value,
-}
-
-/// A type that values of keys have.
-pub(super) trait Value {
-    const KIND: Kind;
-}
-
-/// A type that values under names of the operator's choice have.
-pub(super) trait Named {
-    const KIND: Kind = Kind::Names;
-}
-
-impl Named for PathBuf {}
-impl Named for Secret {}
-impl Named for ReadWrite {}
-
-impl Value for String {
-    const KIND: Kind = Kind::Text;
-}
-impl Value for PathBuf {
-    const KIND: Kind = Kind::Text;
-}
-impl Value for Secret {
-    const KIND: Kind = Kind::Text;
-}
-impl Value for LogLevel {
-    const KIND: Kind = Kind::Text;
-}
-impl Value for LogFormat {
-    const KIND: Kind = Kind::Text;
-}
-impl Value for Durability {
-    const KIND: Kind = Kind::Text;
-}
-impl Value for AnonymousPermissions {
-    const KIND: Kind = Kind::List;
-}
-impl Value for u64 {
-    const KIND: Kind = Kind::Number;
-}
-impl Value for bool {
-    const KIND: Kind = Kind::Truth;
-}
-impl Value for MaybeAddress {
-    const KIND: Kind = Kind::Text;
-}
-impl Value for Vec<Address> {
-    const KIND: Kind = Kind::List;
-}
-impl Value for Vec<String> {
-    const KIND: Kind = Kind::List;
-}
-impl Value for Vec<PathBuf> {
-    const KIND: Kind = Kind::List;
-}
-impl<V: Named> Value for BTreeMap<String, V> {
-    const KIND: Kind = V::KIND;
-}
-impl<V: Value> Value for Option<V> {
-    const KIND: Kind = V::KIND;
-}
-
 /// What BitBake needs without a login.
 const DEFAULT_PERMISSIONS: PermissionSet =
     PermissionSet::of(&[Permission::Read, Permission::Report]);
 
-/// Declares the tree: its structs with their defaults, and [`SECTIONS`] with
-/// the text of the doc comments.
+/// Declares the tree: its structs with their defaults, and [`SECTIONS`].
 macro_rules! sections {
     ($(
         $(#[doc = $section_doc:literal])+
-        $section:ident: $struct:ident {
-            $(
-                $(#[doc = $doc:literal])+
-                $key:ident: $type:ty = $default:expr $(, example $example:literal)?;
-            )+
-        }
+        $section:ident: $struct:ident { $($keys:tt)+ }
     )+) => {
         /// Everything that can be configured.
         #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -149,42 +44,20 @@ macro_rules! sections {
             )+
         }
 
-        $(
+        $(keys! {
             $(#[doc = $section_doc])+
-            #[derive(Clone, Debug, Deserialize, Serialize)]
-            #[serde(deny_unknown_fields, default)]
-            pub(crate) struct $struct {
-                $(
-                    $(#[doc = $doc])+
-                    pub(crate) $key: $type,
-                )+
-            }
-
-            impl Default for $struct {
-                fn default() -> Self {
-                    Self { $($key: $default,)+ }
-                }
-            }
-        )+
+            $struct { $($keys)+ }
+        })+
 
         /// Every section with every key, in the order of the annotated file.
         pub(crate) const SECTIONS: &[Section] = &[$(
             Section {
                 name: stringify!($section),
                 about: &[$($section_doc),+],
-                keys: &[$(
-                    Key {
-                        name: stringify!($key),
-                        about: &[$($doc),+],
-                        kind: <$type as Value>::KIND,
-                        example: sections!(@example $($example)?),
-                    },
-                )+],
+                keys: $struct::KEYS,
             },
         )+];
     };
-    (@example) => { None };
-    (@example $example:literal) => { Some($example) };
 }
 
 sections! {
