@@ -1,5 +1,6 @@
 //! What is checked beyond the types of values.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::tree::Config;
@@ -100,6 +101,23 @@ impl Config {
     }
 }
 
+/// Refuses a number of `key` that is out of its range.
+pub(super) fn check_range(
+    key: &str,
+    number: u64,
+    range: RangeInclusive<u64>,
+) -> Result<(), BadConfig> {
+    match range.contains(&number) {
+        true => Ok(()),
+        false => {
+            let (least, most) = range.into_inner();
+            Err(BadConfig(format!("{key} is {least} to {most}")))
+        }
+    }
+}
+
+/// So that no number overflows when it is turned into bytes or milliseconds.
+pub(super) const NUMBER_MAX: u64 = 1_000_000;
 const MISS_SECONDS_MAX: u64 = 30;
 const UPSTREAM_TIMEOUT_MS_MAX: u64 = 20_000;
 const LINE_BYTES_MIN: u64 = 65_536;

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use fingerpost_hg::site::{OwnRules, SiteConfig, TrustPolicy};
 
 use super::BadConfig;
+use super::check::{NUMBER_MAX, check_range};
 use super::tree::Hg;
 
 impl Hg {
     /// Checks what types cannot: ranges, names, and keys that need each other.
     pub(super) fn check(&self) -> Result<(), BadConfig> {
         let refuse = |text: &str| Err(BadConfig(text.to_owned()));
-        if !(1..=COMPRESSION_LEVEL_MAX).contains(&self.compression_level) {
-            return refuse("hg.compression_level is 1 to 19");
-        }
+        check_range(
+            "hg.compression_level",
+            self.compression_level,
+            1..=COMPRESSION_LEVEL_MAX,
+        )?;
         let at_least_one = [
             ("body_mib", self.body_mib),
             ("answers_at_once", self.answers_at_once),
@@ -27,9 +30,7 @@ impl Hg {
             ("pushkey_seconds", self.pushkey_seconds),
         ];
         for (key, number) in at_least_one {
-            if !(1..=NUMBER_MAX).contains(&number) {
-                return Err(BadConfig(format!("hg.{key} is 1 to {NUMBER_MAX}")));
-            }
+            check_range(&format!("hg.{key}"), number, 1..=NUMBER_MAX)?;
         }
         if self.hg_program.as_ref().is_some_and(|hg| !hg.is_absolute()) {
             return refuse("hg.hg_program is a full path, from the root");
@@ -82,8 +83,6 @@ impl Hg {
 }
 
 const COMPRESSION_LEVEL_MAX: u64 = 19;
-/// So that no number overflows when it is turned into bytes or milliseconds.
-const NUMBER_MAX: u64 = 1_000_000;
 
 /// Whether clients can be told of a URL in one line.
 pub(crate) fn is_printable_url(url: &str) -> bool {

@@ -1,5 +1,8 @@
 //! Stores of answers and redirect targets: what is checked of them.
 
+use fingerpost_content::UrlSigner;
+
+use super::check::{NUMBER_MAX, check_range};
 use super::tables::{ObjectPlace, RedirectTarget};
 use super::{BadConfig, Cache, Config, Secret};
 
@@ -75,9 +78,7 @@ impl Config {
             ("probe_failures", redirect.probe_failures, NUMBER_MAX),
             ("answers_at_once", redirect.answers_at_once, ANSWERS_MAX),
         ] {
-            if !(1..=most).contains(&number) {
-                return Err(BadConfig(format!("redirect.{key} is 1 to {most}")));
-            }
+            check_range(&format!("redirect.{key}"), number, 1..=most)?;
         }
         Ok(())
     }
@@ -85,66 +86,68 @@ impl Config {
     /// Checks keys that need each other.
     pub(super) fn check_redirects_together(&self) -> Result<(), BadConfig> {
         self.cache.check_together()?;
-        let serves = self
-            .redirect
-            .targets
-            .values()
-            .any(|it| it.objects.is_none());
-        let mut paths = self
-            .hg
-            .repositories
-            .keys()
-            .chain(self.hg.collections.keys());
-        let is_ours = |path: &&String| {
-            let path = path.trim_matches('/');
-            path == CONTENT || path.starts_with("content/")
-        };
-        if let Some(path) = paths.find(is_ours).filter(|_| serves) {
-            return Err(BadConfig(format!(
-                "hg.repositories and hg.collections cannot have the path {path}: answers that \
-                 clients are redirected to are there"
-            )));
-        }
+        self.check_paths()?;
         for (name, target) in &self.redirect.targets {
-            let refuse = |why: &str| Err(BadConfig(format!("redirect.targets.{name}{why}")));
-            let place = target
-                .objects
-                .as_ref()
-                .map(|store| self.cache.objects.get(store));
-            let signs = !target.public && target.stock_clients == Some(true);
-            if signs && place.flatten().is_some_and(|place| !signs_for_good(place)) {
-                return refuse(
-                    " is for stock clients, and its credential may end before a URL does: use a key",
-                );
-            }
+            let refuse = |why: String| BadConfig(format!("redirect.targets.{name}{why}"));
             match &target.objects {
-                Some(store) if !self.cache.objects.contains_key(store) => {
-                    return refuse(&format!(
-                        " has objects {store:?}, which cache.objects lacks"
-                    ));
-                }
-                None if self.cache.disk_directory.is_none() => {
-                    return refuse(" is this server itself, which needs cache.disk_directory");
-                }
-                _ => {}
+                Some(store) => self.check_objects_of(target, store).map_err(refuse)?,
+                None => self.check_own().map_err(refuse)?,
             }
             let kept = target
                 .deleted_after_days
                 .map(|days| days.saturating_mul(24 * 60));
             let wanted = target.lifetime_minutes + self.redirect.presence_minutes;
             if kept.is_some_and(|kept| kept < 2 * wanted) {
-                return refuse(
-                    ".deleted_after_days is less than two lifetimes of a URL and redirect.presence_minutes",
-                );
+                let why = ".deleted_after_days is less than two lifetimes of a URL and \
+                           redirect.presence_minutes";
+                return Err(refuse(why.to_owned()));
             }
         }
         Ok(())
     }
+
+    /// Checks the store of a target.
+    fn check_objects_of(&self, target: &RedirectTarget, store: &str) -> Result<(), String> {
+        let Some(place) = self.cache.objects.get(store) else {
+            return Err(format!(" has objects {store:?}, which cache.objects lacks"));
+        };
+        let signs = !target.public && target.stock_clients == Some(true);
+        if signs && !signs_for_good(place) {
+            let why = " is for stock clients, and its credential may end before a URL does: use a \
+                       key";
+            return Err(why.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks what a target needs that is this server.
+    fn check_own(&self) -> Result<(), String> {
+        match self.cache.disk_directory {
+            Some(_) => Ok(()),
+            None => Err(" is this server itself, which needs cache.disk_directory".to_owned()),
+        }
+    }
+
+    /// Checks that no repository lies where answers are served.
+    fn check_paths(&self) -> Result<(), BadConfig> {
+        let mut targets = self.redirect.targets.values();
+        if targets.all(|target| target.objects.is_some()) {
+            return Ok(());
+        }
+        let repositories = self.hg.repositories.keys();
+        let mut paths = repositories.chain(self.hg.collections.keys());
+        let is_ours =
+            |path: &&String| format!("/{}/", path.trim_matches('/')).starts_with(UrlSigner::PATH);
+        match paths.find(is_ours) {
+            None => Ok(()),
+            Some(path) => Err(BadConfig(format!(
+                "hg.repositories and hg.collections cannot have the path {path}: answers that \
+                 clients are redirected to are there"
+            ))),
+        }
+    }
 }
 
-/// Where answers are served by this server.
-const CONTENT: &str = "content";
-const NUMBER_MAX: u64 = 1_000_000;
 /// Each has a connection and up to 512 KiB.
 const ANSWERS_MAX: u64 = 100_000;
 
@@ -221,9 +224,11 @@ fn check_target(name: &str, target: &RedirectTarget) -> Result<(), BadConfig> {
         Some(_) => WEEK_MINUTES / 2,
         None => WEEK_MINUTES / 3 * 2,
     };
-    if !(least..=most).contains(&target.lifetime_minutes) {
-        return refuse(&format!(".lifetime_minutes is {least} to {most}"));
-    }
+    check_range(
+        &format!("{path}.lifetime_minutes"),
+        target.lifetime_minutes,
+        least..=most,
+    )?;
     if target.mib_max == 0 || target.mib_max > NUMBER_MAX || target.kib_min > NUMBER_MAX {
         return refuse(".mib_max is 1 to 1000000, and kib_min at most that");
     }

@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::cache::{Part, objects};
-use super::service::MIB;
+use super::service::{MIB, size};
 use crate::config::{Cache, Redirect, RedirectTarget};
 use crate::exit::{Exit, failure};
 
@@ -50,7 +50,7 @@ impl Redirects {
         let endpoint = disk.filter(|_| serves).map(|disk| {
             let clock = Arc::new(SystemClock);
             let options = EndpointOptions {
-                answers_max: usize::try_from(config.answers_at_once).unwrap_or(usize::MAX),
+                answers_max: size(config.answers_at_once),
                 ..EndpointOptions::default()
             };
             ContentEndpoint::new(Arc::clone(disk) as _, signer, clock, options)
