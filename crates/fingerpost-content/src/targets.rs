@@ -246,7 +246,7 @@ impl Served {
 
     /// A URL of the entry, if it is there.
     async fn find(&self, form: &EntryForm, now: Instant) -> Result<Option<SecretUrl>, CacherError> {
-        if let Where::Presigned { store, .. } | Where::Public { store, .. } = &self.target.place {
+        if let Some(store) = self.target.place.store() {
             let is_there = match self.presence.known(&form.name, now) {
                 Known::Present => true,
                 Known::Absent => false,

@@ -42,9 +42,9 @@ impl Counts {
 
     /// Counts an answer that was made.
     pub(crate) fn count_made(&self, bytes: u64, made_in: Duration) {
-        let micros = u64::try_from(made_in.as_micros()).unwrap_or(u64::MAX);
         self.made_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.made_micros.fetch_add(micros, Ordering::Relaxed);
+        self.made_micros
+            .fetch_add(micros(made_in), Ordering::Relaxed);
     }
 
     /// What it would take to make so many bytes, going by those that were made
@@ -58,8 +58,7 @@ impl Counts {
 
     /// Counts work that was not done again.
     pub fn count_saved(&self, work: Duration) {
-        let micros = u64::try_from(work.as_micros()).unwrap_or(u64::MAX);
-        self.saved_micros.fetch_add(micros, Ordering::Relaxed);
+        self.saved_micros.fetch_add(micros(work), Ordering::Relaxed);
     }
 
     /// Counts an answer that was redirected, of so many bytes without a coding.
@@ -78,6 +77,10 @@ impl Counts {
     pub fn saved(&self) -> Duration {
         Duration::from_micros(self.saved_micros.load(Ordering::Relaxed))
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Counts by command.

@@ -153,13 +153,10 @@ impl Dispatch {
         if content.len() >= self.options.store_bytes_min {
             // A store that is slow shall not hold ever more answers.
             let others = self.keeping.fetch_add(1, Ordering::Relaxed);
-            let storing = async {
-                match others < KEEPING_MAX {
-                    true => self.store.store(name, content).await,
-                    false => Err(CacherError::Suspended),
-                }
+            let stored = match others < KEEPING_MAX {
+                true => self.store.store(name, content).await,
+                false => Err(CacherError::Suspended),
             };
-            let stored = storing.await;
             self.keeping.fetch_sub(1, Ordering::Relaxed);
             match stored {
                 Ok(()) => Counts::count(&counts.stored),

@@ -176,7 +176,7 @@ impl Redirecting {
             let pause = match done.await {
                 Ok(Ok(())) => PAUSE,
                 Ok(Err(why)) => {
-                    tracing::debug!(why, "an answer is not put to a redirect target: {why}");
+                    tracing::debug!(%why, "an answer is not put to a redirect target: {why}");
                     PAUSE_AFTER_FAILURE
                 }
                 Err(panic) => {
@@ -204,6 +204,11 @@ impl Follows {
     }
 }
 
+/// Why something is not put to a target, to be told and no more.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+const TOO_SHORT: &str = "the entry ends too early";
+
 /// An answer on its way to a target.
 struct Putting {
     redirecting: Arc<Redirecting>,
@@ -218,7 +223,7 @@ struct Putting {
 
 impl Putting {
     /// Blocks until it is there, or does not get there.
-    fn run(self, runtime: &Handle) -> Result<(), String> {
+    fn run(self, runtime: &Handle) -> Result<(), BoxError> {
         let (card, plain) = self.plain(runtime)?;
         let name = Card::name(&self.cache, &self.key);
         self.redirecting.remember(name, card);
@@ -229,8 +234,7 @@ impl Putting {
         let form = card.form(&self.cache, &self.key, self.coding);
         let content = plain.unwrap_or(self.stored);
         runtime.block_on(async {
-            let published = targets.publish(&self.following, &form, content).await;
-            published.map_err(|error| error.to_string())?;
+            targets.publish(&self.following, &form, content).await?;
             card.keep(&self.cache, &name).await;
             Ok(())
         })
@@ -238,41 +242,29 @@ impl Putting {
 
     /// Describes the plain bytes, and holds them if they are what is to be put
     /// there and are not what is stored.
-    fn plain(&self, runtime: &Handle) -> Result<(Card, Option<Arc<dyn Content>>), String> {
+    fn plain(&self, runtime: &Handle) -> Result<(Card, Option<Arc<dyn Content>>), BoxError> {
         let is_plain = self.encoding == ContentEncoding::Identity;
         let mut spool = (self.coding.is_none() && !is_plain)
             .then(|| Spool::new(self.redirecting.spool.clone()));
-        let mut digest = Sha256::new();
-        let mut plain_len = 0;
-        let mut decompressor =
-            Decompressor::new(self.encoding).map_err(|error| error.to_string())?;
-        let (mut offset, mut plain) = (0, Vec::new());
+        let (mut digest, mut plain_len, mut offset) = (Sha256::new(), 0, 0);
+        let mut decompressor = Decompressor::new(self.encoding)?;
         while offset < self.stored.len() {
-            let reading = self.stored.read(offset, STEP_BYTES);
-            let bytes = runtime
-                .block_on(reading)
-                .map_err(|error| error.to_string())?;
+            let bytes = runtime.block_on(self.stored.read(offset, STEP_BYTES))?;
             if bytes.is_empty() {
-                return Err("the entry ends too early".to_owned());
+                return Err(TOO_SHORT.into());
             }
             offset += bytes.len() as u64;
-            let mut rest = &bytes[..];
-            loop {
-                plain.clear();
-                let more = decompressor.decompress(&mut rest, &mut plain, STEP_BYTES);
-                more.map_err(|error| error.to_string())?;
-                if plain.is_empty() {
-                    break;
-                }
-                digest.update(&plain);
+            decompressor.each_piece(&bytes, STEP_BYTES, |plain| {
+                digest.update(plain);
                 plain_len += plain.len() as u64;
-                if let Some(spool) = &mut spool {
-                    spool.write(&plain).map_err(|error| error.to_string())?;
+                match &mut spool {
+                    Some(spool) => Ok::<_, BoxError>(spool.write(plain)?),
+                    None => Ok(()),
                 }
-            }
+            })?;
         }
         if !decompressor.is_complete() {
-            return Err("the entry ends too early".to_owned());
+            return Err(TOO_SHORT.into());
         }
         let card = Card {
             plain_len,

@@ -47,6 +47,15 @@ pub(crate) enum Step {
     End,
 }
 
+impl std::convert::From<More> for Step {
+    fn from(more: More) -> Self {
+        match more {
+            More::Yes => Self::More,
+            More::No => Self::End,
+        }
+    }
+}
+
 /// What a step gave.
 pub(crate) struct Taken {
     pub(crate) step: Step,
@@ -55,8 +64,9 @@ pub(crate) struct Taken {
     pub(crate) bytes: Option<Bytes>,
 }
 
-impl std::convert::From<Step> for Taken {
-    fn from(step: Step) -> Self {
+impl<S: Into<Step>> std::convert::From<S> for Taken {
+    fn from(step: S) -> Self {
+        let step = step.into();
         Self { step, bytes: None }
     }
 }
@@ -152,10 +162,10 @@ impl Sharing {
 
     fn take(&mut self, made: &mut Vec<u8>, runtime: &Handle) -> Result<Taken, Broken> {
         let (step, from) = match &mut self.from {
-            From::Alone(maker) => match maker.append(made).map_err(Broken::Unmade)? {
-                More::Yes => return Ok(Step::More.into()),
-                More::No => return Ok(Step::End.into()),
-            },
+            From::Alone(maker) => {
+                let more = maker.append(made).map_err(Broken::Unmade)?;
+                return Ok(more.into());
+            }
             From::Stored(content) => {
                 return take_stored(&**content, self.offset, &mut self.ahead, runtime);
             }

@@ -241,11 +241,10 @@ impl Work {
     fn proceed(&mut self, mut running: Running, out: &mut Vec<u8>) -> Result<(), ResponderError> {
         self.objects.clear();
         let taken = match &mut running.source {
-            Source::Own(objects) => match objects.append(&mut self.objects) {
-                Ok(More::Yes) => Ok(Step::More.into()),
-                Ok(More::No) => Ok(Step::End.into()),
-                Err(failure) => Err(Broken::Unmade(failure)),
-            },
+            Source::Own(objects) => {
+                let more = objects.append(&mut self.objects);
+                more.map(Taken::from).map_err(Broken::Unmade)
+            }
             Source::Shared(sharing) => sharing.step(&mut self.objects, &self.runtime),
         };
         match taken {

@@ -61,7 +61,8 @@ impl HgClient {
         let mut body_bytes = 0;
         while let Some(body) = response.chunk().await? {
             body_bytes += body.len() as u64;
-            undo(&mut decompressor, &body, &mut basin)?;
+            // In small parts: it may be a bomb.
+            decompressor.each_piece(&body, PIECE_BYTES, |content| basin.take(content))?;
         }
         match decompressor.is_complete() {
             true => basin.finish(location, body_bytes),
@@ -96,23 +97,6 @@ fn coding(response: &Response) -> Result<ContentEncoding, FollowError> {
         _ => Err(FollowError::Coding(
             String::from_utf8_lossy(&name).into_owned(),
         )),
-    }
-}
-
-/// Decodes a piece of the body, a small part at a time: it may be a bomb.
-fn undo(
-    decompressor: &mut Decompressor,
-    mut body: &[u8],
-    basin: &mut Basin,
-) -> Result<(), FollowError> {
-    let mut content = Vec::new();
-    loop {
-        content.clear();
-        decompressor.decompress(&mut body, &mut content, PIECE_BYTES)?;
-        basin.take(&content)?;
-        if content.len() < PIECE_BYTES {
-            return Ok(());
-        }
     }
 }
 

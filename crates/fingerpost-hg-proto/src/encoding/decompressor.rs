@@ -86,6 +86,29 @@ impl Decompressor {
         result
     }
 
+    /// Decompresses all of `input` and gives it to `take` in pieces of `most` bytes
+    /// and a shorter one at the end: whatever it expands to, no more is held.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError`], as an error of `take`, or one of `take`.
+    pub fn each_piece<E: From<EncodingError>>(
+        &mut self,
+        mut input: &[u8],
+        most: usize,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut piece = Vec::new();
+        loop {
+            piece.clear();
+            self.decompress(&mut input, &mut piece, most)?;
+            take(&piece)?;
+            if piece.len() < most {
+                return Ok(());
+            }
+        }
+    }
+
     /// Whether what was taken in is a whole stream, all of it decompressed. Streams
     /// of frames may stop without that; content that is stored may not.
     pub const fn is_complete(&self) -> bool {

@@ -186,3 +186,21 @@ fn a_stream_is_complete_once_its_end_was_taken_in() {
     check(Identity, 1, true);
     assert!(!Decompressor::new(Zstd8mb).unwrap().is_complete());
 }
+
+#[test]
+fn everything_comes_in_pieces_of_which_the_last_is_shorter() {
+    for (len, expected) in [(0, vec![0]), (999, vec![999]), (2000, vec![1000, 1000, 0])] {
+        let mut stream = Vec::new();
+        let mut compressor = Compressor::new(Zstd8mb, 3).unwrap();
+        compressor.compress(&text(len), &mut stream).unwrap();
+        compressor.finish(&mut stream).unwrap();
+        let (mut whole, mut lengths) = (Vec::new(), Vec::new());
+        let mut decompressor = Decompressor::new(Zstd8mb).unwrap();
+        let taken = decompressor.each_piece(&stream, 1000, |piece| {
+            whole.extend_from_slice(piece);
+            lengths.push(piece.len());
+            Ok::<_, EncodingError>(())
+        });
+        assert_eq!((taken, whole, lengths), (Ok(()), text(len), expected));
+    }
+}
