@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use fingerpost_core::{Cacher as _, CacherError, Clock as _, SystemClock};
 
 use super::name::Beginning;
-use super::tiers::{OrExitOf as _, Tiers, Which, block_on};
+use super::tiers::{OrExitOf as _, Tiers, Used, Which, block_on};
 use crate::exit::{Exit, failure};
 
 /// Entries that are asked for at once.
@@ -105,7 +105,7 @@ async fn drop_all(tiers: &Tiers, also_redirected: bool) -> anyhow::Result<Exit> 
             };
             after = Some(last.name);
             for found in &page {
-                if found.used > now && !also_redirected {
+                if Used::of(found, now).is_pinned() && !also_redirected {
                     kept += 1;
                     continue;
                 }

@@ -47,9 +47,8 @@ pub(super) struct Tiers {
     /// Where, and the store.
     pub(super) disk: Option<(PathBuf, Disk)>,
     pub(super) valkey: Option<Valkey>,
-    /// Both parts of each place of objects: what is for servers, then what is for
-    /// clients.
-    pub(super) objects: Vec<ObjectStore>,
+    /// The parts of each place of objects.
+    pub(super) objects: Vec<(Part, ObjectStore)>,
 }
 
 impl Tiers {
@@ -70,7 +69,7 @@ impl Tiers {
         let mut objects = Vec::new();
         for (name, place) in &config.objects {
             for part in [Part::Tier, Part::Answers] {
-                objects.push(serve::objects(name, place, part)?);
+                objects.push((part, serve::objects(name, place, part)?));
             }
         }
         if disk.is_none() && valkey.is_none() && objects.is_empty() {
@@ -103,20 +102,22 @@ impl Tiers {
     pub(super) fn all(&self) -> impl Iterator<Item = &dyn Cacher> {
         let disk = self.disk.iter().map(|(_, disk)| disk as &dyn Cacher);
         let valkey = self.valkey.iter().map(|valkey| valkey as &dyn Cacher);
-        let objects = self.objects.iter().map(|store| store as &dyn Cacher);
+        let objects = self.objects.iter().map(|(_, store)| store as &dyn Cacher);
         disk.chain(valkey).chain(objects)
     }
 
     /// Whether clients are sent to what is in this store.
     pub(super) fn is_for_clients(&self, tier: &dyn Cacher) -> bool {
-        let mut parts = self.objects.iter().skip(1).step_by(2);
-        parts.any(|part| part.name() == tier.name())
+        let is_it = |(part, store): &(Part, ObjectStore)| {
+            *part == Part::Answers && store.name() == tier.name()
+        };
+        self.objects.iter().any(is_it)
     }
 
     /// Whether an entry on disk is kept because a URL to it is out.
     pub(super) async fn is_pinned(&self, name: &EntryName) -> anyhow::Result<bool> {
         let found = self.on_disk(name).await?;
-        Ok(found.is_some_and(|found| found.used > SystemClock.now()))
+        Ok(found.is_some_and(|found| Used::of(&found, SystemClock.now()).is_pinned()))
     }
 
     /// What the directory says of an entry on disk.
@@ -142,6 +143,10 @@ impl Used {
         } else {
             Self::Last(found.used)
         }
+    }
+
+    pub(super) const fn is_pinned(&self) -> bool {
+        matches!(self, Self::PinnedUntil(_))
     }
 }
 

@@ -1,13 +1,12 @@
 //! `fingerpost cache` beside servers that run and that do not.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fingerpost_content::{Disk, Valkey, ValkeyConfig};
 use fingerpost_core::{Cacher, Clock as _, EntryName, SystemClock, Timestamp};
+use fingerpost_testkit::RedisServer;
 use tempfile::TempDir;
 
 use crate::world::farm;
@@ -19,7 +18,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 struct World {
     root: TempDir,
     disk: Disk,
-    valkey: Option<(Child, Valkey)>,
+    valkey: Option<(RedisServer, Valkey)>,
 }
 
 struct Outcome {
@@ -46,35 +45,16 @@ impl World {
         })
     }
 
-    async fn with_valkey() -> Result<Self> {
-        let mut world = Self::new()?;
-        let socket = world.socket();
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--unixsocket"])
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .context("scripts/prepare installs redis-server")?;
+    fn with_valkey() -> Result<Self> {
+        let server = RedisServer::start()?;
         let valkey = Valkey::new(ValkeyConfig {
-            url: world.valkey_url(),
+            url: server.url(),
             ..ValkeyConfig::default()
         });
-        let valkey = valkey.map_err(anyhow::Error::msg)?;
-        let start = Instant::now();
-        while valkey.look_up(&name("0")).await.is_err() {
-            ensure!(start.elapsed() < Duration::from_secs(20), "no redis-server");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        world.valkey = Some((child, valkey));
-        Ok(world)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.root.path().join("valkey.sock")
-    }
-
-    fn valkey_url(&self) -> String {
-        format!("redis+unix://{}", self.socket().display())
+        Ok(Self {
+            valkey: Some((server, valkey.map_err(anyhow::Error::msg)?)),
+            ..Self::new()?
+        })
     }
 
     async fn put(&self, digits: &str, bytes: &'static [u8]) -> Result<()> {
@@ -91,9 +71,9 @@ impl World {
             .stdin(Stdio::null())
             .arg("cache")
             .args(arguments);
-        if self.valkey.is_some() {
+        if let Some((server, _)) = &self.valkey {
             command
-                .env("FINGERPOST_CACHE__VALKEY_URL", self.valkey_url())
+                .env("FINGERPOST_CACHE__VALKEY_URL", server.url())
                 .env("FINGERPOST_CACHE__SECRET", "a secret of this test");
         }
         let output = command.output().context("cannot run the program")?;
@@ -102,15 +82,6 @@ impl World {
             out: output.stdout,
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some((child, _)) = &mut self.valkey {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 
@@ -147,7 +118,7 @@ async fn what_is_on_disk_is_listed_in_pages() -> Result<()> {
 
 #[tokio::test]
 async fn an_answer_is_shown_and_written() -> Result<()> {
-    let world = World::with_valkey().await?;
+    let world = World::with_valkey()?;
     world.put("aaaaaaaa1", b"an answer").await?;
     world.put("aaaaaaaa2", b"another").await?;
     let (_, valkey) = world.valkey.as_ref().context("there is one")?;
@@ -185,7 +156,7 @@ async fn an_answer_is_shown_and_written() -> Result<()> {
 
 #[tokio::test]
 async fn answers_are_dropped_from_everywhere() -> Result<()> {
-    let world = World::with_valkey().await?;
+    let world = World::with_valkey()?;
     let (_, valkey) = world.valkey.as_ref().context("there is one")?;
     for digits in ["aaaaaaaa", "bbbbbbbb", "cccccccc"] {
         world.put(digits, b"an answer").await?;
@@ -222,11 +193,10 @@ async fn answers_are_dropped_from_everywhere() -> Result<()> {
 
 #[tokio::test]
 async fn stores_that_are_not_there_are_named() -> Result<()> {
-    let mut world = World::with_valkey().await?;
+    let mut world = World::with_valkey()?;
     world.put("aaaaaaaa", b"an answer").await?;
-    if let Some((child, _)) = &mut world.valkey {
-        child.kill()?;
-        child.wait()?;
+    if let Some((server, _)) = &mut world.valkey {
+        server.kill()?;
     }
     let shown = world.run(&["show", "aaaaaaaa"])?;
     let lines = shown.lines();
