@@ -24,6 +24,9 @@ mod reply;
 mod secret_url;
 mod spool;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
 pub use cacher::{Cacher, CacherError, Content, EntryName, EntryNames, Usage};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};

@@ -1,50 +1,8 @@
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 
 use super::*;
+use crate::testing::Shelf;
 use crate::{CacheKey, EntryNames, Failure, KeyHasher, More, Progress};
-
-#[derive(Default)]
-struct Shelf {
-    entries: Mutex<HashMap<EntryName, Arc<dyn Content>>>,
-    is_down: bool,
-}
-
-impl Cacher for Shelf {
-    fn name(&self) -> &str {
-        "shelf"
-    }
-
-    fn look_up<'a>(
-        &'a self,
-        name: &'a EntryName,
-    ) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>, CacherError>> {
-        Box::pin(async move {
-            match self.is_down {
-                true => Err(CacherError::Suspended),
-                false => Ok(self.entries.lock().get(name).cloned()),
-            }
-        })
-    }
-
-    fn store<'a>(
-        &'a self,
-        name: &'a EntryName,
-        content: Arc<dyn Content>,
-    ) -> BoxFuture<'a, Result<(), CacherError>> {
-        Box::pin(async move {
-            if self.is_down {
-                return Err(CacherError::Full);
-            }
-            self.entries.lock().insert(*name, content);
-            Ok(())
-        })
-    }
-
-    fn remove<'a>(&'a self, name: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {
-        Box::pin(async move { Ok(self.entries.lock().remove(name).is_some()) })
-    }
-}
 
 struct Once(Result<&'static [u8], ()>);
 
@@ -134,10 +92,8 @@ async fn what_was_made_once_is_found() {
 
 #[tokio::test]
 async fn a_store_that_is_down_is_worked_without() {
-    let shelf = Shelf {
-        is_down: true,
-        ..Shelf::default()
-    };
+    let shelf = Shelf::default();
+    shelf.is_down.store(true, Ordering::SeqCst);
     let dispatch = Dispatch::new(Arc::new(shelf), DispatchOptions::default());
     for _ in 0..2 {
         let flight = flying(&dispatch, "a", b"answer").await;

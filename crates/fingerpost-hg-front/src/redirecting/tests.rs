@@ -1,3 +1,4 @@
+use fingerpost_core::testing::Shelf;
 use fingerpost_core::{
     Cacher, CacherError, Dispatch, DispatchOptions, EntryNames, Follower, KeyHasher, Redirect,
     RedirectTarget,
@@ -27,7 +28,7 @@ fn card() -> Card {
 
 #[tokio::test]
 async fn a_card_that_was_seen_outlives_its_eviction() {
-    let store = Arc::new(Single::default());
+    let store = Arc::new(Shelf::default());
     let dispatch = Dispatch::new(Arc::clone(&store) as _, DispatchOptions::default());
     let cache = AnswerCache::new(Arc::new(dispatch), EntryNames::new(b"a secret"));
     let key = KeyHasher::new("test", 1).finish();
@@ -36,39 +37,9 @@ async fn a_card_that_was_seen_outlives_its_eviction() {
     assert_eq!(seen.card(&cache, &key).await, None);
     card().keep(&cache, &Card::name(&cache, &key)).await;
     assert_eq!(seen.card(&cache, &key).await, Some(card()));
-    *store.0.lock() = None;
+    assert!(store.remove(&Card::name(&cache, &key)).await.unwrap());
     assert_eq!(seen.card(&cache, &key).await, Some(card()));
     assert_eq!(other.card(&cache, &key).await, None);
-}
-
-/// A store of one entry, whatever its name is.
-#[derive(Default)]
-struct Single(Mutex<Option<Arc<dyn Content>>>);
-
-impl Cacher for Single {
-    fn name(&self) -> &str {
-        "single"
-    }
-
-    fn look_up<'a>(
-        &'a self,
-        _: &'a EntryName,
-    ) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>, CacherError>> {
-        Box::pin(async { Ok(self.0.lock().clone()) })
-    }
-
-    fn store<'a>(
-        &'a self,
-        _: &'a EntryName,
-        content: Arc<dyn Content>,
-    ) -> BoxFuture<'a, Result<(), CacherError>> {
-        *self.0.lock() = Some(content);
-        Box::pin(async { Ok(()) })
-    }
-
-    fn remove<'a>(&'a self, _: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {
-        Box::pin(async { Ok(self.0.lock().take().is_some()) })
-    }
 }
 
 struct NoTargets;

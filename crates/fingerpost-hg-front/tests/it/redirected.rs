@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header;
+use fingerpost_core::testing::Shelf;
 use fingerpost_core::{Audience, RedirectTarget, SpoolOptions};
 use fingerpost_hg_proto::cbor::{self, Decoder, Event, Value};
 use fingerpost_hg_proto::client::{RequestWriter, Response};
@@ -14,7 +15,7 @@ use crate::client::{API, Told, ask, call_following, follows, post};
 use crate::hostile::basic;
 use crate::places::Places;
 use crate::replay::{Answer, Message, recorded, recorded_answer};
-use crate::shelf::Shelf;
+use crate::shelf::Shelved as _;
 use crate::world::{World, examples};
 
 const STOCK: &str = "mercurial/proto-1.0 (Mercurial 6.0.3)";

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fingerpost_core::SpoolOptions;
+use fingerpost_core::testing::Shelf;
 use fingerpost_hg_front::AnswerCache;
 use fingerpost_hg_proto::Node;
 use fingerpost_hg_proto::cbor::Value;
 
 use crate::client::{API, Told, ask, body, call, post};
-use crate::shelf::Shelf;
+use crate::shelf::Shelved as _;
 use crate::world::{World, hg, run};
 
 /// A repository of three changesets that `hg` wrote, none of them public.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Request, header};
+use fingerpost_core::testing::Shelf;
 use fingerpost_hg::pushkey::PushkeyProgram;
 use fingerpost_hg_proto::cbor::{self, Value};
 use fingerpost_hg_proto::client::{Limits, Response, ResponseReader, format_message};
@@ -18,7 +19,7 @@ use fingerpost_hg_proto::{CommandRequest, FRAMING_MEDIA_TYPE, Handshake, Request
 use http_body_util::BodyExt as _;
 use hyper::ext::ReasonPhrase;
 
-use crate::shelf::Shelf;
+use crate::shelf::Shelved as _;
 use crate::world::{World, examples, hg, run, send};
 
 /// What the recorded repository was served with.

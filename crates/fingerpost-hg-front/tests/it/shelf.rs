@@ -1,99 +1,52 @@
-//! A content store in memory, for tests: everything that can be seen of one.
+//! What tests do with a content store in memory.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use fingerpost_core::testing::Shelf;
 use fingerpost_core::{
-    Cacher, CacherError, Content, Dispatch, DispatchOptions, EntryName, EntryNames, SpoolOptions,
+    Cacher, CacherError, Content, Dispatch, DispatchOptions, EntryNames, SpoolOptions,
 };
 use fingerpost_hg_front::AnswerCache;
 use futures_util::future::BoxFuture;
 
-/// A store that keeps everything.
-#[derive(Default)]
-pub(crate) struct Shelf {
-    entries: Mutex<HashMap<EntryName, Arc<dyn Content>>>,
-    pub(crate) is_down: AtomicBool,
-}
-
-impl Shelf {
-    pub(crate) fn names(&self) -> Vec<EntryName> {
-        self.entries.lock().unwrap().keys().copied().collect()
-    }
-
+pub(crate) trait Shelved {
     /// Puts an entry of so many bytes, none of which can be read, in the place of
     /// each.
-    pub(crate) fn damage(&self) {
-        for content in self.entries.lock().unwrap().values_mut() {
-            *content = Arc::new(Damaged(content.len()));
-        }
-    }
+    fn damage(&self);
 
     /// Lets each entry give its first half and then fail, with its last byte before
     /// that changed by `flip`.
-    pub(crate) fn break_in_the_middle(&self, flip: u8) {
-        for content in self.entries.lock().unwrap().values_mut() {
-            *content = Arc::new(Breaking {
-                whole: Arc::clone(content),
-                flip,
-            });
-        }
-    }
+    fn break_in_the_middle(&self, flip: u8);
 
-    /// A cache over this store, new with each call.
-    pub(crate) fn cache(self: &Arc<Self>) -> AnswerCache {
+    /// A cache over this store with this spool, new with each call.
+    fn cache_with(&self, spool: SpoolOptions) -> AnswerCache;
+
+    /// The same with a spool as servers have.
+    fn cache(&self) -> AnswerCache {
         self.cache_with(SpoolOptions::default())
     }
+}
 
-    /// The same with a spool of its own.
-    pub(crate) fn cache_with(self: &Arc<Self>, spool: SpoolOptions) -> AnswerCache {
-        let store = Arc::clone(self) as Arc<dyn Cacher>;
+impl Shelved for Arc<Shelf> {
+    fn damage(&self) {
+        self.replace(|content| Arc::new(Damaged(content.len())));
+    }
+
+    fn break_in_the_middle(&self, flip: u8) {
+        self.replace(|content| {
+            let whole = Arc::clone(content);
+            Arc::new(Breaking { whole, flip })
+        });
+    }
+
+    fn cache_with(&self, spool: SpoolOptions) -> AnswerCache {
+        let store: Arc<dyn Cacher> = self.clone();
         let options = DispatchOptions {
             spool,
             ..DispatchOptions::default()
         };
         let dispatch = Dispatch::new(store, options);
         AnswerCache::new(Arc::new(dispatch), EntryNames::new(b"a secret"))
-    }
-
-    fn check(&self) -> Result<(), CacherError> {
-        match self.is_down.load(Ordering::SeqCst) {
-            true => Err(CacherError::Suspended),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Cacher for Shelf {
-    fn name(&self) -> &str {
-        "shelf"
-    }
-
-    fn look_up<'a>(
-        &'a self,
-        name: &'a EntryName,
-    ) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>, CacherError>> {
-        Box::pin(async move {
-            self.check()?;
-            Ok(self.entries.lock().unwrap().get(name).cloned())
-        })
-    }
-
-    fn store<'a>(
-        &'a self,
-        name: &'a EntryName,
-        content: Arc<dyn Content>,
-    ) -> BoxFuture<'a, Result<(), CacherError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.entries.lock().unwrap().insert(*name, content);
-            Ok(())
-        })
-    }
-
-    fn remove<'a>(&'a self, name: &'a EntryName) -> BoxFuture<'a, Result<bool, CacherError>> {
-        Box::pin(async move { Ok(self.entries.lock().unwrap().remove(name).is_some()) })
     }
 }
 
