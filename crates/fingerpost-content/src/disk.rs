@@ -37,10 +37,11 @@ use std::sync::Arc;
 use fingerpost_core::{Cacher, CacherError, Clock, Content, EntryName, Timestamp, Usage};
 use futures_util::future::BoxFuture;
 
+pub use self::eviction::Removal;
 use self::keeper::Keeper;
 use self::layout::{DIRECTORIES, Layout, directory_of};
 pub use self::listing::Found;
-use self::listing::{footprint, list};
+use self::listing::{find, footprint, list};
 use self::room::Room;
 use self::writer::Writer;
 use crate::pool::Pool;
@@ -135,6 +136,28 @@ impl Disk {
         let pin = move || Ok(store.room.pin(&name, until)?);
         // A look-up more than a write: it must not stand behind stores.
         self.store.reads.run(pin).await
+    }
+
+    /// Removes an entry unless it is [pinned](Self::pin).
+    ///
+    /// # Errors
+    ///
+    /// [`CacherError::Io`], as when the directory is read-only.
+    pub async fn remove_unpinned(&self, name: &EntryName) -> Result<Removal, CacherError> {
+        let (store, name) = (Arc::clone(&self.store), *name);
+        let remove = move || Ok(store.room.take_out_unpinned(&name)?);
+        self.store.writes.run(remove).await
+    }
+
+    /// What the directory says of an entry, without using it.
+    ///
+    /// # Errors
+    ///
+    /// [`CacherError::Io`] if the directory cannot be read.
+    pub async fn find(&self, name: &EntryName) -> Result<Option<Found>, CacherError> {
+        let (store, name) = (Arc::clone(&self.store), *name);
+        let find = move || Ok(find(&store.room.layout.path(&name), name)?);
+        self.store.reads.run(find).await
     }
 
     /// Entries in the order of their names, those behind `after`, up to `max`

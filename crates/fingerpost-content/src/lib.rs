@@ -32,7 +32,7 @@ pub mod testing;
 
 pub use breaker::BreakerConfig;
 pub use compressed::{Compressed, OnDisk};
-pub use disk::{Disk, Found};
+pub use disk::{Disk, Found, Removal};
 pub use endpoint::{ContentEndpoint, EndpointOptions};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, Faulty};

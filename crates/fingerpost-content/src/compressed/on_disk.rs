@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fingerpost_core::{Cacher, CacherError, EntryName, SpoolOptions, Timestamp};
 
 use super::Compressed;
-use crate::{Disk, Found};
+use crate::{Disk, Found, Removal};
 
 /// A store on disk, and how it is gone through: as it is, or compressed. All
 /// who use the same directory for the same entries go through this one, else
@@ -49,8 +49,29 @@ impl OnDisk {
         self.disk.pin(&self.turned(*name), until).await
     }
 
+    /// [`Disk::find`] of the entry that the store has under this name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn find(&self, name: &EntryName) -> Result<Option<Found>, CacherError> {
+        let found = self.disk.find(&self.turned(*name)).await?;
+        Ok(found.map(|found| self.renamed(found)))
+    }
+
+    /// [`Disk::remove_unpinned`] of the entry that the store has under this name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn remove_unpinned(&self, name: &EntryName) -> Result<Removal, CacherError> {
+        self.disk.remove_unpinned(&self.turned(*name)).await
+    }
+
     /// [`Disk::list`] with the names that the store has. What lay there before
     /// entries were compressed is listed too, though the store does not give it.
+    /// The order is that on disk: of two names that differ in their last bit
+    /// alone, either may be the first.
     ///
     /// # Errors
     ///
@@ -61,11 +82,14 @@ impl OnDisk {
         max: usize,
     ) -> Result<Vec<Found>, CacherError> {
         let after = after.map(|name| self.turned(name));
-        let mut found = self.disk.list(after, max).await?;
-        for found in &mut found {
-            found.name = self.turned(found.name);
-        }
-        Ok(found)
+        let listed = self.disk.list(after, max).await?;
+        let renamed = listed.into_iter().map(|found| self.renamed(found));
+        Ok(renamed.collect())
+    }
+
+    const fn renamed(&self, mut found: Found) -> Found {
+        found.name = self.turned(found.name);
+        found
     }
 
     /// A name on disk out of one of the store, and the other way round.

@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::Memory;
 use crate::testing::{contract, entry_name, fetch, noise};
+use crate::{Memory, Removal};
 
 const MIB: usize = BLOCK;
 
@@ -303,5 +303,15 @@ async fn the_disk_is_the_same_for_all_who_use_it() {
     let until = fingerpost_core::Timestamp(1_000_100_000_000);
     assert!(disk.pin(&names[1], until).await.unwrap());
     assert!(!disk.pin(&names[1].twin(), until).await.unwrap());
-    assert_eq!(disk.list(None, 9).await.unwrap()[1].used, until);
+    let pinned = disk.find(&names[1]).await.unwrap().unwrap();
+    assert_eq!((pinned.name, pinned.used), (names[1], until));
+    for (number, removal) in [
+        (0, Removal::Removed),
+        (0, Removal::Absent),
+        (1, Removal::Pinned),
+    ] {
+        let removed = disk.remove_unpinned(&names[number]).await;
+        assert_eq!(removed.unwrap(), removal);
+    }
+    assert_eq!(disk.find(&names[0]).await.unwrap(), None);
 }

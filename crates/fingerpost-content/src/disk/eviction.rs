@@ -5,11 +5,24 @@
 //! so that what is old in one directory is old in all; a store of few entries
 //! is looked at as a whole, and its order is exact.
 
-use fingerpost_core::Timestamp;
+use std::io;
+
+use fingerpost_core::{EntryName, Timestamp};
 
 use super::layout::{DIRECTORIES, modified};
 use super::listing::Found;
 use super::room::{Hand, PIN_MICROS_MAX, Room};
+
+/// What became of an entry that was to go unless it is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Removed,
+    /// It was not there.
+    Absent,
+    /// It stays: clients are sent to it.
+    Pinned,
+}
 
 /// Entries to judge by.
 const SAMPLE: usize = 1024;
@@ -104,6 +117,21 @@ impl Room {
             }
         }
         freed
+    }
+
+    /// Removes an entry that is not pinned.
+    pub(super) fn take_out_unpinned(&self, name: &EntryName) -> io::Result<Removal> {
+        let now = self.clock.now();
+        let mut pinned = false;
+        let freed = self.take_out(name, |file| {
+            pinned = is_pinned(modified(file), now);
+            !pinned
+        })?;
+        Ok(match freed {
+            Some(_) => Removal::Removed,
+            None if pinned => Removal::Pinned,
+            None => Removal::Absent,
+        })
     }
 }
 

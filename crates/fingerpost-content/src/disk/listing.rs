@@ -1,5 +1,6 @@
 //! What lies in a directory.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
@@ -20,6 +21,14 @@ pub struct Found {
 }
 
 impl Found {
+    fn of(name: EntryName, metadata: &Metadata) -> Option<Self> {
+        metadata.is_file().then(|| Self {
+            name,
+            file_bytes: metadata.len(),
+            used: modified(metadata),
+        })
+    }
+
     /// Bytes that count against the limit.
     pub(super) const fn footprint(&self) -> u64 {
         footprint(self.file_bytes)
@@ -32,6 +41,15 @@ pub(super) const fn footprint(file_bytes: u64) -> u64 {
     file_bytes.saturating_add(4095) / 4096 * 4096
 }
 
+/// The entry in a file, if it is one.
+pub(super) fn find(path: &Path, name: EntryName) -> io::Result<Option<Found>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Found::of(name, &metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The entries in a directory, in no order. Files that are none of ours are
 /// left alone; those that go meanwhile are left out.
 pub(super) fn list(directory: &Path) -> io::Result<Vec<Found>> {
@@ -42,13 +60,9 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<Found>> {
             continue;
         };
         match file.metadata() {
-            Ok(metadata) if metadata.is_file() => all.push(Found {
-                name,
-                file_bytes: metadata.len(),
-                used: modified(&metadata),
-            }),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Ok(metadata) => all.extend(Found::of(name, &metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(all)

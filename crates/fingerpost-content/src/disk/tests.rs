@@ -158,6 +158,24 @@ async fn a_pinned_entry_stays_until_then() {
 }
 
 #[tokio::test]
+async fn an_entry_is_removed_unless_it_is_pinned() {
+    let world = World::new(1 << 20).await;
+    world.put(1, 9).await.unwrap();
+    let until = Timestamp(START.0 + MINUTE);
+    assert!(world.disk.pin(&entry_name(1), until).await.unwrap());
+    let remove = async || world.disk.remove_unpinned(&entry_name(1)).await.unwrap();
+    assert_eq!(remove().await, Removal::Pinned);
+    assert_eq!(
+        world.disk.find(&entry_name(1)).await.unwrap().unwrap().used,
+        until
+    );
+    world.clock.advance_micros(2 * MINUTE);
+    assert_eq!(remove().await, Removal::Removed);
+    assert_eq!(remove().await, Removal::Absent);
+    assert_eq!(world.disk.find(&entry_name(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_pin_from_a_wrong_clock_does_not_hold() {
     let world = World::new(1 << 20).await;
     world.put(1, 500_000).await.unwrap();
