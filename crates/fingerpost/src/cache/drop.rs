@@ -2,10 +2,11 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use fingerpost_core::{Cacher as _, CacherError, Clock as _, SystemClock};
+use fingerpost_content::Removal;
+use fingerpost_core::{Cacher, CacherError, EntryName};
 
 use super::name::Beginning;
-use super::tiers::{OrExitOf as _, Tiers, Used, Which, block_on};
+use super::tiers::{OrExitOf as _, Tiers, Which, block_on};
 use crate::exit::{Exit, failure};
 
 /// Entries that are asked for at once.
@@ -15,7 +16,7 @@ const PAGE: usize = 10_000;
 /// they are asked for. Running servers keep what is in their memory, which is right: an
 /// answer never changes.
 ///
-/// Exit status 1 if one of the names is nowhere, 69 if a store does not answer.
+/// Exit status 1 if one of the names is nowhere or stays, 69 if a store does not answer.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -64,40 +65,63 @@ async fn drop_some(
     }
     let (mut exit, mut unreachable) = (Exit::Ok, None);
     for name in &names {
-        let mut from = Vec::new();
-        let is_pinned = tiers.is_pinned(name).await?;
+        let (mut from, mut kept) = (Vec::new(), false);
         for tier in tiers.all() {
-            let is_out = tiers.is_for_clients(tier) || (is_pinned && tier.name() == "disk");
-            if is_out && !also_redirected {
-                if tier.look_up(name).await.is_ok_and(|found| found.is_some()) {
+            let removal = remove(tiers, tier, name, also_redirected).await;
+            match removal.or_exit_of(tier.name()) {
+                Ok(Removal::Removed) => from.push(tier.name()),
+                Ok(Removal::Absent) => {}
+                Ok(Removal::Pinned) => {
+                    kept = true;
                     let (name, tier) = (name.to_hex(), tier.name());
                     eprintln!("{name}: kept in {tier}: clients are redirected to it");
                 }
-                continue;
-            }
-            match tier.remove(name).await.or_exit_of(tier.name()) {
-                Ok(true) => from.push(tier.name()),
-                Ok(false) => {}
                 // The others can do their part.
                 Err(error) => unreachable = Some(error),
             }
         }
         let name = name.to_hex();
-        if from.is_empty() {
-            eprintln!("{name}: not there");
-            exit = Exit::Found;
-        } else {
+        if !from.is_empty() {
             println!("{name}: dropped from {}", from.join(" and "));
+        } else {
+            exit = Exit::Found;
+            if !kept {
+                eprintln!("{name}: not there");
+            }
         }
     }
     tell_what_stays();
     unreachable.map_or(Ok(exit), Err)
 }
 
+/// Removes an entry from one store, unless clients are redirected to it there.
+async fn remove(
+    tiers: &Tiers,
+    tier: &dyn Cacher,
+    name: &EntryName,
+    also_redirected: bool,
+) -> Result<Removal, CacherError> {
+    if !also_redirected {
+        if tiers.is_for_clients(tier) {
+            let found = tier.look_up(name).await?;
+            return Ok(found.map_or(Removal::Absent, |_| Removal::Pinned));
+        }
+        if let Ok(disk) = tiers.disk()
+            && disk.store().name() == tier.name()
+        {
+            return disk.remove_unpinned(name).await;
+        }
+    }
+    Ok(match tier.remove(name).await? {
+        true => Removal::Removed,
+        false => Removal::Absent,
+    })
+}
+
 async fn drop_all(tiers: &Tiers, also_redirected: bool) -> anyhow::Result<Exit> {
     if let Some((directory, disk)) = &tiers.disk {
         let (mut after, mut dropped, mut kept) = (None, 0_u64, 0_u64);
-        let now = SystemClock.now();
+        let store = disk.store();
         loop {
             let page = disk.list(after, PAGE).await.or_exit_of("disk")?;
             let Some(last) = page.last() else {
@@ -105,12 +129,12 @@ async fn drop_all(tiers: &Tiers, also_redirected: bool) -> anyhow::Result<Exit> 
             };
             after = Some(last.name);
             for found in &page {
-                if Used::of(found, now).is_pinned() && !also_redirected {
-                    kept += 1;
-                    continue;
+                match remove(tiers, &*store, &found.name, also_redirected).await {
+                    Ok(Removal::Removed) => dropped += 1,
+                    Ok(Removal::Pinned) => kept += 1,
+                    Ok(Removal::Absent) => {}
+                    Err(error) => return Err(error).or_exit_of("disk"),
                 }
-                let removed = disk.remove(&found.name).await.or_exit_of("disk")?;
-                dropped += u64::from(removed);
             }
         }
         println!("disk: dropped {dropped} entries of {}", directory.display());

@@ -50,7 +50,8 @@ impl Beginning {
         };
         let first = format!("{:0<DIGITS$}", self.0);
         let after = EntryName::from_hex(&first).as_ref().and_then(before);
-        let listed = disk.list(after, 2).await.or_exit_of("the disk")?;
+        // One more than two, for a compressed entry before the first name.
+        let listed = disk.list(after, 3).await.or_exit_of("the disk")?;
         let meant = |name: &EntryName| name.to_hex().starts_with(&self.0);
         let mut names = listed.iter().map(|found| found.name).filter(meant);
         match (names.next(), names.next()) {
@@ -73,7 +74,7 @@ pub(super) fn whole(text: &str) -> Result<EntryName, String> {
 }
 
 /// The name before this one in their order; `None` before the first.
-pub(super) fn before(name: &EntryName) -> Option<EntryName> {
+fn before(name: &EntryName) -> Option<EntryName> {
     let mut bytes = *name.as_bytes();
     for byte in bytes.iter_mut().rev() {
         let (less, borrows) = byte.overflowing_sub(1);

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use fingerpost_content::{Disk, Found, ObjectStore, Valkey};
-use fingerpost_core::{Cacher, CacherError, Clock as _, EntryName, SystemClock, Timestamp};
+use fingerpost_content::{Disk, Found, OnDisk, Valkey};
+use fingerpost_core::{Cacher, CacherError, EntryName, SystemClock, Timestamp};
 
-use super::name::before;
 use crate::config::{self, Loaded, Sources};
 use crate::exit::{Exit, OrExit, failure};
 use crate::serve::{self, Part};
@@ -45,10 +44,12 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 /// The configured stores outside of the servers' memory.
 pub(super) struct Tiers {
     /// Where, and the store.
-    pub(super) disk: Option<(PathBuf, Disk)>,
-    pub(super) valkey: Option<Valkey>,
-    /// The parts of each place of objects.
-    pub(super) objects: Vec<(Part, ObjectStore)>,
+    pub(super) disk: Option<(PathBuf, OnDisk)>,
+    pub(super) valkey: Option<Arc<Valkey>>,
+    /// The fastest first, with both parts of each place of objects.
+    all: Vec<Arc<dyn Cacher>>,
+    /// Names of those that clients are sent to.
+    for_clients: Vec<String>,
 }
 
 impl Tiers {
@@ -62,17 +63,25 @@ impl Tiers {
                 let shown = format!("cache.disk_directory {}", directory.display());
                 let disk = Disk::inspect(directory, Arc::new(SystemClock)).or_exit_of(&shown)?;
                 let never = || failure(Exit::Io, format!("{shown}: no server ever used it"));
-                Some((directory.clone(), disk.ok_or_else(never)?))
+                let disk = serve::on_disk(&config, disk.ok_or_else(never)?);
+                Some((directory.clone(), disk))
             }
         };
-        let valkey = serve::valkey(&config)?;
-        let mut objects = Vec::new();
-        for (name, place) in &config.objects {
-            for part in [Part::Tier, Part::Answers] {
-                objects.push((part, serve::objects(name, place, part)?));
-            }
+        let valkey = serve::valkey(&config)?.map(Arc::new);
+        let (mut all, mut for_clients) = (Vec::new(), Vec::new());
+        all.extend(disk.iter().map(|(_, disk)| disk.store()));
+        if let Some(valkey) = &valkey {
+            all.push(serve::compressed(&config, VALKEY, Arc::clone(valkey) as _));
         }
-        if disk.is_none() && valkey.is_none() && objects.is_empty() {
+        for (name, place) in &config.objects {
+            let tier = serve::objects(name, place, Part::Tier)?;
+            all.push(serve::compressed(&config, name, Arc::new(tier)));
+            // Clients have to understand what lies there.
+            let answers = serve::objects(name, place, Part::Answers)?;
+            for_clients.push(answers.name().to_owned());
+            all.push(Arc::new(answers));
+        }
+        if all.is_empty() {
             return Err(failure(
                 Exit::Configuration,
                 "none of cache.disk_directory, cache.valkey_url and cache.objects is configured; \
@@ -82,12 +91,13 @@ impl Tiers {
         Ok(Self {
             disk,
             valkey,
-            objects,
+            all,
+            for_clients,
         })
     }
 
     /// The store on disk, for a command that needs it.
-    pub(super) fn disk(&self) -> anyhow::Result<&Disk> {
+    pub(super) fn disk(&self) -> anyhow::Result<&OnDisk> {
         let missing = || {
             failure(
                 Exit::Configuration,
@@ -100,24 +110,12 @@ impl Tiers {
 
     /// All of them, the fastest first.
     pub(super) fn all(&self) -> impl Iterator<Item = &dyn Cacher> {
-        let disk = self.disk.iter().map(|(_, disk)| disk as &dyn Cacher);
-        let valkey = self.valkey.iter().map(|valkey| valkey as &dyn Cacher);
-        let objects = self.objects.iter().map(|(_, store)| store as &dyn Cacher);
-        disk.chain(valkey).chain(objects)
+        self.all.iter().map(|store| &**store)
     }
 
     /// Whether clients are sent to what is in this store.
     pub(super) fn is_for_clients(&self, tier: &dyn Cacher) -> bool {
-        let is_it = |(part, store): &(Part, ObjectStore)| {
-            *part == Part::Answers && store.name() == tier.name()
-        };
-        self.objects.iter().any(is_it)
-    }
-
-    /// Whether an entry on disk is kept because a URL to it is out.
-    pub(super) async fn is_pinned(&self, name: &EntryName) -> anyhow::Result<bool> {
-        let found = self.on_disk(name).await?;
-        Ok(found.is_some_and(|found| Used::of(&found, SystemClock.now()).is_pinned()))
+        self.for_clients.iter().any(|name| name == tier.name())
     }
 
     /// What the directory says of an entry on disk.
@@ -125,8 +123,7 @@ impl Tiers {
         let Some((_, disk)) = &self.disk else {
             return Ok(None);
         };
-        let listed = disk.list(before(name), 1).await.or_exit_of("the disk")?;
-        Ok(listed.into_iter().find(|found| found.name == *name))
+        disk.find(name).await.or_exit_of("the disk")
     }
 }
 
@@ -143,10 +140,6 @@ impl Used {
         } else {
             Self::Last(found.used)
         }
-    }
-
-    pub(super) const fn is_pinned(&self) -> bool {
-        matches!(self, Self::PinnedUntil(_))
     }
 }
 

@@ -30,6 +30,27 @@ impl Cache {
         }
     }
 
+    /// Whether the store of this name has its entries compressed.
+    pub(crate) fn is_compressed(&self, name: &str) -> bool {
+        self.compressed.iter().any(|compressed| compressed == name)
+    }
+
+    /// Checks that what is compressed is there.
+    fn check_compressed(&self) -> Result<(), BadConfig> {
+        let order = self.order();
+        for (place, name) in self.compressed.iter().enumerate() {
+            let why = match name.as_str() {
+                _ if self.compressed[..place].contains(name) => "it is there twice",
+                // It may be there for redirects alone.
+                "disk" if self.disk_directory.is_some() => continue,
+                _ if order.contains(name) => continue,
+                _ => "it is none of cache.tiers",
+            };
+            return Err(BadConfig(format!("cache.compressed: {name}: {why}")));
+        }
+        Ok(())
+    }
+
     /// Checks keys that need each other.
     fn check_together(&self) -> Result<(), BadConfig> {
         for (place, tier) in self.tiers.iter().enumerate() {
@@ -43,6 +64,7 @@ impl Cache {
             };
             return Err(BadConfig(format!("cache.tiers: {tier}: {why}")));
         }
+        self.check_compressed()?;
         let secret = self.secret.as_ref().map(Secret::reveal);
         for (is_shared, key) in [
             (self.valkey_url.is_some(), "cache.valkey_url"),
@@ -284,6 +306,31 @@ mod tests {
             &format!("{place}options = {{ x = 'a' }}\noption_files = {{ x = 'b' }}\n"),
             "cache.objects.s3 has x in options and in option_files",
         );
+    }
+
+    #[test]
+    fn what_is_compressed_is_one_of_the_stores() {
+        let directory = "disk_directory = '/x'\n";
+        for (lines, compressed, why) in [
+            ("", "'memory'", ""),
+            (directory, "'disk', 'memory'", ""),
+            ("tiers = ['memory']\ndisk_directory = '/x'\n", "'disk'", ""),
+            ("", "'disk'", "disk: it is none of cache.tiers"),
+            (directory, "'valkey'", "valkey: it is none of cache.tiers"),
+            (directory, "'disk', 'disk'", "disk: it is there twice"),
+            (
+                "tiers = ['memory']\n",
+                "'tape'",
+                "tape: it is none of cache.tiers",
+            ),
+        ] {
+            let why = match why {
+                "" => String::new(),
+                why => format!("cache.compressed: {why}"),
+            };
+            let text = format!("[cache]\n{lines}compressed = [{compressed}]\n");
+            check(&text, &why);
+        }
     }
 
     #[test]

@@ -236,6 +236,12 @@ sections! {
         /// copied to those before it. Without this key: memory, disk and Valkey, as
         /// far as they are configured.
         tiers: Vec<String> = Vec::new();
+        /// Those of them that keep answers compressed, `disk` and names of
+        /// `cache.objects` for example. It saves three quarters of the space of
+        /// answers for clients without compression and for redirects to this
+        /// server, and costs processor time for each read. What was stored before
+        /// this was changed is not found any more, and goes in time.
+        compressed: Vec<String> = Vec::new();
         /// Memory for answers, in MiB. 0: none is remembered there.
         memory_mib: u64 = 256;
         /// Directory for answers, behind the memory. They are found again after a

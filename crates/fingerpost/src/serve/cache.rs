@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fingerpost_content::{
-    ContentEndpoint, Disk, Form, Memory, ObjectStore, ObjectStoreConfig, Place, Tier, TierRules,
-    Tiers, Valkey, ValkeyConfig,
+    Compressed, ContentEndpoint, Disk, Form, Memory, ObjectStore, ObjectStoreConfig, OnDisk, Place,
+    Tier, TierRules, Tiers, Valkey, ValkeyConfig,
 };
 use fingerpost_core::{Cacher, Dispatch, DispatchOptions, EntryNames, SpoolOptions, SystemClock};
 use fingerpost_hg_front::AnswerCache;
@@ -46,11 +46,7 @@ impl Answers {
             Some(secret) => secret.reveal().as_bytes().to_vec(),
             None => secret(config.disk_directory.as_deref())?,
         };
-        let spool = SpoolOptions {
-            bytes_max: config.entry_mib.saturating_mul(MIB),
-            directory: config.spool_directory.clone(),
-            ..SpoolOptions::default()
-        };
+        let spool = spool(config);
         let options = DispatchOptions {
             spool: spool.clone(),
             store_bytes_min: config.entry_bytes_min,
@@ -83,8 +79,34 @@ impl Answers {
     }
 }
 
+/// How answers are held on their way.
+fn spool(config: &Cache) -> SpoolOptions {
+    SpoolOptions {
+        bytes_max: config.entry_mib.saturating_mul(MIB),
+        directory: config.spool_directory.clone(),
+        ..SpoolOptions::default()
+    }
+}
+
+/// A store, with its entries compressed if it is configured so.
+pub(crate) fn compressed(config: &Cache, name: &str, cacher: Arc<dyn Cacher>) -> Arc<dyn Cacher> {
+    match config.is_compressed(name) {
+        true => Arc::new(Compressed::new(cacher, spool(config))),
+        false => cacher,
+    }
+}
+
+/// The disk, with its entries compressed if it is configured so.
+pub(crate) fn on_disk(config: &Cache, disk: Disk) -> OnDisk {
+    let disk = Arc::new(disk);
+    match config.is_compressed("disk") {
+        true => OnDisk::compressed(disk, spool(config)),
+        false => OnDisk::plain(disk),
+    }
+}
+
 /// The store on disk, if there is one.
-fn disk(config: &Cache) -> anyhow::Result<Option<Arc<Disk>>> {
+fn disk(config: &Cache) -> anyhow::Result<Option<OnDisk>> {
     let Some(directory) = &config.disk_directory else {
         return Ok(None);
     };
@@ -93,19 +115,23 @@ fn disk(config: &Cache) -> anyhow::Result<Option<Arc<Disk>>> {
         Exit::Io,
         format!("cache.disk_directory {}", directory.display()),
     )?;
-    Ok(Some(Arc::new(disk)))
+    Ok(Some(on_disk(config, disk)))
 }
 
 /// The tier of this name.
-fn tier(config: &Cache, name: &str, disk: Option<&Arc<Disk>>) -> anyhow::Result<Tier> {
+fn tier(config: &Cache, name: &str, disk: Option<&OnDisk>) -> anyhow::Result<Tier> {
     let wrong = |why: &str| failure(Exit::Configuration, format!("cache.tiers: {name}: {why}"));
     let mut rules = TierRules::default();
     let cacher: Arc<dyn Cacher> = match name {
-        "memory" => Arc::new(Memory::new(config.memory_mib.saturating_mul(MIB))),
-        "disk" => Arc::clone(disk.ok_or_else(|| wrong("it has no directory"))?) as _,
+        "memory" => {
+            let memory = Memory::new(config.memory_mib.saturating_mul(MIB));
+            compressed(config, name, Arc::new(memory))
+        }
+        "disk" => disk.ok_or_else(|| wrong("it has no directory"))?.store(),
         "valkey" => {
             let valkey = valkey(config)?;
-            Arc::new(valkey.ok_or_else(|| wrong("it has no URL"))?)
+            let valkey = valkey.ok_or_else(|| wrong("it has no URL"))?;
+            compressed(config, name, Arc::new(valkey))
         }
         name => {
             let place = config.objects.get(name);
@@ -114,7 +140,7 @@ fn tier(config: &Cache, name: &str, disk: Option<&Arc<Disk>>) -> anyhow::Result<
             rules.look_up_deadline = OBJECT_DEADLINE;
             rules.store_deadline = OBJECT_PART_DEADLINE;
             let store = objects(name, place, Part::Tier)?;
-            Arc::new(store)
+            compressed(config, name, Arc::new(store))
         }
     };
     Ok(Tier { cacher, rules })
@@ -235,6 +261,9 @@ const SECRET_FILE: &str = "secret";
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use fingerpost_core::KeyHasher;
+
     use super::*;
 
     #[test]
@@ -247,6 +276,36 @@ mod tests {
         fs::write(directory.path().join(SECRET_FILE), "short").unwrap();
         assert!(secret(Some(directory.path())).is_err());
         assert!(secret(Some(&directory.path().join("nowhere"))).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_compressed_is_so_for_all_who_use_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("objects");
+        let text = format!(
+            "compressed = ['disk', 'memory', 'files']\ndisk_directory = '{}'\n\
+             [objects.files]\nurl = 'file://{}'",
+            directory.path().join("disk").display(),
+            path.display()
+        );
+        let config: Cache = toml::from_str(&text).unwrap();
+        let disk = disk(&config).unwrap().unwrap();
+        let names = EntryNames::new(b"secret");
+        let name = names.name(&KeyHasher::new("test", 1).finish(), "identity");
+        let bytes = Bytes::from(vec![b'a'; 100_000]);
+        for tier_name in ["memory", "disk", "files"] {
+            let store = tier(&config, tier_name, Some(&disk)).unwrap().cacher;
+            store.store(&name, Arc::new(bytes.clone())).await.unwrap();
+            let found = store.look_up(&name).await.unwrap().unwrap();
+            assert_eq!(found.read(99_000, 2000).await.unwrap(), bytes[99_000..]);
+        }
+        // The redirect target and the endpoint have this one.
+        assert!(disk.store().look_up(&name).await.unwrap().is_some());
+        let listed = disk.list(None, 9).await.unwrap();
+        assert!(listed.len() == 1 && listed[0].name == name && listed[0].file_bytes < 1000);
+        let mut objects = fs::read_dir(path.join("tier")).unwrap();
+        let object = objects.next().unwrap().unwrap();
+        assert!(object.metadata().unwrap().len() < 1000);
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_content::{
-    ContentEndpoint, Disk, EndpointOptions, OnDisk, Own, PresignConfig, Presigner, Probe,
-    ProbeConfig, PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
+    ContentEndpoint, EndpointOptions, OnDisk, Own, PresignConfig, Presigner, Probe, ProbeConfig,
+    PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
 };
 use fingerpost_core::{Certificates, RedirectTarget as Advertised, SystemClock};
 use ipnet::IpNet;
@@ -31,7 +31,7 @@ impl Redirects {
     pub(super) fn open(
         cache: &Cache,
         config: &Redirect,
-        disk: Option<&Arc<Disk>>,
+        disk: Option<&OnDisk>,
         secret: &[u8],
     ) -> anyhow::Result<Option<Self>> {
         if config.targets.is_empty() {
@@ -53,7 +53,7 @@ impl Redirects {
                 answers_max: size(config.answers_at_once),
                 ..EndpointOptions::default()
             };
-            ContentEndpoint::new(Arc::clone(disk) as _, signer, clock, options)
+            ContentEndpoint::new(disk.store(), signer, clock, options)
         });
         let targets = RedirectTargets::new(targets, presence)
             .map_err(|why| failure(Exit::Configuration, format!("redirect.targets.{why}")))?;
@@ -103,7 +103,7 @@ fn open_target(
     name: &str,
     config: &RedirectTarget,
     presence: Duration,
-    own: Option<(&Arc<Disk>, &UrlSigner)>,
+    own: Option<(&OnDisk, &UrlSigner)>,
 ) -> anyhow::Result<Target> {
     let wrong = |why: String| {
         failure(
@@ -122,7 +122,7 @@ fn open_target(
                 signer: signer.clone(),
                 lifetime,
                 clock: Arc::new(SystemClock),
-                disk: OnDisk::plain(Arc::clone(disk)),
+                disk: disk.clone(),
             })
         }
         (Some(store), base) => {

@@ -8,6 +8,7 @@ mod cache;
 mod client;
 mod clones;
 mod cloning;
+mod compressed;
 mod damage;
 mod durability;
 mod eviction;
