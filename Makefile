@@ -22,7 +22,7 @@ help:
 	@echo 'make bench  the figures of docs/performance.md'
 	@echo 'make fuzz   the decoders guided by coverage, SECONDS_EACH=$(SECONDS_EACH)'
 	@echo 'make soak   POWER_CUTS=$(POWER_CUTS) and KILLS=$(KILLS) under reports, FAULT_ROUNDS=$(FAULT_ROUNDS) under clones,'
-	@echo '            every decoder for a minute'
+	@echo '            every decoder for a minute, an answer of 2 GiB'
 
 run:
 	@scripts/need cc
@@ -60,9 +60,9 @@ fuzz:
 
 soak: prepare
 	FINGERPOST_POWER_CUTS=$(POWER_CUTS) FINGERPOST_KILLS=$(KILLS) FINGERPOST_FUZZ_SECONDS=60 FINGERPOST_ORDER_CASES=5000 \
-	    FINGERPOST_FAULT_ROUNDS=$(FAULT_ROUNDS) FINGERPOST_REDIRECTED_CLONES=50 \
+	    FINGERPOST_FAULT_ROUNDS=$(FAULT_ROUNDS) FINGERPOST_REDIRECTED_CLONES=50 FINGERPOST_ANSWER_MIB=2048 \
 	    $(CARGO) nextest run --workspace --profile soak --success-output final \
-	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::)'
+	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::) | test(long_answer::)'
 
 # Generated pages; a test says when they are stale.
 docs:

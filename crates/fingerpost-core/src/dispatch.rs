@@ -72,6 +72,11 @@ impl Dispatch {
         self.counts.all()
     }
 
+    /// Bytes of answers that lie in files while they are made and stored.
+    pub fn spooled_bytes(&self) -> u64 {
+        self.options.spool.room.taken()
+    }
+
     /// What the store has under a name. A store that fails has nothing.
     pub async fn look_up(&self, name: &EntryName) -> Option<Arc<dyn Content>> {
         self.store.look_up(name).await.unwrap_or_else(|error| {
@@ -111,7 +116,7 @@ impl Dispatch {
                 tracing::debug!(%error, "a content store cannot be asked: {error}");
             }
         }
-        Answering::Flying(self.join_or_start(counts, name, maker))
+        Answering::Flying(self.begin_anew(counts, name, maker))
     }
 
     fn flying(&self, name: &EntryName) -> Option<Arc<Flight>> {
@@ -119,7 +124,9 @@ impl Dispatch {
         (!flight.has_failed()).then_some(flight)
     }
 
-    fn join_or_start(
+    /// Takes part in making the answer whatever the store has under this name: what
+    /// was found there could not be read.
+    pub fn begin_anew(
         &self,
         counts: &Counts,
         name: &EntryName,

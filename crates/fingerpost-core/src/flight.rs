@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::spool::{Source, Spool, read_file};
+use crate::spool::{Source, Spool};
 use crate::{Content, Failure, More, Objects, SpoolOptions};
 
 /// An answer that is being made. Nobody leads: whoever is the first to want
@@ -119,7 +119,7 @@ impl Flight {
                 Source::File(file, len) => (file, len),
             };
             drop(state);
-            return Ok(match read_file(&file, len, offset, max) {
+            return Ok(match file.read(len, offset, max) {
                 Ok(bytes) => {
                     out.extend_from_slice(&bytes);
                     Progress::Some

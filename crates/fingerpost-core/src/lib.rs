@@ -45,4 +45,4 @@ pub use reply::{
     Certificates, Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply,
 };
 pub use secret_url::SecretUrl;
-pub use spool::{Spool, SpoolOptions};
+pub use spool::{Spool, SpoolOptions, SpoolRoom};

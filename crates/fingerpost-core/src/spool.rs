@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -22,6 +23,8 @@ pub struct SpoolOptions {
     /// Where longer ones go; the system's directory for temporary files if
     /// there is none.
     pub directory: Option<PathBuf>,
+    /// How much all of them take there.
+    pub room: SpoolRoom,
 }
 
 impl Default for SpoolOptions {
@@ -30,7 +33,86 @@ impl Default for SpoolOptions {
             memory_bytes_max: 1 << 20,
             bytes_max: 4 << 30,
             directory: None,
+            room: SpoolRoom::new(u64::MAX),
         }
+    }
+}
+
+/// Disk space that spools share. Clones are the same room.
+#[derive(Clone, Debug)]
+pub struct SpoolRoom {
+    bytes_max: u64,
+    taken: Arc<AtomicU64>,
+}
+
+impl SpoolRoom {
+    /// So many bytes.
+    pub fn new(bytes_max: u64) -> Self {
+        let taken = Arc::default();
+        Self { bytes_max, taken }
+    }
+
+    /// Bytes of files that are there at the moment.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: u64) -> io::Result<()> {
+        let more = |taken: u64| {
+            let taken = taken.checked_add(bytes)?;
+            (taken <= self.bytes_max).then_some(taken)
+        };
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        match self.taken.fetch_update(set, fetch, more) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                "other answers take all the room for those that are being made",
+            )),
+        }
+    }
+}
+
+/// A file without a name, and the room that it takes until it is dropped.
+#[derive(Debug)]
+pub(crate) struct SpoolFile {
+    file: File,
+    room: SpoolRoom,
+    taken: AtomicU64,
+}
+
+impl SpoolFile {
+    fn create(options: &SpoolOptions) -> io::Result<Self> {
+        Ok(Self {
+            file: match &options.directory {
+                Some(directory) => tempfile::tempfile_in(directory)?,
+                None => tempfile::tempfile()?,
+            },
+            room: options.room.clone(),
+            taken: AtomicU64::new(0),
+        })
+    }
+
+    fn append(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let len = bytes.len() as u64;
+        self.room.take(len)?;
+        self.taken.fetch_add(len, Ordering::Relaxed);
+        self.file.write_all_at(bytes, at)
+    }
+
+    /// Reads at `offset` out of the first `len` bytes.
+    pub(crate) fn read(&self, len: u64, offset: u64, max: usize) -> io::Result<Vec<u8>> {
+        let left = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; max.min(left)];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+}
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        let taken = self.taken.load(Ordering::Relaxed);
+        self.room.taken.fetch_sub(taken, Ordering::Relaxed);
     }
 }
 
@@ -41,7 +123,7 @@ pub struct Spool {
     options: SpoolOptions,
     len: u64,
     memory: Vec<u8>,
-    file: Option<Arc<File>>,
+    file: Option<Arc<SpoolFile>>,
 }
 
 impl Spool {
@@ -70,16 +152,13 @@ impl Spool {
             return Err(io::Error::new(kind, "it is longer than an entry may be"));
         }
         if self.file.is_none() && self.memory.len() + bytes.len() > self.options.memory_bytes_max {
-            let file = match &self.options.directory {
-                Some(directory) => tempfile::tempfile_in(directory)?,
-                None => tempfile::tempfile()?,
-            };
-            file.write_all_at(&self.memory, 0)?;
+            let file = SpoolFile::create(&self.options)?;
+            file.append(&self.memory, 0)?;
             self.memory = Vec::new();
             self.file = Some(Arc::new(file));
         }
         match &self.file {
-            Some(file) => file.write_all_at(bytes, self.len)?,
+            Some(file) => file.append(bytes, self.len)?,
             None => self.memory.extend_from_slice(bytes),
         }
         self.len += bytes.len() as u64;
@@ -98,7 +177,7 @@ impl Spool {
     /// The bytes so far, which shall be all.
     pub fn content(&self) -> Arc<dyn Content> {
         match &self.file {
-            Some(file) => Arc::new(SpoolFile {
+            Some(file) => Arc::new(WholeFile {
                 file: Arc::clone(file),
                 len: self.len,
             }),
@@ -110,33 +189,55 @@ impl Spool {
 /// Where written bytes are to be read.
 pub(crate) enum Source<'a> {
     Memory(&'a [u8]),
-    File(Arc<File>, u64),
-}
-
-/// Reads at `offset` from a file of `len` bytes.
-pub(crate) fn read_file(file: &File, len: u64, offset: u64, max: usize) -> io::Result<Vec<u8>> {
-    let left = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; max.min(left)];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
+    File(Arc<SpoolFile>, u64),
 }
 
 /// A spool that is complete.
-struct SpoolFile {
-    file: Arc<File>,
+struct WholeFile {
+    file: Arc<SpoolFile>,
     len: u64,
 }
 
-impl Content for SpoolFile {
+impl Content for WholeFile {
     fn len(&self) -> u64 {
         self.len
     }
 
     /// Reads where it is called: what was just written is in the page cache.
     fn read(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, CacherError>> {
-        let bytes = read_file(&self.file, self.len, offset, max);
+        let bytes = self.file.read(self.len, offset, max);
         Box::pin(std::future::ready(
             bytes.map(Bytes::from).map_err(CacherError::from),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spools_share_their_room_and_give_it_back() {
+        let options = SpoolOptions {
+            memory_bytes_max: 4,
+            room: SpoolRoom::new(10),
+            ..SpoolOptions::default()
+        };
+        let mut one = Spool::new(options.clone());
+        one.write(b"abcd").unwrap();
+        assert_eq!(options.room.taken(), 0, "what is in memory takes none");
+        one.write(b"ef").unwrap();
+        assert_eq!(options.room.taken(), 6);
+        let mut other = Spool::new(options.clone());
+        let full = other.write(b"ghijk").unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::QuotaExceeded);
+        drop(other);
+        one.write(b"ghij").unwrap();
+        let whole = one.content();
+        drop(one);
+        assert_eq!((whole.len(), options.room.taken()), (10, 10));
+        drop(whole);
+        assert_eq!(options.room.taken(), 0);
+        Spool::new(options).write(b"ghijk").unwrap();
     }
 }

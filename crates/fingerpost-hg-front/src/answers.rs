@@ -9,6 +9,7 @@ use fingerpost_hg_proto::{Compressor, ContentEncoding};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::redirecting::Redirecting;
@@ -117,6 +118,11 @@ const COUNTERS: &[Counter] = &[
 
 impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let spooled = ConstGauge::new(self.0.spooled_bytes());
+        let help = "Bytes of answers that lie in files while they are made and stored";
+        let kind = spooled.metric_type();
+        let family = encoder.encode_descriptor("answers_spooled_bytes", help, None, kind)?;
+        spooled.encode(family)?;
         let all = self.0.all_counts();
         if all.is_empty() {
             return Ok(());

@@ -5,6 +5,7 @@
 mod endpoint;
 mod endpoint_limits;
 mod endpoint_site;
+mod long_answer;
 mod object;
 mod presign;
 mod s3_server;

@@ -41,7 +41,7 @@ fn options(memory_bytes_max: usize, bytes_max: u64) -> SpoolOptions {
     SpoolOptions {
         memory_bytes_max,
         bytes_max,
-        directory: None,
+        ..SpoolOptions::default()
     }
 }
 

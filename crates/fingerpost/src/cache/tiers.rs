@@ -10,7 +10,7 @@ use fingerpost_core::{Cacher, CacherError, EntryName, SystemClock, Timestamp};
 
 use crate::config::{self, Loaded, Sources};
 use crate::exit::{Exit, OrExit, failure};
-use crate::serve::{self, Part};
+use crate::serve::{self, Part, Stores};
 
 /// The configuration that `serve` would have.
 #[derive(Debug, clap::Args)]
@@ -57,13 +57,14 @@ impl Tiers {
     /// runtime.
     pub(super) fn open(which: &Which) -> anyhow::Result<Self> {
         let config = which.load()?.config.cache;
+        let stores = Stores::new(&config);
         let disk = match &config.disk_directory {
             None => None,
             Some(directory) => {
                 let shown = format!("cache.disk_directory {}", directory.display());
                 let disk = Disk::inspect(directory, Arc::new(SystemClock)).or_exit_of(&shown)?;
                 let never = || failure(Exit::Io, format!("{shown}: no server ever used it"));
-                let disk = serve::on_disk(&config, disk.ok_or_else(never)?);
+                let disk = stores.on_disk(disk.ok_or_else(never)?);
                 Some((directory.clone(), disk))
             }
         };
@@ -71,11 +72,11 @@ impl Tiers {
         let (mut all, mut for_clients) = (Vec::new(), Vec::new());
         all.extend(disk.iter().map(|(_, disk)| disk.store()));
         if let Some(valkey) = &valkey {
-            all.push(serve::compressed(&config, VALKEY, Arc::clone(valkey) as _));
+            all.push(stores.compressed(VALKEY, Arc::clone(valkey) as _));
         }
         for (name, place) in &config.objects {
             let tier = serve::objects(name, place, Part::Tier)?;
-            all.push(serve::compressed(&config, name, Arc::new(tier)));
+            all.push(stores.compressed(name, Arc::new(tier)));
             // Clients have to understand what lies there.
             let answers = serve::objects(name, place, Part::Answers)?;
             for_clients.push(answers.name().to_owned());

@@ -12,6 +12,7 @@ mod readiness;
 mod redirect;
 mod service;
 mod start;
+mod stores;
 
 use std::time::Duration;
 
@@ -23,8 +24,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use args::Args;
-pub(crate) use cache::{Answers, Part, compressed, objects, on_disk, valkey};
+pub(crate) use cache::Answers;
 pub(crate) use listen::bind_one;
+pub(crate) use stores::{Part, Stores, objects, valkey};
 
 use crate::config::{self, Loaded};
 use crate::exit::{Exit, OrExit};

@@ -14,8 +14,8 @@ use prometheus_client::registry::Registry;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::cache::{Part, objects};
 use super::service::{MIB, size};
+use super::stores::{Part, objects};
 use crate::config::{Cache, Redirect, RedirectTarget};
 use crate::exit::{Exit, failure};
 
