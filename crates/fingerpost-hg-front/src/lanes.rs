@@ -11,6 +11,12 @@ use tokio::time::timeout;
 
 use crate::refusal::Refusal;
 
+mod room;
+
+pub(crate) use room::Room;
+
+use room::Rooms;
+
 /// The places of both lanes.
 #[derive(Debug)]
 pub(crate) struct Lanes {
@@ -23,8 +29,7 @@ pub(crate) struct Lanes {
     writing: Arc<Semaphore>,
     /// The place of the one index that is made at a time.
     index: Arc<Semaphore>,
-    /// KiB of requests that were read and not answered.
-    requests: Arc<Semaphore>,
+    requests: Rooms,
     long_max: usize,
     wait: Duration,
 }
@@ -46,7 +51,7 @@ impl Lanes {
             working: Arc::new(Semaphore::new(workers())),
             writing: Arc::new(Semaphore::new(WRITERS)),
             index: Arc::new(Semaphore::new(1)),
-            requests: Arc::new(Semaphore::new(REQUESTS_KIB)),
+            requests: Rooms::new(REQUESTS_KIB),
             wait,
         }
     }
@@ -57,12 +62,9 @@ impl Lanes {
         Turns(Arc::clone(turns))
     }
 
-    /// Room for so many bytes of a request, decoded and not; given back when it
-    /// is dropped.
-    pub(crate) async fn room(&self, bytes: usize) -> Result<Place, Refusal> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.requests).acquire_many_owned(kib);
-        self.within(room).await
+    /// Room for so many bytes more of a request, decoded and not.
+    pub(crate) async fn extend(&self, room: &mut Room, bytes: usize) -> Result<(), Refusal> {
+        self.within(self.requests.extend(room, bytes)).await
     }
 
     /// How many long answers are under way.
@@ -82,7 +84,7 @@ impl Lanes {
     }
 
     async fn place_in(&self, lane: &Arc<Semaphore>) -> Result<Place, Refusal> {
-        self.within(lane.clone().acquire_owned()).await
+        self.within(lane.clone().acquire_owned()).await.map(Place)
     }
 
     /// A turn for a first piece of work, or the same refusal.
@@ -90,12 +92,12 @@ impl Lanes {
         self.place_in(&turns.0).await
     }
 
-    async fn within(
+    async fn within<T>(
         &self,
-        place: impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>>,
-    ) -> Result<Place, Refusal> {
-        match timeout(self.wait, place).await {
-            Ok(Ok(permit)) => Ok(Place(permit)),
+        waiting: impl Future<Output = Result<T, AcquireError>>,
+    ) -> Result<T, Refusal> {
+        match timeout(self.wait, waiting).await {
+            Ok(Ok(got)) => Ok(got),
             Ok(Err(_)) | Err(_) => Err(Refusal::busy(self.wait)),
         }
     }
@@ -113,7 +115,8 @@ impl Turns {
     }
 }
 
-/// Requests of all clients together: what a thousand large pulls send.
+/// Requests of all clients together, and one besides: room for 38 pulls of 10,000
+/// changesets that come at the same moment.
 const REQUESTS_KIB: usize = 256 << 10;
 
 const WRITERS: usize = 4;
