@@ -15,6 +15,7 @@ mod clock;
 mod command;
 mod counts;
 mod dispatch;
+mod entry;
 mod failure;
 mod flight;
 mod permission;
@@ -31,11 +32,12 @@ pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
 pub use cacher::{Cacher, CacherError, Content, EntryName, EntryNames, Usage};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
-    Argument, Availability, BadArgument, Call, Called, Command, Declaration, Entry, Field, Kind,
-    Registry, Service, Shape, Take,
+    Argument, Availability, BadArgument, Call, Command, Declaration, Field, Kind, Service, Shape,
+    Take,
 };
 pub use counts::Counts;
 pub use dispatch::{Answering, Dispatch, DispatchOptions};
+pub use entry::{Called, Entry, Registry};
 pub use failure::Failure;
 pub use flight::{Flight, Progress};
 pub use permission::{ParsePermissionError, Permission, PermissionSet};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fingerpost_hg_proto::cbor;
 use fingerpost_hg_proto::client::{
@@ -59,6 +60,10 @@ pub struct Asking {
     /// Bytes of the longest answer that is fetched from there, decoded; what is
     /// longer is asked for without redirects.
     pub followed_bytes_max: u64,
+    /// How long it may take until something comes from there, at first and after
+    /// whatever came last. 20 s; then the server is asked again
+    /// without this target, which costs less than to wait as long as for the server.
+    pub target_wait: Duration,
 }
 
 impl Asking {
@@ -88,6 +93,7 @@ impl Default for Asking {
             follow: false,
             // Servers of ours store no longer ones.
             followed_bytes_max: 4 << 30,
+            target_wait: TARGET_WAIT,
         }
     }
 }
@@ -280,6 +286,11 @@ impl HgClient {
         url
     }
 }
+
+/// How long a client waits for the next bytes from a redirect target by default.
+/// Somebody else can give the answer, so it is short; a server that makes an
+/// answer may be silent for longer.
+const TARGET_WAIT: Duration = Duration::from_secs(20);
 
 const HANDSHAKE_BYTES_MAX: usize = 1 << 20;
 

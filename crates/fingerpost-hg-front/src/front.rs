@@ -33,7 +33,8 @@ pub struct FrontOptions {
     pub body_time: Duration,
     /// The most long answers at once, and as many short ones. 64.
     pub answers_max: usize,
-    /// How long a request may wait for others to end. 30 s.
+    /// How long a request may wait for a place among others, and for its turn while
+    /// nobody else gets one. 30 s.
     pub wait: Duration,
     /// How long a client may take for one answer. 4 h.
     pub answer_time: Duration,

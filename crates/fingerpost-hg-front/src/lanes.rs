@@ -1,7 +1,6 @@
 //! How much is under way at once. Short questions have places of their own, so
 //! that they do not wait behind clones.
 
-use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,14 @@ use tokio::time::timeout;
 
 use crate::refusal::Refusal;
 
+mod room;
+mod turns;
+
+pub(crate) use room::Room;
+pub(crate) use turns::Turns;
+
+use room::Rooms;
+
 /// The places of both lanes.
 #[derive(Debug)]
 pub(crate) struct Lanes {
@@ -18,13 +25,12 @@ pub(crate) struct Lanes {
     long: Arc<Semaphore>,
     /// Pieces of work that are made at the same moment: more threads than
     /// cores would only take memory from one another.
-    working: Arc<Semaphore>,
+    working: Turns,
     /// Writes wait for programs of others, and nobody shall wait with them.
-    writing: Arc<Semaphore>,
+    writing: Turns,
     /// The place of the one index that is made at a time.
     index: Arc<Semaphore>,
-    /// KiB of requests that were read and not answered.
-    requests: Arc<Semaphore>,
+    requests: Rooms,
     long_max: usize,
     wait: Duration,
 }
@@ -43,26 +49,22 @@ impl Lanes {
             long_max,
             short: places(),
             long: places(),
-            working: Arc::new(Semaphore::new(workers())),
-            writing: Arc::new(Semaphore::new(WRITERS)),
+            working: Turns::new(workers(), FIRST_WORKERS),
+            writing: Turns::new(WRITERS, 0),
             index: Arc::new(Semaphore::new(1)),
-            requests: Arc::new(Semaphore::new(REQUESTS_KIB)),
+            requests: Rooms::new(REQUESTS_KIB),
             wait,
         }
     }
 
     /// Who makes pieces of work takes turns by this.
     pub(crate) fn turns(&self, writes: bool) -> Turns {
-        let turns = if writes { &self.writing } else { &self.working };
-        Turns(Arc::clone(turns))
+        if writes { &self.writing } else { &self.working }.clone()
     }
 
-    /// Room for so many bytes of a request, decoded and not; given back when it
-    /// is dropped.
-    pub(crate) async fn room(&self, bytes: usize) -> Result<Place, Refusal> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.requests).acquire_many_owned(kib);
-        self.within(room).await
+    /// Room for so many bytes more of a request, decoded and not.
+    pub(crate) async fn extend(&self, room: &mut Room, bytes: usize) -> Result<(), Refusal> {
+        self.within(self.requests.extend(room, bytes)).await
     }
 
     /// How many long answers are under way.
@@ -82,41 +84,34 @@ impl Lanes {
     }
 
     async fn place_in(&self, lane: &Arc<Semaphore>) -> Result<Place, Refusal> {
-        self.within(lane.clone().acquire_owned()).await
+        self.within(lane.clone().acquire_owned()).await.map(Place)
     }
 
     /// A turn for a first piece of work, or the same refusal.
     pub(crate) async fn first_turn(&self, turns: &Turns) -> Result<Place, Refusal> {
-        self.place_in(&turns.0).await
+        let turn = turns.first(self.wait).await;
+        turn.ok_or_else(|| Refusal::busy(self.wait))
     }
 
-    async fn within(
+    async fn within<T>(
         &self,
-        place: impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>>,
-    ) -> Result<Place, Refusal> {
-        match timeout(self.wait, place).await {
-            Ok(Ok(permit)) => Ok(Place(permit)),
+        waiting: impl Future<Output = Result<T, AcquireError>>,
+    ) -> Result<T, Refusal> {
+        match timeout(self.wait, waiting).await {
+            Ok(Ok(got)) => Ok(got),
             Ok(Err(_)) | Err(_) => Err(Refusal::busy(self.wait)),
         }
     }
 }
 
-/// Whose turn it is to make a piece of work.
-#[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Semaphore>);
-
-impl Turns {
-    /// The next turn of an answer that was begun, however long it takes.
-    pub(crate) async fn next(&self) -> io::Result<Place> {
-        let turn = Arc::clone(&self.0).acquire_owned().await;
-        turn.map(Place).map_err(io::Error::other)
-    }
-}
-
-/// Requests of all clients together: what a thousand large pulls send.
+/// Requests of all clients together, and one besides: room for 38 pulls of 10,000
+/// changesets that come at the same moment.
 const REQUESTS_KIB: usize = 256 << 10;
 
 const WRITERS: usize = 4;
+
+/// First pieces that are made besides.
+const FIRST_WORKERS: usize = 1;
 
 /// One for each core, and one that may wait for the disk.
 fn workers() -> usize {

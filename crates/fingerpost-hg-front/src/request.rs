@@ -16,7 +16,7 @@ use crate::answer;
 use crate::body::{Patience, first_piece, streaming};
 use crate::caller::Caller;
 use crate::front::{Asking, Door};
-use crate::lanes::{Place, is_short};
+use crate::lanes::{Room, is_short};
 use crate::refusal::Refusal;
 use crate::route::{DEBUG_REFLECT, MULTIREQUEST};
 use crate::work::{Asked, Work};
@@ -72,7 +72,7 @@ impl Door {
         body: Body,
         url: UrlCommand,
     ) -> Result<Response, Refusal> {
-        let mut room = Vec::new();
+        let mut room = Room::default();
         let reading = timeout(self.options.body_time, self.read(body, &url, &mut room));
         let frames = reading.await.unwrap_or_else(|_| Err(Refusal::too_slow()))?;
         let all_short = frames
@@ -113,7 +113,7 @@ impl Door {
         &self,
         mut body: Body,
         url: &UrlCommand,
-        room: &mut Vec<Place>,
+        room: &mut Room,
     ) -> Result<Frames, Refusal> {
         let mut inbox = Inbox::new(Limits::of_body(self.options.body_bytes_max));
         let (mut received, mut asked) = (Vec::new(), Vec::new());
@@ -125,7 +125,7 @@ impl Door {
             };
             let before = taken(inbox.body_bytes());
             let more = taken(inbox.body_bytes() + bytes.len()) - before;
-            room.push(self.lanes.room(more).await?);
+            self.lanes.extend(room, more).await?;
             inbox.push(&bytes, &mut received).map_err(misbehaved)?;
             for Received::Command {
                 request_id,

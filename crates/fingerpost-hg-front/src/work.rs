@@ -4,21 +4,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use fingerpost_core::{
-    CacheKey, Call, Called, Failure, More, Objects, Permission, Registry, Reply,
-};
-use fingerpost_hg::{RepositoryView, StoreError, may_be_stale};
+use fingerpost_core::{More, Objects, Permission, Registry};
+use fingerpost_hg::RepositoryView;
 use fingerpost_hg_proto::server::{Responder, ResponderError};
-use fingerpost_hg_proto::{CommandRequest, ContentEncoding, Location, RequestId};
+use fingerpost_hg_proto::{CommandRequest, ContentEncoding, RequestId};
 use tokio::runtime::Handle;
 
 use crate::answers::AnswerCache;
 use crate::caller::Caller;
 use crate::lanes::Place;
 use crate::metrics::{Metrics, Outcome};
-use crate::redirecting::Found;
 use crate::shared::{Broken, Sharing, Step, Taken};
+
+mod beginning;
+mod failing;
+
+use beginning::Begun;
 
 /// One command of a request.
 pub(crate) struct Asked {
@@ -38,13 +39,6 @@ enum Source {
     Own(Box<dyn Objects>),
     /// Made for everybody, and encoded already.
     Shared(Sharing),
-}
-
-/// What a command has come to before anything of it is sent.
-enum Begun {
-    Whole(Bytes),
-    Elsewhere(Location),
-    Source(Source),
 }
 
 /// Commands that are answered one after the other, piece by piece. It lives on
@@ -173,70 +167,6 @@ impl Work {
         self.proceed(running, out)
     }
 
-    fn call(&self, asked: &Asked) -> Result<Called, Failure> {
-        let entry = &self.commands.entries()[asked.command];
-        let call = Call {
-            service: &self.view,
-            principal: &self.caller.principal,
-            peer: &self.caller.peer,
-        };
-        let running = entry.call(call, &asked.request.args);
-        self.runtime.block_on(running)
-    }
-
-    /// Where the answer comes from. What the caller may have was decided in the
-    /// call, whether it is remembered or not.
-    fn source(&self, called: Called, asked: &Asked) -> Result<Begun, Failure> {
-        let objects = match called.reply {
-            Reply::Object(encoded) | Reply::Encoded(encoded) => {
-                return Ok(Begun::Whole(encoded.bytes));
-            }
-            Reply::Objects(objects) => objects,
-            Reply::Redirect(redirect) => {
-                return Ok(Begun::Elsewhere(Location::new(redirect.location.expose())));
-            }
-        };
-        match (&self.cache, called.key) {
-            (Some(cache), Some(key)) if !asked.alone && !objects.are_few() => {
-                self.remembered(cache, key, objects, asked)
-            }
-            _ => Ok(Begun::Source(Source::Own(objects))),
-        }
-    }
-
-    /// An answer that may be remembered: elsewhere, in a store, or being made.
-    fn remembered(
-        &self,
-        cache: &AnswerCache,
-        key: CacheKey,
-        objects: Box<dyn Objects>,
-        asked: &Asked,
-    ) -> Result<Begun, Failure> {
-        let counts = cache.dispatch.counts(self.name(asked.command));
-        let follows = self.caller.follows(&asked.request);
-        let follows = cache.redirecting.as_ref().zip(follows.as_ref());
-        let mut is_missing = false;
-        if let Some((redirecting, follows)) = follows {
-            let finding = redirecting.find(cache, &counts, &key, follows);
-            match self.runtime.block_on(finding) {
-                Found::There(location) => return Ok(Begun::Elsewhere(location)),
-                Found::Missing => is_missing = true,
-                Found::No => {}
-            }
-        }
-        let (encoding, level) = self.encoding;
-        let encoding = encoding.unwrap_or(ContentEncoding::Identity);
-        let how = (encoding, level);
-        let sharing = Sharing::begin(cache, &counts, key, objects, how, &self.runtime)?;
-        if let (true, Some((redirecting, follows)), Some(stored)) =
-            (is_missing, follows, sharing.stored())
-        {
-            let (stored, of) = (Arc::clone(stored), (&key, encoding));
-            redirecting.put(cache, &counts, of, stored, follows, &self.runtime);
-        }
-        Ok(Begun::Source(Source::Shared(sharing)))
-    }
-
     /// Sends the next bytes of an answer.
     fn proceed(&mut self, mut running: Running, out: &mut Vec<u8>) -> Result<(), ResponderError> {
         self.objects.clear();
@@ -252,52 +182,6 @@ impl Work {
             Err(Broken::Lost(why)) if !running.asked.alone => self.make_alone(running, &why, out),
             Err(broken) => self.break_off(running, &broken.into_failure(), out),
         }
-    }
-
-    /// A store failed, or another request: this one is answered all the same.
-    fn make_alone(
-        &mut self,
-        mut running: Running,
-        why: &Failure,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ResponderError> {
-        let name = self.name(running.asked.command);
-        tracing::debug!(command = name, %why, "an answer is made again: {why}");
-        self.metrics.count_made_again();
-        running.asked.alone = true;
-        if !running.told {
-            self.asked.push_front(running.asked);
-            return Ok(());
-        }
-        let called = self.call(&running.asked);
-        let going_on = called.and_then(|called| match (&mut running.source, called.reply) {
-            (Source::Shared(sharing), Reply::Objects(objects)) => {
-                sharing.go_on_alone(objects, called.key.as_ref())
-            }
-            _ => Err(Failure::internal("it is another answer by now")),
-        });
-        match going_on {
-            Ok(()) => {
-                self.running = Some(running);
-                Ok(())
-            }
-            Err(failure) => self.break_off(running, &failure, out),
-        }
-    }
-
-    /// Ends an answer that cannot go on.
-    fn break_off(
-        &mut self,
-        running: Running,
-        failure: &Failure,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ResponderError> {
-        if !running.told {
-            return self.give_up(running.asked, failure, out);
-        }
-        let text = self.public_text(failure, running.asked.command);
-        let id = running.asked.request_id;
-        self.responder.fail(out, id, text.as_bytes())
     }
 
     /// Sends what was taken, or is in `objects`.
@@ -352,29 +236,6 @@ impl Work {
         }
     }
 
-    /// Something went wrong before anything was sent. If a strip or a rewrite can
-    /// explain it, the command is run once more on the repository as it is now.
-    fn give_up(
-        &mut self,
-        mut asked: Asked,
-        failure: &Failure,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ResponderError> {
-        if asked.again || !may_be_stale(failure) {
-            return self.refuse(failure, &asked, out);
-        }
-        match self.view.renewed() {
-            Ok(view) => {
-                self.view = view;
-                self.metrics.count_retry();
-                asked.again = true;
-                self.asked.push_front(asked);
-                Ok(())
-            }
-            Err(error) => self.refuse(&Failure::internal(error), &asked, out),
-        }
-    }
-
     /// An answer was sent to its end.
     fn end(&mut self, asked: &Asked) {
         let declaration = &self.commands.entries()[asked.command].declaration;
@@ -385,47 +246,6 @@ impl Work {
             }
         }
         self.metrics.count_command(asked.command, Outcome::Ok);
-    }
-
-    /// Answers with a failure alone.
-    fn refuse(
-        &mut self,
-        failure: &Failure,
-        asked: &Asked,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ResponderError> {
-        let id = asked.request_id;
-        let text = self.public_text(failure, asked.command);
-        match failure {
-            Failure::Refused { message, args, .. } => {
-                self.responder.refuse(out, id, message.as_bytes(), args)
-            }
-            Failure::BadArgument(bad) => self.responder.refuse(out, id, bad.0.as_bytes(), &[]),
-            // A percent sign in a message would be a place for an argument.
-            _ => self.responder.refuse(out, id, b"%s", &[text.into_bytes()]),
-        }
-    }
-
-    /// Counts a failure, logs what is not for clients, and returns what is.
-    fn public_text(&self, failure: &Failure, command: usize) -> String {
-        self.metrics.count_command(command, Outcome::of(failure));
-        let Failure::Internal(source) = failure else {
-            return failure.to_string();
-        };
-        let (repository, name) = (self.view.entry().id(), self.name(command));
-        tracing::error!(
-            repository = repository.as_str(),
-            command = name,
-            peer = self.caller.peer,
-            error = source.to_string(),
-            "{name} failed on {repository}: {source}"
-        );
-        // Which file is damaged helps whoever has to tell the administrator;
-        // its name is one of the store, not of the machine.
-        match source.downcast_ref::<StoreError>() {
-            Some(damage) => format!("{repository}: {damage}"),
-            None => format!("{repository}: the server failed; its log says why"),
-        }
     }
 
     fn name(&self, command: usize) -> &'static str {

@@ -9,6 +9,7 @@ use fingerpost_hg_proto::{CBOR_MEDIA_TYPE, ContentEncoding, Decompressor, Locati
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
 use reqwest::{Response, StatusCode, Url};
 use tempfile::SpooledTempFile;
+use tokio::time::timeout;
 
 use super::digests::Digests;
 use super::follow::{Elsewhere, FollowError, Followed};
@@ -19,7 +20,7 @@ use super::{Asking, ClientError, HgClient};
 const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// Content is decoded and read again in pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;
-/// For all of one redirect. The client's deadlines only end one that stands still.
+/// For all of one redirect. [`Asking::target_wait`] only ends one that stands still.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3600);
 
 impl HgClient {
@@ -30,7 +31,7 @@ impl HgClient {
         asking: &Asking,
     ) -> Result<Fetched, FollowError> {
         let fetching = self.fetch_all(elsewhere, asking);
-        match tokio::time::timeout(FETCH_TIMEOUT, fetching).await {
+        match timeout(FETCH_TIMEOUT, fetching).await {
             Ok(fetched) => fetched,
             Err(_) => Err(FollowError::TimedOut(FETCH_TIMEOUT)),
         }
@@ -53,13 +54,14 @@ impl HgClient {
             .get(url)
             .header(ACCEPT, CBOR_MEDIA_TYPE)
             .header(ACCEPT_ENCODING, "zstd, identity");
-        let mut response = request.send().await?;
+        let patience = asking.target_wait;
+        let mut response = within(patience, request.send()).await?;
         if response.status() != StatusCode::OK {
             return Err(FollowError::Status(response.status()));
         }
         let mut decompressor = Decompressor::new(coding(&response)?)?;
         let mut body_bytes = 0;
-        while let Some(body) = response.chunk().await? {
+        while let Some(body) = within(patience, response.chunk()).await? {
             body_bytes += body.len() as u64;
             // In small parts: it may be a bomb.
             decompressor.each_piece(&body, PIECE_BYTES, |content| basin.take(content))?;
@@ -68,6 +70,17 @@ impl HgClient {
             true => basin.finish(location, body_bytes),
             false => Err(FollowError::BreaksOff),
         }
+    }
+}
+
+/// What comes from a target, if it comes in time.
+async fn within<T>(
+    patience: Duration,
+    coming: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T, FollowError> {
+    match timeout(patience, coming).await {
+        Ok(came) => came.map_err(FollowError::from),
+        Err(_) => Err(FollowError::Silent(patience)),
     }
 }
 

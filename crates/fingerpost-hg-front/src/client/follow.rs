@@ -79,6 +79,9 @@ pub enum FollowError {
     /// There is no place for it.
     #[error("the content cannot be kept")]
     Spool(#[source] io::Error),
+    /// It cannot be connected to, or says nothing more, for so long.
+    #[error("nothing came from the target for {:?}", .0)]
+    Silent(Duration),
     /// It took too long altogether.
     #[error("the content did not come within {} s", .0.as_secs())]
     TimedOut(Duration),

@@ -11,6 +11,8 @@ use super::ClientError;
 /// HTTP redirects that are followed for one request.
 const HOPS_MAX: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A server may make an answer for so long before it says something; for targets
+/// there is a shorter wait.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// What is read of an answer that is not what was asked for.
 const TEXT_BYTES_MAX: usize = 4096;

@@ -14,6 +14,7 @@ use fingerpost_hg_proto::{
     Args, CBOR_MEDIA_TYPE, CommandRequest, ContentEncoding, FRAMING_MEDIA_TYPE, Handshake,
     Location, RedirectOffer, RedirectRequest, RedirectTarget,
 };
+use futures_util::{StreamExt as _, stream};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
@@ -26,6 +27,15 @@ pub(crate) fn objects() -> Vec<u8> {
     content
 }
 
+/// How a body ends.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    Proper,
+    BreaksOff,
+    /// Nothing more comes.
+    Silence,
+}
+
 /// A place, and what the repository says of it.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -36,8 +46,8 @@ pub(crate) struct Place {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    /// The body breaks off after all of these bytes.
-    pub(crate) breaks_off: bool,
+    /// What comes after all of these bytes.
+    pub(crate) end: End,
 }
 
 impl Place {
@@ -60,7 +70,7 @@ impl Place {
             status: 200,
             headers: Vec::new(),
             body: content,
-            breaks_off: false,
+            end: End::Proper,
         }
     }
 
@@ -84,13 +94,15 @@ impl Place {
         for (name, value) in &self.headers {
             response = response.header(*name, value);
         }
-        let body = match self.breaks_off {
-            false => Body::from(self.body.clone()),
-            true => {
-                let body = Ok(Bytes::from(self.body.clone()));
+        let bytes = Bytes::from(self.body.clone());
+        let begun = stream::iter([Ok::<_, std::io::Error>(bytes.clone())]);
+        let body = match self.end {
+            End::Proper => Body::from(bytes),
+            End::BreaksOff => {
                 let end = Err(std::io::Error::other("broken off"));
-                Body::from_stream(futures_util::stream::iter([body, end]))
+                Body::from_stream(begun.chain(stream::iter([end])))
             }
+            End::Silence => Body::from_stream(begun.chain(stream::pending())),
         };
         response.body(body).unwrap()
     }

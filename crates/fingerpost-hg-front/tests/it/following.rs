@@ -1,13 +1,15 @@
 //! A client that follows content redirects, and what it does when a place is
 //! not what it should be.
 
+use std::time::Duration;
+
 use axum::http::header;
 use fingerpost_hg_front::client::{Asking, ClientError, Followed};
 use fingerpost_hg_proto::cbor::Value;
 use fingerpost_hg_proto::client::{Following, Response};
 use fingerpost_hg_proto::{Compressor, ContentEncoding, Location, RedirectRequest};
 
-use crate::elsewhere::{Calling, Place, Seen, follow, objects, serve};
+use crate::elsewhere::{Calling, End, Place, Seen, follow, objects, serve};
 
 /// What is told of the right objects, wherever they came from.
 fn right() -> Vec<Response> {
@@ -230,9 +232,32 @@ async fn places_that_fail_are_left_out() {
 }
 
 #[tokio::test]
+async fn a_place_that_falls_silent_is_left_out_soon() {
+    let check = async |place: Place| {
+        let mut calling = Calling::default();
+        calling.asking.target_wait = Duration::from_millis(50);
+        let (seen, result) = calling.call(&[place]).await;
+        result.unwrap();
+        assert_eq!(seen.told, right());
+        assert_eq!(seen.targets(), [&["bad"][..], &[]]);
+        let outcome = seen.noted[0].1.as_ref().unwrap_err();
+        assert!(outcome.contains("nothing came"), "{outcome}");
+    };
+    // The system accepts connections, and nobody takes them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut place = Place::good("bad");
+    place.location.url = format!("http://{}/x", silent.local_addr().unwrap()).into_bytes();
+    check(place).await;
+    let mut place = Place::good("bad");
+    place.body.truncate(100);
+    place.end = End::Silence;
+    check(place).await;
+}
+
+#[tokio::test]
 async fn content_that_breaks_off_is_not_told() {
     let mut place = Place::of("bad", objects()).unchecked();
-    place.breaks_off = true;
+    place.end = End::BreaksOff;
     falls_back(place, "cannot be reached").await;
     let mut place = Place::of("bad", objects()).unchecked();
     place.body.pop();

@@ -302,3 +302,33 @@ async fn a_repository_may_vanish_under_an_answer() {
         "{failed}"
     );
 }
+
+/// The same request, whose body comes in parts.
+fn in_parts(request: Request<Vec<u8>>) -> Request<Body> {
+    let (parts, body) = request.into_parts();
+    let chunks: Vec<_> = body.chunks(16 << 10).map(Bytes::copy_from_slice).collect();
+    let chunks = futures_util::stream::iter(chunks).then(async |chunk| {
+        tokio::task::yield_now().await;
+        Ok::<_, std::io::Error>(chunk)
+    });
+    Request::from_parts(parts, Body::from_stream(chunks))
+}
+
+#[tokio::test]
+async fn many_long_requests_that_come_at_once_are_all_answered() {
+    let world = World::recorded("sample-dothg", SAMPLE);
+    let door = world.door();
+    let nodes = (0..10_000_u32).map(|at| {
+        let mut node = [7; 20];
+        node[..4].copy_from_slice(&at.to_be_bytes());
+        Value::bytes(node)
+    });
+    let known = body(&[("known", vec![("nodes", list(nodes))])]);
+    let asking = (0..64).map(|_| {
+        let request = in_parts(post(&format!("{API}/ro/known"), known.clone()));
+        let door = door.clone();
+        async move { door.oneshot(request).await.unwrap().status().as_u16() }
+    });
+    let statuses = futures_util::future::join_all(asking).await;
+    assert_eq!(statuses, [200; 64]);
+}
