@@ -18,6 +18,7 @@ mod hostile;
 mod in_process;
 mod lying;
 mod moving;
+mod private;
 mod program;
 mod questions;
 mod redirect_nginx;
