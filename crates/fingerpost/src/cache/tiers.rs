@@ -68,8 +68,18 @@ impl Tiers {
         let valkey = serve::valkey(&config)?;
         let mut objects = Vec::new();
         for (name, place) in &config.objects {
+            // Servers use one part of a place, or both.
+            let before = objects.len();
             for part in [Part::Tier, Part::Answers] {
-                objects.push((part, serve::objects(name, place, part)?));
+                let store = serve::objects_there(name, place, part)?;
+                objects.extend(store.map(|store| (part, store)));
+            }
+            if objects.len() == before {
+                let shown = format!("cache.objects.{name}.url {}", place.url);
+                return Err(failure(
+                    Exit::Io,
+                    format!("{shown}: no server ever used it"),
+                ));
             }
         }
         if disk.is_none() && valkey.is_none() && objects.is_empty() {

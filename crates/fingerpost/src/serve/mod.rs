@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use args::Args;
-pub(crate) use cache::{Answers, Part, objects, valkey};
+pub(crate) use cache::{Answers, Part, objects_there, valkey};
 pub(crate) use listen::bind_one;
 
 use crate::config::{self, Loaded};
