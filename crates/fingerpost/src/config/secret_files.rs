@@ -124,7 +124,7 @@ fn for_each_secret(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Setting, Sources, load};
+    use crate::config::{Setting, Sources, layer, load};
 
     /// Every declared secret: its section or a table of the kind, its keys, and
     /// the kind of its values.
@@ -207,6 +207,21 @@ mod tests {
         }
         let different = "[cache.objects.x]\noptions = { a = 's' }\noption_files = { b = '/f' }\n";
         refuse_both(&parse(different)).unwrap();
+    }
+
+    #[test]
+    fn every_secret_is_refused_together_with_its_file_in_a_layer() {
+        for (path, _, key) in secrets() {
+            if matches!(key.kind, Kind::Names) {
+                continue; // In the file only.
+            }
+            let (name, file) = (key.name, file_key(key).unwrap());
+            let setting = |name: &str| Setting::new(&format!("{path}.{name}"), "x", "a flag");
+            let layer = [setting(name), setting(&file)];
+            let said = layer::apply(&mut Table::new(), &layer).unwrap_err();
+            let expected = format!("a flag: {file} is set as well; choose one");
+            assert_eq!(said.to_string(), expected);
+        }
     }
 
     #[test]
