@@ -6,6 +6,7 @@ mod breaker;
 mod compressed;
 mod disk;
 mod endpoint;
+mod failing;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
 mod health;

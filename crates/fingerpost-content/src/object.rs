@@ -11,7 +11,7 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt as _};
 
 use crate::place::{Opened, Place};
-use crate::{Sealed, Sealing, upload};
+use crate::{Sealed, Sealing, failing, upload};
 
 /// An [`ObjectStore`] as it is configured.
 #[derive(Clone, Debug)]
@@ -306,8 +306,7 @@ pub(crate) enum Failure {
     Other(CacherError),
 }
 
-/// Waits for an answer until the deadline; says what went wrong without the
-/// whole name of the entry.
+/// Waits for an answer until the deadline; what it says of a failure can be logged.
 pub(crate) async fn in_time<T>(
     deadline: Duration,
     name: &EntryName,
@@ -317,8 +316,7 @@ pub(crate) async fn in_time<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(object_store::Error::NotFound { .. })) => Err(Failure::Absent),
         Ok(Err(error)) => {
-            let name = name.to_hex();
-            let said = error.to_string().replace(&name, &format!("{name:.12}.."));
+            let said = failing::sentence(&error, name);
             Err(Failure::Other(CacherError::Other(said)))
         }
         Err(_) => Err(Failure::Other(CacherError::TimedOut(deadline))),

@@ -81,6 +81,14 @@ impl Place {
         };
         let own = self.endpoint.as_ref();
         let clients = self.client_endpoint.as_ref().or(own);
+        // Sentences about what fails have URLs in them, and go to logs.
+        if [own, clients, Some(&self.url)]
+            .into_iter()
+            .flatten()
+            .any(|url| url.contains('@'))
+        {
+            return Err("a login in a URL is not used; it belongs into the options".to_owned());
+        }
         match scheme {
             "s3" => {
                 let build = |endpoint| self.s3(bucket, endpoint, client(endpoint), retry.clone());
@@ -258,6 +266,29 @@ mod tests {
         assert!(open("az://container/p", &azure).unwrap().signer.is_some());
         assert!(open("gs://bucket", &[]).unwrap().signer.is_some());
         assert!(open("file:///", &[]).unwrap().signer.is_none());
+    }
+
+    #[test]
+    fn a_url_has_no_login_in_it() {
+        let with = |url: &str, own: Option<&str>, clients: Option<&str>| {
+            let place = Place {
+                url: url.to_owned(),
+                endpoint: own.map(str::to_owned),
+                client_endpoint: clients.map(str::to_owned),
+                options: Vec::new(),
+            };
+            place.open(Duration::from_secs(1), Duration::from_secs(1))
+        };
+        let (good, bad) = (Some("http://host:9000"), Some("http://me:hidden@host:9000"));
+        assert!(with("s3://b", good, good).is_ok());
+        for place in [
+            with("s3://b", bad, good),
+            with("s3://b", good, bad),
+            with("s3://me:hidden@b", good, good),
+        ] {
+            let said = place.err().unwrap();
+            assert!(said.contains("login") && !said.contains("hidden"), "{said}");
+        }
     }
 
     #[test]

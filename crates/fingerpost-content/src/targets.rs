@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fingerpost_core::{
-    CacherError, Clock as _, Content, ContentCoding, EntryForm, Follower, Following, Redirect,
-    RedirectTarget, Redirects, SecretUrl, SystemClock,
+    CacherError, Clock, Content, ContentCoding, EntryForm, Follower, Following, Redirect,
+    RedirectTarget, Redirects, SecretUrl,
 };
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
@@ -35,6 +35,8 @@ pub struct Served {
     /// Whether its store answers, which a probe does not ask.
     breaker: Arc<Breaker>,
     presence: Presence,
+    /// Tells how old is what lies there.
+    clock: Arc<dyn Clock>,
     counters: TargetCounters,
 }
 
@@ -42,12 +44,17 @@ impl RedirectTargets {
     /// Sorts and checks. Targets that are probed count as unhealthy until a
     /// probe has shown that they work. An entry is redirected to for
     /// `presence_ttl` after it was uploaded or seen; keep it shorter than what
-    /// the place waits before it deletes something.
+    /// the place waits before it deletes something. How old something is there is
+    /// told by `clock`, against the time that the place gives for it.
     ///
     /// # Errors
     ///
     /// A sentence that names the target that is wrong.
-    pub fn new(mut targets: Vec<Target>, presence_ttl: Duration) -> Result<Self, String> {
+    pub fn new(
+        mut targets: Vec<Target>,
+        presence_ttl: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, String> {
         let mut names = HashSet::new();
         for target in &targets {
             target.check()?;
@@ -65,6 +72,7 @@ impl RedirectTargets {
                 healthy: AtomicBool::new(target.probe == Probe::Nothing),
                 breaker: Breaker::new(BreakerConfig::default()),
                 presence: Presence::new(presence_ttl, PRESENT_MAX),
+                clock: Arc::clone(&clock),
                 counters: metrics.of_target(&target.advertised.name),
                 target,
             })
@@ -282,7 +290,7 @@ impl Served {
     fn is_it(&self, form: &EntryForm, lying: Lying) -> bool {
         let is_long_enough = form.coding.is_some() || form.plain_len == lying.len;
         let is_young = self.target.age_max.is_none_or(|age_max| {
-            let age = SystemClock.now().0.saturating_sub(lying.since.0);
+            let age = self.clock.now().0.saturating_sub(lying.since.0);
             u128::try_from(age).unwrap_or(0) < age_max.as_micros()
         });
         is_long_enough && is_young

@@ -14,11 +14,13 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{JsonFields, Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -30,35 +32,42 @@ pub(crate) fn start(level: LogLevel, format: LogFormat) {
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(filter(level))
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(terminal);
+    let registry = tracing_subscriber::registry().with(filter(level));
     // An error says that a subscriber is there already, which is as good.
     let _ = if json {
-        let lines = JsonLines(Arc::new(SystemClock));
-        builder
+        let lines = lines
             .fmt_fields(JsonFields::new())
-            .event_format(lines)
-            .try_init()
+            .event_format(JsonLines(Arc::new(SystemClock)));
+        registry.with(lines).try_init()
     } else {
-        builder
+        let lines = lines
             .with_timer(UtcTime(SystemClock))
-            .fmt_fields(debug_fn(write_field).delimited(" "))
-            .try_init()
+            .fmt_fields(debug_fn(write_field).delimited(" "));
+        registry.with(lines).try_init()
     };
 }
 
-const fn filter(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warning => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    }
+/// What is logged at a level. At the default one, libraries that tell of their own
+/// work are heard from warnings on: whoever wants more asks for more.
+fn filter(level: LogLevel) -> Targets {
+    let (ours, theirs) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warning => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::DEBUG),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    let talkative = TALKATIVE.map(|library| (library, theirs));
+    Targets::new().with_default(ours).with_targets(talkative)
 }
+
+/// It tells of every request that it tries again, which is counted as failures of
+/// the tier or target anyway once they matter.
+const TALKATIVE: [&str; 1] = ["object_store"];
 
 /// Writes a field of a text line. Words of clients are in some of them: they
 /// cannot begin a line of their own, nor colour the terminal.
@@ -234,6 +243,21 @@ mod tests {
             "{text}"
         );
         serde_json::from_str(text.trim_end()).unwrap()
+    }
+
+    #[test]
+    fn a_library_that_talks_is_heard_when_more_is_asked_for_than_the_default() {
+        let check = |level, target: &str, expected: [bool; 4]| {
+            let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG];
+            let shown = levels.map(|it| filter(level).would_enable(target, &it));
+            assert_eq!(shown, expected, "{target} at {level:?}");
+        };
+        let (ours, theirs) = ("fingerpost_content::tiers", "object_store::client::retry");
+        check(LogLevel::Error, ours, [true, false, false, false]);
+        check(LogLevel::Error, theirs, [true, false, false, false]);
+        check(LogLevel::Info, ours, [true, true, true, false]);
+        check(LogLevel::Info, theirs, [true, true, false, false]);
+        check(LogLevel::Debug, theirs, [true; 4]);
     }
 
     #[test]

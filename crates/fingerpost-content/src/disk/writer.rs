@@ -21,10 +21,16 @@ const TRIES: u32 = 3;
 pub(super) struct Writer {
     store: Arc<Store>,
     name: EntryName,
-    path: PathBuf,
-    file: File,
     len: u64,
     written: u64,
+    /// `None` when it is in its place or gone.
+    part: Option<Part>,
+}
+
+/// What is written so far.
+struct Part {
+    path: PathBuf,
+    file: File,
     reserved: Reservation,
 }
 
@@ -36,11 +42,13 @@ impl Writer {
         Ok(Self {
             store,
             name,
-            path,
-            file,
             len,
             written: 0,
-            reserved,
+            part: Some(Part {
+                path,
+                file,
+                reserved,
+            }),
         })
     }
 
@@ -50,21 +58,19 @@ impl Writer {
     }
 
     /// Writes the next bytes, and moves the file to its place after the last.
-    /// Gives the writer back if there are more to come.
+    /// Gives the writer back if there are more to come. Blocks.
     pub(super) fn write(mut self, bytes: &Bytes) -> Result<Option<Self>, CacherError> {
-        retry_when_full(&self.store, bytes.len() as u64, || {
-            self.store.fail_if_told()?;
-            self.file.write_all_at(bytes, self.written)
-        })?;
-        self.written += bytes.len() as u64;
+        let Some(mut part) = self.part.take() else {
+            return Ok(None);
+        };
+        if let Err(error) = self.write_to(&mut part, bytes) {
+            part.remove();
+            return Err(error);
+        }
         if self.written < self.len {
+            self.part = Some(part);
             return Ok(Some(self));
         }
-        set_modified(&self.file, self.store.room.clock.now())?;
-        retry_when_full(&self.store, 0, || {
-            let (path, reserved) = (&self.path, &mut self.reserved);
-            self.store.room.place(path, &self.name, self.len, reserved)
-        })?;
         if self.store.room.is_tight()
             && let Some(keeper) = &self.store.keeper
         {
@@ -72,13 +78,39 @@ impl Writer {
         }
         Ok(None)
     }
+
+    fn write_to(&mut self, part: &mut Part, bytes: &Bytes) -> Result<(), CacherError> {
+        retry_when_full(&self.store, bytes.len() as u64, || {
+            self.store.fail_if_told()?;
+            part.file.write_all_at(bytes, self.written)
+        })?;
+        self.written += bytes.len() as u64;
+        if self.written < self.len {
+            return Ok(());
+        }
+        set_modified(&part.file, self.store.room.clock.now())?;
+        retry_when_full(&self.store, 0, || {
+            let (path, reserved) = (&part.path, &mut part.reserved);
+            self.store.room.place(path, &self.name, self.len, reserved)
+        })
+    }
+}
+
+impl Part {
+    /// Blocks. What cannot be removed is swept at the next start.
+    fn remove(self) {
+        drop(self.file);
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Drop for Writer {
+    /// Whoever gave up a store that hangs must not hang for what it left, so that
+    /// this waits for its turn on the disk, and nobody for it.
     fn drop(&mut self) {
-        // Gone when the entry is in its place; swept at the next start if it
-        // cannot be removed.
-        let _ = std::fs::remove_file(&self.path);
+        if let Some(part) = self.part.take() {
+            self.store.writes.run_behind(move || part.remove());
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use fingerpost_content::{Form, ObjectStore, ObjectStoreConfig, Place};
 use fingerpost_core::{Cacher, CacherError, Content, EntryName};
 use fingerpost_testkit::S3Server;
 use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::s3_server;
 use crate::world::{bytes, fetch, name, store, until};
@@ -265,6 +267,30 @@ async fn another_key_is_refused() {
     let shown = format!("{error} {error:?} {cacher:?}");
     assert!(!shown.contains(&name.to_hex()), "{shown}");
     assert!(!shown.contains("another"), "{shown}");
+    assert!(shown.contains("SignatureDoesNotMatch"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_a_server_says_of_credentials_is_not_passed_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let body = "<Error><Code>InvalidToken</Code><Token-0>s3cret</Token-0></Error>";
+    let length = body.len();
+    let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {length}\r\n\r\n");
+    let answering = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            _ = stream.read(&mut request).await;
+            _ = stream.write_all((head.clone() + body).as_bytes()).await;
+        }
+    });
+    let server = S3Server::start().await.unwrap();
+    let cacher = s3_server::store(&server, |config| config.place.endpoint = Some(endpoint));
+    let stored = cacher.store(&name("a"), Arc::new(bytes(9))).await;
+    let error = stored.unwrap_err().to_string();
+    assert!(error.contains("400 Bad Request InvalidToken"), "{error}");
+    assert!(!error.contains("s3cret"), "{error}");
+    answering.abort();
 }
 
 #[tokio::test]

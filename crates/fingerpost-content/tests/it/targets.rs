@@ -8,8 +8,8 @@ use fingerpost_content::{
     Probe, ProbeConfig, PublicBase, RedirectTargets, Target, UrlSigner, Where, probe,
 };
 use fingerpost_core::{
-    Audience, Cacher as _, ContentCoding, EntryForm, Follower, Following, ManualClock,
-    RedirectTarget, Redirects as _, SecretUrl, Timestamp,
+    Audience, Cacher as _, Clock as _, ContentCoding, EntryForm, Follower, Following, ManualClock,
+    RedirectTarget, Redirects as _, SecretUrl, SystemClock, Timestamp,
 };
 use fingerpost_testkit::S3Server;
 
@@ -56,7 +56,7 @@ fn own(name: &str) -> Target {
 }
 
 fn targets(list: Vec<Target>) -> RedirectTargets {
-    RedirectTargets::new(list, TTL).unwrap()
+    RedirectTargets::new(list, TTL, Arc::new(SystemClock)).unwrap()
 }
 
 /// A client of ours near by that follows to all.
@@ -194,7 +194,7 @@ async fn what_cannot_work_is_refused_as_configuration() {
             "not ftp",
         ),
     ] {
-        let said = RedirectTargets::new(list, TTL).unwrap_err();
+        let said = RedirectTargets::new(list, TTL, Arc::new(SystemClock)).unwrap_err();
         assert!(said.contains(part), "{said}");
     }
 }
@@ -238,19 +238,42 @@ async fn an_entry_is_redirected_to_where_it_is() {
 
 #[tokio::test]
 async fn what_may_be_deleted_soon_is_not_there() {
+    const HOUR_MICROS: i64 = 3_600_000_000;
     let server = S3Server::start().await.unwrap();
     let cacher = Arc::new(s3_server::store(&server, |_| {}));
     store(&*cacher, &name("a"), &bytes(LEN)).await;
-    for (age_max, expected) in [(3600, "signed"), (0, "none")] {
-        let target = Target {
-            age_max: Some(Duration::from_secs(age_max)),
-            ..presigned("signed", &cacher)
-        };
-        let targets = targets(vec![target]);
-        assert_eq!(found(&targets, &following(), &form("a")).await, expected);
-        publish(&targets, &following(), &form("a")).await;
-        assert_eq!(found(&targets, &following(), &form("a")).await, "signed");
-    }
+    let target = Target {
+        age_max: Some(Duration::from_secs(2 * 3600)),
+        ..presigned("signed", &cacher)
+    };
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    // Nothing that was seen is remembered, so that it is looked at each time.
+    let targets = RedirectTargets::new(vec![target], Duration::ZERO, clock.clone()).unwrap();
+    let found = async || found(&targets, &following(), &form("a")).await;
+    assert_eq!(found().await, "signed");
+    clock.advance_micros(HOUR_MICROS);
+    assert_eq!(found().await, "signed");
+    clock.advance_micros(HOUR_MICROS + 60_000_000);
+    assert_eq!(found().await, "none");
+    // What is put again is young, to a clock that is right again.
+    clock.advance_micros(SystemClock.now().0 - clock.now().0);
+    publish(&targets, &following(), &form("a")).await;
+    assert_eq!(found().await, "signed");
+}
+
+#[tokio::test]
+async fn what_was_put_there_is_not_looked_at_for_a_while() {
+    let server = S3Server::start().await.unwrap();
+    let cacher = Arc::new(s3_server::store(&server, |_| {}));
+    let target = Target {
+        age_max: Some(Duration::ZERO),
+        ..presigned("signed", &cacher)
+    };
+    let targets = targets(vec![target]);
+    store(&*cacher, &name("a"), &bytes(LEN)).await;
+    assert_eq!(found(&targets, &following(), &form("a")).await, "none");
+    publish(&targets, &following(), &form("a")).await;
+    assert_eq!(found(&targets, &following(), &form("a")).await, "signed");
 }
 
 #[tokio::test]

@@ -75,12 +75,20 @@ impl Tiers {
             all.push(stores.compressed(VALKEY, Arc::clone(valkey) as _));
         }
         for (name, place) in &config.objects {
-            let tier = serve::objects(name, place, Part::Tier)?;
-            all.push(stores.compressed(name, Arc::new(tier)));
+            let tier = serve::objects_there(name, place, Part::Tier)?;
+            let answers = serve::objects_there(name, place, Part::Answers)?;
+            // Servers use one part of a place, or both.
+            if tier.is_none() && answers.is_none() {
+                let shown = format!("cache.objects.{name}.url {}", place.url);
+                return Err(failure(
+                    Exit::Io,
+                    format!("{shown}: no server ever used it"),
+                ));
+            }
+            all.extend(tier.map(|tier| stores.compressed(name, Arc::new(tier))));
             // Clients have to understand what lies there.
-            let answers = serve::objects(name, place, Part::Answers)?;
-            for_clients.push(answers.name().to_owned());
-            all.push(Arc::new(answers));
+            for_clients.extend(answers.iter().map(|answers| answers.name().to_owned()));
+            all.extend(answers.map(|answers| Arc::new(answers) as Arc<dyn Cacher>));
         }
         if all.is_empty() {
             return Err(failure(

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use super::BadConfig;
 use super::tree::Config;
-use super::{BadConfig, Secret};
 
 impl Config {
     /// Checks what types cannot: ranges, and keys that depend on each other.
@@ -69,35 +69,6 @@ impl Config {
         }
         self.check_redirects_together()?;
         self.hg.check_together()
-    }
-
-    /// Reads each `..._file` of a secret into the secret.
-    pub(super) fn read_secret_files(&mut self) -> Result<(), BadConfig> {
-        let secrets = [
-            (
-                &mut self.accounts.admin_password,
-                &self.accounts.admin_password_file,
-            ),
-            (&mut self.database.password, &self.database.password_file),
-            (&mut self.upstream.password, &self.upstream.password_file),
-            (&mut self.cache.valkey_url, &self.cache.valkey_url_file),
-            (&mut self.cache.secret, &self.cache.secret_file),
-        ];
-        for (secret, file) in secrets {
-            let Some(path) = file else { continue };
-            let read = Secret::read(path)
-                .map_err(|error| BadConfig(format!("cannot read {}: {error}", path.display())))?;
-            *secret = Some(read);
-        }
-        for place in self.cache.objects.values_mut() {
-            for (option, path) in &place.option_files {
-                let read = Secret::read(path).map_err(|error| {
-                    BadConfig(format!("cannot read {}: {error}", path.display()))
-                })?;
-                place.options.insert(option.clone(), read);
-            }
-        }
-        Ok(())
     }
 }
 

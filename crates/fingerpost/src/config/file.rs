@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
+use super::secret_files::refuse_both;
 use super::tree::Config;
-use super::{BadConfig, Sources, keys_of};
+use super::{BadConfig, Sources};
 
 /// Reads the file that applies: one that was named must exist, the system's
 /// need not.
@@ -34,23 +35,12 @@ pub(super) fn read(sources: &Sources) -> Result<(Option<PathBuf>, Table), BadCon
 fn parse(path: &Path, text: &str) -> Result<Table, BadConfig> {
     let refuse = |why: &str| BadConfig(format!("{}: {}", path.display(), why.trim_end()));
     let config: Config = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
-    config.check().map_err(|bad| match line_of(text, &bad.0) {
+    let table: Table = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
+    let checked = config.check().and_then(|()| refuse_both(&table));
+    checked.map_err(|bad| match line_of(text, &bad.0) {
         Some(number) => refuse(&format!("line {number}: {bad}")),
         None => refuse(&bad.0),
     })?;
-    let table: Table = toml::from_str(text).map_err(|error| refuse(&place(text, &error)))?;
-    for (secret, file) in [
-        ("accounts.admin_password", "accounts.admin_password_file"),
-        ("database.password", "database.password_file"),
-        ("upstream.password", "upstream.password_file"),
-    ] {
-        let set = keys_of(&table);
-        if set.iter().any(|key| key == secret) && set.iter().any(|key| key == file) {
-            return Err(refuse(&format!(
-                "{secret} and {file} are both set; choose one"
-            )));
-        }
-    }
     Ok(table)
 }
 
@@ -148,7 +138,13 @@ mod tests {
     #[test]
     fn a_secret_and_its_file_in_one_place_are_refused() {
         let text = refusal("[upstream]\npassword = 'a'\npassword_file = 'b'\n");
-        assert!(text.contains("both set"), "{text}");
+        let why = "upstream.password and upstream.password_file are both set; choose one";
+        assert_eq!(text, format!("x.toml: line 2: {why}"));
+        let text = refusal(
+            "[cache.objects.s]\nurl = 's3://b'\noptions = { a = 'b' }\noption_files = { a = 'c' }\n",
+        );
+        let why = "cache.objects.s.options and cache.objects.s.option_files both set a; choose one";
+        assert_eq!(text, format!("x.toml: line 3: {why}"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Key {
     pub(crate) about: &'static [&'static str],
     /// How text from the environment becomes a value.
     pub(crate) kind: Kind,
+    /// Whether its values are [`Secret`]s, which files may hold.
+    pub(crate) is_secret: bool,
     /// A value in TOML, for keys without a default; for a table of names, a
     /// line in it.
     pub(crate) example: Option<&'static str>,
@@ -51,15 +53,19 @@ pub(crate) struct Table {
 /// A type that values of keys have.
 pub(super) trait Value {
     const KIND: Kind;
+    const IS_SECRET: bool = false;
 }
 
 /// A type that values under names of the operator's choice have.
 pub(super) trait Named {
     const KIND: Kind = Kind::Names;
+    const IS_SECRET: bool = false;
 }
 
 impl Named for PathBuf {}
-impl Named for Secret {}
+impl Named for Secret {
+    const IS_SECRET: bool = true;
+}
 impl Named for ReadWrite {}
 
 impl Value for String {
@@ -70,6 +76,7 @@ impl Value for PathBuf {
 }
 impl Value for Secret {
     const KIND: Kind = Kind::Text;
+    const IS_SECRET: bool = true;
 }
 impl Value for LogLevel {
     const KIND: Kind = Kind::Text;
@@ -103,9 +110,11 @@ impl Value for Vec<PathBuf> {
 }
 impl<V: Named> Value for BTreeMap<String, V> {
     const KIND: Kind = V::KIND;
+    const IS_SECRET: bool = V::IS_SECRET;
 }
 impl<V: Value> Value for Option<V> {
     const KIND: Kind = V::KIND;
+    const IS_SECRET: bool = V::IS_SECRET;
 }
 
 /// Declares a struct of keys with their defaults, and its `KEYS` with the text of
@@ -143,6 +152,7 @@ macro_rules! keys {
                     name: stringify!($key),
                     about: &[$($doc),+],
                     kind: <$type as $crate::config::keys::Value>::KIND,
+                    is_secret: <$type as $crate::config::keys::Value>::IS_SECRET,
                     example: keys!(@example $($example)?),
                 },
             )+];

@@ -3,13 +3,14 @@
 use toml::{Table, Value};
 
 use super::keys::{Key, Kind};
-use super::tree::SECTIONS;
+use super::secret_files::rival;
+use super::tree::{SECTIONS, Section};
 use super::{BadConfig, Config};
 
 /// One setting from a flag or a variable. Not printed: it may be a secret.
 #[derive(Clone)]
 pub(crate) struct Setting {
-    section: &'static str,
+    section: &'static Section,
     key: &'static str,
     value: Value,
     /// The flag or the variable, for messages.
@@ -46,11 +47,11 @@ impl Setting {
 }
 
 /// Finds `section.key`.
-pub(super) fn find(path: &str) -> Option<(&'static str, &'static Key)> {
+pub(super) fn find(path: &str) -> Option<(&'static Section, &'static Key)> {
     let (section, key) = path.split_once('.')?;
     let section = SECTIONS.iter().find(|known| known.name == section)?;
     let key = section.keys.iter().find(|known| known.name == key)?;
-    Some((section.name, key))
+    Some((section, key))
 }
 
 fn read(kind: Kind, text: &str) -> Result<Value, String> {
@@ -88,10 +89,11 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
 /// comes from replace each other.
 pub(super) fn apply(table: &mut Table, layer: &[Setting]) -> Result<(), BadConfig> {
     for setting in layer {
-        if let Some(other) = rival(setting.key)
+        let rival = rival(setting.section.keys, setting.key);
+        if let Some(other) = &rival
             && layer
                 .iter()
-                .any(|also| also.section == setting.section && also.key == other)
+                .any(|also| also.section.name == setting.section.name && also.key == *other)
         {
             return Err(BadConfig::value(
                 &setting.origin,
@@ -100,32 +102,22 @@ pub(super) fn apply(table: &mut Table, layer: &[Setting]) -> Result<(), BadConfi
         }
         check(setting)?;
         let section = table
-            .entry(setting.section)
+            .entry(setting.section.name)
             .or_insert_with(|| Value::Table(Table::new()))
             .as_table_mut()
             .expect("the file was checked against the tree, whose sections are tables");
-        if let Some(other) = rival(setting.key) {
-            section.remove(&other);
+        if let Some(other) = &rival {
+            section.remove(other);
         }
         section.insert(setting.key.to_owned(), setting.value.clone());
     }
     Ok(())
 }
 
-/// `password` for `password_file`, and the other way round.
-fn rival(key: &str) -> Option<String> {
-    match key.strip_suffix("_file") {
-        Some(secret) if secret.ends_with("password") => Some(secret.to_owned()),
-        Some(_) => None,
-        None if key.ends_with("password") => Some(format!("{key}_file")),
-        None => None,
-    }
-}
-
 /// Tries the setting alone, so that a wrong one is named by its origin.
 fn check(setting: &Setting) -> Result<(), BadConfig> {
     let section = Table::from_iter([(setting.key.to_owned(), setting.value.clone())]);
-    let table = Table::from_iter([(setting.section.to_owned(), Value::Table(section))]);
+    let table = Table::from_iter([(setting.section.name.to_owned(), Value::Table(section))]);
     match table.try_into::<Config>() {
         Ok(config) => config.check().map_err(|bad| bad.at(&setting.origin)),
         Err(error) => Err(BadConfig::value(&setting.origin, error.message())),
@@ -215,19 +207,5 @@ mod tests {
             refused.to_string(),
             "FINGERPOST_HG__RULES: a table of names is set in the file only"
         );
-    }
-
-    #[test]
-    fn only_passwords_have_a_file_of_their_own() {
-        assert_eq!(
-            rival("admin_password").as_deref(),
-            Some("admin_password_file")
-        );
-        assert_eq!(
-            rival("admin_password_file").as_deref(),
-            Some("admin_password")
-        );
-        assert_eq!(rival("address_file"), None);
-        assert_eq!(rival("address"), None);
     }
 }

@@ -12,6 +12,7 @@ mod layer;
 mod redirect;
 mod render;
 mod secret;
+mod secret_files;
 mod tables;
 mod tree;
 mod values;
@@ -145,10 +146,10 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, BadConfig> {
     layer::apply(&mut table, &layer::own_variables(&sources.environment)?)?;
     layer::apply(&mut table, &sources.flags)?;
     let set = keys_of(&table);
-    let mut config: Config = table
+    secret_files::read(&mut table)?;
+    let config: Config = table
         .try_into()
         .map_err(|error| BadConfig(error.message().to_owned()))?;
-    config.read_secret_files()?;
     config.check()?;
     config.check_together()?;
     let state_directory = sources.variable("STATE_DIRECTORY");

@@ -181,14 +181,7 @@ fn check_place(name: &str, place: &ObjectPlace) -> Result<(), BadConfig> {
     if !place.url.contains("://") {
         return refuse("needs a url, s3://BUCKET for example");
     }
-    match place
-        .options
-        .keys()
-        .find(|key| place.option_files.contains_key(*key))
-    {
-        Some(key) => refuse(&format!("has {key} in options and in option_files")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Whether what signs URLs of this place is known not to end: a key, and none that
@@ -301,10 +294,6 @@ mod tests {
         check(
             "[cache.objects.a]\n",
             "cache.objects.a needs a url, s3://BUCKET for example",
-        );
-        check(
-            &format!("{place}options = {{ x = 'a' }}\noption_files = {{ x = 'b' }}\n"),
-            "cache.objects.s3 has x in options and in option_files",
         );
     }
 

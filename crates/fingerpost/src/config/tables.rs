@@ -81,7 +81,7 @@ table! {
         /// it are told. Stock clients are not: they print a warning.
         server_certificate: Option<PathBuf> = None, example "\"/etc/fingerpost/cdn.pem\"";
         /// File with the certificates of authorities, PEM, that such clients trust
-        /// for this target beside those of their own.
+        /// for this target beside those of their own, and so does `probe`.
         authority_certificates: Option<PathBuf> = None, example "\"/etc/fingerpost/ca.pem\"";
         /// Shortest answer that is redirected there, in KiB without compression.
         kib_min: u64 = 1024;

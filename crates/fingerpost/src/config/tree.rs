@@ -360,7 +360,8 @@ sections! {
 
     /// Logs, written to standard error.
     log: Log {
-        /// `error`, `warning`, `info`, `debug` or `trace`.
+        /// `error`, `warning`, `info`, `debug` or `trace`. What the library for
+        /// object storage tries again is told from `debug` on.
         level: LogLevel = LogLevel::Info;
         /// `text`, `json`, or `auto`: text on a terminal, JSON elsewhere.
         format: LogFormat = LogFormat::Auto;

@@ -55,7 +55,7 @@ impl Redirects {
             };
             ContentEndpoint::new(disk.store(), signer, clock, options)
         });
-        let targets = RedirectTargets::new(targets, presence)
+        let targets = RedirectTargets::new(targets, presence, Arc::new(SystemClock))
             .map_err(|why| failure(Exit::Configuration, format!("redirect.targets.{why}")))?;
         let targets = Arc::new(targets);
         look_after(&targets, config);

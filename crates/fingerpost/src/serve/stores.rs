@@ -1,7 +1,7 @@
 //! The configured stores of answers.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,24 +107,54 @@ pub(crate) enum Part {
     Answers,
 }
 
-/// A store in a part of the place of this name.
-pub(crate) fn objects(name: &str, place: &ObjectPlace, part: Part) -> anyhow::Result<ObjectStore> {
-    let (below, form) = match part {
-        Part::Tier => ("tier", Form::Sealed),
-        Part::Answers => {
-            let media_type = CBOR_MEDIA_TYPE.to_owned();
-            ("answers", Form::Plain { media_type })
+impl Part {
+    const fn below(self) -> &'static str {
+        match self {
+            Self::Tier => "tier",
+            Self::Answers => "answers",
         }
+    }
+
+    /// Its directory, if the place is one; others have none that has to be there.
+    fn directory(self, place: &ObjectPlace) -> Option<PathBuf> {
+        let directory = place.url.strip_prefix("file://")?;
+        Some(Path::new(directory).join(self.below()))
+    }
+}
+
+/// A store in a part of the place of this name, whose directory is made.
+pub(super) fn objects(name: &str, place: &ObjectPlace, part: Part) -> anyhow::Result<ObjectStore> {
+    if let Some(directory) = part.directory(place) {
+        let key = format!("cache.objects.{name}.url {}", directory.display());
+        fs::create_dir_all(&directory).or_exit(Exit::Io, key)?;
+    }
+    open_objects(name, place, part)
+}
+
+/// The same for who only looks: `None` if there is no directory of this part.
+pub(crate) fn objects_there(
+    name: &str,
+    place: &ObjectPlace,
+    part: Part,
+) -> anyhow::Result<Option<ObjectStore>> {
+    if let Some(directory) = part.directory(place) {
+        let key = format!("cache.objects.{name}.url {}", directory.display());
+        if !directory.try_exists().or_exit(Exit::Io, key)? {
+            return Ok(None);
+        }
+    }
+    open_objects(name, place, part).map(Some)
+}
+
+fn open_objects(name: &str, place: &ObjectPlace, part: Part) -> anyhow::Result<ObjectStore> {
+    let below = part.below();
+    let form = match part {
+        Part::Tier => Form::Sealed,
+        Part::Answers => Form::Plain {
+            media_type: CBOR_MEDIA_TYPE.to_owned(),
+        },
     };
     let url = place.url.trim_end_matches('/');
-    if let Some(directory) = url.strip_prefix("file://") {
-        // Other places have no directories that have to be there.
-        let directory = Path::new(directory).join(below);
-        fs::create_dir_all(&directory).or_exit(
-            Exit::Io,
-            format!("cache.objects.{name}: {}", directory.display()),
-        )?;
-    }
     let options = place.options.iter();
     let store = ObjectStore::new(ObjectStoreConfig {
         name: match part {

@@ -273,3 +273,39 @@ async fn what_clients_are_redirected_to_stays_unless_it_is_meant() -> Result<()>
     ensure!(world.disk.look_up(&name("aaaaaaaa")).await?.is_none());
     Ok(())
 }
+
+#[tokio::test]
+async fn looking_makes_no_directories() -> Result<()> {
+    let world = World::new()?;
+    world.put("aaaaaaaa", b"an answer").await?;
+    let files = world.root.path().join("files");
+    let url = format!("file://{}", files.display());
+    let config = format!(
+        "[cache]\nsecret = 'a secret of this test'\n[cache.objects.files]\nurl = '{url}'\n"
+    );
+    std::fs::write(world.root.path().join("keys.toml"), config)?;
+    let run = |arguments: &[&str]| world.run(&[arguments, &["--config", "keys.toml"]].concat());
+    for arguments in [
+        &["ls"][..],
+        &["show", "aaaaaaaa"],
+        &["drop", "aaaaaaaa"],
+        &["drop", "--all", "--yes"],
+    ] {
+        let got = run(arguments)?;
+        let expected = format!("cache.objects.files.url {url}: no server ever used it");
+        ensure!(got.code == 74, "{arguments:?}: {}", got.code);
+        ensure!(got.err.contains(&expected), "{arguments:?}: {}", got.err);
+        ensure!(!files.exists(), "{arguments:?} made it");
+    }
+    // A server that uses one part of it makes no other.
+    std::fs::create_dir_all(files.join("answers"))?;
+    let shown = run(&["show", "aaaaaaaa"])?;
+    ensure!(shown.code == 0, "{}", shown.err);
+    let lines = shown.lines();
+    ensure!(
+        lines.iter().any(|line| line.starts_with("files/answers")),
+        "{lines:?}"
+    );
+    ensure!(!files.join("tier").exists());
+    Ok(())
+}

@@ -19,6 +19,7 @@ mod hostile;
 mod in_process;
 mod lying;
 mod moving;
+mod private;
 mod program;
 mod questions;
 mod redirect_nginx;

@@ -1,5 +1,6 @@
 //! What our own client asks a server of repositories, and what it is told.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -7,6 +8,7 @@ use fingerpost_hg_front::client::{Asking, HgClient};
 use fingerpost_hg_proto::cbor::Value;
 use fingerpost_hg_proto::client::Response;
 use fingerpost_hg_proto::{Args, CommandRequest};
+use fingerpost_testkit::Hg;
 
 use crate::clones::{Plan, Site};
 use crate::world;
@@ -31,9 +33,14 @@ pub(crate) struct Redirect {
 
 /// Every changeset of the repository, the newest first.
 pub(crate) async fn nodes(plan: &Plan) -> Result<Vec<Node>> {
-    let repository = plan.repository.to_str().context("a path of text")?;
+    nodes_of(&plan.hg, &plan.repository).await
+}
+
+/// Every changeset of a repository, the newest first.
+pub(crate) async fn nodes_of(hg: &Hg, repository: &Path) -> Result<Vec<Node>> {
+    let repository = repository.to_str().context("a path of text")?;
     let words = ["log", "--repository", repository, "--template", "{node}\n"];
-    let text = plan.hg.run(words).await?;
+    let text = hg.run(words).await?;
     text.lines().map(node).collect()
 }
 

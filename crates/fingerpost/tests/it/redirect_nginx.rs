@@ -33,15 +33,13 @@ async fn nginx_serves_a_directory_of_answers_over_tls() -> Result<()> {
              [cache.objects.files]\nurl = 'file://{}'\n\
              [redirect.targets.nginx]\nstock_clients = true\nobjects = 'files'\n\
              url = 'https://localhost:{port}/'\npublic = true\nkib_min = 1\n\
-             tls_versions = ['1.2', '1.3']\nsni_required = true\n",
-            files.display()
+             tls_versions = ['1.2', '1.3']\nsni_required = true\n\
+             authority_certificates = '{}'\n",
+            files.display(),
+            authority.display()
         );
     plan.hg = plan.hg.set("web.cacerts", &authority);
-    let trusting = |options: fingerpost_testkit::ServerOptions| {
-        // What the server's own probes trust.
-        options.variable("SSL_CERT_FILE", &authority)
-    };
-    let site = plan.start_with(&configuration, trusting).await?;
+    let site = plan.start(&configuration).await?;
     site.advertises(&["nginx"]).await?;
     site.fill_targets().await?;
     let (redirects, fetched) = (

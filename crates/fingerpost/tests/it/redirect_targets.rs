@@ -54,7 +54,7 @@ async fn stock_clients_fetch_from_s3_by_signed_urls() -> Result<()> {
 }
 
 /// Makes a user; its token.
-async fn new_user(server: &Server, name: &str) -> Result<String> {
+pub(crate) async fn new_user(server: &Server, name: &str) -> Result<String> {
     let mut admin = server.login("admin", "secret").await?;
     let user = json!({"new-user": {"username": name, "permissions": ["@read"]}});
     let made = admin.ask(user).await?;
