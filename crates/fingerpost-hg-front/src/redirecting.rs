@@ -163,6 +163,7 @@ impl<'a> Looking<'a> {
             redirecting: Arc::clone(self.redirecting),
             cache: self.cache.clone(),
             key: *self.key,
+            entry: stored.name,
             encoding: stored.encoding,
             coding: zstd.filter(|_| is_coded),
             work: self.counts.work(stored.content.len()),

@@ -39,6 +39,7 @@ enum From {
 
 /// An answer that a store has.
 pub(crate) struct Stored<'a> {
+    pub(crate) name: EntryName,
     pub(crate) encoding: ContentEncoding,
     pub(crate) content: &'a Arc<dyn Content>,
 }
@@ -127,6 +128,7 @@ impl Sharing {
     pub(crate) fn stored(&self) -> Option<Stored<'_>> {
         match &self.from {
             From::Stored(content) => Some(Stored {
+                name: self.name,
                 encoding: self.encoding.0,
                 content,
             }),

@@ -15,15 +15,26 @@ use super::card::Card;
 use super::{Redirecting, form_name};
 use crate::answers::AnswerCache;
 
-/// What is put to targets: some at once.
+/// What is put to targets: some at once, some more in the order in which they came.
 pub(super) struct Queue {
-    /// What is being put to a target, or was tried lately.
+    /// What is being put to a target, waits for that, or was tried lately.
     under_way: Mutex<HashSet<EntryName>>,
     places: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    wait_max: Duration,
 }
 
-/// Answers that are put to targets at once.
+/// Answers that are put to targets at once. Each takes a thread, a core while it is
+/// decoded, and a spool: clients need those more.
 const PLACES: usize = 2;
+/// Answers that wait for a place. They are known by name, so that none of them keeps
+/// bytes in memory that its store evicts. A clone asks for some dozen answers, and to
+/// put one takes about a second: more would wait longer than they may.
+const WAITING_MAX: usize = 64;
+/// How long one waits for a place. Whatever is in the places may take half an hour
+/// with a target that hangs; by then nobody may want the answer any more, and whoever
+/// does asks again.
+const WAIT_MAX: Duration = Duration::from_secs(120);
 /// The same answer is not put again for as long, and not tried for as long after a
 /// failure: each attempt reads and decodes all of it.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -33,22 +44,34 @@ const UNDER_WAY_MAX: usize = 10_000;
 /// How much is taken from a store at a time.
 const STEP_BYTES: usize = 256 << 10;
 
+/// The right to be put to a target, now or later.
+enum Turn {
+    Now(OwnedSemaphorePermit),
+    Later(OwnedSemaphorePermit),
+}
+
 impl Default for Queue {
     fn default() -> Self {
         Self {
             under_way: Mutex::default(),
             places: Arc::new(Semaphore::new(PLACES)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            wait_max: WAIT_MAX,
         }
     }
 }
 
 impl Queue {
-    /// A place for an answer; `None` if it has had one lately, or there is none.
-    fn enter(&self, name: EntryName) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    /// A turn for an answer; `None` if it has had one lately, or too many wait.
+    fn enter(&self, name: EntryName) -> Option<Turn> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let turn = match place {
+            Ok(place) => Turn::Now(place),
+            Err(_) => Turn::Later(Arc::clone(&self.waiting).try_acquire_owned().ok()?),
+        };
         let mut under_way = self.under_way.lock();
         let may_enter = under_way.len() < UNDER_WAY_MAX && under_way.insert(name);
-        may_enter.then_some(place)
+        may_enter.then_some(turn)
     }
 
     fn leave(&self, name: &EntryName) {
@@ -66,6 +89,8 @@ pub(super) struct Putting {
     pub(super) redirecting: Arc<Redirecting>,
     pub(super) cache: AnswerCache,
     pub(super) key: CacheKey,
+    /// What the stores know it by, in this encoding.
+    pub(super) entry: EntryName,
     pub(super) encoding: ContentEncoding,
     pub(super) coding: Option<ContentCoding>,
     pub(super) work: Duration,
@@ -77,25 +102,40 @@ impl Putting {
     pub(super) fn start(self, stored: &Arc<dyn Content>, runtime: &Handle) {
         let name = form_name(&self.cache, &self.key, self.coding);
         let redirecting = Arc::clone(&self.redirecting);
-        let Some(place) = redirecting.queue.enter(name) else {
+        let Some(turn) = redirecting.queue.enter(name) else {
             return;
         };
-        let stored = Arc::clone(stored);
+        let stored = matches!(turn, Turn::Now(_)).then(|| Arc::clone(stored));
         runtime.spawn(async move {
-            let pause = self.put(place, stored).await;
-            tokio::time::sleep(pause).await;
+            if let Some(pause) = self.put(turn, stored).await {
+                tokio::time::sleep(pause).await;
+            }
             redirecting.queue.leave(&name);
         });
     }
 
-    /// Puts it, and says how long it is left alone from then on.
-    async fn put(self, place: OwnedSemaphorePermit, stored: Arc<dyn Content>) -> Duration {
+    /// Puts it when its turn comes, and says how long it is left alone from then on;
+    /// `None` if its turn did not come.
+    async fn put(self, turn: Turn, stored: Option<Arc<dyn Content>>) -> Option<Duration> {
+        let place = match turn {
+            Turn::Now(place) => place,
+            Turn::Later(_waiting) => {
+                let queue = &self.redirecting.queue;
+                let place = Arc::clone(&queue.places).acquire_owned();
+                let waiting = tokio::time::timeout(queue.wait_max, place);
+                waiting.await.ok()?.ok()?
+            }
+        };
+        let stored = match stored {
+            Some(stored) => stored,
+            None => self.cache.dispatch.look_up(&self.entry).await?,
+        };
         let runtime = Handle::current();
         let done = tokio::task::spawn_blocking(move || {
             let _place = place;
             self.run(stored, &runtime)
         });
-        match done.await {
+        Some(match done.await {
             Ok(Ok(())) => PAUSE,
             Ok(Err(why)) => {
                 tracing::debug!(%why, "an answer is not put to a redirect target: {why}");
@@ -105,7 +145,7 @@ impl Putting {
                 tracing::error!(%panic, "putting an answer to a redirect target panicked");
                 PAUSE_AFTER_FAILURE
             }
-        }
+        })
     }
 
     /// Blocks until it is there, or does not get there.
@@ -164,3 +204,6 @@ impl Putting {
         Ok((card, spool.map(|spool| spool.content())))
     }
 }
+
+#[cfg(test)]
+mod tests;
