@@ -37,6 +37,13 @@ enum From {
     Alone(Box<dyn Objects>),
 }
 
+/// An answer that a store has.
+pub(crate) struct Stored<'a> {
+    pub(crate) name: EntryName,
+    pub(crate) encoding: ContentEncoding,
+    pub(crate) content: &'a Arc<dyn Content>,
+}
+
 /// What a step of sending came to.
 pub(crate) enum Step {
     /// There may be more bytes, and there is more to come.
@@ -118,9 +125,13 @@ impl Sharing {
     }
 
     /// The entry that is being sent, if it is one.
-    pub(crate) fn stored(&self) -> Option<&Arc<dyn Content>> {
+    pub(crate) fn stored(&self) -> Option<Stored<'_>> {
         match &self.from {
-            From::Stored(content) => Some(content),
+            From::Stored(content) => Some(Stored {
+                name: self.name,
+                encoding: self.encoding.0,
+                content,
+            }),
             From::Flying(_) | From::Alone(_) => None,
         }
     }

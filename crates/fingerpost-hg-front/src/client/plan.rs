@@ -54,6 +54,11 @@ pub struct ClonePlan {
     pub called: Called,
 }
 
+/// Where the requests stand that there is one of.
+const HEADS: usize = 0;
+const CHANGESETS: usize = 1;
+const KNOWN: usize = 2;
+
 impl ClonePlan {
     /// So many requests at the beginning had to be made to make the plan.
     pub const MADE: usize = 2;
@@ -63,6 +68,12 @@ impl ClonePlan {
         let manifests = self.manifests.len().div_ceil(self.sizes.manifests);
         let files = self.changesets.len();
         Self::MADE + 1 + manifests + files.div_ceil(self.sizes.changesets)
+    }
+
+    /// Whether the request number `at` is answered with some bytes, which a server
+    /// of ours neither remembers nor sends elsewhere.
+    pub const fn is_question(&self, at: usize) -> bool {
+        matches!(at, HEADS | KNOWN)
     }
 
     /// The changesets that are cloned, in the server's order.
@@ -75,9 +86,9 @@ impl ClonePlan {
     /// a client sends together with the first one.
     pub fn request(&self, at: usize) -> Option<CommandRequest> {
         match at {
-            0 => return Some(heads()),
-            1 => return Some(changesets(&self.heads)),
-            2 => return Some(known()),
+            HEADS => return Some(heads()),
+            CHANGESETS => return Some(changesets(&self.heads)),
+            KNOWN => return Some(known()),
             _ => {}
         }
         let at = at - 3;
@@ -219,6 +230,8 @@ mod tests {
             called: Called::default(),
         };
         let requests: Vec<_> = (0..).map_while(|at| plan.request(at)).collect();
+        let questions: Vec<_> = (0..9).filter(|at| plan.is_question(*at)).collect();
+        assert_eq!(questions, [0, 2]);
         assert_eq!(requests.len(), plan.requests());
         let expected = [
             heads(),

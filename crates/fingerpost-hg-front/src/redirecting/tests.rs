@@ -1,10 +1,7 @@
 use fingerpost_core::testing::Shelf;
-use fingerpost_core::{
-    Cacher, CacherError, Dispatch, DispatchOptions, EntryNames, Follower, KeyHasher, Redirect,
-    RedirectTarget,
-};
-use futures_util::future::BoxFuture;
+use fingerpost_core::{Cacher, Dispatch, DispatchOptions, EntryNames, KeyHasher};
 
+use super::card::ABSENCE;
 use super::*;
 
 #[test]
@@ -26,43 +23,49 @@ fn card() -> Card {
     }
 }
 
-#[tokio::test]
-async fn a_card_that_was_seen_outlives_its_eviction() {
+/// A store, and a cache over it.
+fn stored() -> (Arc<Shelf>, AnswerCache) {
     let store = Arc::new(Shelf::default());
     let dispatch = Dispatch::new(Arc::clone(&store) as _, DispatchOptions::default());
-    let cache = AnswerCache::new(Arc::new(dispatch), EntryNames::new(b"a secret"));
-    let key = KeyHasher::new("test", 1).finish();
-    let redirecting = || Redirecting::new(Arc::new(NoTargets), SpoolOptions::default());
-    let (seen, other) = (redirecting(), redirecting());
-    assert_eq!(seen.card(&cache, &key).await, None);
-    card().keep(&cache, &Card::name(&cache, &key)).await;
-    assert_eq!(seen.card(&cache, &key).await, Some(card()));
-    assert!(store.remove(&Card::name(&cache, &key)).await.unwrap());
-    assert_eq!(seen.card(&cache, &key).await, Some(card()));
-    assert_eq!(other.card(&cache, &key).await, None);
+    let names = EntryNames::new(b"a secret");
+    (store, AnswerCache::new(Arc::new(dispatch), names))
 }
 
-struct NoTargets;
+#[tokio::test]
+async fn a_card_that_was_seen_outlives_its_eviction() {
+    let (store, cache) = stored();
+    let key = KeyHasher::new("test", 1).finish();
+    let (name, now) = (Card::name(&cache, &key), Instant::now());
+    card().keep(&cache, &name).await;
+    let (seen, other) = (Cards::default(), Cards::default());
+    assert_eq!(seen.find(&cache, &key, now).await, Some(card()));
+    assert!(store.remove(&name).await.unwrap());
+    assert_eq!(seen.find(&cache, &key, now).await, Some(card()));
+    assert_eq!(seen.seen(&name), Some(card()));
+    assert_eq!(other.find(&cache, &key, now).await, None);
+}
 
-impl Redirects for NoTargets {
-    fn advertised(&self, _: &Follower) -> Vec<RedirectTarget> {
-        Vec::new()
-    }
+#[tokio::test]
+async fn a_card_that_was_not_there_is_soon_looked_for_again() {
+    let (_, cache) = stored();
+    let key = KeyHasher::new("test", 1).finish();
+    let (name, now) = (Card::name(&cache, &key), Instant::now());
+    let cards = Cards::default();
+    assert_eq!(cards.find(&cache, &key, now).await, None);
+    // By another server.
+    card().keep(&cache, &name).await;
+    let just_before = now + ABSENCE - Duration::from_millis(1);
+    assert_eq!(cards.find(&cache, &key, just_before).await, None);
+    assert_eq!(cards.find(&cache, &key, now + ABSENCE).await, Some(card()));
+}
 
-    fn would_take(&self, _: &Following, _: Option<ContentCoding>, _: Option<u64>) -> bool {
-        false
-    }
-
-    fn find<'a>(&'a self, _: &'a Following, _: &'a EntryForm) -> BoxFuture<'a, Option<Redirect>> {
-        Box::pin(async { None })
-    }
-
-    fn publish<'a>(
-        &'a self,
-        _: &'a Following,
-        _: &'a EntryForm,
-        _: Arc<dyn Content>,
-    ) -> BoxFuture<'a, Result<(), CacherError>> {
-        Box::pin(async { Ok(()) })
-    }
+#[tokio::test]
+async fn a_card_of_our_own_is_there_at_once() {
+    let (_, cache) = stored();
+    let key = KeyHasher::new("test", 1).finish();
+    let now = Instant::now();
+    let cards = Cards::default();
+    assert_eq!(cards.find(&cache, &key, now).await, None);
+    cards.remember(Card::name(&cache, &key), card());
+    assert_eq!(cards.find(&cache, &key, now).await, Some(card()));
 }

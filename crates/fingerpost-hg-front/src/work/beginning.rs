@@ -1,15 +1,13 @@
 //! From a command to where its answer comes from: called, looked for among what is
 //! remembered, or taken part in.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use fingerpost_core::{CacheKey, Call, Called, Failure, Objects, Reply};
 use fingerpost_hg_proto::{ContentEncoding, Location};
 
 use super::{Asked, Source, Work};
 use crate::answers::AnswerCache;
-use crate::redirecting::Found;
+use crate::redirecting::{Found, Looking};
 use crate::shared::Sharing;
 
 /// What a command has come to before anything of it is sent.
@@ -61,25 +59,21 @@ impl Work {
     ) -> Result<Begun, Failure> {
         let counts = cache.dispatch.counts(self.name(asked.command));
         let follows = self.caller.follows(&asked.request);
-        let follows = cache.redirecting.as_ref().zip(follows.as_ref());
-        let mut is_missing = false;
-        if let Some((redirecting, follows)) = follows {
-            let finding = redirecting.find(cache, &counts, &key, follows);
-            match self.runtime.block_on(finding) {
-                Found::There(location) => return Ok(Begun::Elsewhere(location)),
-                Found::Missing => is_missing = true,
-                Found::No => {}
-            }
+        let looking = Looking::new(cache, &counts, &key, follows.as_ref());
+        let mut found = Found::No;
+        if let Some(looking) = &looking {
+            found = self.runtime.block_on(looking.find_seen());
+        }
+        if let Found::There(location) = found {
+            return Ok(Begun::Elsewhere(location));
         }
         let (encoding, level) = self.encoding;
-        let encoding = encoding.unwrap_or(ContentEncoding::Identity);
-        let how = (encoding, level);
+        let how = (encoding.unwrap_or(ContentEncoding::Identity), level);
         let sharing = Sharing::begin(cache, &counts, key, objects, how, &self.runtime)?;
-        if let (true, Some((redirecting, follows)), Some(stored)) =
-            (is_missing, follows, sharing.stored())
+        if let (Some(looking), Some(stored)) = (&looking, sharing.stored())
+            && let Some(location) = looking.find_or_put(found, &stored, &self.runtime)
         {
-            let (stored, of) = (Arc::clone(stored), (&key, encoding));
-            redirecting.put(cache, &counts, of, stored, follows, &self.runtime);
+            return Ok(Begun::Elsewhere(location));
         }
         Ok(Begun::Source(Source::Shared(sharing)))
     }

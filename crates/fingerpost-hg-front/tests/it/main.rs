@@ -7,6 +7,7 @@ mod elsewhere;
 mod following;
 mod hostile;
 mod index;
+mod look_ups;
 mod places;
 mod redirected;
 mod remembered;

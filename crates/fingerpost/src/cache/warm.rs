@@ -1,20 +1,20 @@
 //! `fingerpost cache warm`: everything that a clone asks for, asked for before.
 
+mod rounds;
+mod summary;
+
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use fingerpost_hg_front::client::{Asking, Called, ClientError, ClonePlan, HgClient};
-use fingerpost_hg_proto::client::{Following, Response};
-use fingerpost_hg_proto::{ContentEncoding, RedirectRequest};
-use serde::Serialize;
-use tokio::task::JoinSet;
+use fingerpost_hg_front::client::{ClonePlan, HgClient};
+use fingerpost_hg_proto::ContentEncoding;
+use fingerpost_hg_proto::client::Following;
 
+use self::rounds::{Rounds, Wish, asking};
+use self::summary::Summary;
 use crate::exit::{Exit, failure};
 use crate::hg::explain;
-use crate::progress::Progress;
 
 /// Have a server make the answers that a clone asks for, before somebody
 /// clones.
@@ -35,9 +35,10 @@ pub(super) struct Args {
     /// Requests at a time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Also have redirects made ready: asks as a client that follows them, and
-    /// everything twice, because a server begins with what it finds a second
-    /// time.
+    /// Also have redirects made ready: asks as clients that follow them, again and
+    /// again until all is redirected or nothing more becomes so. First, with
+    /// zstd-8mb, as clients that undo zstd at a target, then as stock clients.
+    /// What is too short for every target stays inline.
     #[arg(long)]
     redirects: bool,
     /// Do it again and again, with a pause of so many minutes. What fails is told,
@@ -59,9 +60,6 @@ fn encoding(name: &str) -> Result<ContentEncoding, &'static str> {
     let known = ContentEncoding::from_name(name.as_bytes());
     known.ok_or("known are zstd-8mb, zlib and identity")
 }
-
-/// Longer byte strings are thrown away in pieces.
-const WHOLE_BYTES: usize = 64 << 10;
 
 /// Asks, once or again and again.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -102,222 +100,62 @@ async fn warm(client: HgClient, args: &Args) -> anyhow::Result<Summary> {
     let first = args.encodings.first().copied();
     let first = first.ok_or_else(|| failure(Exit::Usage, "there is no --encoding"))?;
     let plan = client.plan_clone(&asking(first)).await.map_err(explain)?;
-    let url = client.shown_url();
-    let redirect = match args.redirects {
-        true => client.redirect_request(&Following::stock()),
-        false => None,
+    let requests = plan.requests();
+    let [stock, ours] = match args.redirects {
+        true => [Following::stock(), Following::default()].map(|following| {
+            let redirect = client.redirect_request(&following);
+            redirect.filter(|redirect| !redirect.targets.is_empty())
+        }),
+        false => [None, None],
     };
-    let redirect = redirect.filter(|redirect| !redirect.targets.is_empty());
-    if args.redirects && redirect.is_none() {
+    if args.redirects && stock.is_none() {
+        let url = client.shown_url();
         eprintln!("{url}: the server offers no redirects that hg 6.0.3 follows");
     }
-    // What the plan took was asked for as by a client that follows none.
-    let (made, rounds) = match redirect {
-        Some(_) => (None, 2),
-        None => (Some(first), 1),
-    };
-    let work = work(&args.encodings, made, plan.requests());
-    let total = (work.len() * rounds) as u64;
-    let progress = Progress::new(format!("Warming {url}"), "requests", Some(total));
-    let mut summary = Summary::of(url, &plan);
-    let planned = summary.requests;
-    let warming = Arc::new(Warming {
-        client,
-        plan,
-        redirect,
-    });
-    // A round ends before the next begins, so that the server had time to store
-    // what the first one asked for.
-    for _ in 0..rounds {
-        let mut waiting = work.iter().copied();
-        let mut running = JoinSet::new();
-        loop {
-            while running.len() < usize::from(args.jobs)
-                && let Some((encoding, at)) = waiting.next()
-            {
-                running.spawn(Arc::clone(&warming).ask(encoding, at));
-            }
-            let Some(asked) = running.join_next().await else {
-                break;
-            };
-            summary.add(asked.context("a request panicked")?.map_err(explain)?);
-            progress.set(summary.requests - planned, total);
+    let mut rounds = Rounds::new(client, plan, args.jobs);
+    // Making the plan took these.
+    rounds
+        .made
+        .extend((0..ClonePlan::MADE).map(|at| (first, at)));
+    // Before the plain form is there, which clients take that undo zstd if it is all
+    // there is. It is what the server has in its stores, as it is.
+    let coded = wishes(&args.encodings, requests);
+    let coded = coded.filter(|(encoding, _)| *encoding == ContentEncoding::Zstd8mb);
+    let coded: Vec<_> = coded.collect();
+    if let Some(ours) = ours.filter(|_| !coded.is_empty()) {
+        rounds.summary.zstd = Some(rounds.until_redirected(coded, ours).await?);
+    }
+    let all = wishes(&args.encodings, requests);
+    match stock {
+        Some(stock) => {
+            let ready = rounds.until_redirected(all.collect(), stock).await?;
+            rounds.summary.stock = Some(ready);
+        }
+        None => {
+            let rest: Vec<_> = all.filter(|wish| !rounds.made.contains(wish)).collect();
+            rounds.round(&rest, None).await?;
         }
     }
-    progress.finish();
+    let mut summary = rounds.finish();
     summary.seconds = began.elapsed().as_secs_f64();
     Ok(summary)
 }
 
-/// Every request of a clone in every encoding, but those that were `made` for
-/// the plan.
-fn work(
-    encodings: &[ContentEncoding],
-    made: Option<ContentEncoding>,
-    requests: usize,
-) -> Vec<(ContentEncoding, usize)> {
+/// Every request of a clone in every encoding.
+fn wishes(encodings: &[ContentEncoding], requests: usize) -> impl Iterator<Item = Wish> {
     let encodings: BTreeSet<_> = encodings.iter().copied().collect();
-    let of_one = |encoding| {
-        let first = if made == Some(encoding) {
-            ClonePlan::MADE
-        } else {
-            0
-        };
-        (first..requests).map(move |at| (encoding, at))
-    };
-    encodings.into_iter().flat_map(of_one).collect()
-}
-
-fn asking(encoding: ContentEncoding) -> Asking {
-    Asking {
-        encodings: vec![encoding],
-        whole_bytes: WHOLE_BYTES,
-        ..Asking::default()
-    }
-}
-
-/// What the requests of one repository share.
-struct Warming {
-    client: HgClient,
-    plan: ClonePlan,
-    redirect: Option<RedirectRequest>,
-}
-
-/// What one request came to.
-struct Asked {
-    called: Called,
-    redirected: bool,
-}
-
-impl Warming {
-    async fn ask(
-        self: Arc<Self>,
-        encoding: ContentEncoding,
-        at: usize,
-    ) -> Result<Asked, ClientError> {
-        let mut redirected = false;
-        let mut called = Called::default();
-        if let Some(mut request) = self.plan.request(at) {
-            request.redirect.clone_from(&self.redirect);
-            let asking = asking(encoding);
-            let asked = self.client.require(&request, &asking, |response| {
-                redirected |= matches!(response, Response::Redirect(_));
-            });
-            called = asked.await?;
-        }
-        Ok(Asked { called, redirected })
-    }
-}
-
-/// What was done, for scripts.
-#[derive(Debug, PartialEq, Serialize)]
-struct Summary {
-    /// The repository, without a login.
-    url: String,
-    /// Changesets that it has.
-    changesets: u64,
-    /// Requests that were answered.
-    requests: u64,
-    /// Those of them that were answered with a redirect, which was not followed.
-    redirected: u64,
-    /// Bytes of the answers, as they travelled.
-    bytes: u64,
-    /// How long it took.
-    seconds: f64,
-}
-
-impl Summary {
-    /// What it took to make the plan.
-    fn of(url: String, plan: &ClonePlan) -> Self {
-        Self {
-            url,
-            changesets: plan.changesets().len() as u64,
-            requests: ClonePlan::MADE as u64,
-            redirected: 0,
-            bytes: plan.called.body_bytes,
-            seconds: 0.0,
-        }
-    }
-
-    fn add(&mut self, asked: Asked) {
-        self.requests += 1;
-        self.redirected += u64::from(asked.redirected);
-        self.bytes += asked.called.body_bytes;
-    }
-
-    fn text(&self) -> String {
-        let Self {
-            url,
-            changesets,
-            requests,
-            redirected,
-            bytes,
-            seconds,
-        } = self;
-        let redirected = match redirected {
-            0 => String::new(),
-            some => format!(", {some} of them redirected"),
-        };
-        format!(
-            "{url}: {requests} requests for {changesets} changesets{redirected}, \
-             {bytes} bytes in {seconds:.1} s"
-        )
-    }
-
-    fn print(&self, json: bool) -> anyhow::Result<()> {
-        let line = match json {
-            true => serde_json::to_string(self)?,
-            false => self.text(),
-        };
-        writeln!(std::io::stdout(), "{line}").context("cannot print")
-    }
+    let of_one = move |encoding| (0..requests).map(move |at| (encoding, at));
+    encodings.into_iter().flat_map(of_one)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ContentEncoding::{Identity, Zlib, Zstd8mb};
+    use ContentEncoding::{Zlib, Zstd8mb};
 
     #[test]
-    fn what_was_asked_for_the_plan_is_not_asked_again() {
-        let work = |made| work(&[Zlib, Zstd8mb, Zlib], made, 4);
-        let all: Vec<_> = [Zstd8mb, Zlib]
-            .into_iter()
-            .flat_map(|encoding| (0..4).map(move |at| (encoding, at)))
-            .collect();
-        assert_eq!(work(None), all);
-        assert_eq!(work(Some(Zlib))[4..], [(Zlib, 2), (Zlib, 3)]);
-        assert_eq!(work(Some(Identity)), all);
-    }
-
-    #[test]
-    fn a_summary_is_one_line() {
-        let mut summary = Summary {
-            url: "http://h/r".to_owned(),
-            changesets: 7,
-            requests: 2,
-            redirected: 0,
-            bytes: 10,
-            seconds: 1.25,
-        };
-        assert_eq!(
-            summary.text(),
-            "http://h/r: 2 requests for 7 changesets, 10 bytes in 1.2 s"
-        );
-        let called = Called { body_bytes: 5 };
-        summary.add(Asked {
-            called,
-            redirected: true,
-        });
-        let json = serde_json::to_string(&summary).unwrap();
-        assert_eq!(
-            json,
-            r#"{"url":"http://h/r","changesets":7,"requests":3,"redirected":1,"bytes":15,"seconds":1.25}"#
-        );
-        assert!(
-            summary
-                .text()
-                .contains("3 requests for 7 changesets, 1 of them redirected")
-        );
+    fn everything_is_asked_for_once_in_each_encoding() {
+        let wishes: Vec<_> = wishes(&[Zlib, Zstd8mb, Zlib], 2).collect();
+        assert_eq!(wishes, [(Zstd8mb, 0), (Zstd8mb, 1), (Zlib, 0), (Zlib, 1)]);
     }
 }
