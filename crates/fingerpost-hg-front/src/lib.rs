@@ -25,6 +25,7 @@ mod redirecting;
 mod refusal;
 mod request;
 mod route;
+mod sent;
 mod shared;
 mod work;
 

@@ -138,7 +138,6 @@ impl Door {
                     command,
                     request,
                     again: false,
-                    alone: false,
                 });
             }
         }

@@ -12,7 +12,8 @@ use tokio::runtime::Handle;
 
 use crate::answers::AnswerCache;
 use crate::body::WHOLE_BYTES_MAX;
-use crate::encoded::{EncodedObjects, Rest, TAIL_BYTES};
+use crate::encoded::EncodedObjects;
+use crate::sent::Sent;
 
 /// An answer that is being sent from a store or from where it is made.
 pub(crate) struct Sharing {
@@ -22,11 +23,11 @@ pub(crate) struct Sharing {
     name: EntryName,
     encoding: (ContentEncoding, i32),
     from: From,
+    /// How far that was read.
     offset: u64,
-    /// Bytes of an entry that were read and not sent yet.
+    /// Bytes of an entry that were read ahead of that.
     ahead: Bytes,
-    /// The last bytes that were sent.
-    tail: Vec<u8>,
+    sent: Sent,
 }
 
 /// Where the bytes of an answer come from.
@@ -86,14 +87,6 @@ pub(crate) enum Broken {
     Unmade(Failure),
 }
 
-impl Broken {
-    pub(crate) fn into_failure(self) -> Failure {
-        match self {
-            Self::Lost(failure) | Self::Unmade(failure) => failure,
-        }
-    }
-}
-
 impl Sharing {
     /// Finds an answer, or takes part in making it. Blocks while stores are asked.
     pub(crate) fn begin(
@@ -107,20 +100,20 @@ impl Sharing {
         let name = cache.name(&key, encoding);
         let maker = EncodedObjects::new(objects, encoding)?;
         let beginning = cache.dispatch.begin(counts, &name, Box::new(maker));
-        let answering = runtime.block_on(beginning);
+        let from = match runtime.block_on(beginning) {
+            Answering::Stored(content) => From::Stored(content),
+            Answering::Flying(flight) => From::Flying(flight),
+        };
         Ok(Self {
             dispatch: Arc::clone(&cache.dispatch),
             counts: Arc::clone(counts),
             key,
             name,
             encoding,
-            from: match answering {
-                Answering::Stored(content) => From::Stored(content),
-                Answering::Flying(flight) => From::Flying(flight),
-            },
+            from,
             offset: 0,
             ahead: Bytes::new(),
-            tail: Vec::new(),
+            sent: Sent::default(),
         })
     }
 
@@ -136,38 +129,50 @@ impl Sharing {
         }
     }
 
-    /// Goes on with an answer of which a part was sent, by making it again: with
-    /// `objects` that were called by `key`.
-    pub(crate) fn go_on_alone(
+    /// Goes on by making the answer again, though a part of it may be sent already,
+    /// with `objects` that were called by `key`: together with everybody who makes
+    /// it meanwhile, or `alone`.
+    pub(crate) fn make_again(
         &mut self,
         objects: Box<dyn Objects>,
         key: Option<&CacheKey>,
+        alone: bool,
     ) -> Result<(), Failure> {
         if key != Some(&self.key) {
             return Err(Failure::internal("it is another answer by now"));
         }
-        let maker = EncodedObjects::new(objects, self.encoding)?;
-        let tail = std::mem::take(&mut self.tail);
-        let rest = Rest::new(Box::new(maker), self.offset, tail);
-        self.from = From::Alone(Box::new(rest));
+        let maker = Box::new(EncodedObjects::new(objects, self.encoding)?);
+        self.from = match alone {
+            true => From::Alone(maker),
+            false => {
+                let flight = self.dispatch.begin_anew(&self.counts, &self.name, maker);
+                From::Flying(flight)
+            }
+        };
+        self.offset = 0;
+        self.ahead = Bytes::new();
         Ok(())
     }
 
     /// The next bytes: an entry's own, or appended to `made`. Blocks while they are
     /// read or made.
     pub(crate) fn step(&mut self, made: &mut Vec<u8>, runtime: &Handle) -> Result<Taken, Broken> {
-        let before = made.len();
-        let taken = self.take(made, runtime)?;
+        let start = made.len();
+        let mut taken = self.take(made, runtime)?;
         let bytes = match &taken.bytes {
             Some(bytes) => bytes,
-            None => &made[before..],
+            None => &made[start..],
         };
+        let is_last = matches!(taken.step, Step::End);
+        let before = self.sent.before(self.offset, bytes, is_last);
+        let before = before.map_err(Broken::Unmade)?;
         self.offset += bytes.len() as u64;
-        self.counts.count_inline(bytes.len() as u64);
-        self.tail
-            .extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
-        let over = self.tail.len().saturating_sub(TAIL_BYTES);
-        self.tail.drain(..over);
+        self.sent.add(&bytes[before..]);
+        self.counts.count_inline((bytes.len() - before) as u64);
+        match &mut taken.bytes {
+            Some(bytes) => drop(bytes.split_to(before)),
+            None => drop(made.drain(start..start + before)),
+        }
         Ok(taken)
     }
 

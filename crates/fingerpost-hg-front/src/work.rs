@@ -29,8 +29,6 @@ pub(crate) struct Asked {
     pub(crate) request: CommandRequest,
     /// Whether it was begun before, on a repository that changed meanwhile.
     pub(crate) again: bool,
-    /// Whether it is made for this request alone, because a shared answer failed.
-    pub(crate) alone: bool,
 }
 
 /// Where the bytes of an answer come from.
@@ -64,10 +62,35 @@ pub(crate) struct Work {
     _place: Place,
 }
 
+/// How an answer comes to be that may be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// Out of a store, or made for everybody.
+    Shared,
+    /// Made for everybody: what a store had could not be read, or who made it
+    /// before failed.
+    Anew,
+    /// Made for this request, because that failed too: there may be no room to hold
+    /// it for others.
+    Alone,
+}
+
+impl Attempt {
+    /// What is tried after this.
+    const fn next(self) -> Option<Self> {
+        match self {
+            Self::Shared => Some(Self::Anew),
+            Self::Anew => Some(Self::Alone),
+            Self::Alone => None,
+        }
+    }
+}
+
 /// A command whose answer is being sent.
 struct Running {
     asked: Asked,
     source: Source,
+    attempt: Attempt,
     /// Whether the client was told that it is answered. Before, what goes wrong
     /// is told instead of an answer.
     told: bool,
@@ -162,6 +185,7 @@ impl Work {
         let running = Running {
             asked,
             source,
+            attempt: Attempt::Shared,
             told: false,
         };
         self.proceed(running, out)
@@ -179,8 +203,8 @@ impl Work {
         };
         match taken {
             Ok(taken) => self.send(running, &taken, out),
-            Err(Broken::Lost(why)) if !running.asked.alone => self.make_alone(running, &why, out),
-            Err(broken) => self.break_off(running, &broken.into_failure(), out),
+            Err(Broken::Lost(why)) => self.make_again(running, &why, out),
+            Err(Broken::Unmade(why)) => self.break_off(running, &why, out),
         }
     }
 

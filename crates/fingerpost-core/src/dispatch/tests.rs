@@ -123,6 +123,22 @@ async fn a_failure_leaves_nothing_and_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_made_anew_once_and_replaced() {
+    let dispatch = Dispatch::new(Arc::new(Shelf::default()), DispatchOptions::default());
+    dispatch
+        .store(&name("a"), Arc::new(Bytes::from_static(b"unreadable")))
+        .await;
+    let counts = dispatch.counts("test");
+    let anew = |bytes| dispatch.begin_anew(&counts, &name("a"), Box::new(Once(Ok(bytes))));
+    let flight = anew(b"answer");
+    assert!(Arc::ptr_eq(&flight, &anew(b"never made")));
+    assert_eq!(make(&dispatch, "a", &flight).await, b"answer");
+    let stored = dispatch.look_up(&name("a")).await.unwrap();
+    assert_eq!(stored.read(0, 100).await.unwrap(), &b"answer"[..]);
+    assert_eq!(self::counts(&dispatch), [0, 1, 1, 0, 1, 0]);
+}
+
+#[tokio::test]
 async fn flights_that_everybody_left_are_forgotten() {
     let dispatch = Dispatch::new(Arc::new(Shelf::default()), DispatchOptions::default());
     for number in 0..FLIGHTS_SWEPT_AT + 1 {

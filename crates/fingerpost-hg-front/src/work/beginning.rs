@@ -42,7 +42,7 @@ impl Work {
             }
         };
         match (&self.cache, called.key) {
-            (Some(cache), Some(key)) if !asked.alone && !objects.are_few() => {
+            (Some(cache), Some(key)) if !objects.are_few() => {
                 self.remembered(cache, key, objects, asked)
             }
             _ => Ok(Begun::Source(Source::Own(objects))),

@@ -1,33 +1,32 @@
-//! What becomes of a command that goes wrong: begun again, made for this request
-//! alone, refused, or broken off.
+//! What becomes of a command that goes wrong: begun again, its answer made again,
+//! refused, or broken off.
 
 use fingerpost_core::{Failure, Reply};
 use fingerpost_hg::{StoreError, may_be_stale};
 use fingerpost_hg_proto::server::ResponderError;
 
-use super::{Asked, Running, Source, Work};
+use super::{Asked, Attempt, Running, Source, Work};
 use crate::metrics::Outcome;
 
 impl Work {
     /// A store failed, or another request: this one is answered all the same.
-    pub(super) fn make_alone(
+    pub(super) fn make_again(
         &mut self,
         mut running: Running,
         why: &Failure,
         out: &mut Vec<u8>,
     ) -> Result<(), ResponderError> {
+        let Some(attempt) = running.attempt.next() else {
+            return self.break_off(running, why, out);
+        };
         let name = self.name(running.asked.command);
-        tracing::debug!(command = name, %why, "an answer is made again: {why}");
+        tracing::debug!(command = name, %why, ?attempt, "an answer is made again: {why}");
         self.metrics.count_made_again();
-        running.asked.alone = true;
-        if !running.told {
-            self.asked.push_front(running.asked);
-            return Ok(());
-        }
+        running.attempt = attempt;
         let called = self.call(&running.asked);
         let going_on = called.and_then(|called| match (&mut running.source, called.reply) {
             (Source::Shared(sharing), Reply::Objects(objects)) => {
-                sharing.go_on_alone(objects, called.key.as_ref())
+                sharing.make_again(objects, called.key.as_ref(), attempt == Attempt::Alone)
             }
             _ => Err(Failure::internal("it is another answer by now")),
         });

@@ -313,12 +313,25 @@ async fn a_store_that_fails_or_lies_is_worked_without() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_in_the_middle_is_gone_on_without() {
-    let (world, shelf, _) = remembering(written());
+    let (world, shelf, cache) = remembering(written());
     let (door, tip) = (world.door(), node(&world, "tip"));
     let first = files(&door, tip, &["revision"]).await;
     stored(&shelf, 1).await;
     shelf.break_in_the_middle(0);
     assert_eq!(files(&door, tip, &["revision"]).await, first);
+    // Those who lost it at once make it together.
+    shelf.break_in_the_middle(0);
+    let before = counted(&cache);
+    let asking = (0..16).map(|_| {
+        let door = door.clone();
+        tokio::spawn(async move { files(&door, tip, &["revision"]).await })
+    });
+    for one in asking.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap(), first);
+    }
+    // Through the dispatch, not each by itself.
+    let again = |[_, misses, coalesced]: [u64; 3]| misses + coalesced;
+    assert!(again(counted(&cache)) > again(before));
     // What was sent is not what is made: better no answer than a wrong one.
     shelf.break_in_the_middle(1);
     let told = files(&door, tip, &["revision"]).await;
