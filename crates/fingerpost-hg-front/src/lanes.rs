@@ -113,9 +113,9 @@ const WRITERS: usize = 4;
 /// First pieces that are made besides.
 const FIRST_WORKERS: usize = 1;
 
-/// One for each core, and one that may wait for the disk.
+/// One for each core; with [`FIRST_WORKERS`] there is one that may wait for the disk.
 fn workers() -> usize {
-    std::thread::available_parallelism().map_or(2, NonZero::get) + 1
+    std::thread::available_parallelism().map_or(2, NonZero::get)
 }
 
 /// Whether a command answers a few bytes for the work of a moment.

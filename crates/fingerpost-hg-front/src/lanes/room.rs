@@ -1,8 +1,10 @@
 //! Room for requests that were read and not begun yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// What the requests of all clients together may take.
 #[derive(Debug)]
@@ -35,14 +37,24 @@ impl Rooms {
             return Ok(());
         }
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let mut more = std::pin::pin!(Arc::clone(&self.kib).acquire_many_owned(kib));
+        // Not at the first contention: it is kept until all of the request is here,
+        // and its client may be slow.
+        if let Ok(more) = timeout(BESIDES_AFTER, &mut more).await {
+            room.add(more?);
+            return Ok(());
+        }
         tokio::select! {
             biased;
-            more = Arc::clone(&self.kib).acquire_many_owned(kib) => room.add(more?),
+            more = more => room.add(more?),
             besides = Arc::clone(&self.besides).acquire_owned() => room.besides = Some(besides?),
         }
         Ok(())
     }
 }
+
+/// How long a request waits for room before it competes for what is besides.
+const BESIDES_AFTER: Duration = Duration::from_millis(200);
 
 impl Room {
     fn add(&mut self, more: OwnedSemaphorePermit) {
@@ -55,10 +67,6 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::timeout;
-
     use super::*;
 
     const SOON: Duration = Duration::from_secs(1);
