@@ -85,7 +85,7 @@ impl Place {
         if [own, clients, Some(&self.url)]
             .into_iter()
             .flatten()
-            .any(|url| url.contains('@'))
+            .any(|url| has_login(url))
         {
             return Err("a login in a URL is not used; it belongs into the options".to_owned());
         }
@@ -234,6 +234,13 @@ fn directory(path: &str) -> Result<Opened, String> {
     })
 }
 
+/// Whether there is a login between the scheme and the path.
+fn has_login(url: &str) -> bool {
+    let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
+    let authority = behind.split('/').next();
+    authority.is_some_and(|authority| authority.contains('@'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +288,7 @@ mod tests {
         };
         let (good, bad) = (Some("http://host:9000"), Some("http://me:hidden@host:9000"));
         assert!(with("s3://b", good, good).is_ok());
+        assert!(!has_login("file:///srv/answers@farm"), "that is a path");
         for place in [
             with("s3://b", bad, good),
             with("s3://b", good, bad),

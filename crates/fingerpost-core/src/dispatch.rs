@@ -41,6 +41,19 @@ pub enum Answering {
     Flying(Arc<Flight>),
 }
 
+impl Answering {
+    /// Counts that an answer that was found is used.
+    pub fn count(&self, counts: &Counts) {
+        match self {
+            Self::Stored(content) => {
+                Counts::count(&counts.hits);
+                counts.count_saved(counts.work(content.len()));
+            }
+            Self::Flying(_) => Counts::count(&counts.coalesced),
+        }
+    }
+}
+
 impl std::fmt::Debug for Dispatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dispatch")
@@ -100,23 +113,29 @@ impl Dispatch {
         name: &EntryName,
         maker: Box<dyn Objects>,
     ) -> Answering {
+        match self.find(counts, name).await {
+            Some(answering) => {
+                answering.count(counts);
+                answering
+            }
+            None => Answering::Flying(self.begin_anew(counts, name, maker)),
+        }
+    }
+
+    /// Finds the answer with this name, in the store or on its way. Whoever uses it
+    /// [counts](Answering::count) that.
+    pub async fn find(&self, counts: &Counts, name: &EntryName) -> Option<Answering> {
         if let Some(flight) = self.flying(name) {
-            Counts::count(&counts.coalesced);
-            return Answering::Flying(flight);
+            return Some(Answering::Flying(flight));
         }
         match self.store.look_up(name).await {
-            Ok(Some(content)) => {
-                Counts::count(&counts.hits);
-                counts.count_saved(counts.work(content.len()));
-                return Answering::Stored(content);
-            }
-            Ok(None) => {}
+            Ok(found) => found.map(Answering::Stored),
             Err(error) => {
                 Counts::count(&counts.look_ups_failed);
                 tracing::debug!(%error, "a content store cannot be asked: {error}");
+                None
             }
         }
-        Answering::Flying(self.begin_anew(counts, name, maker))
     }
 
     fn flying(&self, name: &EntryName) -> Option<Arc<Flight>> {
@@ -166,7 +185,10 @@ impl Dispatch {
             };
             self.keeping.fetch_sub(1, Ordering::Relaxed);
             match stored {
-                Ok(()) => Counts::count(&counts.stored),
+                Ok(()) => {
+                    flight.note_stored();
+                    Counts::count(&counts.stored);
+                }
                 Err(error) => {
                     Counts::count(&counts.stores_failed);
                     tracing::debug!(%error, "an answer is not stored: {error}");

@@ -1,6 +1,7 @@
 //! One answer that is made once for everybody who asks for it meanwhile.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,11 @@ use crate::{Content, Failure, More, Objects, SpoolOptions};
 /// Everything here blocks as [`Objects::append`] does.
 pub struct Flight {
     state: Mutex<State>,
+    /// Whether nothing more comes of it. Not in the state, which is locked while
+    /// bytes are written.
+    failed: AtomicBool,
+    /// Since when a store has the whole answer.
+    stored: OnceLock<Instant>,
 }
 
 struct State {
@@ -90,12 +96,26 @@ impl Flight {
         };
         Self {
             state: Mutex::new(state),
+            failed: AtomicBool::new(false),
+            stored: OnceLock::new(),
         }
+    }
+
+    /// Notes that a store has the whole answer.
+    pub(crate) fn note_stored(&self) {
+        _ = self.stored.set(Instant::now());
+    }
+
+    /// Whether a store has had the whole answer for so long: who is still behind
+    /// should take it from there, so that what the flight holds can be given up.
+    pub fn is_stored_for(&self, long: Duration) -> bool {
+        let since = self.stored.get();
+        since.is_some_and(|since| since.elapsed() >= long)
     }
 
     /// Whether it failed: nothing more comes of it.
     pub fn has_failed(&self) -> bool {
-        matches!(self.state.lock().end, Some(End::Failed(_)))
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Appends the bytes from `offset` on, at most `max` of them if they are there
@@ -157,11 +177,17 @@ impl Flight {
             }
             Ok(more) => Ok(state.take(&bytes, more, maker)),
         };
+        self.note_failure(&state);
         wake(state);
         if progress.is_ok() {
             out.append(&mut bytes);
         }
         progress
+    }
+
+    fn note_failure(&self, state: &State) {
+        let failed = matches!(state.end, Some(End::Failed(_)));
+        self.failed.store(failed, Ordering::Release);
     }
 
     /// Waits until there is more, or an end.
@@ -201,6 +227,7 @@ impl Drop for Panics<'_> {
         let why = "making the answer panicked".to_owned();
         let mut state = self.0.state.lock();
         state.end = Some(End::Failed(why));
+        self.0.note_failure(&state);
         wake(state);
     }
 }

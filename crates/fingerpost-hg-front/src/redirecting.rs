@@ -10,7 +10,7 @@ mod card;
 mod putting;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fingerpost_core::{
     CacheKey, ContentCoding, Counts, EntryName, Following, Redirects, SpoolOptions,
@@ -56,7 +56,7 @@ pub(crate) struct Looking<'a> {
 }
 
 /// What came of looking for a target.
-pub(crate) enum Found {
+pub(crate) enum Place {
     /// The client fetches it from there.
     There(Location),
     /// A target would take it, and has nothing.
@@ -96,64 +96,48 @@ impl<'a> Looking<'a> {
     }
 
     /// Where the answer lies, as far as that is known without asking the stores.
-    pub(crate) async fn find_seen(&self) -> Found {
+    pub(crate) async fn find_seen(&self) -> Place {
         let Redirecting { targets, cards, .. } = &**self.redirecting;
         if !targets.would_take(&self.follows.following, None, None) {
-            return Found::No;
+            return Place::No;
         }
         match cards.seen(&Card::name(self.cache, self.key)) {
-            Some(card) => self.at_target(&card, card.work).await,
-            None => Found::Unseen,
+            Some(card) => self.at_target(&card).await,
+            None => Place::Unseen,
         }
     }
 
-    /// Where an answer lies that the stores have too, if `found` says that it may lie
-    /// somewhere. What does not lie at a target is put there behind the back of who
-    /// asked for it. Blocks while stores are asked.
-    pub(crate) fn find_or_put(
-        &self,
-        found: Found,
-        stored: &Stored<'_>,
-        runtime: &Handle,
-    ) -> Option<Location> {
-        let found = match found {
-            Found::Unseen => runtime.block_on(self.find_unseen(Instant::now())),
-            found => found,
-        };
-        match found {
-            Found::There(location) => return Some(location),
-            Found::Missing => self.put(stored, runtime),
-            Found::No | Found::Unseen => {}
-        }
-        None
+    /// Where the answer lies, as far as the stores know.
+    pub(crate) async fn find_unseen(&self) -> Place {
+        self.find_unseen_at(Instant::now()).await
     }
 
-    async fn find_unseen(&self, now: Instant) -> Found {
+    async fn find_unseen_at(&self, now: Instant) -> Place {
         let cards = &self.redirecting.cards;
         match cards.find(self.cache, self.key, now).await {
-            // What it saves was counted when the answer was found.
-            Some(card) => self.at_target(&card, Duration::ZERO).await,
-            None => Found::Missing,
+            Some(card) => self.at_target(&card).await,
+            None => Place::Missing,
         }
     }
 
-    async fn at_target(&self, card: &Card, saved: Duration) -> Found {
+    async fn at_target(&self, card: &Card) -> Place {
         let (targets, following) = (&self.redirecting.targets, &self.follows.following);
         if !targets.would_take(following, None, Some(card.plain_len)) {
-            return Found::No;
+            return Place::No;
         }
         for coding in self.follows.codings() {
             let form = card.form(self.cache, self.key, coding);
             if let Some(redirect) = targets.find(following, &form).await {
-                self.counts.count_redirected(card.plain_len, saved);
-                return Found::There(card.location(redirect, self.follows));
+                self.counts.count_redirected(card.plain_len, card.work);
+                return Place::There(card.location(redirect, self.follows));
             }
         }
-        Found::Missing
+        Place::Missing
     }
 
-    /// Puts an answer to a target. It is left out if there is too much to do.
-    fn put(&self, stored: &Stored<'_>, runtime: &Handle) {
+    /// Puts an answer to a target, behind the back of who asked for it. It is left
+    /// out if there is too much to do.
+    pub(crate) fn put(&self, stored: &Stored<'_>, runtime: &Handle) {
         let following = &self.follows.following;
         let zstd = Some(ContentCoding::Zstd);
         let is_coded = stored.encoding == ContentEncoding::Zstd8mb

@@ -1,6 +1,7 @@
 //! An answer in its encoded form, on its way to one of many who get it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fingerpost_core::{
@@ -28,6 +29,8 @@ pub(crate) struct Sharing {
     /// Bytes of an entry that were read ahead of that.
     ahead: Bytes,
     sent: Sent,
+    /// Whether it was tried to go on from the store instead of a flight.
+    has_asked_store: bool,
 }
 
 /// Where the bytes of an answer come from.
@@ -88,21 +91,26 @@ pub(crate) enum Broken {
 }
 
 impl Sharing {
-    /// Finds an answer, or takes part in making it. Blocks while stores are asked.
+    /// Sends an answer that was `found`, or takes part in making it.
     pub(crate) fn begin(
         cache: &AnswerCache,
         counts: &Arc<Counts>,
         key: CacheKey,
         objects: Box<dyn Objects>,
         encoding: (ContentEncoding, i32),
-        runtime: &Handle,
+        found: Option<Answering>,
     ) -> Result<Self, Failure> {
         let name = cache.name(&key, encoding);
-        let maker = EncodedObjects::new(objects, encoding)?;
-        let beginning = cache.dispatch.begin(counts, &name, Box::new(maker));
-        let from = match runtime.block_on(beginning) {
-            Answering::Stored(content) => From::Stored(content),
-            Answering::Flying(flight) => From::Flying(flight),
+        if let Some(found) = &found {
+            found.count(counts);
+        }
+        let from = match found {
+            Some(Answering::Stored(content)) => From::Stored(content),
+            Some(Answering::Flying(flight)) => From::Flying(flight),
+            None => {
+                let maker = Box::new(EncodedObjects::new(objects, encoding)?);
+                From::Flying(cache.dispatch.begin_anew(counts, &name, maker))
+            }
         };
         Ok(Self {
             dispatch: Arc::clone(&cache.dispatch),
@@ -114,6 +122,7 @@ impl Sharing {
             offset: 0,
             ahead: Bytes::new(),
             sent: Sent::default(),
+            has_asked_store: false,
         })
     }
 
@@ -176,7 +185,22 @@ impl Sharing {
         Ok(taken)
     }
 
+    /// Goes on from the store if it has had the answer for a while: a slow client
+    /// shall not hold what others were made of.
+    fn leave_flight(&mut self, runtime: &Handle) {
+        if let From::Flying(flight) = &self.from
+            && !self.has_asked_store
+            && flight.is_stored_for(FLIGHT_KEPT)
+        {
+            self.has_asked_store = true;
+            if let Some(content) = runtime.block_on(self.dispatch.look_up(&self.name)) {
+                self.from = From::Stored(content);
+            }
+        }
+    }
+
     fn take(&mut self, made: &mut Vec<u8>, runtime: &Handle) -> Result<Taken, Broken> {
+        self.leave_flight(runtime);
         let (step, from) = match &mut self.from {
             From::Alone(maker) => {
                 let more = maker.append(made).map_err(Broken::Unmade)?;
@@ -254,8 +278,79 @@ fn take_stored(
     })
 }
 
+/// How long what was made is kept for those behind once it is stored. Tests do not
+/// wait.
+const FLIGHT_KEPT: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 /// How much is read of an entry at a time. Stores on disk check blocks of 64 KiB.
 const AHEAD_BYTES: usize = 1 << 20;
 /// How much is sent at a time: with the frames around it, it is one piece of a body.
 const STEP_BYTES: usize = 256 << 10;
 const _: () = assert!(STEP_BYTES + STEP_BYTES / 1024 < WHOLE_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_core::testing::Shelf;
+    use fingerpost_core::{DispatchOptions, EntryNames, KeyHasher};
+
+    use super::*;
+
+    const ANSWER_BYTES: usize = 3 * STEP_BYTES;
+
+    struct Once;
+
+    impl Objects for Once {
+        fn append(&mut self, out: &mut Vec<u8>) -> Result<More, Failure> {
+            out.extend((0..ANSWER_BYTES).map(|at| (at % 251) as u8));
+            Ok(More::No)
+        }
+    }
+
+    fn begin(cache: &AnswerCache, runtime: &Handle) -> Sharing {
+        let counts = cache.dispatch.counts("test");
+        let (key, how) = (
+            KeyHasher::new("test", 1).finish(),
+            (ContentEncoding::Identity, 0),
+        );
+        let name = cache.name(&key, how);
+        let found = runtime.block_on(cache.dispatch.find(&counts, &name));
+        Sharing::begin(cache, &counts, key, Box::new(Once), how, found).unwrap()
+    }
+
+    fn step(sharing: &mut Sharing, sent: &mut Vec<u8>, runtime: &Handle) -> bool {
+        let mut made = Vec::new();
+        let Ok(taken) = sharing.step(&mut made, runtime) else {
+            panic!("nothing is lost")
+        };
+        sent.extend(taken.bytes.as_deref().unwrap_or(&made));
+        matches!(taken.step, Step::End)
+    }
+
+    #[test]
+    fn who_is_behind_goes_on_from_the_store() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle();
+        let shelf = Arc::new(Shelf::default());
+        let dispatch = Dispatch::new(Arc::clone(&shelf) as Arc<_>, DispatchOptions::default());
+        let cache = AnswerCache::new(Arc::new(dispatch), EntryNames::new(b"secret"));
+        let (mut fast, mut slow) = (begin(&cache, handle), begin(&cache, handle));
+        let (mut all, mut behind) = (Vec::new(), Vec::new());
+        while !step(&mut fast, &mut all, handle) {}
+        assert_eq!(all.len(), ANSWER_BYTES);
+        // Out of the flight, whether the store has it by now or not.
+        slow.has_asked_store = true;
+        assert!(!step(&mut slow, &mut behind, handle));
+        assert!(slow.stored().is_none());
+        slow.has_asked_store = false;
+        for _ in 0..1000 {
+            if !shelf.names().is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        while !step(&mut slow, &mut behind, handle) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(slow.stored().is_some(), "it went on from the store");
+        assert!(behind == all);
+    }
+}

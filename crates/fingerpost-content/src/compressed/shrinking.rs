@@ -1,5 +1,6 @@
 //! What is put into the store behind.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ impl Shrinking {
             bytes_max: u64::MAX,
             ..options
         });
-        spool.write(&Header { form, len }.encode())?;
+        write(&mut spool, &Header { form, len }.encode())?;
         let shrinking = Self {
             spool,
             lengths: Vec::new(),
@@ -54,7 +55,7 @@ impl Shrinking {
     }
 
     fn put(mut self, block: &[u8], plain_len: usize) -> Result<Self, CacherError> {
-        self.spool.write(block)?;
+        write(&mut self.spool, block)?;
         // A MiB and a little is the most that a block has.
         self.lengths.push(block.len() as u32);
         self.taken += plain_len as u64;
@@ -63,9 +64,17 @@ impl Shrinking {
 
     /// The whole compressed entry.
     pub(super) fn finish(mut self) -> Result<Arc<dyn Content>, CacherError> {
-        self.spool.write(&encode_index(&self.lengths))?;
+        write(&mut self.spool, &encode_index(&self.lengths))?;
         Ok(self.spool.content())
     }
+}
+
+/// The store behind is not to blame for want of room on the way there.
+fn write(spool: &mut Spool, bytes: &[u8]) -> Result<(), CacherError> {
+    spool.write(bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => CacherError::Full,
+        _ => error.into(),
+    })
 }
 
 /// A compressed entry on its way into the store behind.

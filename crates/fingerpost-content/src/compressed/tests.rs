@@ -178,6 +178,19 @@ async fn what_the_store_behind_says_is_passed_on() {
 }
 
 #[tokio::test]
+async fn want_of_room_on_the_way_is_not_the_fault_of_the_store() {
+    let spool = SpoolOptions {
+        memory_bytes_max: 100,
+        room: fingerpost_core::SpoolRoom::new(1000),
+        ..SpoolOptions::default()
+    };
+    let store = Compressed::new(Arc::new(Memory::new(64 << 20)), spool);
+    let long = Arc::new(text(3 << 20));
+    let stored = store.store(&entry_name(1), long).await;
+    assert!(matches!(stored, Err(CacherError::Full)), "{stored:?}");
+}
+
+#[tokio::test]
 async fn more_than_the_spool_takes_is_refused_unless_it_is_stored_as_it_is() {
     let spool = SpoolOptions {
         bytes_max: 5000,

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use fingerpost_core::testing::Shelf;
 use fingerpost_core::{Cacher, Dispatch, DispatchOptions, EntryNames, KeyHasher};
 

@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use fingerpost_core::{CacheKey, Call, Called, Failure, Objects, Reply};
 use fingerpost_hg_proto::{ContentEncoding, Location};
+use futures_util::future::join;
 
 use super::{Asked, Source, Work};
 use crate::answers::AnswerCache;
-use crate::redirecting::{Found, Looking};
+use crate::redirecting::{Looking, Place};
 use crate::shared::Sharing;
 
 /// What a command has come to before anything of it is sent.
@@ -60,20 +61,28 @@ impl Work {
         let counts = cache.dispatch.counts(self.name(asked.command));
         let follows = self.caller.follows(&asked.request);
         let looking = Looking::new(cache, &counts, &key, follows.as_ref());
-        let mut found = Found::No;
-        if let Some(looking) = &looking {
-            found = self.runtime.block_on(looking.find_seen());
-        }
-        if let Found::There(location) = found {
-            return Ok(Begun::Elsewhere(location));
-        }
         let (encoding, level) = self.encoding;
         let how = (encoding.unwrap_or(ContentEncoding::Identity), level);
-        let sharing = Sharing::begin(cache, &counts, key, objects, how, &self.runtime)?;
-        if let (Some(looking), Some(stored)) = (&looking, sharing.stored())
-            && let Some(location) = looking.find_or_put(found, &stored, &self.runtime)
-        {
+        let (place, found) = self.runtime.block_on(async {
+            let place = match &looking {
+                Some(looking) => looking.find_seen().await,
+                None => Place::No,
+            };
+            let name = cache.name(&key, how);
+            let finding = cache.dispatch.find(&counts, &name);
+            match (&looking, place) {
+                (_, Place::There(location)) => (Place::There(location), None),
+                // The stores are asked for both at once.
+                (Some(looking), Place::Unseen) => join(looking.find_unseen(), finding).await,
+                (_, place) => (place, finding.await),
+            }
+        });
+        if let Place::There(location) = place {
             return Ok(Begun::Elsewhere(location));
+        }
+        let sharing = Sharing::begin(cache, &counts, key, objects, how, found)?;
+        if let (Place::Missing, Some(looking), Some(stored)) = (place, &looking, sharing.stored()) {
+            looking.put(&stored, &self.runtime);
         }
         Ok(Begun::Source(Source::Shared(sharing)))
     }

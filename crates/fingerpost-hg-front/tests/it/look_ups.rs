@@ -85,30 +85,38 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_answer_that_is_stored_is_looked_for_at_a_target() {
+async fn stores_are_asked_once_for_an_answer_and_once_for_its_card() {
     let mut world = World::recorded("sample-dothg", "[phases]\npublish = no\n");
     let store = Arc::new(Counting::default());
     let places = Arc::new(Places::new(vec![Places::target("cdn-a")]));
     let first = door(&mut world, &store, &places);
-    let entries = || store.shelf.names().len();
+    let entries = || store.shelf.names();
 
     let cold = ask(&first).await;
     assert!(cold.redirect.is_none());
-    assert_eq!(store.look_ups(), 1, "the answer, and no card");
-    until(|| entries() == 1).await;
+    assert_eq!(store.look_ups(), 2, "the answer and its card, at once");
+    until(|| entries().len() == 1).await;
+    let answer = entries()[0];
 
     // It is put to the target, which adds a card.
     assert_eq!(ask(&first).await, cold);
-    assert_eq!(store.look_ups(), 2, "the answer and its card");
-    until(|| entries() == 2).await;
+    assert_eq!(store.look_ups(), 1, "the card was missing just now");
+    until(|| entries().len() == 2).await;
+    store.look_ups();
     let there = ask(&first).await.redirect;
     assert!(there.is_some());
     assert_eq!(store.look_ups(), 0, "it is known where it lies");
 
-    // Another server finds out as soon as it is asked.
-    let other = door(&mut world, &store, &places);
-    for look_ups in [2, 0] {
-        assert_eq!(ask(&other).await.redirect, there);
-        assert_eq!(store.look_ups(), look_ups);
+    // Another server finds out as soon as it is asked, whether the stores still
+    // have the answer or only its card.
+    for removes in [false, true] {
+        if removes {
+            assert!(store.remove(&answer).await.unwrap());
+        }
+        let other = door(&mut world, &store, &places);
+        for look_ups in [2, 0] {
+            assert_eq!(ask(&other).await.redirect, there);
+            assert_eq!(store.look_ups(), look_ups);
+        }
     }
 }

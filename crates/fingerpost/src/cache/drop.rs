@@ -83,11 +83,11 @@ async fn drop_some(
         let name = name.to_hex();
         if !from.is_empty() {
             println!("{name}: dropped from {}", from.join(" and "));
-        } else {
+        } else if !kept {
+            eprintln!("{name}: not there");
+        }
+        if kept || from.is_empty() {
             exit = Exit::Found;
-            if !kept {
-                eprintln!("{name}: not there");
-            }
         }
     }
     tell_what_stays();

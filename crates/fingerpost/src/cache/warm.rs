@@ -38,7 +38,8 @@ pub(super) struct Args {
     /// Also have redirects made ready: asks as clients that follow them, again and
     /// again until all is redirected or nothing more becomes so. First, with
     /// zstd-8mb, as clients that undo zstd at a target, then as stock clients.
-    /// What is too short for every target stays inline.
+    /// What is too short for every target stays inline, and so does, for now, what
+    /// is still being put there when 15 seconds brought no more.
     #[arg(long)]
     redirects: bool,
     /// Do it again and again, with a pause of so many minutes. What fails is told,

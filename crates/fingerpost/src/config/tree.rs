@@ -273,11 +273,13 @@ sections! {
         /// stored.
         entry_bytes_min: u64 = 0;
         /// Where an answer is held while it is made, if it is longer than 1 MiB.
-        /// Without it, in `disk_directory`, or where the system keeps temporary
-        /// files.
+        /// Without it, where the system keeps temporary files. Not on a disk that
+        /// may hang or that answers may fill: those that cannot be held there are
+        /// made for each request.
         spool_directory: Option<PathBuf> = None, example "\"/var/cache/fingerpost\"";
-        /// Disk space there for all of them together, in MiB. Answers for which
-        /// there is no room are not shared.
+        /// Disk space there for all of them together, in MiB, those that are being
+        /// compressed for a store or put to a redirect target among them. Answers
+        /// for which there is no room are not shared.
         spool_mib: u64 = 16384;
         /// Object storage: S3 and what speaks like it, Google, Azure, a directory.
         /// For `cache.tiers`, and for `redirect.targets`. Needs `secret`.

@@ -26,10 +26,9 @@ pub(crate) struct Stores<'a> {
 impl<'a> Stores<'a> {
     /// The stores of this configuration.
     pub(crate) fn new(config: &'a Cache) -> Self {
-        let directory = config.spool_directory.as_ref();
         let spool = SpoolOptions {
             bytes_max: config.entry_mib.saturating_mul(MIB),
-            directory: directory.or(config.disk_directory.as_ref()).cloned(),
+            directory: config.spool_directory.clone(),
             room: SpoolRoom::new(config.spool_mib.saturating_mul(MIB)),
             ..SpoolOptions::default()
         };
