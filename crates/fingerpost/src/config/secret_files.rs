@@ -1,5 +1,5 @@
 //! Secrets and the files that they may come from: one rule for every key that is
-//! declared as a [`Secret`](super::Secret).
+//! declared as a [`Secret`].
 //!
 //! `password` comes from the file that `password_file` names, if that is set.
 //! Secrets under names, as `options`, come from those that `option_files` names,
