@@ -5,8 +5,10 @@
 //! Tokens are stored as the reference server stores them, so an imported
 //! database's tokens go on working.
 
+mod basic;
 mod token;
 mod users;
 
+pub use basic::basic_credentials;
 pub use token::{StoredToken, Token};
 pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};

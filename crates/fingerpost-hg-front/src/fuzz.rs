@@ -4,8 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use fingerpost_accounts::basic_credentials;
+
 use crate::front::decoded;
-use crate::login::basic;
 use crate::route::route;
 
 /// A fuzz target.
@@ -34,12 +35,12 @@ pub fn fuzz_url(data: &[u8]) {
 
 /// Logins: what is read is what was written.
 pub fn fuzz_login(header: &[u8]) {
-    let Some((user, token)) = basic(header) else {
+    let Some((user, token)) = basic_credentials(header) else {
         return;
     };
     assert!(!user.is_empty() && !user.contains(':'));
     let again = format!("Basic {}", STANDARD.encode(format!("{user}:{token}")));
-    assert_eq!(basic(again.as_bytes()), Some((user, token)));
+    assert_eq!(basic_credentials(again.as_bytes()), Some((user, token)));
 }
 
 #[cfg(test)]
