@@ -1,4 +1,5 @@
-//! BitBake's protocol over sockets: the server's door and the client.
+//! The doors of hash equivalence, and the client: BitBake's protocol over sockets,
+//! and JSON over HTTP.
 //!
 //! [`NativeDoor`] serves a [`HashEquiv`](fingerpost_hashequiv::HashEquiv) on
 //! every connection that a [`fingerpost_net::Server`] hands it. [`client`] has
@@ -6,14 +7,15 @@
 //! with it.
 //!
 //! The wire format itself is in [`fingerpost_hashequiv_proto`], the meaning of
-//! the commands in [`fingerpost_hashequiv`]. This crate knows neither SQL nor
-//! HTTP.
+//! the commands in [`fingerpost_hashequiv`]. [`JsonDoor`] has the same commands as
+//! resources of HTTP. This crate knows no SQL.
 
 pub mod client;
 
 mod budget;
 mod door;
 mod ended;
+mod json;
 mod link;
 mod metrics;
 mod options;
@@ -26,5 +28,6 @@ mod upstream;
 mod wire;
 
 pub use door::NativeDoor;
+pub use json::{JsonDoor, JsonOptions};
 pub use options::DoorOptions;
 pub use upstream::{NativeUpstream, NativeUpstreamOptions};

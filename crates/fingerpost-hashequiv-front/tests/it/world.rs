@@ -23,6 +23,7 @@ pub(crate) const HANDSHAKE: &str = "OEHASHEQUIV 1.1\nneeds-headers: false\n\n";
 
 /// A service with its door, in a directory of its own.
 pub(crate) struct World {
+    pub(crate) service: Arc<HashEquiv>,
     pub(crate) door: NativeDoor,
     pub(crate) shutdown: Shutdown,
     pub(crate) directory: tempfile::TempDir,
@@ -66,8 +67,9 @@ impl World {
             .ensure_admin("admin", "secret")
             .await
             .unwrap();
-        let door = NativeDoor::new(service, options);
+        let door = NativeDoor::new(Arc::clone(&service), options);
         Self {
+            service,
             door,
             shutdown: Shutdown::new(),
             directory,

@@ -9,7 +9,9 @@ use fingerpost_core::SystemClock;
 use fingerpost_db::Sqlite;
 use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, Upstream, UpstreamOptions};
 use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
-use fingerpost_hashequiv_front::{DoorOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions};
+use fingerpost_hashequiv_front::{
+    DoorOptions, JsonDoor, JsonOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions,
+};
 use fingerpost_hashequiv_proto::Limits;
 use fingerpost_net::{HttpOptions, Metrics, ServerOptions, default_connection_limit};
 
@@ -20,8 +22,9 @@ use crate::config::Config;
 pub(super) struct Doors {
     /// Of hash equivalence.
     pub(super) native: NativeDoor,
-    /// What answers for Mercurial repositories, if any are configured.
-    pub(super) hg: Option<Router>,
+    /// What answers HTTP: hash equivalence as JSON, and Mercurial repositories if
+    /// any are configured.
+    pub(super) http: Router,
 }
 
 /// Builds the services over `database`, makes the configured administrator, and
@@ -45,14 +48,17 @@ pub(super) async fn doors(
             .with_context(|| format!("cannot make the administrator {name}"))?;
     }
     let native = NativeDoor::new(Arc::clone(&service), door_options(config));
-    let hg = super::hg::front(config, service.accounts().clone(), metrics)?;
+    let mut http = JsonDoor::new(Arc::clone(&service), json_options(config)).router();
+    if let Some(hg) = super::hg::front(config, service.accounts().clone(), metrics)? {
+        http = http.merge(hg);
+    }
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         service.metrics().register(registry);
         native.register_metrics(registry);
         registry.register_collector(Box::new(collector));
     });
-    Ok(Doors { native, hg })
+    Ok(Doors { native, http })
 }
 
 /// The configured upstream, not connected yet.
@@ -105,6 +111,16 @@ fn door_options(config: &Config) -> DoorOptions {
         batch_lines: size(limits.batch_lines).max(1),
         write_stall: Duration::from_secs(limits.write_stall_seconds),
         message_time: Duration::from_secs(limits.message_seconds),
+    }
+}
+
+fn json_options(config: &Config) -> JsonOptions {
+    let limits = &config.limits;
+    JsonOptions {
+        body_bytes_max: size(limits.message_mib.saturating_mul(MIB)),
+        line_bytes_max: size(limits.line_bytes),
+        body_stall: Duration::from_secs(limits.message_seconds),
+        ..JsonOptions::default()
     }
 }
 

@@ -51,10 +51,7 @@ pub(super) async fn start(
         "at most {} connections (open files: {open_files})",
         options.connections_max
     );
-    let mut server = Server::new(doors.native, options, metrics, shutdown);
-    if let Some(hg) = doors.hg {
-        server = server.router(hg);
-    }
+    let server = Server::new(doors.native, options, metrics, shutdown).router(doors.http);
     assemble(server, listeners, opened, &loaded)
 }
 

@@ -1,0 +1,175 @@
+//! From a path, a query and a body to the argument of a command, as its declaration
+//! has it.
+
+use axum::http::StatusCode;
+use fingerpost_core::{Field, Shape};
+use serde_json::{Map, Value};
+
+use super::problem::Problem;
+use super::routes::Route;
+
+/// The argument's JSON. Every field is of its declared type, and there is no other.
+pub(super) fn argument(
+    fields: &[Field],
+    route: &Route,
+    path: &[(String, String)],
+    query: &str,
+    body: Option<&[u8]>,
+) -> Result<String, Problem> {
+    let mut argument = match body {
+        Some(body) => object(body)?,
+        None => Map::new(),
+    };
+    let is_in_path = |name: &str| path.iter().any(|(known, _)| known == name);
+    let is_fixed = |name: &str| route.fixed.iter().any(|(known, _)| *known == name);
+    for (name, text) in parameters(query)? {
+        let field = fields.iter().find(|field| field.name == name);
+        let field = field
+            .filter(|_| body.is_none())
+            .ok_or_else(|| unknown(&name))?;
+        if argument.contains_key(&name) {
+            return Err(bad(format!("{name} is there twice")));
+        }
+        argument.insert(name, of_text(field, text)?);
+    }
+    for (name, value) in &argument {
+        let field = fields.iter().find(|field| field.name == name);
+        let field = field
+            .filter(|_| !is_in_path(name) && !is_fixed(name))
+            .ok_or_else(|| unknown(name))?;
+        check(field, value)?;
+    }
+    for (name, text) in path {
+        argument.insert(name.clone(), Value::String(text.clone()));
+    }
+    for (name, json) in route.fixed {
+        let value = serde_json::from_str(json).unwrap_or(Value::Null);
+        argument.insert((*name).to_owned(), value);
+    }
+    for field in fields {
+        if field.required && !argument.contains_key(field.name) {
+            if route.command == "get-outhash" && field.name == "taskhash" {
+                // It has to be there, and is only handed to an upstream.
+                argument.insert(field.name.to_owned(), Value::String(String::new()));
+                continue;
+            }
+            return Err(bad(format!("{} is missing", field.name)));
+        }
+    }
+    Ok(Value::Object(argument).to_string())
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(bad("the body must be an object".to_owned())),
+        Err(error) => Err(malformed(&error)),
+    }
+}
+
+/// What is wrong with JSON, by its place in the text.
+pub(super) fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-json").detail(error.to_string())
+}
+
+/// Names and values of a query.
+fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let decoded = pairs.map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decode = |text: &str| percent_decoded(text);
+        decode(name).zip(decode(value))
+    });
+    let all: Option<Vec<_>> = decoded.collect();
+    all.ok_or_else(|| bad("the query is no text".to_owned()))
+}
+
+/// The text behind `+` and `%41`; `None` if it is none.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                let digits = std::str::from_utf8(&digits).ok()?;
+                u8::from_str_radix(digits, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The value of a field in a query.
+fn of_text(field: &Field, text: String) -> Result<Value, Problem> {
+    let read = |what: &str| {
+        serde_json::from_str(&text).map_err(|_| bad(format!("{} must be {what}", field.name)))
+    };
+    match field.shape {
+        Shape::Flag | Shape::Bool => read("true or false"),
+        Shape::Seconds => read("a number"),
+        _ => Ok(Value::String(text)),
+    }
+}
+
+/// Whether a value is of its field's type.
+fn check(field: &Field, value: &Value) -> Result<(), Problem> {
+    let (fits, what) = match field.shape {
+        Shape::Text => (value.is_string(), "a text"),
+        Shape::Unihash => (value.is_string(), "64 lower-case hex digits"),
+        Shape::Flag | Shape::Bool => (value.is_boolean(), "true or false"),
+        Shape::Seconds => (value.is_number(), "a number"),
+        Shape::Names => (
+            value
+                .as_array()
+                .is_some_and(|names| names.iter().all(Value::is_string)),
+            "a list of names",
+        ),
+        Shape::Where => (
+            value
+                .as_object()
+                .is_some_and(|columns| columns.values().all(Value::is_string)),
+            "an object of columns and the text that each must have",
+        ),
+        Shape::Bytes | Shape::List | Shape::Set(_) | Shape::Dict => (true, ""),
+    };
+    if fits || (value.is_null() && !field.required) {
+        return Ok(());
+    }
+    Err(bad(format!("{} must be {what}", field.name)))
+}
+
+fn unknown(name: &str) -> Problem {
+    let name: String = name.chars().take(NAME_SHOWN).collect();
+    let detail = format!("{name} is no field of this request");
+    Problem::new(StatusCode::BAD_REQUEST, "unknown-field").detail(detail)
+}
+
+/// So much of a name that a client made up is repeated.
+const NAME_SHOWN: usize = 64;
+
+fn bad(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-argument").detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_decoded() {
+        let read = |query| parameters(query).ok();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            read("a=1&b=x+%C3%A4"),
+            Some(vec![pair("a", "1"), pair("b", "x ä")])
+        );
+        assert_eq!(read("a"), Some(vec![pair("a", "")]));
+        assert_eq!(read(""), Some(Vec::new()));
+        for wrong in ["a=%", "a=%4", "a=%zz", "a=%ff"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What may be remembered of an answer, and for how long.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use sha2::{Digest as _, Sha256};
+
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// A found unihash is right until rows are deleted, of which clients do not hear.
+const FOR_ALL: HeaderValue = HeaderValue::from_static("public, max-age=60");
+const FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=60");
+
+/// An answer that a client may remember for a minute, and everybody between us if
+/// `anybody` may see it; without its body if the client has it already.
+pub(super) fn conditional(
+    asked: &HeaderMap,
+    mut response: Response,
+    bytes: &[u8],
+    anybody: bool,
+) -> Response {
+    let tag = tag(bytes);
+    let has_it = asked
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|one| one.trim().trim_start_matches("W/"))
+        .any(|one| one == "*" || one == tag);
+    if has_it {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    }
+    let headers = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    let control = if anybody { FOR_ALL } else { FOR_ONE };
+    headers.insert(header::CACHE_CONTROL, control);
+    headers.insert(header::VARY, HeaderValue::from_name(header::AUTHORIZATION));
+    response
+}
+
+/// The name of exactly these bytes.
+fn tag(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let hex: String = digest[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("\"{hex}\"")
+}
