@@ -23,6 +23,7 @@
 //! Ready-made stores do not do: cacache has no limit in bytes, foyer's disk
 //! cache takes and gives whole entries in memory, where one may have 2 GiB.
 
+mod buffers;
 mod eviction;
 mod keeper;
 mod layout;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use fingerpost_core::{Cacher, CacherError, Clock, Content, EntryName, Timestamp, Usage};
 use futures_util::future::BoxFuture;
 
+use self::buffers::Buffers;
 pub use self::eviction::Removal;
 use self::keeper::Keeper;
 use self::layout::{DIRECTORIES, Layout, directory_of};
@@ -68,6 +70,7 @@ struct Store {
     keeper: Option<Keeper>,
     reads: Pool,
     writes: Pool,
+    buffers: Arc<Buffers>,
     /// Writes that are to find the disk full.
     #[cfg(test)]
     full: std::sync::atomic::AtomicU32,
@@ -116,6 +119,7 @@ impl Disk {
             room,
             reads: Pool::new(READS_MAX),
             writes: Pool::new(WRITES_MAX),
+            buffers: Arc::default(),
             #[cfg(test)]
             full: std::sync::atomic::AtomicU32::new(0),
         };

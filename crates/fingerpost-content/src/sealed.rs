@@ -10,13 +10,10 @@ use bytes::{Bytes, BytesMut};
 use fingerpost_core::{CacherError, Content, EntryName};
 use futures_util::future::BoxFuture;
 
-pub(crate) use self::format::BLOCK;
 pub use self::format::sealed_len;
-use self::format::{HEADER, Header, STRIDE};
+pub(crate) use self::format::{BLOCK, Header, READ_BYTES, blocks_of, within};
+use self::format::{HEADER, READ_BLOCKS, STRIDE};
 use crate::reading::read_exact;
-
-/// Blocks that one read takes in, so that a reader has a bounded buffer: 1 MiB.
-const READ_BLOCKS: u64 = 16;
 
 /// The bytes of an entry out of its sealed form, checked whenever they are
 /// read. One read fetches the blocks that cover it at once, up to 1 MiB.
@@ -39,56 +36,24 @@ impl Sealed {
         sealed: Arc<dyn Content>,
     ) -> Result<Arc<dyn Content>, CacherError> {
         let len = sealed.len();
-        let first = Self::first_len(len);
-        let first = read_exact(&*sealed, 0, first).await?;
-        Self::open_with(name, first, || sealed)
-    }
-
-    /// What has to be read of `sealed` bytes to open them.
-    pub(crate) fn first_len(sealed: u64) -> usize {
-        match usize::try_from(sealed) {
-            Ok(whole) if sealed <= sealed_len(BLOCK as u64) => whole,
-            _ => HEADER,
+        let first = read_exact(&*sealed, 0, Opened::first_len(len)).await?;
+        match Opened::new(name, first, len)? {
+            Opened::Whole(data) => Ok(Arc::new(data)),
+            Opened::Begun(header) => Ok(Arc::new(Self { sealed, header })),
         }
-    }
-
-    /// Opens an entry of which [`Sealed::first_len`] bytes were read.
-    pub(crate) fn open_with(
-        name: &EntryName,
-        first: Bytes,
-        sealed: impl FnOnce() -> Arc<dyn Content>,
-    ) -> Result<Arc<dyn Content>, CacherError> {
-        if first.len() != HEADER {
-            let header = Header::decode(&first, name, first.len() as u64)?;
-            return Ok(Arc::new(header.unseal(0, first.slice(HEADER..))?));
-        }
-        let sealed = sealed();
-        let header = Header::decode(&first, name, sealed.len())?;
-        if header.len() == 0 {
-            return Ok(Arc::new(Bytes::new()));
-        }
-        Ok(Arc::new(Self { sealed, header }))
     }
 
     async fn read_checked(&self, offset: u64, max: usize) -> Result<Bytes, CacherError> {
-        let len = self.header.len();
-        if offset >= len {
-            return Ok(Bytes::new());
-        }
-        let block = BLOCK as u64;
-        let first = offset / block;
-        let end = offset.saturating_add(max as u64).min(len);
-        let behind = end.div_ceil(block).min(first + READ_BLOCKS);
-        let place = self.header.place(first..behind);
+        let range = self.header.one_read(offset, max);
+        let blocks = blocks_of(&range);
+        let place = self.header.place(blocks.clone());
         let sealed = read_exact(
             &*self.sealed,
             place.start,
             (place.end - place.start) as usize,
         );
-        let data = self.header.unseal(first, sealed.await?)?;
-        let skip = (offset - first * block) as usize;
-        let end = (end - first * block).min(data.len() as u64) as usize;
-        Ok(data.slice(skip..end))
+        let data = self.header.unseal(blocks, sealed.await?)?;
+        Ok(data.slice(within(&range)))
     }
 }
 
@@ -99,6 +64,42 @@ impl Content for Sealed {
 
     fn read(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, CacherError>> {
         Box::pin(self.read_checked(offset, max))
+    }
+}
+
+/// What the first bytes of a sealed entry give.
+pub(crate) enum Opened {
+    /// All of a small entry, checked.
+    Whole(Bytes),
+    /// What the blocks of a longer one are checked by.
+    Begun(Header),
+}
+
+impl Opened {
+    /// What has to be read of `sealed` bytes to open them.
+    pub(crate) fn first_len(sealed: u64) -> usize {
+        match usize::try_from(sealed) {
+            Ok(whole) if sealed <= sealed_len(BLOCK as u64) => whole,
+            _ => HEADER,
+        }
+    }
+
+    /// Opens the entry of this name, of whose `sealed` bytes
+    /// [`Opened::first_len`] were read.
+    ///
+    /// # Errors
+    ///
+    /// [`CacherError::Damaged`] if this is not the sealed form of that entry.
+    pub(crate) fn new(name: &EntryName, first: Bytes, sealed: u64) -> Result<Self, CacherError> {
+        let header = Header::decode(&first, name, sealed)?;
+        if first.len() != Self::first_len(sealed) {
+            return Err(format::damaged("cut short"));
+        }
+        if first.len() as u64 == sealed {
+            let blocks = blocks_of(&(0..header.len()));
+            return Ok(Self::Whole(header.unseal(blocks, first.slice(HEADER..))?));
+        }
+        Ok(Self::Begun(header))
     }
 }
 

@@ -2,6 +2,9 @@
 //! stays good when the entry is evicted.
 
 use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +13,8 @@ use futures_util::future::BoxFuture;
 use rustix::buffer::spare_capacity;
 
 use super::Store;
-use crate::sealed::Sealed;
+use super::buffers::{Buffer, Buffers};
+use crate::sealed::{Header, Opened, READ_BYTES, blocks_of, within};
 
 /// An entry's last use is noted as often as this at most: it costs a write.
 const USE_NOTED_EVERY_MICROS: i64 = 300_000_000;
@@ -28,18 +32,7 @@ impl Store {
         };
         let file = Arc::new(file);
         let metadata = file.metadata()?;
-        let len = metadata.len();
-        let first = pread(&file, 0, Sealed::first_len(len))?;
-        let mut is_big = false;
-        let opened = Sealed::open_with(name, first, || {
-            is_big = true;
-            Arc::new(SealedFile {
-                store: Arc::clone(self),
-                file: Arc::clone(&file),
-                len,
-            })
-        });
-        let content = match opened {
+        let opened = match open_file(&file, name, metadata.len()) {
             Err(error @ CacherError::Damaged(_)) => {
                 self.room.take_out_damaged(name, &file);
                 return Err(error);
@@ -53,47 +46,36 @@ impl Store {
             // A directory that cannot be written to can be read from.
             let _ = super::layout::set_modified(&file, now);
         }
-        if !is_big {
-            return Ok(Some(content));
-        }
-        Ok(Some(Arc::new(BigEntry {
-            store: Arc::clone(self),
-            name: *name,
-            file,
-            content,
-        })))
+        Ok(Some(match opened {
+            Opened::Whole(data) => Arc::new(data),
+            Opened::Begun(header) => Arc::new(BigEntry {
+                store: Arc::clone(self),
+                name: *name,
+                file,
+                header,
+            }),
+        }))
     }
 }
 
-/// The sealed bytes of an entry.
-struct SealedFile {
-    store: Arc<Store>,
-    file: Arc<File>,
-    len: u64,
-}
-
-impl Content for SealedFile {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn read(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, CacherError>> {
-        let file = Arc::clone(&self.file);
-        Box::pin(self.store.reads.run(move || Ok(pread(&file, offset, max)?)))
-    }
-}
-
-/// An entry that goes when it turns out to be damaged.
+/// An entry that is checked while it is read, and goes when it turns out to be
+/// damaged.
 struct BigEntry {
     store: Arc<Store>,
     name: EntryName,
     file: Arc<File>,
-    content: Arc<dyn Content>,
+    header: Header,
 }
 
 impl BigEntry {
     async fn read_or_remove(&self, offset: u64, max: usize) -> Result<Bytes, CacherError> {
-        let result = self.content.read(offset, max).await;
+        let (store, file) = (Arc::clone(&self.store), Arc::clone(&self.file));
+        let header = self.header;
+        let read = move || {
+            let range = header.one_read(offset, max);
+            read_checked(&store.buffers, &file, &header, &range)
+        };
+        let result = self.store.reads.run(read).await;
         if let Err(CacherError::Damaged(_)) = result {
             let (store, name, file) = (Arc::clone(&self.store), self.name, Arc::clone(&self.file));
             let remove = move || {
@@ -108,12 +90,60 @@ impl BigEntry {
 
 impl Content for BigEntry {
     fn len(&self) -> u64 {
-        self.content.len()
+        self.header.len()
     }
 
     fn read(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, CacherError>> {
         Box::pin(self.read_or_remove(offset, max))
     }
+}
+
+fn open_file(file: &File, name: &EntryName, len: u64) -> Result<Opened, CacherError> {
+    let first = pread(file, 0, Opened::first_len(len))?;
+    Opened::new(name, first, len)
+}
+
+/// Reads a range of an entry's data, which [`Header::one_read`] bounds. A long
+/// one gets a buffer; a client that takes its time shall not hold a big one for
+/// a few bytes.
+fn read_checked(
+    buffers: &Arc<Buffers>,
+    file: &File,
+    header: &Header,
+    range: &Range<u64>,
+) -> Result<Bytes, CacherError> {
+    let blocks = blocks_of(range);
+    let data = if range.end - range.start > READ_BYTES as u64 / 2 {
+        read_blocks(buffers.take(), file, header, blocks)?
+    } else {
+        let place = header.place(blocks.clone());
+        let sealed = pread(file, place.start, (place.end - place.start) as usize)?;
+        header.unseal(blocks, sealed)?
+    };
+    Ok(data.slice(within(range)))
+}
+
+/// Reads each block behind the one before, over its checksum, so that nothing
+/// has to be moved; and checks it while the processor has it at hand.
+fn read_blocks(
+    mut buffer: Buffer,
+    file: &File,
+    header: &Header,
+    blocks: Range<u64>,
+) -> Result<Bytes, CacherError> {
+    let mut len = 0;
+    for block in blocks {
+        let place = header.place(block..block + 1);
+        let sealed = &mut buffer.bytes()[len..][..(place.end - place.start) as usize];
+        match file.read_exact_at(sealed, place.start) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                return Err(CacherError::Damaged(format!("ends in block {block}")));
+            }
+            read => read?,
+        }
+        len += header.check(block, sealed)?.len();
+    }
+    Ok(buffer.freeze(len))
 }
 
 /// Reads up to `max` bytes, fewer only at the end, into memory that nobody

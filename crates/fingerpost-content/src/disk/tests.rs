@@ -238,6 +238,51 @@ async fn damage_of_a_big_entry_is_noticed_while_reading() {
 }
 
 #[tokio::test]
+async fn a_big_entry_cut_short_while_it_is_open_is_damaged() {
+    let len = 5 << 20;
+    // In a block, after one, and where only the last byte is missing.
+    for cut in [(3 << 20) - 1000, 48 + 40 * 65_544, 48 + len + 80 * 8 - 1] {
+        for max in [1000, 1 << 20] {
+            let world = World::new(64 << 20).await;
+            world.put(1, len as usize).await.unwrap();
+            let content = world.disk.look_up(&entry_name(1)).await.unwrap().unwrap();
+            let file = std::fs::File::options().write(true).open(world.path(1));
+            file.unwrap().set_len(cut).unwrap();
+            assert!(content.read(0, 1 << 20).await.is_ok());
+            let result = content.read(len - max, max as usize).await;
+            assert!(
+                matches!(result, Err(CacherError::Damaged(_))),
+                "{cut} {max}"
+            );
+            assert!(!world.has(1).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_stays_while_others_read() {
+    let world = World::new(64 << 20).await;
+    world.put(1, (3 << 20) + 5).await.unwrap();
+    world.put(2, 9 << 20).await.unwrap();
+    let open = async |number| world.disk.look_up(&entry_name(number)).await.unwrap();
+    let (one, other) = (open(1).await.unwrap(), open(2).await.unwrap());
+    let mut kept = Vec::new();
+    let mut at = 100;
+    while at < one.len() {
+        let read = one.read(at, 1 << 20).await.unwrap();
+        // All but the first begin with a block, so that none is read twice.
+        assert!(kept.is_empty() || at % (64 << 10) == 0);
+        kept.push(read.slice(..read.len() / 2));
+        kept.push(read.slice(read.len() / 2..));
+        at += read.len() as u64;
+        for offset in 0..9 {
+            other.read(offset << 20, 1 << 20).await.unwrap();
+        }
+    }
+    assert!(kept.concat() == noise((3 << 20) + 5)[100..]);
+}
+
+#[tokio::test]
 async fn another_entry_under_this_name_is_not_given() {
     let world = World::new(1 << 20).await;
     world.put(1, 200).await.unwrap();

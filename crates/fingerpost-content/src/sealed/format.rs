@@ -31,6 +31,11 @@ pub(crate) const STRIDE: u64 = (BLOCK + SUM) as u64;
 /// Bytes before the first block.
 pub(crate) const HEADER: usize = 48;
 
+/// Blocks that one read takes in, so that a reader has a bounded buffer: 1 MiB.
+pub(crate) const READ_BLOCKS: u64 = 16;
+/// Room for the data of one read, and behind it for the checksum of the last block.
+pub(crate) const READ_BYTES: usize = READ_BLOCKS as usize * BLOCK + SUM;
+
 const MAGIC: &[u8; 8] = b"fpsealed";
 const VERSION: u32 = 1;
 
@@ -92,6 +97,18 @@ impl Header {
         Ok(header)
     }
 
+    /// What one read of up to `max` bytes from `offset` on gives: nothing behind
+    /// the end, and no more than lies in 16 blocks. Whoever reads on from there
+    /// begins with a block of its own then.
+    pub(crate) fn one_read(&self, offset: u64, max: usize) -> Range<u64> {
+        let blocks_end = (offset / BLOCK as u64).saturating_add(READ_BLOCKS);
+        let end = offset
+            .saturating_add(max as u64)
+            .min(blocks_end.saturating_mul(BLOCK as u64))
+            .min(self.len);
+        if offset < end { offset..end } else { 0..0 }
+    }
+
     /// Where blocks lie in the sealed entry.
     pub(crate) fn place(&self, blocks: Range<u64>) -> Range<u64> {
         let start =
@@ -99,22 +116,26 @@ impl Header {
         start(blocks.start)..start(blocks.end)
     }
 
-    /// Checks blocks from `first` on and gives their data, moved together in
-    /// place. A single block is not moved at all.
+    /// Checks blocks and gives their data, all of it, moved together in place. A
+    /// single block is not moved at all.
     ///
     /// # Errors
     ///
-    /// [`CacherError::Damaged`] for a wrong checksum.
-    pub(crate) fn unseal(&self, first: u64, sealed: Bytes) -> Result<Bytes, CacherError> {
-        if sealed.len() <= BLOCK + SUM {
-            let data = self.check(first, &sealed)?;
+    /// [`CacherError::Damaged`] for a wrong checksum, or if something is missing.
+    pub(crate) fn unseal(&self, blocks: Range<u64>, sealed: Bytes) -> Result<Bytes, CacherError> {
+        let place = self.place(blocks.clone());
+        if sealed.len() as u64 != place.end - place.start {
+            return Err(damaged("cut short"));
+        }
+        if blocks.end - blocks.start == 1 {
+            let data = self.check(blocks.start, &sealed)?.len();
             return Ok(sealed.slice(..data));
         }
         let mut buffer = sealed.try_into_mut().unwrap_or_else(BytesMut::from);
-        let (mut block, mut from, mut to) = (first, 0, 0);
+        let (mut block, mut from, mut to) = (blocks.start, 0, 0);
         while from < buffer.len() {
             let end = buffer.len().min(from + BLOCK + SUM);
-            let data = self.check(block, &buffer[from..end])?;
+            let data = self.check(block, &buffer[from..end])?.len();
             buffer.copy_within(from..from + data, to);
             (block, from, to) = (block + 1, end, to + data);
         }
@@ -122,8 +143,12 @@ impl Header {
         Ok(buffer.freeze())
     }
 
-    /// Bytes of data of a sealed block, if its checksum is right.
-    fn check(&self, block: u64, sealed: &[u8]) -> Result<usize, CacherError> {
+    /// The data of a sealed block.
+    ///
+    /// # Errors
+    ///
+    /// [`CacherError::Damaged`] for a wrong checksum.
+    pub(crate) fn check<'a>(&self, block: u64, sealed: &'a [u8]) -> Result<&'a [u8], CacherError> {
         let Some((data, sum)) = sealed.split_last_chunk::<SUM>() else {
             return Err(damaged("cut short"));
         };
@@ -132,7 +157,7 @@ impl Header {
                 "block {block} has another checksum"
             )));
         }
-        Ok(data.len())
+        Ok(data)
     }
 
     /// The sealed form of blocks from `first` on, of which this is the data.
@@ -149,12 +174,24 @@ impl Header {
     }
 }
 
+/// The blocks in which a range of an entry's data lies.
+pub(crate) fn blocks_of(range: &Range<u64>) -> Range<u64> {
+    range.start / BLOCK as u64..range.end.div_ceil(BLOCK as u64)
+}
+
+/// Where a range of an entry's data lies in what was unsealed of
+/// [the blocks](blocks_of) around it.
+pub(crate) fn within(range: &Range<u64>) -> Range<usize> {
+    let skip = (range.start % BLOCK as u64) as usize;
+    skip..skip + (range.end - range.start) as usize
+}
+
 fn le_u64(bytes: &[u8]) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(bytes);
     u64::from_le_bytes(number)
 }
 
-fn damaged(what: &str) -> CacherError {
+pub(super) fn damaged(what: &str) -> CacherError {
     CacherError::Damaged(what.to_owned())
 }
