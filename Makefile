@@ -70,3 +70,4 @@ docs:
 	$(CARGO) run --quiet --package fingerpost -- docs commands > docs/commands.md
 	$(CARGO) run --quiet --package fingerpost -- docs hg-commands > docs/hg-commands.md
 	$(CARGO) run --quiet --package fingerpost -- docs configuration > docs/configuration.md
+	$(CARGO) run --quiet --package fingerpost -- docs open-api > docs/openapi.json

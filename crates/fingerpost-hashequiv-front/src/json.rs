@@ -9,6 +9,7 @@ mod arguments;
 mod caching;
 mod login;
 mod lookup;
+mod openapi;
 mod problem;
 mod request_id;
 mod routes;
@@ -27,6 +28,7 @@ use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::Peer;
 use tokio::time::timeout;
 
+pub use self::openapi::openapi;
 use self::problem::Problem;
 use self::request_id::RequestIds;
 use self::routes::{Route, Verb};
@@ -67,6 +69,19 @@ struct Shared {
     ids: RequestIds,
 }
 
+/// Refuses whatever is asked.
+fn refuse(
+    status: StatusCode,
+    code: &'static str,
+) -> impl Fn(State<JsonDoor>, HeaderMap) -> std::future::Ready<Response> + Clone {
+    move |State(door), headers| {
+        let request_id = door.0.ids.of(&headers);
+        let mut response = Problem::new(status, code).into_response(&request_id);
+        request_id::tell(&request_id, response.headers_mut());
+        std::future::ready(response)
+    }
+}
+
 /// Who asks, and what their request is called.
 struct Caller {
     principal: Principal,
@@ -85,7 +100,7 @@ impl JsonDoor {
         }))
     }
 
-    /// Everything below `/v1`. Handlers need a [`Peer`] among a request's
+    /// Everything below `/v1`, and `/openapi.json`. Handlers need a [`Peer`] among a request's
     /// extensions, as [`fingerpost_net::Server`] gives it.
     pub fn router(&self) -> Router {
         let mut router = Router::new();
@@ -95,16 +110,18 @@ impl JsonDoor {
         let lookups = post(|State(door): State<Self>, request: Request| async move {
             door.0.answer(request, lookup::answer).await
         });
-        let nothing = any(|State(door): State<Self>, request: Request| async move {
-            let nothing = async |_: &Shared, _: &Caller, _: Request| {
-                Err::<Response, _>(Problem::new(StatusCode::NOT_FOUND, "no-such-path"))
-            };
-            door.0.answer(request, nothing).await
-        });
+        // The same for everybody, and made once.
+        let description = bytes::Bytes::from(openapi().to_string());
+        let describe =
+            async move || ([(header::CONTENT_TYPE, JSON)], description.clone()).into_response();
+        let nothing = any(refuse(StatusCode::NOT_FOUND, "no-such-path"));
+        let wrong_method = refuse(StatusCode::METHOD_NOT_ALLOWED, "method");
         router
             .route(routes::LOOKUPS, lookups)
+            .route("/openapi.json", get(describe))
             .route("/v1", nothing.clone())
             .route("/v1/{*rest}", nothing)
+            .method_not_allowed_fallback(wrong_method)
             .with_state(self.clone())
     }
 

@@ -28,6 +28,6 @@ mod upstream;
 mod wire;
 
 pub use door::NativeDoor;
-pub use json::{JsonDoor, JsonOptions};
+pub use json::{JsonDoor, JsonOptions, openapi};
 pub use options::DoorOptions;
 pub use upstream::{NativeUpstream, NativeUpstreamOptions};

@@ -18,7 +18,7 @@ pub enum Detected {
 /// How every HTTP connection begins. A method token alone would not do: the
 /// first line of BitBake's protocol, `OEHASHEQUIV 1.1`, begins with one too.
 /// Of HTTP/2 the whole preface is awaited, so that the wait has our deadline.
-const HTTP: [&[u8]; 10] = [
+const HTTP: [&[u8]; 11] = [
     b"GET ",
     b"HEAD ",
     b"POST ",
@@ -26,6 +26,7 @@ const HTTP: [&[u8]; 10] = [
     b"DELETE ",
     b"OPTIONS ",
     b"PATCH ",
+    b"QUERY ",
     b"CONNECT ",
     b"TRACE ",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -100,11 +101,12 @@ mod tests {
 
     use super::*;
 
-    const WHOLE: [(&[u8], Detected); 9] = [
+    const WHOLE: [(&[u8], Detected); 10] = [
         (b"OEHASHEQUIV 1.1\n\n", Detected::Line),
         (b"OPTIONS * HTTP/1.1\r\n\r\n", Detected::Http),
         (b"GET / HTTP/1.1\r\n\r\n", Detected::Http),
         (b"PUT /x HTTP/1.1\r\n\r\n", Detected::Http),
+        (b"QUERY /x HTTP/1.1\r\n\r\n", Detected::Http),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Detected::Http),
         (b"PRI * HTTP/3.0\r\n\r\nSM\r\n\r\n", Detected::Line),
         (b"\x16\x03\x01\x02\x00", Detected::Tls),

@@ -25,6 +25,8 @@ enum Page {
     Configuration,
     /// `fingerpost.toml`.
     AnnotatedFile,
+    /// `docs/openapi.json`.
+    OpenApi,
 }
 
 /// Prints the page.
@@ -34,9 +36,14 @@ pub(crate) fn run(args: &Args) -> Exit {
         Page::HgCommands => commands(HG_COMMANDS_HEAD, &fingerpost_hg::commands(), REFUSED),
         Page::Configuration => configuration(),
         Page::AnnotatedFile => config::annotated_file(),
+        Page::OpenApi => open_api(),
     };
     print!("{page}");
     Exit::Ok
+}
+
+fn open_api() -> String {
+    format!("{:#}\n", fingerpost_hashequiv_front::openapi())
 }
 
 fn configuration() -> String {
@@ -232,6 +239,7 @@ mod tests {
         let commands_page = commands(HG_COMMANDS_HEAD, &fingerpost_hg::commands(), REFUSED);
         check("docs/hg-commands.md", &commands_page);
         check("docs/configuration.md", &configuration());
+        check("docs/openapi.json", &open_api());
     }
 
     #[test]

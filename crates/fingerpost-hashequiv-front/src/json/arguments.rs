@@ -120,7 +120,12 @@ fn check(field: &Field, value: &Value) -> Result<(), Problem> {
         Shape::Text => (value.is_string(), "a text"),
         Shape::Unihash => (value.is_string(), "64 lower-case hex digits"),
         Shape::Flag | Shape::Bool => (value.is_boolean(), "true or false"),
-        Shape::Seconds => (value.is_number(), "a number"),
+        Shape::Seconds => (
+            value
+                .as_f64()
+                .is_some_and(|number| (0.0..=SECONDS_MAX).contains(&number)),
+            "a number of seconds, of a hundred years at most",
+        ),
         Shape::Names => (
             value
                 .as_array()
@@ -135,11 +140,14 @@ fn check(field: &Field, value: &Value) -> Result<(), Problem> {
         ),
         Shape::Bytes | Shape::List | Shape::Set(_) | Shape::Dict => (true, ""),
     };
-    if fits || (value.is_null() && !field.required) {
+    if fits {
         return Ok(());
     }
     Err(bad(format!("{} must be {what}", field.name)))
 }
+
+/// A hundred years.
+pub(super) const SECONDS_MAX: f64 = 3_155_760_000.0;
 
 fn unknown(name: &str) -> Problem {
     let name: String = name.chars().take(NAME_SHOWN).collect();

@@ -145,6 +145,9 @@ async fn what_is_not_there_is_a_404_that_nobody_remembers() {
     json.ask("GET", "/v1/nothing", None)
         .await
         .is_problem(404, "no-such-path");
+    let wrong = json.ask("DELETE", "/v1/ping", None).await;
+    wrong.is_problem(405, "method");
+    assert_eq!(wrong.headers[header::ALLOW], "GET,HEAD");
 }
 
 #[tokio::test]

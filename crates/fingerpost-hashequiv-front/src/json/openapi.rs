@@ -1,0 +1,267 @@
+//! The description of the door, out of the declarations of the commands.
+
+use fingerpost_core::{Availability, Field, Shape};
+use fingerpost_hashequiv::HashEquiv;
+use serde_json::{Map, Value, json};
+
+use super::arguments::SECONDS_MAX;
+use super::routes::{self, ROUTES, Route, Verb};
+
+type Entry = fingerpost_core::Entry<HashEquiv>;
+
+/// The `OpenAPI` 3.1 document of everything below `/v1`.
+pub fn openapi() -> Value {
+    let commands = fingerpost_hashequiv::commands();
+    let mut paths = Map::new();
+    for route in ROUTES {
+        let Some((_, entry)) = commands.find(route.command, false) else {
+            continue;
+        };
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.verb.name()] = operation(route, entry);
+    }
+    paths.insert(routes::LOOKUPS.to_owned(), json!({"post": lookups()}));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Fingerpost",
+            "summary": "Hash equivalence for BitBake, as resources of HTTP.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        // An anonymous caller may do what the server is configured for.
+        "security": [{}, {"basic": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"basic": {
+                "type": "http", "scheme": "basic",
+                "description": "Name of a user, and their token as the password.",
+            }},
+            "schemas": {"Problem": problem()},
+        },
+    })
+}
+
+fn operation(route: &Route, entry: &Entry) -> Value {
+    let declaration = &entry.declaration;
+    let needs: Vec<_> = declaration
+        .access
+        .needs
+        .iter()
+        .map(|one| one.as_str())
+        .collect();
+    let mut description = match &*needs {
+        [] => "Needs no permission.".to_owned(),
+        needs => format!("Needs {}.", needs.join(" and ")),
+    };
+    if declaration.access.self_service {
+        description.push_str(" Users may do it for themselves.");
+    }
+    if declaration.availability == Availability::Writable {
+        description.push_str(" Not on a read-only server.");
+    }
+    let mut operation = json!({
+        "operationId": route.operation_id(),
+        "summary": declaration.summary,
+        "description": description,
+        "responses": responses(route, declaration.answer_example),
+    });
+    let (in_path, elsewhere): (Vec<_>, Vec<_>) = fields(route, entry).partition(|(_, is)| *is);
+    let mut parameters: Vec<_> = in_path
+        .iter()
+        .map(|(field, _)| parameter(field, "path"))
+        .collect();
+    if route.verb.has_body() {
+        let fields = elsewhere.iter().map(|(field, _)| *field);
+        operation["requestBody"] = request_body(fields.collect());
+    } else {
+        parameters.extend(elsewhere.iter().map(|(field, _)| parameter(field, "query")));
+    }
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    operation
+}
+
+/// The fields that a client gives, and whether they are in the path.
+fn fields<'a>(route: &'a Route, entry: &'a Entry) -> impl Iterator<Item = (&'a Field, bool)> {
+    let fixed = |field: &&Field| !route.fixed.iter().any(|(name, _)| *name == field.name);
+    let given = entry.fields.iter().filter(fixed);
+    given.map(|field| (field, route.path.contains(&format!("{{{}}}", field.name))))
+}
+
+fn parameter(field: &Field, place: &str) -> Value {
+    json!({
+        "name": field.name,
+        "in": place,
+        "required": place == "path" || (field.required && field.name != "taskhash"),
+        "description": field.about,
+        "schema": schema(field),
+    })
+}
+
+fn request_body(fields: Vec<&Field>) -> Value {
+    let properties: Map<_, _> = fields
+        .iter()
+        .map(|field| {
+            let mut schema = schema(field);
+            schema["description"] = field.about.into();
+            (field.name.to_owned(), schema)
+        })
+        .collect();
+    let required: Vec<_> = fields
+        .iter()
+        .filter(|field| field.required)
+        .map(|field| field.name)
+        .collect();
+    let schema = json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    });
+    json!({"required": true, "content": {"application/json": {"schema": schema}}})
+}
+
+fn schema(field: &Field) -> Value {
+    match field.shape {
+        Shape::Unihash => json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+        Shape::Flag | Shape::Bool => json!({"type": "boolean"}),
+        Shape::Seconds => json!({"type": "number", "minimum": 0, "maximum": SECONDS_MAX}),
+        Shape::Names => json!({"type": "array", "items": {"type": "string"}}),
+        Shape::Where => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        _ => json!({"type": "string"}),
+    }
+}
+
+fn responses(route: &Route, example: &str) -> Value {
+    let example: Value = serde_json::from_str(example).unwrap_or(Value::Null);
+    let mut answer = json!({"schema": schema_of(&example)});
+    answer["example"] = example;
+    let mut responses = json!({
+        "200": {"description": "The answer.", "content": {"application/json": answer}},
+        "default": problem_response(),
+    });
+    if route.is_looked_up {
+        responses["304"] = json!({"description": "The client has it already."});
+    }
+    responses
+}
+
+/// What an answer looks like, going by an example of it. Anything in it may be null.
+fn schema_of(example: &Value) -> Value {
+    match example {
+        Value::Null => json!({}),
+        Value::Bool(_) => json!({"type": ["boolean", "null"]}),
+        Value::Number(_) => json!({"type": ["number", "null"]}),
+        Value::String(_) => json!({"type": ["string", "null"]}),
+        Value::Array(items) => {
+            let items = items.first().map_or_else(|| json!({}), schema_of);
+            json!({"type": "array", "items": items})
+        }
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(name, value)| (name.clone(), schema_of(value)));
+            json!({"type": "object", "properties": fields.collect::<Map<_, _>>()})
+        }
+    }
+}
+
+fn lookups() -> Value {
+    let task = json!({
+        "type": "object",
+        "properties": {"method": {"type": "string"}, "taskhash": {"type": "string"}},
+        "required": ["method", "taskhash"],
+        "additionalProperties": false,
+    });
+    let answer = json!({
+        "type": "object",
+        "properties": {
+            "method": {"type": "string"},
+            "taskhash": {"type": "string"},
+            "unihash": {"type": ["string", "null"]},
+        },
+        "required": ["method", "taskhash", "unihash"],
+    });
+    json!({
+        "operationId": "look-up-many",
+        "summary": "Looks many unihashes up, as an array or line by line.",
+        "description": "Needs @read. The answers are in the order of the questions. Lines are answered while they come; what goes wrong with one is the last line, `{\"error\": ...}`.",
+        "requestBody": {"required": true, "content": {
+            "application/json": {"schema": {"type": "array", "items": task, "maxItems": 100_000}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        }},
+        "responses": {
+            "200": {"description": "The answers.", "content": {
+                "application/json": {"schema": {"type": "array", "items": answer}},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            }},
+            "default": problem_response(),
+        },
+    })
+}
+
+fn problem_response() -> Value {
+    let schema = json!({"$ref": "#/components/schemas/Problem"});
+    json!({
+        "description": "What went wrong.",
+        "content": {"application/problem+json": {"schema": schema}},
+    })
+}
+
+fn problem() -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "type": "object",
+        "description": "RFC 9457; `code` is a stable word for programs.",
+        "properties": {
+            "type": text, "title": text, "status": {"type": "integer"}, "code": text,
+            "detail": text, "request_id": text,
+        },
+        "required": ["type", "title", "status", "code", "request_id"],
+    })
+}
+
+impl Verb {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+            Self::Put => "put",
+            Self::Delete => "delete",
+        }
+    }
+
+    const fn has_body(self) -> bool {
+        matches!(self, Self::Post | Self::Put)
+    }
+}
+
+impl Route {
+    /// The command's name; with what is fixed if there are several.
+    fn operation_id(&self) -> String {
+        let fixed = self.fixed.iter().filter(|(_, json)| *json == "true");
+        let fixed: String = fixed.map(|(name, _)| format!("-{name}")).collect();
+        format!("{}{fixed}", self.command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_route_and_each_name_once() {
+        let document = openapi();
+        let mut names = std::collections::HashSet::new();
+        for operations in document["paths"].as_object().unwrap().values() {
+            for operation in operations.as_object().unwrap().values() {
+                let name = operation["operationId"].as_str().unwrap();
+                assert!(names.insert(name), "{name}");
+            }
+        }
+        assert_eq!(names.len(), ROUTES.len() + 1);
+    }
+}
