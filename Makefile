@@ -42,6 +42,7 @@ test: prepare
 	$(CARGO) nextest run --workspace --no-run
 	tests/peers/run
 	tests/peers/hg/run
+	tests/peers/schema/run
 	$(CARGO) nextest run --workspace
 
 # Private items are documented too, so links to them are fine.
