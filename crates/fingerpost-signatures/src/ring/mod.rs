@@ -205,12 +205,12 @@ impl KeyRing {
     }
 
     /// The key to sign with: of the active ones whose secret is here the newest,
-    /// and of several of that second the one with the greatest id.
+    /// and of several of that second the last in the file.
     pub fn signing_key(&self) -> Option<&SigningKey> {
         self.keys
             .iter()
             .filter(|key| key.state == State::Active && key.has_secret())
-            .max_by_key(|key| (key.created, key.id))
+            .max_by_key(|key| key.created)
             .and_then(|key| key.signing.as_ref())
     }
 
