@@ -19,6 +19,7 @@ mod hg;
 mod log;
 mod moving;
 mod notice;
+mod out;
 mod progress;
 mod serve;
 mod signals;
