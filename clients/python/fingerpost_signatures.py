@@ -217,6 +217,8 @@ class KeyRing:
         created = entry["created"]
         if not isinstance(created, datetime.datetime) or created.utcoffset() != datetime.timedelta(0):
             raise BadRing("created is not a time in UTC")
+        if created.microsecond or created.year < 1970:
+            raise BadRing("created is not a whole second since 1970")
         if not all(type(value) is str for field, value in entry.items() if field != "created"):
             raise BadRing("a key has a field that is not text")
         key_id, algorithm, state = entry["id"], entry["algorithm"], entry["state"]

@@ -109,6 +109,11 @@ class Rings(unittest.TestCase):
                 signatures.KeyRing(text.replace(right, wrong, 1))
             self.assertNotRegex(str(raised.exception), "AQEBAQ|AgICAg")
 
+    def test_the_example_of_the_documentation_is_a_ring(self):
+        page = (Path(__file__).resolve().parents[2] / "docs" / "signatures.md").read_text(encoding="utf-8")
+        ring = signatures.KeyRing(page.split("```toml\n")[1].split("```")[0])
+        self.assertEqual(list(ring.keys), ["01532beb1c02694f"])
+
 
 class CommandLine(unittest.TestCase):
     def setUp(self):

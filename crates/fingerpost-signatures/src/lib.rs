@@ -3,12 +3,14 @@
 //!
 //! A [`Row`] is what a server answers; [`SignedRow`] adds who signs it when, and
 //! has one encoding. A [`KeyRing`] holds the keys that somebody trusts, and
-//! [`judge`] says whether an answer is a hit under a [`Policy`].
+//! [`judge()`] says whether an answer is a hit under a [`Policy`].
 //! [`sign_as_answered`] decides what a reporter signs when the server answered
 //! another unihash than the proposed one.
 //!
 //! Nothing here knows a server, a socket or a clock; randomness and time are
 //! arguments. The only I/O is [`KeyRing::load`] and [`KeyRing::save`].
+
+pub mod fuzz;
 
 mod base64url;
 mod judge;
