@@ -16,6 +16,7 @@ mod demo;
 mod docs;
 mod exit;
 mod hg;
+mod key;
 mod log;
 mod moving;
 mod notice;
