@@ -16,12 +16,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fingerpost-accounts", &["fingerpost-core", "fingerpost-db"]),
     ("fingerpost-hashequiv-proto", &["fingerpost-core"]),
     (
+        "fingerpost-signatures",
+        &["fingerpost-core", "fingerpost-hashequiv-proto"],
+    ),
+    (
         "fingerpost-hashequiv",
         &[
             "fingerpost-accounts",
             "fingerpost-core",
             "fingerpost-db",
             "fingerpost-hashequiv-proto",
+            "fingerpost-signatures",
         ],
     ),
     (
@@ -32,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-hashequiv",
             "fingerpost-hashequiv-proto",
             "fingerpost-net",
+            "fingerpost-signatures",
         ],
     ),
     ("fingerpost-hg-proto", &["fingerpost-core"]),
@@ -60,6 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-hg-front",
             "fingerpost-hg-proto",
             "fingerpost-net",
+            "fingerpost-signatures",
         ],
     ),
     (
@@ -85,6 +92,11 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         "fingerpost-hashequiv-proto",
         &["tokio", "rusqlite", "axum", "hyper"],
         "protocol crates do no I/O",
+    ),
+    (
+        "fingerpost-signatures",
+        &["tokio", "rusqlite", "axum", "hyper", "getrandom"],
+        "signing asks nobody: randomness and time are arguments",
     ),
     (
         "fingerpost-hg-proto",

@@ -7,7 +7,9 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
-use crate::{backup, bench, cache, check_config, client, config, demo, docs, hg, moving, serve};
+use crate::{
+    backup, bench, cache, check_config, client, config, demo, docs, hg, key, moving, serve,
+};
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
 /// protocol of BitBake's `bitbake-hashserv`, byte for byte.
@@ -42,6 +44,8 @@ enum Command {
     Hg(hg::Args),
     /// Look at remembered answers, fill and empty their stores.
     Cache(cache::Args),
+    /// Make and keep the keys that rows of hash equivalence are signed with.
+    Key(key::Args),
     /// Print a page that is made from the code.
     #[command(hide = true)]
     Docs(docs::Args),
@@ -76,6 +80,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Bench(args) => bench::run(&args),
         Command::Hg(args) => hg::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Docs(args) => Ok(docs::run(&args)),
         Command::CheckConfig(args) => check_config::run(&args),
     }

@@ -4,9 +4,9 @@ use fingerpost_content::Found;
 use fingerpost_core::{Clock as _, EntryName, SystemClock};
 
 use super::name::whole;
-use super::out::Out;
 use super::tiers::{OrExitOf as _, Tiers, Used, Which, block_on, seconds};
 use crate::exit::Exit;
+use crate::out::Out;
 
 /// Entries that are asked for at once.
 const PAGE: usize = 10_000;

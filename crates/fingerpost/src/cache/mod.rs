@@ -3,7 +3,6 @@
 mod drop;
 mod ls;
 mod name;
-mod out;
 mod show;
 mod stats;
 mod tiers;

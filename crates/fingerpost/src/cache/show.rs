@@ -3,9 +3,9 @@
 use fingerpost_core::{Cacher, CacherError, Clock as _, Content, EntryName, SystemClock};
 
 use super::name::Beginning;
-use super::out::Out;
 use super::tiers::{OrExitOf as _, Tiers, Used, Which, block_on};
 use crate::exit::{Exit, failure};
+use crate::out::Out;
 
 /// What is read at once.
 const PIECE: usize = 1 << 20;

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use self::page::Sample;
 use self::place::Place;
-use super::out::Out;
 use super::tiers::{Which, block_on};
 use crate::exit::Exit;
+use crate::out::Out;
 
 /// Where the names of what concerns answers begin, and what that is called.
 const SECTIONS: [(&str, &str); 4] = [

@@ -29,7 +29,7 @@ struct Family {
 }
 
 /// Every target there is. `fuzz/decoders.rs` has nearly the same list.
-const FAMILIES: [Family; 6] = [
+const FAMILIES: [Family; 7] = [
     Family {
         targets: &fingerpost_hashequiv_proto::fuzz::TARGETS,
         words: &HASHEQUIV_WORDS,
@@ -53,6 +53,10 @@ const FAMILIES: [Family; 6] = [
     Family {
         targets: &fingerpost_hg::site::fuzz::TARGETS,
         words: &HG_TEXT_WORDS,
+    },
+    Family {
+        targets: &fingerpost_signatures::fuzz::TARGETS,
+        words: &SIGNATURE_WORDS,
     },
 ];
 
@@ -130,6 +134,23 @@ const HG_TEXT_WORDS: [&[u8]; 20] = [
     b"%2e%2e/",
     b"%00",
     b"/api/exp-http-v2-0003/",
+];
+
+const SIGNATURE_WORDS: [&[u8]; 14] = [
+    b"ed25519",
+    b"hmac-sha256",
+    b":",
+    b":0",
+    b":253402300799:",
+    b"=",
+    b"\n",
+    b"[[key]]\n",
+    b"version = 1\n",
+    b"state = \"revoked\"\n",
+    b"state = \"retired\"\n",
+    b"created = 1970-01-01T00:00:00Z\n",
+    b"secret = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"\n",
+    b"public",
 ];
 
 fn corpus_directory() -> PathBuf {

@@ -17,6 +17,7 @@ mod full_disk;
 mod fuzz;
 mod hostile;
 mod in_process;
+mod keys;
 mod lying;
 mod moving;
 mod private;

@@ -5,18 +5,18 @@ use std::io::{self, Write as _};
 /// Lines and bytes for standard output. That it is closed ends the printing
 /// and is no failure.
 #[derive(Default)]
-pub(super) struct Out {
+pub(crate) struct Out {
     closed: bool,
 }
 
 impl Out {
     /// Prints a line.
-    pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
         self.bytes(format!("{line}\n").as_bytes())
     }
 
     /// Writes bytes as they are.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.closed {
             return Ok(());
         }
@@ -31,7 +31,7 @@ impl Out {
     }
 
     /// Whether nobody reads any more.
-    pub(super) const fn is_closed(&self) -> bool {
+    pub(crate) const fn is_closed(&self) -> bool {
         self.closed
     }
 }

@@ -1,0 +1,34 @@
+//! Signed rows of hash equivalence: what is signed, by which keys, and what a
+//! reader makes of it. `docs/signatures.md` states the format.
+//!
+//! A [`Row`] is what a server answers; [`SignedRow`] adds who signs it when, and
+//! has one encoding. A [`KeyRing`] holds the keys that somebody trusts, and
+//! [`judge()`] says whether an answer is a hit under a [`Policy`].
+//! [`sign_as_answered`] decides what a reporter signs when the server answered
+//! another unihash than the proposed one.
+//!
+//! Nothing here knows a server, a socket or a clock; randomness and time are
+//! arguments. The only I/O is [`KeyRing::load`] and [`KeyRing::save`].
+
+pub mod fuzz;
+
+mod base64url;
+mod judge;
+mod key_id;
+mod keys;
+mod ring;
+mod row;
+mod signature;
+mod time;
+mod two_step;
+
+pub use judge::{Policy, Reason, UnknownPolicy, Verdict, judge};
+pub use key_id::KeyId;
+pub use keys::{BadKey, SECRET_BYTES, SigningKey, VerifyingKey};
+pub use ring::{
+    FileError, KEYS_MAX, Key, KeyName, KeyRing, RING_BYTES_MAX, RingError, Sharing, State,
+};
+pub use row::{Row, SignedRow};
+pub use signature::{Algorithm, Malformed, SIGNATURE_BYTES_MAX, Signature};
+pub use time::UnixTime;
+pub use two_step::{Answered, Decision, KeepReason, Proposal, sign_as_answered};

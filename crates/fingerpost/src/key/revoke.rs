@@ -1,0 +1,54 @@
+//! `fingerpost key revoke`: nothing that a key signed is believed any more.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use fingerpost_signatures::{Key, State};
+
+use super::ring::{RingArgs, find, refused};
+use crate::exit::{Exit, failure};
+use crate::out::Out;
+
+/// Believe nothing that a key signed, whatever time its signatures claim. Its secret
+/// is removed from the ring; it cannot be undone. Rows that only this key signed
+/// become misses for readers that require signatures, once their ring says so.
+///
+/// Exit status 1 if there is no such key, or if the answer to the question is no.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    ring: RingArgs,
+    /// Its id or its name.
+    key: String,
+    /// Do not ask whether that is meant.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Revokes.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut ring = args.ring.load()?;
+    let key = find(&ring, &args.key)?;
+    let id = key.id();
+    if !args.yes && !confirmed(key)? {
+        return Ok(Exit::Found);
+    }
+    ring.set_state(id, State::Revoked).map_err(refused)?;
+    args.ring.save(&ring)?;
+    args.ring
+        .print(&mut Out::default(), &ring, find(&ring, &args.key)?)?;
+    eprintln!("Give readers the ring anew: each believes what its own ring says.");
+    Ok(Exit::Ok)
+}
+
+fn confirmed(key: &Key) -> anyhow::Result<bool> {
+    let question = format!("Revoke {} ({}) for good?", key.id(), key.name());
+    if !io::stdin().is_terminal() {
+        let why = format!("{question} Say so with --yes.");
+        return Err(failure(Exit::Usage, why));
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
