@@ -1,12 +1,22 @@
-//! Users, their tokens and what they may do.
+//! Users, what they show to log in, and what they may do.
 //!
-//! [`Accounts`] keeps them in the table `user` of the service's database and
+//! [`Accounts`] keeps users in the table `user` of the service's database and
 //! yields permissions; who a connection belongs to is the door's business.
-//! Tokens are stored as the reference server stores them, so an imported
-//! database's tokens go on working.
+//! Their tokens are stored as the reference server stores them, so an imported
+//! database's tokens go on working. [`tokens`] are many for each user.
 
+mod grant;
+mod recent;
+#[cfg(test)]
+mod testing;
 mod token;
+pub mod tokens;
 mod users;
 
+pub use grant::{Grant, Namespaces};
 pub use token::{StoredToken, Token};
 pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};
+
+/// The tables of [`tokens`] and passwords, for a migration
+/// of the database that has the table `user`.
+pub const CREDENTIALS_SQL: &str = include_str!("credentials.sql");
