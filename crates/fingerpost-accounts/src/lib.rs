@@ -3,9 +3,11 @@
 //! [`Accounts`] keeps users in the table `user` of the service's database and
 //! yields permissions; who a connection belongs to is the door's business.
 //! Their tokens are stored as the reference server stores them, so an imported
-//! database's tokens go on working. [`tokens`] are many for each user.
+//! database's tokens go on working. [`tokens`] are many for each user, [`passwords`]
+//! are what people choose.
 
 mod grant;
+pub mod passwords;
 mod recent;
 #[cfg(test)]
 mod testing;
@@ -17,6 +19,6 @@ pub use grant::{Grant, Namespaces};
 pub use token::{StoredToken, Token};
 pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};
 
-/// The tables of [`tokens`] and passwords, for a migration
-/// of the database that has the table `user`.
+/// The tables of [`tokens`] and [`passwords`], for a migration of the database
+/// that has the table `user`.
 pub const CREDENTIALS_SQL: &str = include_str!("credentials.sql");
