@@ -4,9 +4,11 @@
 //! yields permissions; who a connection belongs to is the door's business.
 //! Their tokens are stored as the reference server stores them, so an imported
 //! database's tokens go on working. [`tokens`] are many for each user, [`passwords`]
-//! are what people choose.
+//! are what people choose, and [`oidc`] knows the jobs of CI systems, who have no
+//! account.
 
 mod grant;
+pub mod oidc;
 pub mod passwords;
 mod recent;
 #[cfg(test)]
