@@ -5,9 +5,10 @@
 //! Their tokens are stored as the reference server stores them, so an imported
 //! database's tokens go on working. [`tokens`] are many for each user, [`passwords`]
 //! are what people choose, and [`oidc`] knows the jobs of CI systems, who have no
-//! account.
+//! account. [`Logins`] is all of these for a door.
 
 mod grant;
+mod login;
 pub mod oidc;
 pub mod passwords;
 mod recent;
@@ -18,6 +19,7 @@ pub mod tokens;
 mod users;
 
 pub use grant::{Grant, Namespaces};
+pub use login::{Login, LoginError, Logins};
 pub use token::{StoredToken, Token};
 pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};
 

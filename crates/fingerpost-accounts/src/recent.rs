@@ -1,6 +1,7 @@
 //! What was found right a moment ago.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fingerpost_core::{Clock, Timestamp};
@@ -14,6 +15,9 @@ pub(crate) struct Recent<V> {
     entries: Cache<[u8; 32], (V, Timestamp)>,
     keep_micros: i64,
     salt: [u8; 32],
+    /// Part of every key: what was looked up before everything was forgotten, and
+    /// is kept after it, is never found.
+    generation: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
@@ -30,13 +34,16 @@ impl<V: Clone> Recent<V> {
             entries: Cache::new(entries),
             keep_micros: micros(keep),
             salt,
+            generation: AtomicU64::new(0),
             clock,
         })
     }
 
-    /// The key of these texts, whatever is in them.
+    /// The key of these texts, whatever is in them, until everything is forgotten.
+    /// Make it before you look at what the value depends on.
     pub(crate) fn key(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut hasher = Sha256::new_with_prefix(self.salt);
+        hasher.update(self.generation.load(Ordering::Acquire).to_le_bytes());
         for part in parts {
             hasher.update(part.len().to_le_bytes());
             hasher.update(part);
@@ -58,6 +65,7 @@ impl<V: Clone> Recent<V> {
     }
 
     pub(crate) fn forget_all(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.entries.clear();
     }
 }
@@ -91,6 +99,16 @@ mod tests {
         assert!(recent.entries.len() <= 8);
         recent.forget_all();
         assert_eq!(recent.entries.len(), 0);
+    }
+
+    #[test]
+    fn what_was_looked_up_before_everything_was_forgotten_is_not_kept() {
+        let clock = Arc::new(ManualClock::default());
+        let recent = Recent::new(8, Duration::from_secs(2), clock).unwrap();
+        let before = recent.key(&[b"a"]);
+        recent.forget_all();
+        recent.keep(before, 1);
+        assert_eq!(recent.get(&recent.key(&[b"a"])), None);
     }
 
     #[test]
