@@ -7,7 +7,8 @@ use fingerpost_db::{Migration, Settings, Sqlite};
 
 use crate::{Accounts, CREDENTIALS_SQL, Token};
 
-const MIGRATIONS: &[Migration] = &[
+/// The first is what databases were before there were credentials.
+pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
         name: "schema",

@@ -1,8 +1,10 @@
 use fingerpost_core::Permission::{All, DbAdmin, Read, Report};
-use fingerpost_core::Principal;
+use fingerpost_core::{Principal, SystemClock};
+use fingerpost_db::{Migration, Settings};
 
 use super::*;
-use crate::testing::{SECOND, World};
+use crate::Accounts;
+use crate::testing::{MIGRATIONS, SECOND, World};
 
 const READER: PermissionSet = PermissionSet::of(&[Read]);
 const BUILDER: PermissionSet = PermissionSet::of(&[Read, Report]);
@@ -116,6 +118,30 @@ async fn tokens_go_with_their_user() {
     assert_eq!(world.rows("bearer_token").await, 0);
     world.user("ci", PermissionSet::of(&[All])).await;
     assert_eq!(refusal(&tokens, token.reveal()).await, Some("unknown"));
+}
+
+#[tokio::test]
+async fn a_database_of_before_gets_the_tables_and_keeps_its_users() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |migrations: &[Migration]| {
+        Sqlite::open(Settings::new(directory.path().join("old.db")), migrations).unwrap()
+    };
+    let old = open(&MIGRATIONS[..1]);
+    let accounts = Accounts::new(old.clone());
+    let secret = accounts.create("ci", READER).await.unwrap().unwrap();
+    drop(accounts);
+    assert!(old.close().await);
+    let db = open(MIGRATIONS);
+    let accounts = Accounts::new(db.clone());
+    let login = accounts.authenticate("ci", secret.reveal()).await.unwrap();
+    assert_eq!(login, Some(READER));
+    let tokens = BearerTokens::new(db, Arc::new(SystemClock)).unwrap();
+    tokens.create(new("a", READER)).await.unwrap();
+    // An older program goes on with the file, and its deletions take tokens away.
+    let older = Accounts::new(open(&MIGRATIONS[..1]));
+    assert!(older.delete("ci").await.unwrap());
+    accounts.create("ci", READER).await.unwrap().unwrap();
+    assert_eq!(tokens.list("ci").await.unwrap(), []);
 }
 
 #[tokio::test]

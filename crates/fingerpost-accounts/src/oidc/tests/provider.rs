@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use fingerpost_core::SystemClock;
 use reqwest::{Client, header};
@@ -52,6 +53,7 @@ impl Provider {
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .timeout(Duration::from_secs(30))
             .build()
             .unwrap();
         let form = |text: String| {
