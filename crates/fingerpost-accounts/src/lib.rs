@@ -1,14 +1,30 @@
-//! Users, their tokens and what they may do.
+//! Users, what they show to log in, and what they may do.
 //!
-//! [`Accounts`] keeps them in the table `user` of the service's database and
+//! [`Accounts`] keeps users in the table `user` of the service's database and
 //! yields permissions; who a connection belongs to is the door's business.
-//! Tokens are stored as the reference server stores them, so an imported
-//! database's tokens go on working.
+//! Their tokens are stored as the reference server stores them, so an imported
+//! database's tokens go on working. [`tokens`] are many for each user, [`passwords`]
+//! are what people choose, and [`oidc`] knows the jobs of CI systems, who have no
+//! account. [`Logins`] is all of these for a door.
 
 mod basic;
+mod grant;
+mod login;
+pub mod oidc;
+pub mod passwords;
+mod recent;
+#[cfg(test)]
+mod testing;
 mod token;
+pub mod tokens;
 mod users;
 
 pub use basic::basic_credentials;
+pub use grant::{Grant, Namespaces};
+pub use login::{Login, LoginError, Logins};
 pub use token::{StoredToken, Token};
 pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};
+
+/// The tables of [`tokens`] and [`passwords`], for a migration of the database
+/// that has the table `user`.
+pub const CREDENTIALS_SQL: &str = include_str!("credentials.sql");

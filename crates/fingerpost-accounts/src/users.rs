@@ -206,7 +206,7 @@ impl From<StoredUser> for User {
 }
 
 /// Reads stored permissions; names that nobody knows any more mean nothing.
-fn parse(text: &str) -> PermissionSet {
+pub(crate) fn parse(text: &str) -> PermissionSet {
     let mut set = PermissionSet::NONE;
     for name in text.split_whitespace() {
         if let Ok(permission) = name.parse() {
@@ -216,7 +216,7 @@ fn parse(text: &str) -> PermissionSet {
     set
 }
 
-fn print(permissions: PermissionSet) -> String {
+pub(crate) fn print(permissions: PermissionSet) -> String {
     permissions.stored().join(" ")
 }
 
@@ -229,29 +229,16 @@ fn fresh_token() -> Result<(Token, StoredToken), AccountsError> {
 #[cfg(test)]
 mod tests {
     use fingerpost_core::Permission::{All, Read, Report};
-    use fingerpost_db::{Migration, Settings};
 
     use super::*;
-
-    const MIGRATIONS: &[Migration] = &[Migration {
-        version: 1,
-        name: "schema",
-        sql: include_str!("../../fingerpost-hashequiv/src/sqlite/schema.sql"),
-        min_reader: 1,
-    }];
-
-    fn accounts() -> (tempfile::TempDir, Accounts) {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = Settings::new(directory.path().join("test.db"));
-        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
-        (directory, Accounts::new(db))
-    }
+    use crate::testing::World;
 
     const READER: PermissionSet = PermissionSet::of(&[Read]);
 
     #[tokio::test]
     async fn a_user_logs_in_with_the_token_of_the_last_refresh() {
-        let (_directory, accounts) = accounts();
+        let world = World::new();
+        let accounts = &world.accounts;
         let first = accounts.create("ci", READER).await.unwrap().unwrap();
         let login = accounts.authenticate("ci", first.reveal()).await.unwrap();
         assert_eq!(login, Some(READER));
@@ -271,7 +258,8 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_taken_once_and_unknown_ones_are_told() {
-        let (_directory, accounts) = accounts();
+        let world = World::new();
+        let accounts = &world.accounts;
         accounts.create("ci", READER).await.unwrap().unwrap();
         assert!(
             accounts
@@ -292,7 +280,8 @@ mod tests {
 
     #[tokio::test]
     async fn permissions_change_and_users_go() {
-        let (_directory, accounts) = accounts();
+        let world = World::new();
+        let accounts = &world.accounts;
         for name in ["b", "a"] {
             accounts.create(name, READER).await.unwrap().unwrap();
         }
@@ -312,7 +301,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_admin_is_reset_at_each_start() {
-        let (_directory, accounts) = accounts();
+        let world = World::new();
+        let accounts = &world.accounts;
         let all = PermissionSet::of(&[All]);
         accounts.ensure_admin("admin", "first").await.unwrap();
         assert_eq!(
@@ -330,7 +320,8 @@ mod tests {
 
     #[tokio::test]
     async fn imported_rows_keep_their_token_and_text() {
-        let (_directory, accounts) = accounts();
+        let world = World::new();
+        let accounts = &world.accounts;
         let row = |username: &str, token: StoredToken, permissions: &str| StoredUser {
             username: username.to_owned(),
             token,

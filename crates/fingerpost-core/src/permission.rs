@@ -109,6 +109,20 @@ impl PermissionSet {
     /// What a user can be given.
     const GIVEN: Self = Self::of(&Permission::ALL);
 
+    /// What both sets allow; `@all` stays `@all` only when both have it.
+    pub const fn intersection(self, other: Self) -> Self {
+        let both = self.0 & other.0;
+        let given = match (
+            self.contains(Permission::All),
+            other.contains(Permission::All),
+        ) {
+            (true, false) => other.0 & Self::GIVEN.0,
+            (false, true) => self.0 & Self::GIVEN.0,
+            _ => 0,
+        };
+        Self(both | given)
+    }
+
     /// Whether nothing is in the set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -200,5 +214,20 @@ mod tests {
         let set = PermissionSet::of(&[Permission::Read, Permission::Report]);
         assert!(set.covers(PermissionSet::of(&[Permission::Report])));
         assert!(!set.covers(PermissionSet::of(&[Permission::DbAdmin])));
+    }
+
+    #[test]
+    fn an_intersection_allows_what_both_allow() {
+        use Permission::{All, Pull, Read, Report, UserAdmin};
+        let check = |left: &[Permission], right: &[Permission], expected: &[Permission]| {
+            let (left, right) = (PermissionSet::of(left), PermissionSet::of(right));
+            assert_eq!(left.intersection(right), PermissionSet::of(expected));
+            assert_eq!(right.intersection(left), PermissionSet::of(expected));
+        };
+        check(&[Read, Report], &[Report, UserAdmin], &[Report]);
+        check(&[All], &[Read], &[Read]);
+        check(&[All], &[All, Read], &[All]);
+        check(&[All], &[Pull], &[]);
+        check(&[Read], &[], &[]);
     }
 }

@@ -42,6 +42,8 @@ pub struct Principal {
     name: Option<Arc<str>>,
     own: PermissionSet,
     anonymous: PermissionSet,
+    /// Whether the login is the whole user, who may manage their own account.
+    whole: bool,
 }
 
 impl Principal {
@@ -51,6 +53,7 @@ impl Principal {
             name: None,
             own: PermissionSet::NONE,
             anonymous,
+            whole: false,
         }
     }
 
@@ -60,6 +63,17 @@ impl Principal {
             name: Some(name.into()),
             own,
             anonymous: self.anonymous,
+            whole: true,
+        }
+    }
+
+    /// The same connection after somebody showed what lets them act for `name`
+    /// with these permissions and no others: no account is their own, or a token
+    /// that may only read could fetch one that may do everything.
+    pub fn act_for(&self, name: &str, own: PermissionSet) -> Self {
+        Self {
+            whole: false,
+            ..self.login(name, own)
         }
     }
 
@@ -89,10 +103,11 @@ impl Principal {
             || needed.is_empty()
     }
 
-    /// Whether `username` (or no name at all) means the caller's own account.
+    /// Whether `username` (or no name at all) means the caller's own account;
+    /// never after [`Principal::act_for`].
     pub fn is_self(&self, username: Option<&str>) -> bool {
-        self.name()
-            .is_some_and(|own| username.is_none_or(|other| other == own))
+        let is_named = |own: &str| username.is_none_or(|other| other == own);
+        self.whole && self.name().is_some_and(is_named)
     }
 }
 
@@ -123,5 +138,15 @@ mod tests {
         assert!(!nobody.is_self(None));
         let bob = nobody.login("bob", PermissionSet::NONE);
         assert!(bob.is_self(None) && bob.is_self(Some("bob")) && !bob.is_self(Some("eve")));
+    }
+
+    #[test]
+    fn who_acts_for_a_user_does_not_manage_their_account() {
+        let nobody = Principal::anonymous(PermissionSet::of(&[Report]));
+        let job = nobody.act_for("bob", PermissionSet::of(&[Read]));
+        assert!(!job.is_self(None) && !job.is_self(Some("bob")));
+        assert_eq!(job.name(), Some("bob"));
+        assert!(job.allows(&[Read]) && job.allows(&[Report]));
+        assert!(job.login("bob", PermissionSet::NONE).is_self(None));
     }
 }

@@ -28,12 +28,20 @@ use crate::query::{Conditions, GcStatus, Usage};
 use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
 
 /// The tables of hash equivalence, in the order of their versions.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "hash_equivalence",
-    sql: include_str!("schema.sql"),
-    min_reader: 1,
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "hash_equivalence",
+        sql: include_str!("schema.sql"),
+        min_reader: 1,
+    },
+    Migration {
+        version: 2,
+        name: "credentials",
+        sql: fingerpost_accounts::CREDENTIALS_SQL,
+        min_reader: 1,
+    },
+];
 
 /// The namespace that every row belongs to until there are several.
 const NAMESPACE: i64 = 1;
