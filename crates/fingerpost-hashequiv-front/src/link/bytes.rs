@@ -27,7 +27,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Link for ByteLink<IO> {
             }
             out.advance(sent);
         }
-        Poll::Ready(Ok(()))
+        // TLS may have taken what its socket did not; a bare socket has nothing to do.
+        Pin::new(&mut self.0).poll_flush(cx)
     }
 
     /// One read. The buffer is larger than what usually comes, so a short read
