@@ -12,9 +12,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use rustls::ServerConfig;
 
-use super::TlsOptions;
 use super::files::{self, Material, TlsError};
 use super::stamp::Stamp;
+use super::{ClientCertificates, TlsOptions};
 use crate::Metrics;
 
 /// How often the files are looked at.
@@ -79,6 +79,11 @@ impl Tls {
             registry.register_collector(Box::new(Expiry(tls.clone())));
         });
         Ok(tls)
+    }
+
+    /// Whether nobody is served without a certificate.
+    pub fn requires_client_certificates(&self) -> bool {
+        matches!(self.0.options.clients, ClientCertificates::Required(_))
     }
 
     /// What a new connection is served with.
