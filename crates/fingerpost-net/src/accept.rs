@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::detect::{Detected, Opening, read_opening};
@@ -17,7 +17,9 @@ use crate::limit::ConnectionLimit;
 use crate::metrics::{Metrics, Protocol};
 use crate::refusal::Refusals;
 use crate::tls::{Replay, TlsIo, identity};
-use crate::{ConnectionGuard, LineDoor, Peer, PeerAddress, Seldom, Shutdown, TlsPolicy, Transport};
+use crate::{
+    ConnectionGuard, LineDoor, Peer, PeerAddress, Seldom, Shutdown, Tls, TlsPolicy, Transport,
+};
 
 /// The pause after a failure such as too many open files, which does not go
 /// away by trying again at once.
@@ -167,17 +169,19 @@ impl<D: LineDoor> Gate<D> {
                 self.metrics.count_connection(Protocol::Tls, &peer);
                 self.refusals.tls(&peer);
             }
-            // Boxed, so that the many line connections do not carry its size.
             (Detected::Tls, TlsPolicy::Optional(tls) | TlsPolicy::Required(tls)) => {
-                let io = Replay::new(io, first);
-                Box::pin(self.serve_tls(io, peer, tls.config(), guard)).await;
+                self.start_tls(Replay::new(io, first), peer, &tls, &guard);
             }
             (Detected::Line, TlsPolicy::Required(_)) => self.refusals.plaintext(&peer),
             (Detected::Http, TlsPolicy::Required(_)) => {
                 let answers = Answers::UpgradeRequired;
                 self.serve_http(io, first, peer, guard, answers).await;
             }
-            (Detected::Line, _) => self.serve_lines(io, first, peer, guard).await,
+            (Detected::Line, _) => {
+                if let Some(door) = self.line_door(&peer) {
+                    door.serve(io, first, peer, guard).await;
+                }
+            }
             (Detected::Http, _) => self.serve_http(io, first, peer, guard, Answers::All).await,
         }
     }
@@ -205,6 +209,26 @@ impl<D: LineDoor> Gate<D> {
         None
     }
 
+    /// Goes on in a task of its own: this one has room for a connection without
+    /// TLS, which would stand empty.
+    fn start_tls<IO>(
+        self: Arc<Self>,
+        io: Replay<IO>,
+        peer: Peer,
+        tls: &Tls,
+        guard: &ConnectionGuard,
+    ) where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let left = guard
+            .handshake_deadline()
+            .saturating_duration_since(Instant::now());
+        let guard = guard.share(left);
+        let abort_by = guard.abort_by();
+        let task = tokio::spawn(self.serve_tls(io, peer, tls.config(), guard));
+        abort_by(task.abort_handle());
+    }
+
     /// Shakes hands, and listens again.
     async fn serve_tls<IO>(
         self: Arc<Self>,
@@ -215,41 +239,46 @@ impl<D: LineDoor> Gate<D> {
     ) where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let shaking = TlsAcceptor::from(config).accept(io);
+        // Boxed, so that its place is free again afterwards.
+        let shaking = Box::pin(async {
+            let shaking = TlsAcceptor::from(config).accept(io);
+            let shaken = timeout_at(guard.handshake_deadline(), shaking).await;
+            shaken.map(|shaken| shaken.map(TlsIo::new))
+        });
         let shaken = tokio::select! {
-            shaken = timeout_at(guard.handshake_deadline(), shaking) => shaken,
+            shaken = shaking => shaken,
             () = guard.drained() => return,
         };
-        let stream = match shaken {
-            Ok(Ok(stream)) => stream,
+        let mut io = match shaken {
+            Ok(Ok(io)) => io,
             Ok(Err(error)) => return self.refusals.tls_handshake(&peer, &error),
             Err(_) => return self.refusals.too_late(&peer, false),
         };
-        let certificates = stream.get_ref().1.peer_certificates();
+        let certificates = io.session().peer_certificates();
         peer.certificate = certificates.and_then(|chain| identity(chain.first()?));
         peer.tls = true;
-        let mut io = TlsIo::new(stream);
         let Some((spoken, first)) = self.listen_to(&mut io, &peer, &guard).await else {
             return;
         };
         match spoken {
             // TLS within TLS is nothing that anybody knows; the door says so.
-            Detected::Line | Detected::Tls => self.serve_lines(io, first, peer, guard).await,
+            Detected::Line | Detected::Tls => {
+                if let Some(door) = self.line_door(&peer) {
+                    door.serve(io, first, peer, guard).await;
+                }
+            }
             Detected::Http => self.serve_http(io, first, peer, guard, Answers::All).await,
         }
     }
 
-    async fn serve_lines<IO>(&self, io: IO, first: Vec<u8>, peer: Peer, guard: ConnectionGuard)
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// The door for lines. What it serves is awaited where this is called: a
+    /// function around it would make every connection larger.
+    fn line_door(&self, peer: &Peer) -> Option<&D> {
         match &self.shell.door {
-            Some(door) => {
-                self.metrics.count_connection(Protocol::BitBake, &peer);
-                door.serve(io, first, peer, guard).await;
-            }
-            None => self.refusals.not_http(&peer),
+            Some(_) => self.metrics.count_connection(Protocol::BitBake, peer),
+            None => self.refusals.not_http(peer),
         }
+        self.shell.door.as_ref()
     }
 
     /// Boxed, so that the many line connections do not carry its size.

@@ -4,15 +4,17 @@ use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::Replay;
 
 /// A TLS stream that says so when it ends: a peer that hears nothing must take
-/// the end for an attack that cuts answers off.
+/// the end for an attack that cuts answers off. Boxed: it is more than a KiB, and
+/// every future that hands it on has room for it twice.
 #[derive(Debug)]
-pub(crate) struct TlsIo<IO>(TlsStream<Replay<IO>>)
+pub(crate) struct TlsIo<IO>(Box<TlsStream<Replay<IO>>>)
 where
     IO: AsyncRead + AsyncWrite + Unpin;
 
@@ -20,12 +22,16 @@ impl<IO> TlsIo<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    pub(crate) const fn new(stream: TlsStream<Replay<IO>>) -> Self {
-        Self(stream)
+    pub(crate) fn new(stream: TlsStream<Replay<IO>>) -> Self {
+        Self(Box::new(stream))
+    }
+
+    pub(crate) fn session(&self) -> &ServerConnection {
+        self.0.get_ref().1
     }
 
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TlsStream<Replay<IO>>> {
-        Pin::new(&mut self.get_mut().0)
+        Pin::new(&mut *self.get_mut().0)
     }
 }
 

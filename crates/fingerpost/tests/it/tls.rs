@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use fingerpost_testkit::{Certificates, Report, Server, ServerOptions, TestFarm};
+use fingerpost_testkit::{Certificates, Report, Server, ServerOptions, TestFarm, Transport};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -172,5 +172,16 @@ async fn check_config_reads_the_certificate() -> Result<()> {
         ensure!(text.starts_with("78 TLS cannot be served: "), "{text}");
         ensure!(text.contains(expect), "{text}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_unix_socket_needs_none() -> Result<()> {
+    let farm = farm();
+    let made = Certificates::make(farm.directory())?;
+    let options = with_tls(&farm, &made).transport(Transport::Unix);
+    let server = options.start().await?;
+    let report = Report::new(1, 1);
+    ensure!(server.session().await?.report(&report).await? == report.unihash);
     Ok(())
 }
