@@ -1,8 +1,12 @@
 """The real server in a directory of its own."""
 
 import asyncio
+import atexit
+import functools
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +20,22 @@ START_SECONDS = 30
 STOP_SECONDS = 15
 REFERENCE_PERMISSIONS = "@read,@report,@db-admin"
 ADMIN = ("admin", "secret")
+
+
+@functools.cache
+def certificate():
+    """A certificate that every client of this process trusts, as settings of the server."""
+    directory = tempfile.mkdtemp(prefix="peers-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    certificate, key = f"{directory}/tls.crt", f"{directory}/tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=peers", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-out", certificate, "-keyout", key],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    os.environ["SSL_CERT_FILE"] = certificate
+    return {"FINGERPOST_TLS__CERTIFICATE": certificate, "FINGERPOST_TLS__KEY": key}
 
 
 class Farm:
@@ -74,7 +94,11 @@ class Server:
             "tcp": "127.0.0.1:0",
             "unix": f"unix://{self.path}.sock",
             "ws": "ws://127.0.0.1:0",
+            "wss": "127.0.0.1:0",
         }[self.farm.transport]
+
+    def bind_address(self):
+        return (self.address or self.free_address()).removeprefix("wss://")
 
     async def start(self):
         """Starts it, the second time on the address of the first."""
@@ -82,9 +106,11 @@ class Server:
         address_file.unlink(missing_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("FINGERPOST_", "HASHSERVER_"))}
         environment |= {"FINGERPOST_SERVER__ADDRESS_FILE": str(address_file), "FINGERPOST_METRICS__BIND": ""}
+        if self.farm.transport == "wss":
+            environment |= certificate()
         with open(self.log_path, "ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                self.farm.binary, "serve", "--bind", self.address or self.free_address(), *self.options,
+                self.farm.binary, "serve", "--bind", self.bind_address(), *self.options,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS

@@ -1,18 +1,25 @@
 //! Accepting connections, and finding out what each is.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
 
 use crate::detect::{Detected, Opening, read_opening};
-use crate::http::Shell;
+use crate::http::{Answers, Shell};
 use crate::limit::ConnectionLimit;
 use crate::metrics::{Metrics, Protocol};
 use crate::refusal::Refusals;
-use crate::{ConnectionGuard, LineDoor, Peer, PeerAddress, Seldom, Shutdown, Transport};
+use crate::tls::{Replay, TlsIo, identity};
+use crate::{
+    ConnectionGuard, LineDoor, Peer, PeerAddress, Seldom, Shutdown, Tls, TlsPolicy, Transport,
+};
 
 /// The pause after a failure such as too many open files, which does not go
 /// away by trying again at once.
@@ -64,19 +71,29 @@ impl Accept for UnixListener {
     }
 }
 
-/// Accepts until the server drains. `name` is the listener's address in logs.
+/// A listener, as its connections see it.
+pub(crate) struct Entrance {
+    /// Its address in logs.
+    pub(crate) name: Arc<str>,
+    pub(crate) tls: TlsPolicy,
+}
+
+/// Accepts until the server drains.
 pub(crate) async fn accept_all<A: Accept, D: LineDoor>(
     listener: A,
-    name: Arc<str>,
+    entrance: Entrance,
     gate: Arc<Gate<D>>,
 ) {
+    let Entrance { name, tls } = entrance;
     let admit = |stream, address| {
         let peer = Peer {
             address,
             transport: A::TRANSPORT,
             listener: name.clone(),
+            tls: false,
+            certificate: None,
         };
-        gate.admit(stream, peer);
+        gate.admit(stream, peer, tls.clone());
     };
     let fail = |error: &io::Error| {
         gate.metrics.count_accept_error();
@@ -120,7 +137,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 impl<D: LineDoor> Gate<D> {
     /// Starts a task for the connection, or closes it at once when there are
     /// too many.
-    fn admit<IO>(self: &Arc<Self>, io: IO, peer: Peer)
+    fn admit<IO>(self: &Arc<Self>, io: IO, peer: Peer, tls: TlsPolicy)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -131,39 +148,153 @@ impl<D: LineDoor> Gate<D> {
         let (handshake, metrics) = (self.handshake, self.metrics.clone());
         let guard = ConnectionGuard::admitted(&self.shutdown, permit, handshake, metrics);
         let abort_by = guard.abort_by();
-        let task = tokio::spawn(self.clone().serve(io, peer, guard));
+        let task = tokio::spawn(self.clone().serve(io, peer, tls, guard));
         abort_by(task.abort_handle());
     }
 
-    async fn serve<IO>(self: Arc<Self>, mut io: IO, peer: Peer, guard: ConnectionGuard)
+    async fn serve<IO>(
+        self: Arc<Self>,
+        mut io: IO,
+        peer: Peer,
+        tls: TlsPolicy,
+        guard: ConnectionGuard,
+    ) where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some((spoken, first)) = self.listen_to(&mut io, &peer, &guard).await else {
+            return;
+        };
+        match (spoken, tls) {
+            (Detected::Tls, TlsPolicy::Off) => {
+                self.metrics.count_connection(Protocol::Tls, &peer);
+                self.refusals.tls(&peer);
+            }
+            (Detected::Tls, TlsPolicy::Optional(tls) | TlsPolicy::Required(tls)) => {
+                self.start_tls(Replay::new(io, first), peer, &tls, &guard);
+            }
+            (Detected::Line, TlsPolicy::Required(_)) => self.refusals.plaintext(&peer),
+            (Detected::Http, TlsPolicy::Required(_)) => {
+                let answers = Answers::UpgradeRequired;
+                self.serve_http(io, first, peer, guard, answers).await;
+            }
+            (Detected::Line, _) => {
+                if let Some(door) = self.line_door(&peer) {
+                    door.serve(io, first, peer, guard).await;
+                }
+            }
+            (Detected::Http, _) => self.serve_http(io, first, peer, guard, Answers::All).await,
+        }
+    }
+
+    /// What the peer speaks, and the bytes that were read to know it. `None` when
+    /// it does not say so, which is counted.
+    async fn listen_to<IO>(
+        &self,
+        io: &mut IO,
+        peer: &Peer,
+        guard: &ConnectionGuard,
+    ) -> Option<(Detected, Vec<u8>)>
+    where
+        IO: AsyncRead + Unpin,
+    {
+        let opening = tokio::select! {
+            opening = read_opening(io, guard.handshake_deadline()) => opening,
+            () = guard.drained() => return None,
+        };
+        match opening {
+            Opening::Known(spoken, first) => return Some((spoken, first)),
+            Opening::Silent => self.metrics.count_silent(),
+            Opening::TimedOut { silent } => self.refusals.too_late(peer, silent),
+        }
+        None
+    }
+
+    /// Goes on in a task of its own: this one has room for a connection without
+    /// TLS, which would stand empty.
+    fn start_tls<IO>(
+        self: Arc<Self>,
+        io: Replay<IO>,
+        peer: Peer,
+        tls: &Tls,
+        guard: &ConnectionGuard,
+    ) where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let left = guard
+            .handshake_deadline()
+            .saturating_duration_since(Instant::now());
+        let guard = guard.share(left);
+        let abort_by = guard.abort_by();
+        let task = tokio::spawn(self.serve_tls(io, peer, tls.config(), guard));
+        abort_by(task.abort_handle());
+    }
+
+    /// Shakes hands, and listens again.
+    async fn serve_tls<IO>(
+        self: Arc<Self>,
+        io: Replay<IO>,
+        mut peer: Peer,
+        config: Arc<ServerConfig>,
+        guard: ConnectionGuard,
+    ) where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // Boxed, so that its place is free again afterwards.
+        let shaking = Box::pin(async {
+            let shaking = TlsAcceptor::from(config).accept(io);
+            let shaken = timeout_at(guard.handshake_deadline(), shaking).await;
+            shaken.map(|shaken| shaken.map(TlsIo::new))
+        });
+        let shaken = tokio::select! {
+            shaken = shaking => shaken,
+            () = guard.drained() => return,
+        };
+        let mut io = match shaken {
+            Ok(Ok(io)) => io,
+            Ok(Err(error)) => return self.refusals.tls_handshake(&peer, &error),
+            Err(_) => return self.refusals.too_late(&peer, false),
+        };
+        let certificates = io.session().peer_certificates();
+        peer.certificate = certificates.and_then(|chain| identity(chain.first()?));
+        peer.tls = true;
+        let Some((spoken, first)) = self.listen_to(&mut io, &peer, &guard).await else {
+            return;
+        };
+        match spoken {
+            // TLS within TLS is nothing that anybody knows; the door says so.
+            Detected::Line | Detected::Tls => {
+                if let Some(door) = self.line_door(&peer) {
+                    door.serve(io, first, peer, guard).await;
+                }
+            }
+            Detected::Http => self.serve_http(io, first, peer, guard, Answers::All).await,
+        }
+    }
+
+    /// The door for lines. What it serves is awaited where this is called: a
+    /// function around it would make every connection larger.
+    fn line_door(&self, peer: &Peer) -> Option<&D> {
+        match &self.shell.door {
+            Some(_) => self.metrics.count_connection(Protocol::BitBake, peer),
+            None => self.refusals.not_http(peer),
+        }
+        self.shell.door.as_ref()
+    }
+
+    /// Boxed, so that the many line connections do not carry its size.
+    fn serve_http<IO>(
+        &self,
+        io: IO,
+        first: Vec<u8>,
+        peer: Peer,
+        guard: ConnectionGuard,
+        answers: Answers,
+    ) -> Pin<Box<impl Future<Output = ()> + Send + use<IO, D>>>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let opening = tokio::select! {
-            opening = read_opening(&mut io, guard.handshake_deadline()) => opening,
-            () = guard.drained() => return,
-        };
-        match opening {
-            Opening::Known(Detected::Line, first) => match &self.shell.door {
-                Some(door) => {
-                    self.metrics
-                        .count_connection(Protocol::BitBake, peer.address);
-                    door.serve(io, first, peer, guard).await;
-                }
-                None => self.refusals.not_http(&peer),
-            },
-            Opening::Known(Detected::Http, first) => {
-                self.metrics.count_connection(Protocol::Http, peer.address);
-                // Boxed, so that the many line connections do not carry its size.
-                Box::pin(self.shell.clone().serve(io, first, peer, guard)).await;
-            }
-            Opening::Known(Detected::Tls, _) => {
-                self.metrics.count_connection(Protocol::Tls, peer.address);
-                self.refusals.tls(&peer);
-            }
-            Opening::Silent => self.metrics.count_silent(),
-            Opening::TimedOut { silent } => self.refusals.too_late(&peer, silent),
-        }
+        self.metrics.count_connection(Protocol::Http, &peer);
+        Box::pin(self.shell.clone().serve(io, first, peer, guard, answers))
     }
 }
 

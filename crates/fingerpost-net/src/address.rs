@@ -113,6 +113,29 @@ impl Address {
         self
     }
 
+    /// The WebSocket over TLS on the same TCP port, which is how BitBake speaks
+    /// TLS; a Unix address stays as it is.
+    #[must_use]
+    pub fn with_tls(self) -> Self {
+        match self {
+            Self::Tcp { host, port } => Self::WebSocket {
+                host,
+                port,
+                path: "/".to_owned(),
+                tls: true,
+            },
+            Self::WebSocket {
+                host, port, path, ..
+            } => Self::WebSocket {
+                host,
+                port,
+                path,
+                tls: true,
+            },
+            Self::Unix(path) => Self::Unix(path),
+        }
+    }
+
     /// What a client on this machine writes to reach a server bound here:
     /// `127.0.0.1` or `[::1]` for every interface, an absolute path for a
     /// relative one.

@@ -45,9 +45,7 @@ pub enum BindError {
     #[error("{} exists and is not a socket: remove it, or choose another path", .0.display())]
     NotASocket(PathBuf),
     /// `wss://` is for clients.
-    #[error(
-        "{0} cannot be listened on: there is no TLS here; use ws:// behind a proxy that ends TLS"
-    )]
+    #[error("{0} cannot be listened on; write HOST:PORT, and set tls.certificate and tls.key")]
     ClientOnly(Address),
     /// The host name means no address.
     #[error("{address} cannot be listened on: its host name is unknown")]

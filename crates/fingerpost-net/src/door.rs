@@ -72,6 +72,13 @@ pub struct Peer {
     pub transport: Transport,
     /// The address of the listener, as bound; the log field `listener`.
     pub listener: Arc<str>,
+    /// Whether it came through TLS.
+    pub tls: bool,
+    /// The name in its certificate, if it has shown one that an authority of
+    /// [`crate::ClientCertificates`] vouches for, with its kind in front: the
+    /// first of `uri:...`, `email:...`, `dns:...` and `cn:...` that there is (of
+    /// several of a kind the first). At most 512 bytes without control characters.
+    pub certificate: Option<Arc<str>>,
 }
 
 /// What the kernel tells about a peer. Shown as the log field `peer`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::body::Incoming;
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tower::Service;
 
 use crate::http_io::HttpIo;
-use crate::metrics::{Metrics, Protocol};
+use crate::metrics::{Metrics, Protocol, Reason};
 use crate::refusal::Refusals;
 use crate::{ConnectionGuard, LineDoor, Peer, Shutdown, websocket};
 
@@ -76,10 +76,20 @@ pub(crate) struct Shell<D> {
     pub(crate) refusals: Arc<Refusals>,
 }
 
+/// What the requests of a connection get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// Answers.
+    All,
+    /// That they have to come through TLS.
+    UpgradeRequired,
+}
+
 /// One HTTP connection, as its requests see it.
 struct Link {
     peer: Peer,
     guard: ConnectionGuard,
+    answers: Answers,
 }
 
 impl<D: LineDoor> Shell<D> {
@@ -90,12 +100,17 @@ impl<D: LineDoor> Shell<D> {
         first: Vec<u8>,
         peer: Peer,
         guard: ConnectionGuard,
+        answers: Answers,
     ) where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let builder = builder(&self.options);
         let io = HttpIo::new(io, first, self.options.write_stall_max, guard.permit());
-        let link = Arc::new(Link { peer, guard });
+        let link = Arc::new(Link {
+            peer,
+            guard,
+            answers,
+        });
         let service = service_fn({
             let link = link.clone();
             move |request| {
@@ -121,6 +136,10 @@ impl<D: LineDoor> Shell<D> {
     }
 
     async fn answer(&self, request: Request<Incoming>, link: &Link) -> Response {
+        if link.answers == Answers::UpgradeRequired {
+            self.metrics.count_refused(Reason::PlaintextHttp);
+            return upgrade_required(request.version());
+        }
         let upgrade = self
             .door
             .as_ref()
@@ -135,7 +154,7 @@ impl<D: LineDoor> Shell<D> {
         let (mut parts, body) = request.into_parts();
         if let Some(door) = upgrade {
             self.metrics
-                .count_connection(Protocol::WebSocket, link.peer.address);
+                .count_connection(Protocol::WebSocket, &link.peer);
             let (peer, guard) = (
                 link.peer.clone().upgraded(),
                 link.guard.share(self.handshake),
@@ -171,6 +190,21 @@ impl<D: LineDoor> Shell<D> {
         self.refusals.origin(peer, &origin);
         (StatusCode::FORBIDDEN, "this Origin is not allowed here\n").into_response()
     }
+}
+
+/// HTTP/2 has neither of the headers.
+fn upgrade_required(version: Version) -> Response {
+    const TEXT: &str = "only TLS is spoken on this port: use https://, or wss:// for BitBake\n";
+    let mut response = (StatusCode::UPGRADE_REQUIRED, TEXT).into_response();
+    if version < Version::HTTP_2 {
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("TLS/1.2"));
+        headers.insert(
+            header::CONNECTION,
+            HeaderValue::from_static("upgrade, close"),
+        );
+    }
+    response
 }
 
 fn builder(options: &HttpOptions) -> auto::Builder<TokioExecutor> {

@@ -3,8 +3,9 @@
 //! A [`Listener`] is bound to an [`Address`] (or inherited from systemd). The
 //! [`Server`] accepts on several of them, tells by the first bytes what a
 //! connection speaks, and hands it to its door: BitBake's line protocol and
-//! WebSocket to a [`LineDoor`], HTTP/1.1 and HTTP/2 without TLS to an axum
-//! router that has `/healthz`, `/readyz` and `/metrics` already. It holds the
+//! WebSocket to a [`LineDoor`], HTTP/1.1 and HTTP/2 to an axum router that has
+//! `/healthz`, `/readyz` and `/metrics` already. All of them are spoken within
+//! TLS too, where a listener's [`TlsPolicy`] says so. It holds the
 //! limits (connections, time until the protocol is known, headers, WebSocket
 //! messages) and stops gracefully through [`Shutdown`].
 //!
@@ -29,6 +30,7 @@ mod process;
 mod refusal;
 mod server;
 mod shutdown;
+mod tls;
 mod unix;
 mod websocket;
 
@@ -44,5 +46,6 @@ pub use metrics::Metrics;
 pub use owner::Owner;
 pub use server::{Server, ServerOptions};
 pub use shutdown::{ConnectionGuard, Drained, Shutdown};
+pub use tls::{ClientCertificates, Tls, TlsError, TlsOptions, TlsPolicy, TlsVersion};
 pub use unix::connect_unix;
 pub use websocket::{MESSAGE_BYTES_MAX, close_websocket, is_message_too_big};

@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 use crate::bind::tune;
 use crate::unix::SocketFile;
-use crate::{Address, Host};
+use crate::{Address, Host, TlsPolicy};
 
 /// A bound address whose sockets listen already: connections queue in the
 /// kernel until a [`crate::Server`] takes them.
@@ -21,6 +21,7 @@ pub struct Listener {
     address: Address,
     sockets: Vec<Bound>,
     file: Option<SocketFile>,
+    tls: TlsPolicy,
 }
 
 /// One listening socket, in non-blocking mode.
@@ -36,6 +37,7 @@ impl Listener {
             address,
             sockets,
             file: None,
+            tls: TlsPolicy::Off,
         }
     }
 
@@ -44,6 +46,7 @@ impl Listener {
             address,
             sockets: vec![Bound::Unix(socket)],
             file: Some(file),
+            tls: TlsPolicy::Off,
         }
     }
 
@@ -85,7 +88,20 @@ impl Listener {
             address: Address::Unix(path),
             sockets: vec![Bound::Unix(socket)],
             file: None,
+            tls: TlsPolicy::Off,
         })
+    }
+
+    /// The same listener with TLS, or without. Until this is called TLS is off.
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsPolicy) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// What it does about TLS.
+    pub const fn tls(&self) -> &TlsPolicy {
+        &self.tls
     }
 
     /// The address as it was given, with the real port in place of 0.
@@ -94,9 +110,13 @@ impl Listener {
     }
 
     /// What clients on this machine write to reach it: a real interface
-    /// instead of every one, an absolute path.
+    /// instead of every one, an absolute path, and `wss://` where TLS is required.
     pub fn client_address(&self) -> Address {
-        self.address.clone().for_clients()
+        let address = self.address.clone().for_clients();
+        match self.tls.is_required() {
+            true => address.with_tls(),
+            false => address,
+        }
     }
 
     /// Whether other machines can reach it.
@@ -109,8 +129,8 @@ impl Listener {
         })
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Bound>, Option<SocketFile>) {
-        (self.sockets, self.file)
+    pub(crate) fn into_parts(self) -> (Vec<Bound>, Option<SocketFile>, TlsPolicy) {
+        (self.sockets, self.file, self.tls)
     }
 }
 

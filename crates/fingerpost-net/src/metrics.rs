@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::door::PeerAddress;
+use crate::door::{Peer, PeerAddress};
 use crate::process::ProcessCollector;
 
 /// Everything that `/metrics` shows. Every name begins with `fingerpost_`.
@@ -27,7 +27,8 @@ pub struct Metrics {
     open_probes: Gauge,
 }
 
-/// What a connection turned out to speak: a label value.
+/// What a connection turned out to speak, within TLS if it is spoken: a label
+/// value. `Tls` alone is what was not served.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Protocol {
     BitBake,
@@ -42,6 +43,9 @@ pub(crate) enum Reason {
     ConnectionLimit,
     HandshakeTimeout,
     Tls,
+    TlsHandshake,
+    PlaintextLines,
+    PlaintextHttp,
     NotHttp,
     Origin,
     MessageTooBig,
@@ -75,6 +79,9 @@ impl Reason {
             Self::ConnectionLimit => "connection_limit",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::Tls => "tls",
+            Self::TlsHandshake => "tls_handshake",
+            Self::PlaintextLines => "plaintext_lines",
+            Self::PlaintextHttp => "plaintext_http",
             Self::NotHttp => "not_http",
             Self::Origin => "origin",
             Self::MessageTooBig => "message_too_big",
@@ -153,11 +160,11 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn count_connection(&self, protocol: Protocol, from: PeerAddress) {
-        let transport = if matches!(from, PeerAddress::Tcp(_)) {
-            "tcp"
-        } else {
-            "unix"
+    pub(crate) fn count_connection(&self, protocol: Protocol, peer: &Peer) {
+        let transport = match peer.address {
+            _ if peer.tls => "tls",
+            PeerAddress::Tcp(_) => "tcp",
+            PeerAddress::Unix { .. } | PeerAddress::Unnamed => "unix",
         };
         let labels = ConnectionLabels {
             protocol: protocol.label(),

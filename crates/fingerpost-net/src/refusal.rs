@@ -1,5 +1,6 @@
 //! Turning peers away: counted always, logged seldom.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use crate::{Peer, Seldom};
 
 /// A line about each reason at most this often, because peers can provoke them.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+/// Clients that are set up wrongly come again and again, for days.
+const LOG_SETUP_EVERY: Duration = Duration::from_secs(60);
 
 /// Counts refusals and logs some of them.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(crate) struct Refusals {
     connection_limit: Seldom,
     handshake_timeout: Seldom,
     tls: Seldom,
+    tls_handshake: Seldom,
+    plaintext: Seldom,
     not_http: Seldom,
     origin: Seldom,
 }
@@ -26,7 +31,9 @@ impl Refusals {
             metrics,
             connection_limit: Seldom::new(LOG_EVERY),
             handshake_timeout: Seldom::new(LOG_EVERY),
-            tls: Seldom::new(LOG_EVERY),
+            tls: Seldom::new(LOG_SETUP_EVERY),
+            tls_handshake: Seldom::new(LOG_EVERY),
+            plaintext: Seldom::new(LOG_SETUP_EVERY),
             not_http: Seldom::new(LOG_EVERY),
             origin: Seldom::new(LOG_EVERY),
         }
@@ -54,12 +61,39 @@ impl Refusals {
         }
     }
 
-    /// A connection began with TLS.
+    /// A connection began with TLS where there is none.
     pub(crate) fn tls(&self, peer: &Peer) {
         self.metrics.count_refused(Reason::Tls);
         if let Some(held_back) = self.tls.now() {
             let listener = &peer.listener;
-            tracing::warn!(%peer, %listener, held_back, "closed a TLS connection: there is no TLS here");
+            tracing::warn!(
+                %peer, %listener, held_back,
+                "closed a TLS connection: TLS is off here; set tls.certificate and tls.key, and \
+                 tls = \"optional\" or \"required\" (metrics.bind never has TLS)"
+            );
+        }
+    }
+
+    /// A TLS handshake failed: no common version, no certificate that is
+    /// trusted, a scanner that hung up.
+    pub(crate) fn tls_handshake(&self, peer: &Peer, error: &io::Error) {
+        self.metrics.count_refused(Reason::TlsHandshake);
+        if let Some(held_back) = self.tls_handshake.now() {
+            let listener = &peer.listener;
+            tracing::info!(%peer, %listener, held_back, %error, "closed a connection: no TLS handshake");
+        }
+    }
+
+    /// Lines came without TLS where it is required.
+    pub(crate) fn plaintext(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::PlaintextLines);
+        if let Some(held_back) = self.plaintext.now() {
+            let listener = &peer.listener;
+            tracing::warn!(
+                %peer, %listener, held_back,
+                "BitBake speaks TLS only through wss:// or the agent; set tls = \"optional\" or add \
+                 a second listener"
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
-use crate::accept::{Gate, accept_all};
+use crate::accept::{Entrance, Gate, accept_all};
 use crate::http::{HttpOptions, Readiness, Shell, with_probes};
 use crate::limit::ConnectionLimit;
 use crate::listener::Bound;
@@ -16,7 +16,8 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusals;
 use crate::unix::SocketFile;
 use crate::{
-    LineDoor, Listener, NoLines, Seldom, Shutdown, default_connection_limit, open_files_limit,
+    LineDoor, Listener, NoLines, Seldom, Shutdown, Tls, TlsPolicy, default_connection_limit,
+    open_files_limit,
 };
 
 /// Metrics and probes have places of their own, so that they answer when the
@@ -29,7 +30,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// How long a connection may take until its protocol is known and its
-    /// handshake done. 10 s.
+    /// handshake done, that of TLS included. 10 s.
     pub handshake_max: Duration,
     /// The most connections at once; more are closed at once. Most of the
     /// open-files limit; see [`crate::raise_open_files`].
@@ -146,7 +147,9 @@ impl<D: LineDoor> Server<D> {
         );
         let (service, probe) = (self.service_gate(), self.probe_gate());
         let mut accepting = Accepting::default();
+        let mut watching = Watching::default();
         for listener in listeners {
+            watching.start(listener.tls());
             accepting.start(listener, &service)?;
         }
         for listener in probes {
@@ -154,6 +157,7 @@ impl<D: LineDoor> Server<D> {
         }
         self.shutdown.started().await;
         accepting.stop().await;
+        drop(watching);
         let dropped = self.shutdown.finish(self.options.drain_max).await;
         self.metrics.count_dropped(dropped);
         if dropped > 0 {
@@ -211,6 +215,23 @@ impl<D: LineDoor> Server<D> {
     }
 }
 
+/// Looks after every certificate once. Ends when it is dropped.
+#[derive(Default)]
+struct Watching {
+    tasks: JoinSet<()>,
+    watched: Vec<Tls>,
+}
+
+impl Watching {
+    fn start(&mut self, policy: &TlsPolicy) {
+        let Some(tls) = policy.tls() else { return };
+        if !self.watched.iter().any(|known| known.is(tls)) {
+            self.watched.push(tls.clone());
+            self.tasks.spawn(tls.clone().watch());
+        }
+    }
+}
+
 /// The accept loops, and the socket files that go with them.
 #[derive(Default)]
 struct Accepting {
@@ -221,18 +242,22 @@ struct Accepting {
 impl Accepting {
     fn start<D: LineDoor>(&mut self, listener: Listener, gate: &Arc<Gate<D>>) -> io::Result<()> {
         let name: Arc<str> = listener.address().to_string().into();
-        let (sockets, file) = listener.into_parts();
+        let (sockets, file, tls) = listener.into_parts();
         self.files.extend(file);
         for socket in sockets {
-            let (name, gate) = (name.clone(), gate.clone());
+            let gate = gate.clone();
+            let entrance = Entrance {
+                name: name.clone(),
+                tls: tls.clone(),
+            };
             match socket {
                 Bound::Tcp(tcp) => {
                     let tcp = TcpListener::from_std(tcp)?;
-                    self.loops.spawn(accept_all(tcp, name, gate));
+                    self.loops.spawn(accept_all(tcp, entrance, gate));
                 }
                 Bound::Unix(unix) => {
                     let unix = UnixListener::from_std(unix)?;
-                    self.loops.spawn(accept_all(unix, name, gate));
+                    self.loops.spawn(accept_all(unix, entrance, gate));
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fingerpost_core::SystemClock;
+
 use crate::config::{self, Sources};
 use crate::exit::{Exit, OrExit};
 
@@ -20,7 +22,8 @@ pub(crate) struct Args {
     example: bool,
 }
 
-/// Reads the configuration as `serve` would, and touches nothing else.
+/// Reads the configuration as `serve` would, and the certificates that it names;
+/// touches nothing else.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.example {
         print!("{}", config::annotated_file());
@@ -33,6 +36,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let loaded =
         config::load(sources).or_exit(Exit::Configuration, "The configuration is wrong")?;
+    if let Some(tls) = loaded.config.tls.options() {
+        tls.check(&SystemClock)
+            .or_exit(Exit::Configuration, "TLS cannot be served")?;
+    }
     if args.show {
         print!("{}", config::effective(&loaded.config));
     } else {

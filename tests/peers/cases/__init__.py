@@ -1,7 +1,7 @@
 """The cases: every coroutine function that is marked with `case`, by transport."""
 
 CASES = []
-ALL = ("tcp", "unix", "ws")
+ALL = ("tcp", "unix", "ws", "wss")
 
 
 def case(*transports):

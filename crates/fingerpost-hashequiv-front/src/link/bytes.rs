@@ -27,7 +27,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Link for ByteLink<IO> {
             }
             out.advance(sent);
         }
-        Poll::Ready(Ok(()))
+        // TLS may have taken what its socket did not; a bare socket has nothing to do.
+        Pin::new(&mut self.0).poll_flush(cx)
     }
 
     /// One read. The buffer is larger than what usually comes, so a short read
@@ -41,5 +42,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Link for ByteLink<IO> {
     ) -> Poll<Result<bool, Broken>> {
         let read = ready!(pin!(self.0.read_buf(into.buffer())).poll(cx))?;
         Poll::Ready(Ok(read > 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::BufStream;
+
+    use super::*;
+
+    /// As TLS does, whose socket is full.
+    #[tokio::test]
+    async fn what_a_stream_holds_back_is_sent() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut link = ByteLink(BufStream::new(near));
+        let mut out = Outgoing::new(Framing::Lines);
+        out.line("more than four bytes");
+        let sending = poll_fn(|cx| link.poll_send(cx, &mut out));
+        let mut arrived = [0; 21];
+        let (sent, read) = tokio::join!(sending, far.read_exact(&mut arrived));
+        sent.unwrap();
+        read.unwrap();
+        assert_eq!(&arrived, b"more than four bytes\n");
     }
 }

@@ -88,6 +88,8 @@ impl World {
             address: PeerAddress::Unnamed,
             transport: Transport::Tcp,
             listener: "test".into(),
+            tls: false,
+            certificate: None,
         };
         let door = self.door.clone();
         let served = tokio::spawn(async move { door.serve(far, Vec::new(), peer, guard).await });

@@ -92,7 +92,7 @@ fn a_port_is_shared_when_both_ask_for_it() {
 
 #[test]
 fn what_cannot_be_listened_on_is_said() {
-    assert!(bind_error("wss://127.0.0.1:0").contains("no TLS"));
+    assert!(bind_error("wss://127.0.0.1:0").contains("tls.certificate"));
     assert!(bind_error("192.0.2.1:0").contains("no interface"));
 }
 

@@ -1,10 +1,15 @@
 //! The server as peers see it, over loopback and temporary directories.
 
+mod authority;
 mod binding;
 mod detection;
 mod http;
 mod limits;
 mod shutdown;
+mod tls;
+mod tls_clients;
+mod tls_files;
+mod tls_refused;
 mod unix_sockets;
 mod websocket;
 mod world;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket};
+use fingerpost_core::SystemClock;
 use fingerpost_net::{
     Address, BindOptions, ConnectionGuard, Host, LineDoor, Listener, Metrics, Peer, Server,
-    ServerOptions, Shutdown, bind, close_websocket,
+    ServerOptions, Shutdown, Tls, TlsOptions, TlsPolicy, bind, close_websocket,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -38,7 +39,7 @@ impl LineDoor for Echo {
             };
             let Ok(Some(line)) = line else { return };
             let answer = answer(line, &peer).await + "\n";
-            if write.write_all(answer.as_bytes()).await.is_err() {
+            if write.write_all(answer.as_bytes()).await.is_err() || write.flush().await.is_err() {
                 return;
             }
         }
@@ -71,6 +72,7 @@ async fn answer(line: String, peer: &Peer) -> String {
         "slow" => tokio::time::sleep(Duration::from_millis(300)).await,
         "stuck" => std::future::pending().await,
         "who" => return format!("{peer} {:?} {}", peer.transport, peer.listener),
+        "name" => return peer.certificate.as_deref().unwrap_or("nobody").to_owned(),
         _ => {}
     }
     line
@@ -87,12 +89,16 @@ pub(crate) struct World {
     server: JoinHandle<io::Result<usize>>,
 }
 
+/// A variant of [`TlsPolicy`].
+pub(crate) type Policy = fn(Tls) -> TlsPolicy;
+
 /// How a world differs from the default.
 pub(crate) struct Plan {
     pub(crate) listen: String,
     pub(crate) options: ServerOptions,
     pub(crate) router: Router,
     pub(crate) ready: Result<(), String>,
+    pub(crate) tls: Option<(Policy, TlsOptions)>,
 }
 
 impl Default for Plan {
@@ -102,6 +108,7 @@ impl Default for Plan {
             options: ServerOptions::default(),
             router: Router::new(),
             ready: Ok(()),
+            tls: None,
         }
     }
 }
@@ -115,10 +122,14 @@ impl Plan {
     }
 
     pub(crate) fn start(self) -> World {
-        let listener = listener(&self.listen);
+        let (shutdown, metrics) = (Shutdown::new(), Arc::new(Metrics::new()));
+        let mut listener = listener(&self.listen);
+        if let Some((policy, options)) = self.tls {
+            let tls = Tls::load(options, Arc::new(SystemClock), &metrics);
+            listener = listener.with_tls(policy(tls.expect("files that are right")));
+        }
         let probes = listener_on_loopback();
         let (address, probe_address) = (listener.client_address(), probes.client_address());
-        let (shutdown, metrics) = (Shutdown::new(), Arc::new(Metrics::new()));
         let ready = self.ready;
         let server = Server::new(Echo, self.options, metrics.clone(), shutdown.clone())
             .router(self.router)
@@ -185,30 +196,47 @@ impl World {
     }
 }
 
-/// A raw TCP connection.
-pub(crate) struct Client(pub(crate) TcpStream);
+/// A raw connection, over TCP or within TLS.
+pub(crate) struct Client<IO = TcpStream>(pub(crate) IO);
 
 pub(crate) async fn connect(address: &Address) -> Client {
-    let Address::Tcp {
-        host: Host::Name(host),
-        port,
-    } = address
-    else {
+    let Some((Host::Name(host), port)) = address.host_port() else {
         panic!("{address}")
     };
     Client(
-        TcpStream::connect((host.as_str(), *port))
+        TcpStream::connect((host.as_str(), port))
             .await
             .expect("somebody listens"),
     )
 }
 
-impl Client {
+impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0
             .write_all(bytes.as_ref())
             .await
             .expect("the server reads");
+        self.0.flush().await.expect("the server reads");
+    }
+
+    /// As [`Client::send`], to a server that may have closed.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.0.write_all(bytes.as_ref()).await?;
+        self.0.flush().await
+    }
+
+    /// The next line without its end; what there is when the server closes.
+    pub(crate) async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let reading = async {
+            while let Ok(byte) = self.0.read_u8().await
+                && byte != b'\n'
+            {
+                line.push(byte);
+            }
+        };
+        timeout(PATIENCE, reading).await.expect("in time");
+        String::from_utf8_lossy(&line).into_owned()
     }
 
     /// Exactly the next bytes.

@@ -67,6 +67,7 @@ impl Config {
                 "upstream.username needs upstream.address".to_owned(),
             ));
         }
+        self.check_tls_together()?;
         self.check_redirects_together()?;
         self.hg.check_together()
     }

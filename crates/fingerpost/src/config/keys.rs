@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite, Secret,
+    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
+    Secret, TlsMode, TlsVersion,
 };
 
 /// One key of a section.
@@ -85,6 +86,12 @@ impl Value for LogFormat {
     const KIND: Kind = Kind::Text;
 }
 impl Value for Durability {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for TlsMode {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for TlsVersion {
     const KIND: Kind = Kind::Text;
 }
 impl Value for AnonymousPermissions {

@@ -14,6 +14,7 @@ mod render;
 mod secret;
 mod secret_files;
 mod tables;
+mod tls;
 mod tree;
 mod values;
 
@@ -25,10 +26,11 @@ pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
-pub(crate) use tables::{ObjectPlace, RedirectTarget};
+pub(crate) use tables::{Further, ObjectPlace, RedirectTarget};
 pub(crate) use tree::{Cache, Config, Hg, Redirect};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
+    TlsMode, TlsVersion,
 };
 
 /// Why a configuration is refused. The text names the file and line, the

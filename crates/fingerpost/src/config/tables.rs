@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::Secret;
 use super::keys::{Kind, Named, Table, keys};
+use super::{Address, Secret, TlsMode};
 
 /// Declares a table: its keys, and that they are below a name.
 macro_rules! table {
@@ -25,6 +25,17 @@ macro_rules! table {
             });
         }
     };
+}
+
+table! {
+    /// Further addresses to listen on.
+    Further {
+        /// The addresses, as in `server.bind`. Must be set. Sockets that systemd
+        /// passed do not take their place.
+        bind: Vec<Address> = Vec::new();
+        /// As `server.tls`, for these.
+        tls: Option<TlsMode> = None, example "\"off\"";
+    }
 }
 
 table! {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Key, keys};
 use super::{
-    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ObjectPlace,
-    ReadWrite, RedirectTarget, Secret,
+    Address, AnonymousPermissions, Durability, Further, LogFormat, LogLevel, MaybeAddress,
+    ObjectPlace, ReadWrite, RedirectTarget, Secret, TlsMode, TlsVersion,
 };
 
 /// One section of the file, as its documentation shows it.
@@ -68,6 +68,11 @@ sections! {
         /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (all interfaces), `unix://PATH`,
         /// `ws://HOST:PORT`. Port 0 takes a free port.
         bind: Vec<Address> = vec![Address::local(8686)];
+        /// Whether clients come through TLS to these addresses, and to sockets that
+        /// systemd passed: `off`, `optional` or `required`. Without this key:
+        /// `required` where there is a `tls.certificate`, and `optional` for Unix
+        /// sockets; without one, `off`.
+        tls: Option<TlsMode> = None, example "\"optional\"";
         /// Lets several processes listen on one TCP port (`SO_REUSEPORT`). They
         /// must share the database file.
         reuse_port: bool = false;
@@ -88,6 +93,26 @@ sections! {
         allowed_origins: Vec<String> = Vec::new();
         /// After a stop signal, requests in hand get this long to finish.
         stop_seconds: u64 = 4;
+        /// Further addresses, each table with TLS as it says.
+        listeners: BTreeMap<String, Further> = BTreeMap::new();
+    }
+
+    /// TLS, in front of every protocol: HTTPS, wss, and the line protocol for
+    /// whoever speaks it within TLS, which BitBake does not. Files are PEM, and
+    /// are read again when they change.
+    tls: Tls {
+        /// The server's certificate, and behind it those that lead to its authority.
+        certificate: Option<PathBuf> = None, example "\"/etc/fingerpost/tls.crt\"";
+        /// Its key: PKCS#8, SEC1 or PKCS#1, not encrypted.
+        key: Option<PathBuf> = None, example "\"/etc/fingerpost/tls.key\"";
+        /// Oldest version that is spoken, "1.2" or "1.3".
+        version_min: TlsVersion = TlsVersion::V12;
+        /// Whether clients show a certificate within TLS: `off`, `optional` or
+        /// `required`.
+        client_certificates: TlsMode = TlsMode::Off;
+        /// The authorities that vouch for them. Lists of revoked certificates are
+        /// not read.
+        client_ca: Option<PathBuf> = None, example "\"/etc/fingerpost/clients.crt\"";
     }
 
     /// Metrics and probes (`/metrics`, `/healthz`, `/readyz`).

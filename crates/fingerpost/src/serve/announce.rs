@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use fingerpost_core::{Permission, PermissionSet};
-use fingerpost_net::{Address, Listener};
+use fingerpost_net::{Address, Listener, TlsPolicy};
 
 use crate::exit::{Exit, OrExit};
 use crate::{client, notice};
@@ -14,9 +14,11 @@ use crate::{client, notice};
 pub(super) fn lines(listening: &[Address], database: &Path) -> String {
     let mut out = String::new();
     for address in listening {
-        out.push_str(&format!(
-            "Listening on {address} (BitBake, HTTP, websocket)\n"
-        ));
+        let spoken = match address {
+            Address::WebSocket { tls: true, .. } => "TLS only: websocket for BitBake, HTTPS",
+            _ => "BitBake, HTTP, websocket",
+        };
+        out.push_str(&format!("Listening on {address} ({spoken})\n"));
     }
     out.push_str(&format!("Data in {}\n", database.display()));
     let Some(first) = listening.first() else {
@@ -77,7 +79,16 @@ pub(super) fn tell_about_cleaning(anonymous: PermissionSet) {
 pub(super) fn warn_of_exposed(listeners: &[Listener], anonymous: PermissionSet) {
     for listener in listeners.iter().filter(|listener| listener.is_exposed()) {
         let address = listener.address();
-        if anonymous.is_empty() {
+        if let TlsPolicy::Required(tls) = listener.tls() {
+            if !anonymous.is_empty() && !tls.requires_client_certificates() {
+                let may = anonymous.stored().join(" ");
+                tracing::warn!(
+                    listener = %address,
+                    "{address} can be reached from other machines without login; everybody there \
+                     may {may} (accounts.anonymous_permissions)"
+                );
+            }
+        } else if anonymous.is_empty() {
             tracing::warn!(
                 listener = %address,
                 "{address} can be reached from other machines without TLS: logins are readable \

@@ -1,10 +1,14 @@
 //! Sockets: systemd's when it passed some, else the configured addresses.
 
-use fingerpost_net::{Address, BindError, BindOptions, Listener, bind};
+use std::sync::Arc;
+
+use anyhow::Context;
+use fingerpost_core::SystemClock;
+use fingerpost_net::{Address, BindError, BindOptions, Listener, Metrics, Tls, TlsPolicy, bind};
 use listenfd::ListenFd;
 
-use crate::config::{Config, Loaded};
-use crate::exit::{Exit, failure};
+use crate::config::{self, Config, Loaded, TlsMode};
+use crate::exit::{Exit, OrExit, failure};
 
 /// What the server listens on.
 pub(super) struct Listeners {
@@ -14,14 +18,39 @@ pub(super) struct Listeners {
     pub(super) probes: Option<Listener>,
 }
 
-/// Takes systemd's sockets, or binds.
-pub(super) fn listen(loaded: &Loaded) -> anyhow::Result<Listeners> {
+/// Reads the certificate, if there is one.
+pub(super) async fn tls(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Tls>> {
+    let Some(options) = config.tls.options() else {
+        return Ok(None);
+    };
+    let metrics = metrics.clone();
+    let loading = move || Tls::load(options, Arc::new(SystemClock), &metrics);
+    let loaded = tokio::task::spawn_blocking(loading).await;
+    let loaded = loaded.context("reading the certificate panicked")?;
+    let tls = loaded.or_exit(Exit::Configuration, "TLS cannot be served")?;
+    Ok(Some(tls))
+}
+
+/// Takes systemd's sockets, or binds. `tls` is there if a certificate is
+/// configured.
+pub(super) fn listen(loaded: &Loaded, tls: Option<&Tls>) -> anyhow::Result<Listeners> {
+    let server = &loaded.config.server;
     let inherited = inherited()?;
-    let service = if inherited.is_empty() {
-        bind_all(&loaded.config)?
+    let first = if inherited.is_empty() {
+        bind_all(&loaded.config, &server.bind)?
     } else {
         inherited
     };
+    let with_tls = |listener: Listener, mode| {
+        let policy = policy(mode, tls, listener.address());
+        listener.with_tls(policy)
+    };
+    let first = first.into_iter();
+    let mut service: Vec<_> = first.map(|one| with_tls(one, server.tls)).collect();
+    for further in server.listeners.values() {
+        let bound = bind_all(&loaded.config, &further.bind)?.into_iter();
+        service.extend(bound.map(|one| with_tls(one, further.tls)));
+    }
     if service.is_empty() {
         return Err(failure(
             Exit::Configuration,
@@ -32,6 +61,19 @@ pub(super) fn listen(loaded: &Loaded) -> anyhow::Result<Listeners> {
         service,
         probes: bind_probes(loaded)?,
     })
+}
+
+/// With a certificate TLS is required unless something else is said. What never
+/// leaves this machine needs none.
+fn policy(mode: Option<TlsMode>, tls: Option<&Tls>, address: &Address) -> TlsPolicy {
+    let Some(tls) = tls.cloned() else {
+        return TlsPolicy::Off;
+    };
+    match (mode, address) {
+        (Some(TlsMode::Off), _) => TlsPolicy::Off,
+        (Some(TlsMode::Optional), _) | (None, Address::Unix(_)) => TlsPolicy::Optional(tls),
+        (Some(TlsMode::Required), _) | (None, _) => TlsPolicy::Required(tls),
+    }
 }
 
 /// Sockets passed by systemd's socket activation, in its order.
@@ -57,13 +99,13 @@ fn inherited() -> anyhow::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-fn bind_all(config: &Config) -> anyhow::Result<Vec<Listener>> {
+fn bind_all(config: &Config, addresses: &[config::Address]) -> anyhow::Result<Vec<Listener>> {
     let options = BindOptions {
         reuse_port: config.server.reuse_port,
         ..BindOptions::default()
     };
-    let addresses = config.server.bind.iter();
     addresses
+        .iter()
         .map(|address| bind(&address.0, &options).map_err(explain))
         .collect()
 }

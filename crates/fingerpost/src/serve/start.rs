@@ -42,7 +42,8 @@ pub(super) async fn start(
     }
     let metrics = Arc::new(Metrics::new());
     let doors = service::doors(&loaded.config, &opened.database, &metrics).await?;
-    let listeners = listen::listen(&loaded)?;
+    let tls = listen::tls(&loaded.config, &metrics).await?;
+    let listeners = listen::listen(&loaded, tls.as_ref())?;
     announce::warn_of_exposed(&listeners.service, anonymous);
     let options = service::server_options(&loaded.config, open_files);
     tracing::info!(

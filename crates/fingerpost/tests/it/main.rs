@@ -33,6 +33,7 @@ mod stopping;
 mod store_faults;
 mod store_limits;
 mod sweeping;
+mod tls;
 mod transcripts;
 mod upstream;
 mod warming;
