@@ -289,8 +289,11 @@ const _: () = assert!(STEP_BYTES + STEP_BYTES / 1024 < WHOLE_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use fingerpost_core::testing::Shelf;
-    use fingerpost_core::{DispatchOptions, EntryNames, KeyHasher};
+    use fingerpost_core::{Cacher as _, CacherError, DispatchOptions, EntryNames, KeyHasher};
+    use futures_util::future::BoxFuture;
 
     use super::*;
 
@@ -323,6 +326,67 @@ mod tests {
         };
         sent.extend(taken.bytes.as_deref().unwrap_or(&made));
         matches!(taken.step, Step::End)
+    }
+
+    /// Gives its first bytes and then fails.
+    struct Breaking;
+
+    impl Content for Breaking {
+        fn len(&self) -> u64 {
+            ANSWER_BYTES as u64
+        }
+
+        fn read(&self, offset: u64, _: usize) -> BoxFuture<'_, Result<Bytes, CacherError>> {
+            Box::pin(async move {
+                match offset {
+                    0 => Ok((0..STEP_BYTES).map(|at| (at % 251) as u8).collect()),
+                    _ => Err(CacherError::Suspended),
+                }
+            })
+        }
+    }
+
+    #[test]
+    fn those_who_lost_an_answer_make_it_once_for_all() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle();
+        let shelf = Arc::new(Shelf::default());
+        let dispatch = Dispatch::new(Arc::clone(&shelf) as Arc<_>, DispatchOptions::default());
+        let cache = AnswerCache::new(Arc::new(dispatch), EntryNames::new(b"secret"));
+        let name = begin(&cache, handle).name;
+        handle
+            .block_on(shelf.store(&name, Arc::new(Breaking)))
+            .unwrap();
+        let counts = cache.dispatch.counts("test");
+        let before = counts.misses.load(Ordering::Relaxed);
+        let mut lost: Vec<_> = (0..16)
+            .map(|_| {
+                let (mut sharing, mut sent) = (begin(&cache, handle), Vec::new());
+                assert!(!step(&mut sharing, &mut sent, handle));
+                assert!(matches!(
+                    sharing.step(&mut Vec::new(), handle),
+                    Err(Broken::Lost(_))
+                ));
+                (sharing, sent)
+            })
+            .collect();
+        for (sharing, _) in &mut lost {
+            let key = sharing.key;
+            sharing
+                .make_again(Box::new(Once), Some(&key), false)
+                .unwrap();
+        }
+        for (sharing, sent) in &mut lost {
+            while !step(sharing, sent, handle) {}
+            assert_eq!(sent.len(), ANSWER_BYTES);
+            assert!(
+                sent.iter()
+                    .enumerate()
+                    .all(|(at, byte)| *byte == (at % 251) as u8)
+            );
+        }
+        assert_eq!(counts.misses.load(Ordering::Relaxed) - before, 1);
+        assert_eq!(counts.coalesced.load(Ordering::Relaxed), 15);
     }
 
     #[test]
