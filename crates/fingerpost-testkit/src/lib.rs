@@ -13,6 +13,7 @@ mod authority;
 mod connection;
 mod farm;
 mod hg;
+mod memory;
 mod nginx;
 mod ports;
 mod redis;
@@ -29,6 +30,7 @@ pub use self::connection::{
 };
 pub use self::farm::TestFarm;
 pub use self::hg::{Hg, Shape};
+pub use self::memory::memory_bytes;
 pub use self::nginx::Nginx;
 pub use self::ports::free_port;
 pub use self::redis::RedisServer;

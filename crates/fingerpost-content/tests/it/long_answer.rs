@@ -13,7 +13,7 @@ use fingerpost_core::{
     Answering, Cacher, Content, Dispatch, DispatchOptions, EntryName, Failure, Flight, More,
     Objects, Progress, SpoolOptions, SystemClock,
 };
-use fingerpost_testkit::S3Server;
+use fingerpost_testkit::{S3Server, memory_bytes};
 use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
 
@@ -84,12 +84,7 @@ fn text(registry: &Registry) -> String {
 
 /// A kind of memory that this process has, in MiB.
 fn memory_mib(kind: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(kind));
-    let kib = line
-        .and_then(|line| line.split_whitespace().nth(1))
-        .unwrap();
-    kib.parse::<u64>().unwrap() / 1024
+    memory_bytes(std::process::id(), kind).unwrap() / MIB
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,7 +117,7 @@ async fn a_long_answer_is_remembered_with_little_memory() {
         store_bytes_min: 0,
     };
     let dispatch = Dispatch::new(Arc::new(tiers), options);
-    let before = memory_mib("VmRSS:");
+    let before = memory_mib("VmRSS");
     let (counts, name): (_, EntryName) = (dispatch.counts("test"), name("long"));
     let maker = Made {
         left: answer_bytes(),
@@ -142,7 +137,7 @@ async fn a_long_answer_is_remembered_with_little_memory() {
         let found = found.unwrap_or_else(|| panic!("not in {}: {}", store.name(), text(&registry)));
         assert!(digest(&*found).await == made, "{}", store.name());
     }
-    let took = memory_mib("VmHWM:") - before;
+    let took = memory_mib("VmHWM") - before;
     println!("{} MiB in {took} MiB of memory", answer_bytes() / MIB);
     assert!(took < MEMORY_MIB, "{took} MiB");
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fingerpost_testkit::{Report, TestFarm};
+use fingerpost_testkit::{Report, TestFarm, memory_bytes};
 use rusqlite::Connection;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -211,28 +211,24 @@ fn an_import_killed_again_and_again_ends_complete() -> Result<()> {
 
 #[test]
 fn memory_does_not_grow_with_the_source() -> Result<()> {
-    const LIMIT_KIB: u64 = 256 << 10;
+    const LIMIT: u64 = 256 << 20;
     let farm = farm();
     // 320 MB of listings.
     drop(reference(&farm.path("hashserv.db"), 20_000, 16_000)?);
     let mut importing = fingerpost(&farm, &["import", "hashserv.db"])
         .stdout(Stdio::null())
         .spawn()?;
-    let status = format!("/proc/{}/status", importing.id());
     let mut peak = 0;
     let ended = loop {
-        if let Ok(status) = std::fs::read_to_string(&status) {
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let kib = line.map(|line| line.trim().trim_end_matches(" kB").parse());
-            peak = kib.transpose()?.unwrap_or(peak);
-        }
+        // A process that has just ended has no memory.
+        peak = memory_bytes(importing.id(), "VmHWM").unwrap_or(peak);
         if let Some(ended) = importing.try_wait()? {
             break ended;
         }
         std::thread::sleep(Duration::from_millis(20));
     };
     ensure!(ended.success(), "{ended}");
-    ensure!(peak > 0 && peak < LIMIT_KIB, "{peak} KiB at the peak");
+    ensure!(peak > 0 && peak < LIMIT, "{peak} bytes at the peak");
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use fingerpost_testkit::{Report, Server, Session, TestFarm};
+use anyhow::{Result, ensure};
+use fingerpost_testkit::{Report, Server, Session, TestFarm, memory_bytes};
 use tokio::time::{Instant, sleep};
 
 /// A farm of the program that cargo built for these tests, unless
@@ -23,13 +23,7 @@ pub(crate) async fn server() -> Result<(TestFarm, Server)> {
 
 /// Resident memory of a process, in bytes.
 pub(crate) fn resident_bytes(server: &Server) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("the process is gone")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib * 1024)
+    memory_bytes(server.pid(), "VmRSS")
 }
 
 /// The server answers look-ups and takes reports, each within `limit`.
