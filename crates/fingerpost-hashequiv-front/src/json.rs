@@ -83,6 +83,7 @@ fn refuse(
 }
 
 /// Who asks, and what their request is called.
+#[derive(Clone)]
 struct Caller {
     principal: Principal,
     peer: String,

@@ -15,13 +15,45 @@ impl HashEquiv {
         &self,
         keys: Vec<(String, String)>,
     ) -> Result<Vec<Option<Unihash>>, Failure> {
-        let tasks: Vec<Task> = keys
-            .into_iter()
-            .map(|(method, taskhash)| Task {
+        let tasks = keys.into_iter().map(|(method, taskhash)| Task {
+            method: Method::new(method),
+            taskhash: Taskhash::parse(&taskhash),
+        });
+        self.unihashes_of(tasks.collect()).await
+    }
+
+    /// As [`HashEquiv::unihashes`], but asks memory first: for doors without a loop
+    /// of their own.
+    pub async fn remembered_unihashes(
+        &self,
+        keys: impl Iterator<Item = (&str, &str)>,
+    ) -> Result<Vec<Option<Unihash>>, Failure> {
+        let mut found: Vec<Option<Unihash>> = Vec::new();
+        let (mut places, mut missing) = (Vec::new(), Vec::new());
+        for (method, taskhash) in keys {
+            let task = Task {
                 method: Method::new(method),
-                taskhash: Taskhash::parse(&taskhash),
-            })
-            .collect();
+                taskhash: Taskhash::parse(taskhash),
+            };
+            let remembered = self.remembered(&task);
+            if remembered.is_none() {
+                places.push(found.len());
+                missing.push(task);
+            }
+            found.push(remembered);
+        }
+        let hits = (found.len() - missing.len()) as u64;
+        self.metrics.cache_hits.inc_by(hits);
+        self.metrics.unihashes_found.inc_by(hits);
+        if !missing.is_empty() {
+            for (place, unihash) in places.into_iter().zip(self.unihashes_of(missing).await?) {
+                found[place] = unihash;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn unihashes_of(&self, tasks: Vec<Task>) -> Result<Vec<Option<Unihash>>, Failure> {
         let mut found = self.stored_unihashes(&tasks).await?;
         self.complete_from_upstream(&tasks, &mut found).await;
         let hits = found.iter().filter(|unihash| unihash.is_some()).count();
@@ -29,37 +61,6 @@ impl HashEquiv {
         self.metrics
             .unihashes_unknown
             .inc_by((found.len() - hits) as u64);
-        Ok(found)
-    }
-
-    /// As [`HashEquiv::unihashes`], but asks memory first: for doors without a loop
-    /// of their own.
-    pub async fn remembered_unihashes(
-        &self,
-        keys: Vec<(String, String)>,
-    ) -> Result<Vec<Option<Unihash>>, Failure> {
-        let mut found: Vec<Option<Unihash>> = Vec::with_capacity(keys.len());
-        let mut missing = Vec::new();
-        for (method, taskhash) in keys {
-            let task = Task {
-                method: Method::new(&*method),
-                taskhash: Taskhash::parse(&taskhash),
-            };
-            let remembered = self.remembered(&task);
-            if remembered.is_none() {
-                missing.push((found.len(), (method, taskhash)));
-            }
-            found.push(remembered);
-        }
-        let hits = (found.len() - missing.len()) as u64;
-        self.metrics.cache_hits.inc_by(hits);
-        self.metrics.unihashes_found.inc_by(hits);
-        let (places, keys): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
-        if !keys.is_empty() {
-            for (place, unihash) in places.into_iter().zip(self.unihashes(keys).await?) {
-                found[place] = unihash;
-            }
-        }
         Ok(found)
     }
 

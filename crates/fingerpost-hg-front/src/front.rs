@@ -14,6 +14,7 @@ use fingerpost_core::{Clock, Registry};
 use fingerpost_hg::site::{Catalogue, Decision, Found, Operation, RepositoryEntry};
 use fingerpost_hg::{Mercurial, RepositoryView};
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
+use fingerpost_net::percent_decoded;
 
 use crate::answer::{self, Handshakes};
 use crate::answers::AnswerCache;
@@ -169,7 +170,7 @@ impl Asking {
 impl Door {
     async fn answer(self: &Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
-        let path = decoded(parts.uri.path()).ok_or_else(Refusal::nothing_here)?;
+        let path = percent_decoded(parts.uri.path()).ok_or_else(Refusal::nothing_here)?;
         let user = login(&parts.headers, self.accounts.as_ref()).await?;
         let asks_v1 = command_of_v1(&parts).is_some();
         let Some((repository, rest)) = self.find(path.clone(), asks_v1).await? else {
@@ -352,39 +353,4 @@ fn not_served(sentence: String, asks_v1: bool) -> Refusal {
 fn capitalised(sentence: &str) -> String {
     let (first, rest) = sentence.split_at(1);
     first.to_uppercase() + rest
-}
-
-/// The path with its percent escapes resolved; `None` if it is not UTF-8 then.
-pub(crate) fn decoded(path: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        let digits = std::str::from_utf8(digits).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_are_resolved_once() {
-        assert_eq!(decoded("/a%20b/%C3%BC").as_deref(), Some("/a b/ü"));
-        assert_eq!(decoded("/a%2520").as_deref(), Some("/a%20"));
-        for broken in ["/%", "/%2", "/%zz", "/%+1", "/%ff"] {
-            assert_eq!(decoded(broken), None, "{broken}");
-        }
-    }
 }

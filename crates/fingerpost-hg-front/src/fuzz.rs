@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use fingerpost_accounts::basic_credentials;
+use fingerpost_net::percent_decoded;
 
-use crate::front::decoded;
 use crate::route::route;
 
 /// A fuzz target.
@@ -22,8 +22,8 @@ pub fn fuzz_url(data: &[u8]) {
         return;
     };
     let escaped: String = data.iter().map(|byte| format!("%{byte:02X}")).collect();
-    assert_eq!(decoded(&escaped).as_deref(), Some(path));
-    let Some(path) = decoded(path) else {
+    assert_eq!(percent_decoded(&escaped).as_deref(), Some(path));
+    let Some(path) = percent_decoded(path) else {
         return;
     };
     assert!(path.len() <= data.len());

@@ -109,12 +109,8 @@ impl<'a> Looking<'a> {
 
     /// Where the answer lies, as far as the stores know.
     pub(crate) async fn find_unseen(&self) -> Place {
-        self.find_unseen_at(Instant::now()).await
-    }
-
-    async fn find_unseen_at(&self, now: Instant) -> Place {
         let cards = &self.redirecting.cards;
-        match cards.find(self.cache, self.key, now).await {
+        match cards.find(self.cache, self.key, Instant::now()).await {
             Some(card) => self.at_target(&card).await,
             None => Place::Missing,
         }

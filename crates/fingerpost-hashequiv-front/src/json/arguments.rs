@@ -3,6 +3,7 @@
 
 use axum::http::StatusCode;
 use fingerpost_core::{Field, Shape};
+use fingerpost_net::percent_decoded;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
@@ -42,17 +43,14 @@ pub(super) fn argument(
     for (name, text) in path {
         argument.insert(name.clone(), Value::String(text.clone()));
     }
-    for (name, json) in route.fixed {
-        let value = serde_json::from_str(json).unwrap_or(Value::Null);
-        argument.insert((*name).to_owned(), value);
+    for (name, json) in route.fixed.iter().chain(route.defaults) {
+        // None of the fixed ones is there.
+        argument
+            .entry(*name)
+            .or_insert_with(|| serde_json::from_str(json).unwrap_or(Value::Null));
     }
     for field in fields {
         if field.required && !argument.contains_key(field.name) {
-            if route.command == "get-outhash" && field.name == "taskhash" {
-                // It has to be there, and is only handed to an upstream.
-                argument.insert(field.name.to_owned(), Value::String(String::new()));
-                continue;
-            }
             return Err(bad(format!("{} is missing", field.name)));
         }
     }
@@ -77,29 +75,11 @@ fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let decoded = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode = |text: &str| percent_decoded(text);
+        let decode = |text: &str| percent_decoded(&text.replace('+', " "));
         decode(name).zip(decode(value))
     });
     let all: Option<Vec<_>> = decoded.collect();
     all.ok_or_else(|| bad("the query is no text".to_owned()))
-}
-
-/// The text behind `+` and `%41`; `None` if it is none.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                let digits = std::str::from_utf8(&digits).ok()?;
-                u8::from_str_radix(digits, 16).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// The value of a field in a query.

@@ -44,9 +44,5 @@ pub(super) fn conditional(
 /// The name of exactly these bytes.
 fn tag(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
-    let hex: String = digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("\"{hex}\"")
+    format!("\"{}\"", faster_hex::hex_string(&digest[..16]))
 }

@@ -78,10 +78,7 @@ fn found_in(body: Body, media_type: &'static str) -> Response {
 
 /// Answers a batch: what memory knows, then the rest together.
 async fn look_up(service: &HashEquiv, tasks: Vec<Task>) -> Result<Vec<Answer>, Failure> {
-    let keys = tasks
-        .iter()
-        .map(|task| (task.method.clone(), task.taskhash.clone()))
-        .collect();
+    let keys = tasks.iter().map(|task| (&*task.method, &*task.taskhash));
     let found = service.remembered_unihashes(keys).await?;
     let answers = tasks.into_iter().zip(found).map(|(task, unihash)| Answer {
         method: task.method,
@@ -113,11 +110,7 @@ fn line_by_line(shared: &Shared, caller: &Caller, body: Body) -> Response {
         body: body.into_data_stream(),
         read: BytesMut::new(),
         has_ended: false,
-        caller: Caller {
-            principal: caller.principal.clone(),
-            peer: caller.peer.clone(),
-            request_id: caller.request_id.clone(),
-        },
+        caller: caller.clone(),
     };
     let answers = stream::unfold(Some(questions), async |questions| {
         let mut questions = questions?;

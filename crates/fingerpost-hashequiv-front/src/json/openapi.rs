@@ -4,6 +4,7 @@ use fingerpost_core::{Availability, Field, Shape};
 use fingerpost_hashequiv::HashEquiv;
 use serde_json::{Map, Value, json};
 
+use super::JsonOptions;
 use super::arguments::SECONDS_MAX;
 use super::routes::{self, ROUTES, Route, Verb};
 
@@ -70,13 +71,17 @@ fn operation(route: &Route, entry: &Entry) -> Value {
     let (in_path, elsewhere): (Vec<_>, Vec<_>) = fields(route, entry).partition(|(_, is)| *is);
     let mut parameters: Vec<_> = in_path
         .iter()
-        .map(|(field, _)| parameter(field, "path"))
+        .map(|(field, _)| parameter(route, field, "path"))
         .collect();
     if route.verb.has_body() {
-        let fields = elsewhere.iter().map(|(field, _)| *field);
-        operation["requestBody"] = request_body(fields.collect());
+        let fields: Vec<_> = elsewhere.iter().map(|(field, _)| *field).collect();
+        operation["requestBody"] = request_body(route, &fields);
     } else {
-        parameters.extend(elsewhere.iter().map(|(field, _)| parameter(field, "query")));
+        parameters.extend(
+            elsewhere
+                .iter()
+                .map(|(field, _)| parameter(route, field, "query")),
+        );
     }
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
@@ -91,17 +96,22 @@ fn fields<'a>(route: &'a Route, entry: &'a Entry) -> impl Iterator<Item = (&'a F
     given.map(|field| (field, route.path.contains(&format!("{{{}}}", field.name))))
 }
 
-fn parameter(field: &Field, place: &str) -> Value {
+/// Whether a client has to give a field.
+fn is_needed(route: &Route, field: &Field) -> bool {
+    field.required && route.defaults.iter().all(|(name, _)| *name != field.name)
+}
+
+fn parameter(route: &Route, field: &Field, place: &str) -> Value {
     json!({
         "name": field.name,
         "in": place,
-        "required": place == "path" || (field.required && field.name != "taskhash"),
+        "required": place == "path" || is_needed(route, field),
         "description": field.about,
         "schema": schema(field),
     })
 }
 
-fn request_body(fields: Vec<&Field>) -> Value {
+fn request_body(route: &Route, fields: &[&Field]) -> Value {
     let properties: Map<_, _> = fields
         .iter()
         .map(|field| {
@@ -112,7 +122,7 @@ fn request_body(fields: Vec<&Field>) -> Value {
         .collect();
     let required: Vec<_> = fields
         .iter()
-        .filter(|field| field.required)
+        .filter(|field| is_needed(route, field))
         .map(|field| field.name)
         .collect();
     let schema = json!({
@@ -190,7 +200,7 @@ fn lookups() -> Value {
         "summary": "Looks many unihashes up, as an array or line by line.",
         "description": "Needs @read. The answers are in the order of the questions. Lines are answered while they come; what goes wrong with one is the last line, `{\"error\": ...}`.",
         "requestBody": {"required": true, "content": {
-            "application/json": {"schema": {"type": "array", "items": task, "maxItems": 100_000}},
+            "application/json": {"schema": {"type": "array", "items": task, "maxItems": JsonOptions::default().lookups_max}},
             "application/x-ndjson": {"schema": {"type": "string"}},
         }},
         "responses": {

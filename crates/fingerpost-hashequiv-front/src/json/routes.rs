@@ -10,6 +10,8 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// Fields with a value of their own on this route.
     pub(super) fixed: &'static [(&'static str, &'static str)],
+    /// Values of fields that a client does not give.
+    pub(super) defaults: &'static [(&'static str, &'static str)],
     /// The code of the problem that there is nothing.
     pub(super) absent: &'static str,
     /// Whether the answer may be remembered by a client for a while.
@@ -35,6 +37,7 @@ const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
         verb,
         path,
         fixed: &[],
+        defaults: &[],
         absent: "not-found",
         is_looked_up: false,
     }
@@ -55,6 +58,8 @@ pub(super) const ROUTES: &[Route] = &[
         ..route("get", Verb::Get, "/v1/outputs/{method}/{taskhash}")
     },
     Route {
+        // It has to be there, and is only handed to an upstream.
+        defaults: &[("taskhash", "\"\"")],
         absent: "unknown-output",
         ..route("get-outhash", Verb::Get, "/v1/outhashes/{method}/{outhash}")
     },

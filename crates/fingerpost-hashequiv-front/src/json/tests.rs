@@ -38,7 +38,7 @@ fn paths_and_fixed_fields_are_fields_of_their_command() {
                 assert!(is_field(name.trim_end_matches('}')), "{}", route.path);
             }
         }
-        for (name, json) in route.fixed {
+        for (name, json) in route.fixed.iter().chain(route.defaults) {
             assert!(is_field(name) && serde_json::from_str::<serde_json::Value>(json).is_ok());
         }
     }
