@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use fingerpost_core::Failure;
-use fingerpost_hashequiv::{HashEquiv, MethodId};
+use fingerpost_hashequiv::{HashEquiv, MethodWithin};
 use fingerpost_hashequiv_proto::stream::{GetLine, Line, parse_get_line};
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
 use fingerpost_hashequiv_proto::{Inbox, Misbehaved, outbox};
@@ -180,7 +180,7 @@ fn answer(unihash: Option<Unihash>, out: &mut Outgoing) {
 #[derive(Default)]
 struct LastMethod {
     name: Vec<u8>,
-    id: Option<MethodId>,
+    id: Option<MethodWithin>,
 }
 
 impl LastMethod {

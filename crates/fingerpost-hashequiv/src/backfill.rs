@@ -9,7 +9,8 @@ use fingerpost_hashequiv_proto::types::Unihash;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::metrics::Metrics;
+use crate::metrics::SharedMetrics;
+use crate::service::UPSTREAM_AT;
 use crate::store::{CopiedRow, Store, Task};
 
 /// Rows that wait at most; further ones are dropped and asked for again later.
@@ -27,7 +28,7 @@ pub(crate) struct Backfill {
     wake: Notify,
     /// Tells whether work is waiting or under way.
     idle: watch::Sender<bool>,
-    metrics: Arc<Metrics>,
+    metrics: SharedMetrics,
 }
 
 impl Backfill {
@@ -35,7 +36,7 @@ impl Backfill {
     pub(crate) fn start(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
+        metrics: SharedMetrics,
     ) -> Arc<Self> {
         let backfill = Arc::new(Self {
             waiting: Mutex::default(),
@@ -117,7 +118,10 @@ async fn work(backfill: Weak<Backfill>, store: Arc<dyn Store>, clock: Arc<dyn Cl
             unihash: Some(unihash.clone()),
             output: None,
         });
-        match store.copy_rows(copies.collect(), clock.now()).await {
+        match store
+            .copy_rows(UPSTREAM_AT, copies.collect(), clock.now())
+            .await
+        {
             Ok(()) => {
                 queue.metrics.backfilled.inc_by(rows.len() as u64);
             }

@@ -1,4 +1,4 @@
-//! The cache in front of the store: (method, taskhash) → unihash.
+//! The cache in front of the store: (namespace, method, taskhash) → unihash.
 //!
 //! Only *found* answers are remembered, and only pairs of 32-byte hashes. A
 //! found answer changes only when rows are deleted. So whoever deletes removes
@@ -13,15 +13,29 @@ use parking_lot::RwLock;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
+use crate::namespace::NamespaceId;
+
 /// A method's number, the same for the life of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MethodId(pub(crate) u32);
 
+impl MethodId {
+    /// The same method within a namespace.
+    pub(crate) const fn within(self, namespace: NamespaceId) -> MethodWithin {
+        MethodWithin((namespace.0 as u64) << 32 | self.0 as u64)
+    }
+}
+
+/// A method within a namespace, as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MethodWithin(u64);
+
 /// What the cache is asked with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CachedTask {
-    /// The method.
-    pub method: MethodId,
+    /// The method, and the namespace whose answer it is: its own or what it fell
+    /// back to.
+    pub method: MethodWithin,
     /// The taskhash.
     pub taskhash: [u8; 32],
 }
@@ -32,7 +46,7 @@ pub struct Fill {
     generation: u64,
 }
 
-/// Bytes that one entry takes, measured: key 36, value 32, and the cache's own
+/// Bytes that one entry takes, measured: key 40, value 32, and the cache's own
 /// books. `docs/performance.md` has the figure.
 pub const ENTRY_BYTES: u64 = 128;
 
@@ -133,7 +147,7 @@ mod tests {
 
     fn task(byte: u8) -> CachedTask {
         CachedTask {
-            method: MethodId(1),
+            method: MethodId(1).within(NamespaceId::DEFAULT),
             taskhash: [byte; 32],
         }
     }
@@ -168,7 +182,7 @@ mod tests {
             let mut taskhash = [0; 32];
             taskhash[..4].copy_from_slice(&round.to_le_bytes());
             let task = CachedTask {
-                method: MethodId(1),
+                method: MethodId(1).within(NamespaceId::DEFAULT),
                 taskhash,
             };
             cache.fill(cache.begin_fill(), [(task, [0; 32])]);

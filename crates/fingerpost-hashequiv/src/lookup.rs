@@ -4,7 +4,7 @@ use fingerpost_core::Failure;
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 
 use crate::cache::CachedTask;
-use crate::service::HashEquiv;
+use crate::service::{HashEquiv, UPSTREAM_AT};
 use crate::store::{CopiedOutput, CopiedRow, Found, OutputRow, Task};
 
 impl HashEquiv {
@@ -67,12 +67,12 @@ impl HashEquiv {
     async fn stored_unihashes(&self, tasks: &[Task]) -> Result<Vec<Option<Unihash>>, Failure> {
         self.metrics.cache_misses.inc_by(tasks.len() as u64);
         let fill = self.cache.begin_fill();
-        let found = self.store.unihashes(tasks.to_vec()).await?;
+        let found = self.store.unihashes(&self.at, tasks.to_vec()).await?;
         let cacheable = tasks.iter().zip(&found).filter_map(|(task, found)| {
             let found = found.as_ref()?;
             Some((
                 CachedTask {
-                    method: found.method,
+                    method: found.method.within(self.at.own()),
                     taskhash: *task.taskhash.as_bytes()?,
                 },
                 *found.unihash.as_bytes()?,
@@ -126,7 +126,7 @@ impl HashEquiv {
     /// Whether any task has the unihash, in order.
     pub async fn exist(&self, unihashes: Vec<String>) -> Result<Vec<bool>, Failure> {
         let unihashes: Vec<Unihash> = unihashes.iter().map(|text| Unihash::parse(text)).collect();
-        let mut known = self.store.exist(unihashes.clone()).await?;
+        let mut known = self.store.exist(&self.at, unihashes.clone()).await?;
         let Some(upstream) = &self.upstream else {
             return Ok(known);
         };
@@ -180,7 +180,7 @@ impl HashEquiv {
 
     /// The oldest output of a task, as `get` with `all` answers it.
     pub async fn output_of_task(&self, task: Task) -> Result<Option<OutputRow>, Failure> {
-        if let Some(row) = self.store.output_of_task(task.clone()).await? {
+        if let Some(row) = self.store.output_of_task(&self.at, task.clone()).await? {
             return Ok(Some(row));
         }
         let Some(upstream) = &self.upstream else {
@@ -202,7 +202,7 @@ impl HashEquiv {
         let method = task.method.clone();
         let local = self
             .store
-            .output(method, outhash.clone(), with_unihash, false);
+            .output(&self.at, method, outhash.clone(), with_unihash, false);
         if let Some(row) = local.await? {
             return Ok(Some(row));
         }
@@ -252,9 +252,10 @@ impl HashEquiv {
             tracing::warn!(taskhash = %task.taskhash, "The upstream's unihash is invalid");
             return Ok(());
         }
-        match self.store.copy_rows(vec![row], self.now()).await {
+        let kept = self.store.copy_rows(UPSTREAM_AT, vec![row], self.now());
+        match kept.await {
             Ok(()) => {
-                self.metrics.backfilled.inc();
+                self.metrics.shared.backfilled.inc();
             }
             Err(error) => tracing::warn!(%error, "The upstream's answer was not kept"),
         }

@@ -2,14 +2,16 @@
 
 use std::sync::atomic::AtomicI64;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::sharded::HotCounter;
 
-/// The service's counters. Doors count what is theirs.
-#[derive(Debug, Default)]
+/// The counters of the service in one namespace. Doors count what is theirs.
+#[derive(Debug)]
 pub struct Metrics {
     /// Look-ups answered from memory.
     pub cache_hits: HotCounter,
@@ -31,6 +33,13 @@ pub struct Metrics {
     pub reports_unstored: Counter,
     /// Rows that were removed on request.
     pub rows_removed: Counter,
+    /// What is counted for all namespaces together.
+    pub shared: SharedMetrics,
+}
+
+/// Counters that belong to no namespace. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct SharedMetrics {
     /// Questions to the upstream.
     pub upstream_questions: Counter,
     /// Questions that the upstream failed to answer.
@@ -49,15 +58,59 @@ pub struct Metrics {
     pub logins_failed: Counter,
 }
 
-impl Metrics {
+/// A namespace's name: one of those that are configured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Within {
+    namespace: String,
+}
+
+/// The counters of every namespace. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Families {
+    cache_hits: Family<Within, HotCounter>,
+    cache_misses: Family<Within, Counter>,
+    unihashes_found: Family<Within, HotCounter>,
+    unihashes_unknown: Family<Within, Counter>,
+    invalid_unihashes: Family<Within, Counter>,
+    reports: Family<Within, Counter>,
+    reports_adopted: Family<Within, Counter>,
+    reports_matched: Family<Within, Counter>,
+    reports_unstored: Family<Within, Counter>,
+    rows_removed: Family<Within, Counter>,
+    pub(crate) shared: SharedMetrics,
+}
+
+impl Families {
+    /// The counters of one namespace.
+    pub(crate) fn of(&self, namespace: &str) -> Metrics {
+        let within = Within {
+            namespace: namespace.to_owned(),
+        };
+        let hot = |family: &Family<Within, HotCounter>| family.get_or_create(&within).clone();
+        let cold = |family: &Family<Within, Counter>| family.get_or_create(&within).clone();
+        Metrics {
+            cache_hits: hot(&self.cache_hits),
+            cache_misses: cold(&self.cache_misses),
+            unihashes_found: hot(&self.unihashes_found),
+            unihashes_unknown: cold(&self.unihashes_unknown),
+            invalid_unihashes: cold(&self.invalid_unihashes),
+            reports: cold(&self.reports),
+            reports_adopted: cold(&self.reports_adopted),
+            reports_matched: cold(&self.reports_matched),
+            reports_unstored: cold(&self.reports_unstored),
+            rows_removed: cold(&self.rows_removed),
+            shared: self.shared.clone(),
+        }
+    }
+
     /// Adds every counter to `registry`, whose prefix is `fingerpost`.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("hashequiv");
         let hits = "Look-ups answered from memory";
         registry.register("cache_hits", hits, self.cache_hits.clone());
         let found = "Look-ups answered with a unihash";
         registry.register("unihashes_found", found, self.unihashes_found.clone());
-        let counters = [
+        let families = [
             (
                 "cache_misses",
                 "Look-ups that went to the database",
@@ -98,6 +151,17 @@ impl Metrics {
                 "Rows removed on request",
                 &self.rows_removed,
             ),
+        ];
+        for (name, help, family) in families {
+            registry.register(name, help, family.clone());
+        }
+        self.shared.register(registry);
+    }
+}
+
+impl SharedMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
             (
                 "upstream_questions",
                 "Questions to the upstream",

@@ -47,15 +47,18 @@ impl HashEquiv {
         );
         let settled = self
             .store
-            .report(Report {
-                task: report.task,
-                outhash: report.outhash,
-                proposed: report.proposed,
-                upstream,
-                metadata: report.metadata,
-                siginfo: report.siginfo,
-                now: self.now(),
-            })
+            .report(
+                &self.at,
+                Report {
+                    task: report.task,
+                    outhash: report.outhash,
+                    proposed: report.proposed,
+                    upstream,
+                    metadata: report.metadata,
+                    siginfo: report.siginfo,
+                    now: self.now(),
+                },
+            )
             .await?;
         if let Some(upstream) = &self.upstream {
             upstream.forget_miss(&task, outhash.as_ref());
@@ -86,7 +89,7 @@ impl HashEquiv {
         };
         let unknown = self
             .store
-            .is_unknown(report.task.clone(), Some(outhash.clone()));
+            .is_unknown(&self.at, report.task.clone(), Some(outhash.clone()));
         if !unknown.await? {
             return Ok(None);
         }
@@ -112,7 +115,7 @@ impl HashEquiv {
         let now = self.now();
         let unihash = self
             .store
-            .report_equiv(task.clone(), proposed.clone(), now)
+            .report_equiv(&self.at, task.clone(), proposed.clone(), now)
             .await?;
         if let Some(upstream) = &self.upstream {
             upstream.forget_miss(&task, None);

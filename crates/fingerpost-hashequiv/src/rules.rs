@@ -10,6 +10,9 @@ use fingerpost_hashequiv_proto::types::Unihash;
 pub struct Evidence<'a> {
     /// The unihash that the task has already.
     pub existing: Option<&'a Unihash>,
+    /// The unihash that the task has in a namespace that reads fall back to: it was
+    /// answered before, so it must stay the answer.
+    pub inherited: Option<&'a Unihash>,
     /// The unihash of the oldest task that reported the same (method, outhash)
     /// and has one.
     pub oldest_match: Option<&'a Unihash>,
@@ -42,7 +45,8 @@ pub fn settle(proposed: &Unihash, evidence: Evidence<'_>) -> Verdict {
         Some(existing) => Verdict::Keep(existing.clone()),
         None => Verdict::Adopt(
             evidence
-                .oldest_match
+                .inherited
+                .or(evidence.oldest_match)
                 .or(evidence.upstream)
                 .unwrap_or(proposed)
                 .clone(),
@@ -53,15 +57,20 @@ pub fn settle(proposed: &Unihash, evidence: Evidence<'_>) -> Verdict {
 /// Whether an upstream's word could change the verdict: only when nothing is
 /// known here.
 pub const fn upstream_matters(evidence: Evidence<'_>) -> bool {
-    evidence.existing.is_none() && evidence.oldest_match.is_none()
+    evidence.existing.is_none() && evidence.inherited.is_none() && evidence.oldest_match.is_none()
 }
 
 /// Settles `report-equiv`: taken unless the task has a unihash.
-pub fn settle_equiv(proposed: &Unihash, existing: Option<&Unihash>) -> Verdict {
+pub fn settle_equiv(
+    proposed: &Unihash,
+    existing: Option<&Unihash>,
+    inherited: Option<&Unihash>,
+) -> Verdict {
     settle(
         proposed,
         Evidence {
             existing,
+            inherited,
             ..Evidence::default()
         },
     )
@@ -85,6 +94,7 @@ mod tests {
             (existing.map(hash), matching.map(hash), upstream.map(hash));
         let evidence = Evidence {
             existing: existing.as_ref(),
+            inherited: None,
             oldest_match: matching.as_ref(),
             upstream: upstream.as_ref(),
         };

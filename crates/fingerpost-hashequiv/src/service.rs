@@ -8,8 +8,12 @@ use fingerpost_core::{Clock, Failure, PermissionSet, Principal, Service, Timesta
 use fingerpost_db::Sqlite;
 
 use crate::backfill::Backfill;
-use crate::cache::{CachedTask, MethodId, UnihashCache};
-use crate::metrics::Metrics;
+use crate::cache::{CachedTask, MethodWithin, UnihashCache};
+use crate::metrics::{Families, Metrics};
+use crate::namespace::{
+    Chain, DEFAULT_NAMESPACE, NameChain, NamespaceConfig, NamespaceError, NamespaceId,
+};
+use crate::set::NamespaceSet;
 use crate::sqlite::{SqliteStore, StoreOptions};
 use crate::stats::RequestStats;
 use crate::store::{Store, StoreError};
@@ -35,6 +39,21 @@ pub struct Config {
     pub upstream: UpstreamOptions,
     /// Rest before a failed login is answered.
     pub failed_login_delay: Duration,
+    /// Namespaces beside the default one, which may be among them with a fallback
+    /// or members of its own.
+    pub namespaces: Vec<NamespaceConfig>,
+}
+
+/// The namespace that an upstream is asked for, and that keeps what it said.
+pub(crate) const UPSTREAM_AT: NamespaceId = NamespaceId::DEFAULT;
+
+impl Config {
+    const fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            match_invalid_unihashes: self.serve_invalid_unihashes,
+            remark_on_report: self.remark_on_report,
+        }
+    }
 }
 
 impl Default for Config {
@@ -49,20 +68,37 @@ impl Default for Config {
             cache_bytes: 128 << 20,
             upstream: UpstreamOptions::default(),
             failed_login_delay: Duration::from_secs(1),
+            namespaces: Vec::new(),
         }
     }
 }
 
-/// The hash equivalence service over one database.
+/// The service could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The configured namespaces do not fit together.
+    #[error(transparent)]
+    Namespaces(#[from] NamespaceError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The hash equivalence service over one database, in one namespace.
 pub struct HashEquiv {
-    pub(crate) config: Config,
+    name: Box<str>,
+    members: Option<Vec<String>>,
+    anonymous: PermissionSet,
+    pub(crate) at: Chain,
+    pub(crate) config: Arc<Config>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) cache: Arc<UnihashCache>,
     pub(crate) accounts: Accounts,
-    pub(crate) upstream: Option<Bounded>,
+    /// There if this namespace reads along the one that the upstream is for.
+    pub(crate) upstream: Option<Arc<Bounded>>,
     pub(crate) backfill: Option<Arc<Backfill>>,
-    pub(crate) metrics: Arc<Metrics>,
-    requests: RequestStats,
+    pub(crate) metrics: Metrics,
+    requests: Arc<RequestStats>,
     clock: Arc<dyn Clock>,
 }
 
@@ -71,57 +107,104 @@ impl Service for HashEquiv {
 }
 
 impl HashEquiv {
-    /// Builds the service over an opened database. Must be called within a
-    /// tokio runtime, which runs the backfill.
+    /// Builds the service over an opened database, in the default namespace. Must
+    /// be called within a tokio runtime, which runs the backfill.
     pub async fn new(
         db: Sqlite,
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, StoreError> {
+    ) -> Result<Arc<Self>, OpenError> {
+        let set = NamespaceSet::open(db, config, upstream, clock).await?;
+        Ok(Arc::clone(set.default()))
+    }
+
+    /// Builds the service in every namespace that begins `names`, the first of
+    /// which is the default one.
+    pub(crate) async fn open_all(
+        db: Sqlite,
+        config: Config,
+        names: &[NameChain],
+        upstream: Option<Arc<dyn Upstream>>,
+        clock: Arc<dyn Clock>,
+        families: &Families,
+    ) -> Result<Vec<Arc<Self>>, StoreError> {
         let cache = Arc::new(UnihashCache::new(config.cache_bytes));
-        let options = StoreOptions {
-            match_invalid_unihashes: config.serve_invalid_unihashes,
-            remark_on_report: config.remark_on_report,
-        };
         let accounts = Accounts::new(db.clone());
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::new(db, Arc::clone(&cache), options, Arc::clone(&clock)).await?);
-        let metrics = Arc::new(Metrics::default());
-        let bounded =
-            upstream.map(|upstream| Bounded::new(upstream, config.upstream, Arc::clone(&metrics)));
-        let backfill = (bounded.is_some() && !config.read_only)
-            .then(|| Backfill::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics)));
-        Ok(Arc::new(Self {
-            config,
-            store,
-            cache,
-            accounts,
-            upstream: bounded,
-            backfill,
-            metrics,
-            requests: RequestStats::default(),
-            clock,
-        }))
+        let (store, chains) = SqliteStore::with_namespaces(
+            db,
+            Arc::clone(&cache),
+            config.store_options(),
+            Arc::clone(&clock),
+            names,
+        )
+        .await?;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let shared = families.shared.clone();
+        let upstream = upstream
+            .map(|upstream| Arc::new(Bounded::new(upstream, config.upstream, shared.clone())));
+        let backfill = (upstream.is_some() && !config.read_only)
+            .then(|| Backfill::start(Arc::clone(&store), Arc::clone(&clock), shared.clone()));
+        let (config, requests) = (Arc::new(config), Arc::new(RequestStats::default()));
+        let of = |(names, at): (&NameChain, Chain)| {
+            let name = names.first().map_or(DEFAULT_NAMESPACE, String::as_str);
+            let own = config.namespaces.iter().find(|own| own.name == name);
+            let sees_upstream = at.iter().any(|at| at == UPSTREAM_AT);
+            Arc::new(Self {
+                name: name.into(),
+                members: own.and_then(|own| own.members.clone()),
+                anonymous: own
+                    .and_then(|own| own.anonymous)
+                    .unwrap_or(config.anonymous),
+                at,
+                config: Arc::clone(&config),
+                store: Arc::clone(&store),
+                cache: Arc::clone(&cache),
+                accounts: accounts.clone(),
+                upstream: upstream.clone().filter(|_| sees_upstream),
+                backfill: backfill.clone().filter(|_| sees_upstream),
+                metrics: families.of(name),
+                requests: Arc::clone(&requests),
+                clock: Arc::clone(&clock),
+            })
+        };
+        Ok(names.iter().zip(chains).map(of).collect())
+    }
+
+    /// The namespace's name.
+    pub const fn namespace(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a user's permissions hold in this namespace, as far as it is
+    /// configured. What somebody who acts for a user may is limited further.
+    pub fn admits(&self, user: &str) -> bool {
+        let members = self.members.as_ref();
+        members.is_none_or(|members| members.iter().any(|member| member == user))
+    }
+
+    /// How often rows were deleted that a look-up here could have found.
+    pub fn deletion_epoch(&self) -> u64 {
+        self.store.deletion_epoch(self.at.own())
     }
 
     /// A client that has not logged in.
     pub const fn anonymous(&self) -> Principal {
-        Principal::anonymous(self.config.anonymous)
+        Principal::anonymous(self.anonymous)
     }
 
     /// Whether commands that change something are unknown.
-    pub const fn is_read_only(&self) -> bool {
+    pub fn is_read_only(&self) -> bool {
         self.config.read_only
     }
 
     /// The statistics of `get-stats`; doors record every request that ended.
-    pub const fn requests(&self) -> &RequestStats {
+    pub fn requests(&self) -> &RequestStats {
         &self.requests
     }
 
-    /// The service's counters.
-    pub fn metrics(&self) -> &Metrics {
+    /// The counters of this namespace.
+    pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
@@ -137,8 +220,9 @@ impl HashEquiv {
 
     /// The number of a method that was met before. Part of the hot path:
     /// remember the last one per connection.
-    pub fn method(&self, name: &[u8]) -> Option<MethodId> {
-        self.cache.method(name)
+    pub fn method(&self, name: &[u8]) -> Option<MethodWithin> {
+        let method = self.cache.method(name)?;
+        Some(method.within(self.at.own()))
     }
 
     /// Whether [`HashEquiv::cached_unihash`] may be asked now. Ask once for
@@ -148,7 +232,7 @@ impl HashEquiv {
     }
 
     /// The hot path: a remembered, valid unihash. `None` means "look it up".
-    pub fn cached_unihash(&self, method: MethodId, taskhash: &[u8; 32]) -> Option<[u8; 32]> {
+    pub fn cached_unihash(&self, method: MethodWithin, taskhash: &[u8; 32]) -> Option<[u8; 32]> {
         self.cache.get(&CachedTask {
             method,
             taskhash: *taskhash,

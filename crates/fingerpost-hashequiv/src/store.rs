@@ -5,6 +5,7 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use futures_util::future::BoxFuture;
 
 use crate::cache::MethodId;
+use crate::namespace::{Chain, NamespaceId};
 use crate::query::{Conditions, GcStatus, Usage};
 
 /// The answer of a store.
@@ -143,25 +144,33 @@ pub struct CopiedOutput {
 }
 
 /// A database of hash equivalences. Every method is atomic unless it says
-/// otherwise; writes have reached the disk when they return.
+/// otherwise; writes have reached the disk when they return. What takes a
+/// [`Chain`] reads along it, nearest first, and writes to its own namespace; what
+/// takes a [`NamespaceId`] sees no other.
 pub trait Store: Send + Sync + 'static {
     /// Whether deletions by other processes have reached the cache within the
     /// promised time. Cheap: asked for every batch of look-ups.
     fn cache_is_fresh(&self) -> bool;
 
+    /// How often rows of the namespace were deleted, or of one that its reads fall
+    /// back to: what was found before that may be wrong. Cheap, and as old as
+    /// [`Store::cache_is_fresh`] allows.
+    fn deletion_epoch(&self, at: NamespaceId) -> u64;
+
     /// Looks tasks up, in order. May come in any number; the caller bounds it.
-    fn unihashes(&self, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>>;
+    fn unihashes(&self, at: &Chain, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>>;
 
     /// Whether any task has the unihash, in order.
-    fn exist(&self, unihashes: Vec<Unihash>) -> Stored<'_, Vec<bool>>;
+    fn exist(&self, at: &Chain, unihashes: Vec<Unihash>) -> Stored<'_, Vec<bool>>;
 
     /// The oldest output of a task that has a unihash.
-    fn output_of_task(&self, task: Task) -> Stored<'_, Option<OutputRow>>;
+    fn output_of_task(&self, at: &Chain, task: Task) -> Stored<'_, Option<OutputRow>>;
 
     /// The oldest row of (method, outhash); with `with_unihash` only rows whose
     /// task has a unihash count, and with `valid_only` it must be a valid one.
     fn output(
         &self,
+        at: &Chain,
         method: Method,
         outhash: Outhash,
         with_unihash: bool,
@@ -170,37 +179,50 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether a report of this task and output would take the proposed
     /// unihash, because nothing is known of either.
-    fn is_unknown(&self, task: Task, outhash: Option<Outhash>) -> Stored<'_, bool>;
+    fn is_unknown(&self, at: &Chain, task: Task, outhash: Option<Outhash>) -> Stored<'_, bool>;
 
-    /// Stores a report by the rules of [`crate::rules`].
-    fn report(&self, report: Report) -> Stored<'_, Settled>;
+    /// Stores a report by the rules of [`crate::rules`]. A task that has a unihash
+    /// further along the chain gets the same one here.
+    fn report(&self, at: &Chain, report: Report) -> Stored<'_, Settled>;
 
     /// Gives a task its unihash unless it has one; returns what it has now.
-    fn report_equiv(&self, task: Task, proposed: Unihash, now: Timestamp) -> Stored<'_, Unihash>;
+    fn report_equiv(
+        &self,
+        at: &Chain,
+        task: Task,
+        proposed: Unihash,
+        now: Timestamp,
+    ) -> Stored<'_, Unihash>;
 
     /// Keeps rows of an upstream. Tasks that have a unihash keep theirs.
-    fn copy_rows(&self, rows: Vec<CopiedRow>, now: Timestamp) -> Stored<'_, ()>;
+    fn copy_rows(&self, at: NamespaceId, rows: Vec<CopiedRow>, now: Timestamp) -> Stored<'_, ()>;
 
     /// Removes rows of both relations; returns how many. In batches: other
     /// writes go between them.
-    fn remove(&self, conditions: Conditions) -> Stored<'_, u64>;
+    fn remove(&self, at: NamespaceId, conditions: Conditions) -> Stored<'_, u64>;
 
     /// Starts or goes on with the collection `mark` and marks rows; returns
     /// how many matched. In batches.
-    fn gc_mark(&self, mark: String, conditions: Conditions, now: Timestamp) -> Stored<'_, u64>;
+    fn gc_mark(
+        &self,
+        at: NamespaceId,
+        mark: String,
+        conditions: Conditions,
+        now: Timestamp,
+    ) -> Stored<'_, u64>;
 
     /// Removes every row of the relation U that is not marked, in batches, and
     /// ends the collection. Returns how many were removed, or
     /// [`StoreError::WrongMark`].
-    fn gc_sweep(&self, mark: String) -> Stored<'_, u64>;
+    fn gc_sweep(&self, at: NamespaceId, mark: String) -> Stored<'_, u64>;
 
     /// Counts what a sweep would keep and remove.
-    fn gc_status(&self) -> Stored<'_, GcStatus>;
+    fn gc_status(&self, at: NamespaceId) -> Stored<'_, GcStatus>;
 
     /// Removes rows of the relation O that were made before `before` and whose
     /// task has no unihash, in batches; returns how many.
-    fn clean_unused(&self, before: Timestamp) -> Stored<'_, u64>;
+    fn clean_unused(&self, at: NamespaceId, before: Timestamp) -> Stored<'_, u64>;
 
-    /// Counts rows, for `get-db-usage`.
+    /// Counts rows of all namespaces, for `get-db-usage`.
     fn usage(&self) -> Stored<'_, Usage>;
 }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use crate::metrics::Metrics;
+use crate::metrics::SharedMetrics;
 use crate::store::{OutputRow, Task};
 
 /// The answer of an upstream.
@@ -70,14 +70,14 @@ pub(crate) struct Bounded {
     upstream: Arc<dyn Upstream>,
     options: UpstreamOptions,
     misses: Cache<Missing, Instant, UnitWeighter, RandomState>,
-    metrics: Arc<Metrics>,
+    metrics: SharedMetrics,
 }
 
 impl Bounded {
     pub(crate) fn new(
         upstream: Arc<dyn Upstream>,
         options: UpstreamOptions,
-        metrics: Arc<Metrics>,
+        metrics: SharedMetrics,
     ) -> Self {
         Self {
             upstream,

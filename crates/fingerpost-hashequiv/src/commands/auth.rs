@@ -73,7 +73,7 @@ impl Command<HashEquiv> for Auth {
             .await
             .map_err(Failure::internal)?;
         let Some(permissions) = permissions else {
-            service.metrics.logins_failed.inc();
+            service.metrics.shared.logins_failed.inc();
             tracing::info!(user = %username, peer = call.peer, "A login failed");
             tokio::time::sleep(service.config.failed_login_delay).await;
             let message = format!("Unable to authenticate as {username}");

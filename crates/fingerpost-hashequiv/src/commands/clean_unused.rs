@@ -73,7 +73,7 @@ impl Command<HashEquiv> for CleanUnused {
     ) -> Result<Outcome<Self::Answer>, Failure> {
         let service = call.service;
         let before = args.before(service.now(), service.config.clean_unused_ignores_age);
-        let count = service.store.clean_unused(before).await?;
+        let count = service.store.clean_unused(service.at.own(), before).await?;
         service.metrics.rows_removed.inc_by(count);
         Ok(Json(Count { count }).into())
     }

@@ -51,7 +51,7 @@ impl Command<HashEquiv> for GcMark {
         let service = call.service;
         let count = service
             .store
-            .gc_mark(args.mark, args.r#where.0, service.now())
+            .gc_mark(service.at.own(), args.mark, args.r#where.0, service.now())
             .await?;
         Ok(Json(Count { count }).into())
     }

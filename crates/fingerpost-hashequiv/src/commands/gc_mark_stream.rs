@@ -82,7 +82,7 @@ impl Command<HashEquiv> for GcMarkStream {
         let service = call.service;
         let count = service
             .store
-            .gc_mark(mark, conditions.0, service.now())
+            .gc_mark(service.at.own(), mark, conditions.0, service.now())
             .await?;
         Ok(Json(Count { count }).into())
     }

@@ -28,6 +28,7 @@ impl Command<HashEquiv> for GcStatus {
     };
 
     async fn run(call: Call<'_, HashEquiv>, _: Take) -> Result<Outcome<Self::Answer>, Failure> {
-        Ok(Json(call.service.store.gc_status().await?).into())
+        let service = call.service;
+        Ok(Json(service.store.gc_status(service.at.own()).await?).into())
     }
 }

@@ -47,8 +47,10 @@ impl Command<HashEquiv> for GcSweep {
         call: Call<'_, HashEquiv>,
         args: GcSweepArgs,
     ) -> Result<Outcome<Self::Answer>, Failure> {
-        let count = call.service.store.gc_sweep(args.mark).await?;
-        call.service.metrics.rows_removed.inc_by(count);
+        let service = call.service;
+        let sweeping = service.store.gc_sweep(service.at.own(), args.mark);
+        let count = sweeping.await?;
+        service.metrics.rows_removed.inc_by(count);
         Ok(Json(Count { count }).into())
     }
 }

@@ -46,8 +46,10 @@ impl Command<HashEquiv> for Remove {
         call: Call<'_, HashEquiv>,
         args: RemoveArgs,
     ) -> Result<Outcome<Self::Answer>, Failure> {
-        let count = call.service.store.remove(args.r#where.0).await?;
-        call.service.metrics.rows_removed.inc_by(count);
+        let service = call.service;
+        let removing = service.store.remove(service.at.own(), args.r#where.0);
+        let count = removing.await?;
+        service.metrics.rows_removed.inc_by(count);
         Ok(Json(Count { count }).into())
     }
 }

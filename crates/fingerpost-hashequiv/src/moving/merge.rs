@@ -23,6 +23,7 @@ use super::users::{add_users, read_users};
 use super::work::Work;
 use super::{ImportError, ImportOptions, ImportReport, Progress, Stage};
 use crate::cache::MethodId;
+use crate::namespace::NamespaceId;
 use crate::sqlite::{Hash, MIGRATIONS, find_task, insert_task, intern_metadata, intern_method};
 
 /// Rows of one transaction: a few milliseconds, which other writers wait.
@@ -181,14 +182,14 @@ impl Merger<'_> {
             }
         }
         let method = intern_method(self.conn, &batch.methods.texts[row.method])?;
-        let known = find_task(self.conn, method, &row.taskhash)?;
+        let known = find_task(self.conn, NamespaceId::DEFAULT, method, &row.taskhash)?;
         if let Some(known) = known.as_ref().filter(|task| task.unihash.is_some()) {
             self.report.mappings.present += 1;
             return self.mark_again(known.id, &batch.marks.texts[row.mark]);
         }
         let task = match known {
             Some(known) => known.id,
-            None => insert_task(self.conn, method, &row.taskhash)?,
+            None => insert_task(self.conn, NamespaceId::DEFAULT, method, &row.taskhash)?,
         };
         // As any new row, it belongs to the running collection; without one it
         // keeps the mark that it has.
@@ -314,8 +315,8 @@ impl Merger<'_> {
         method: MethodId,
         row: &OutputRow,
     ) -> rusqlite::Result<Option<i64>> {
-        let Some(known) = find_task(self.conn, method, &row.taskhash)? else {
-            return insert_task(self.conn, method, &row.taskhash).map(Some);
+        let Some(known) = find_task(self.conn, NamespaceId::DEFAULT, method, &row.taskhash)? else {
+            return insert_task(self.conn, NamespaceId::DEFAULT, method, &row.taskhash).map(Some);
         };
         let exists = self
             .conn

@@ -12,11 +12,11 @@ use fingerpost_core::Timestamp;
 use fingerpost_db::{Tx, release_lease, try_lease};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::epoch::Epoch;
+use super::epoch::{DeletedTask, Epoch};
 use super::rows::{OutputRow, Query, UnihashRow, find_outputs, find_unihashes};
 use super::tasks::remove_unused_task;
-use super::{NAMESPACE, SqliteStore, failed, listing};
-use crate::cache::CachedTask;
+use super::{SqliteStore, failed, listing};
+use crate::namespace::NamespaceId;
 use crate::query::{Conditions, GcStatus};
 use crate::store::StoreError;
 
@@ -59,13 +59,17 @@ struct Batch {
 }
 
 /// Removes rows of both relations.
-pub(super) async fn remove(store: &SqliteStore, conditions: Conditions) -> Result<u64, StoreError> {
+pub(super) async fn remove(
+    store: &SqliteStore,
+    at: NamespaceId,
+    conditions: Conditions,
+) -> Result<u64, StoreError> {
     let conditions = Arc::new(conditions);
     let mut walk = Walk::Unihashes(0);
     let mut total = 0;
     while walk != Walk::Done {
         let (epoch, conditions) = (Arc::clone(&store.epoch), Arc::clone(&conditions));
-        let job = move |tx: &mut Tx<'_>| remove_batch(tx, &epoch, &conditions, walk);
+        let job = move |tx: &mut Tx<'_>| remove_batch(tx, at, &epoch, &conditions, walk);
         let batch = store.db.write_background(job).await.map_err(failed)?;
         total += batch.rows;
         walk = batch.next;
@@ -78,6 +82,7 @@ pub(super) async fn remove(store: &SqliteStore, conditions: Conditions) -> Resul
 /// transaction.
 fn remove_batch(
     tx: &mut Tx<'_>,
+    at: NamespaceId,
     epoch: &Arc<Epoch>,
     conditions: &Conditions,
     mut walk: Walk,
@@ -85,16 +90,16 @@ fn remove_batch(
     let mut rows = 0;
     if let Walk::Unihashes(after) = walk {
         let (found, next) =
-            find_unihashes(tx.conn(), &conditions.on_unihashes(), after, BATCH_ROWS)?;
+            find_unihashes(tx.conn(), at, &conditions.on_unihashes(), after, BATCH_ROWS)?;
         rows += found.len();
-        remove_unihashes(tx, epoch, &found)?;
+        remove_unihashes(tx, at, epoch, &found)?;
         walk = next.map_or(Walk::Outputs(0), Walk::Unihashes);
     }
     let room = BATCH_ROWS - rows;
     if let Walk::Outputs(after) = walk
         && room > 0
     {
-        let (found, next) = find_outputs(tx.conn(), &conditions.on_outputs(), after, room)?;
+        let (found, next) = find_outputs(tx.conn(), at, &conditions.on_outputs(), after, room)?;
         rows += found.len();
         remove_outputs(tx.conn(), &found)?;
         walk = next.map_or(Walk::Done, Walk::Outputs);
@@ -108,6 +113,7 @@ fn remove_batch(
 /// Starts or goes on with a collection and marks rows.
 pub(super) async fn mark(
     store: &SqliteStore,
+    at: NamespaceId,
     mark: String,
     conditions: Conditions,
     now: Timestamp,
@@ -118,8 +124,8 @@ pub(super) async fn mark(
     while let Some(start) = after {
         let (mark, conditions) = (Arc::clone(&mark), Arc::clone(&conditions));
         let job = move |tx: &mut Tx<'_>| {
-            let collection = begin_collection(tx.conn(), &mark, now)?;
-            let (found, next) = find_unihashes(tx.conn(), &conditions, start, BATCH_ROWS)?;
+            let collection = begin_collection(tx.conn(), at, &mark, now)?;
+            let (found, next) = find_unihashes(tx.conn(), at, &conditions, start, BATCH_ROWS)?;
             let mut update = tx.conn().prepare_cached(
                 "UPDATE unihash SET collection = ?2 WHERE task = ?1 AND collection <> ?2",
             )?;
@@ -137,8 +143,13 @@ pub(super) async fn mark(
 
 /// The number of the running collection with this mark, which is started when
 /// another one, or none, is running.
-fn begin_collection(conn: &Connection, mark: &str, now: Timestamp) -> rusqlite::Result<i64> {
-    if let Some((collection, running)) = current(conn)?
+fn begin_collection(
+    conn: &Connection,
+    at: NamespaceId,
+    mark: &str,
+    now: Timestamp,
+) -> rusqlite::Result<i64> {
+    if let Some((collection, running)) = current(conn, at)?
         && running == mark
     {
         return Ok(collection);
@@ -149,21 +160,21 @@ fn begin_collection(conn: &Connection, mark: &str, now: Timestamp) -> rusqlite::
         conn.prepare_cached(
             "INSERT INTO collection (namespace, mark, started) VALUES (?1, ?2, ?3)",
         )?
-        .insert((NAMESPACE, mark, now.0))?
+        .insert((at.0, mark, now.0))?
     };
     conn.prepare_cached("UPDATE namespace SET collection = ?2 WHERE id = ?1")?
-        .execute((NAMESPACE, collection))?;
+        .execute((at.0, collection))?;
     Ok(collection)
 }
 
 /// The running collection and its mark.
-fn current(conn: &Connection) -> rusqlite::Result<Option<(i64, String)>> {
+fn current(conn: &Connection, at: NamespaceId) -> rusqlite::Result<Option<(i64, String)>> {
     conn.prepare_cached(
         "SELECT collection.id, collection.mark
            FROM namespace CROSS JOIN collection ON collection.id = namespace.collection
           WHERE namespace.id = ?1",
     )?
-    .query_row([NAMESPACE], |row| Ok((row.get(0)?, row.get(1)?)))
+    .query_row([at.0], |row| Ok((row.get(0)?, row.get(1)?)))
     .optional()
 }
 
@@ -191,7 +202,11 @@ const SWEEP_WAIT: Duration = Duration::from_secs(25);
 const SWEEP_RETRY: Duration = Duration::from_millis(200);
 
 /// Removes every unmarked row of the relation U, and ends the collection.
-pub(super) async fn sweep(store: &SqliteStore, mark: String) -> Result<u64, StoreError> {
+pub(super) async fn sweep(
+    store: &SqliteStore,
+    at: NamespaceId,
+    mark: String,
+) -> Result<u64, StoreError> {
     let (mark, holder) = (Arc::new(mark), Arc::new(store.holder()));
     let mut after = 0;
     let mut total = 0;
@@ -204,7 +219,7 @@ pub(super) async fn sweep(store: &SqliteStore, mark: String) -> Result<u64, Stor
             if !SWEEP_LEASE.hold(tx, &holder, now)? {
                 return Ok(Swept::Busy);
             }
-            let swept = sweep_batch(tx, &epoch, &wanted, after)?;
+            let swept = sweep_batch(tx, at, &epoch, &wanted, after)?;
             if !matches!(swept, Swept::Rows(_, Some(_))) {
                 SWEEP_LEASE.release(tx, &holder)?;
             }
@@ -232,38 +247,39 @@ pub(super) async fn sweep(store: &SqliteStore, mark: String) -> Result<u64, Stor
 
 fn sweep_batch(
     tx: &mut Tx<'_>,
+    at: NamespaceId,
     epoch: &Arc<Epoch>,
     mark: &str,
     after: i64,
 ) -> rusqlite::Result<Swept> {
-    let is_current = current(tx.conn())?.is_some_and(|(_, running)| running == mark);
+    let is_current = current(tx.conn(), at)?.is_some_and(|(_, running)| running == mark);
     if mark.is_empty() || !is_current {
         return Ok(Swept::WrongMark);
     }
-    let query = Query::walk_unihashes(after).and(
+    let query = Query::walk_unihashes(at, after).and(
         "unihash.collection NOT IN (SELECT id FROM collection WHERE mark = ?)",
         mark.to_owned(),
     );
     let (found, next) = query.unihash_rows(tx.conn(), BATCH_ROWS)?;
-    remove_unihashes(tx, epoch, &found)?;
+    remove_unihashes(tx, at, epoch, &found)?;
     if next.is_none() {
         tx.conn()
             .prepare_cached("UPDATE namespace SET collection = NULL WHERE id = ?1")?
-            .execute([NAMESPACE])?;
+            .execute([at.0])?;
     }
     Ok(Swept::Rows(found.len() as u64, next))
 }
 
 /// Counts what a sweep would keep and remove.
-pub(super) fn status(conn: &Connection) -> rusqlite::Result<GcStatus> {
-    let mark = current(conn)?.map(|(_, mark)| mark);
+pub(super) fn status(conn: &Connection, at: NamespaceId) -> rusqlite::Result<GcStatus> {
+    let mark = current(conn, at)?.map(|(_, mark)| mark);
     let (keep, all) = conn
         .prepare_cached(
             "SELECT count(*) FILTER (WHERE collection IN
                         (SELECT id FROM collection WHERE mark = ?2)), count(*)
                FROM unihash WHERE namespace = ?1",
         )?
-        .query_row((NAMESPACE, mark.as_deref().unwrap_or("")), |row| {
+        .query_row((at.0, mark.as_deref().unwrap_or("")), |row| {
             Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
         })?;
     Ok(GcStatus {
@@ -276,13 +292,14 @@ pub(super) fn status(conn: &Connection) -> rusqlite::Result<GcStatus> {
 /// Removes old rows of the relation O whose task has no unihash.
 pub(super) async fn clean_unused(
     store: &SqliteStore,
+    at: NamespaceId,
     before: Timestamp,
 ) -> Result<u64, StoreError> {
     let mut after = Some(0);
     let mut total = 0;
     while let Some(start) = after {
         let job = move |tx: &mut Tx<'_>| {
-            let query = Query::walk_outputs(start)
+            let query = Query::walk_outputs(at, start)
                 .and_plain("NOT EXISTS (SELECT 1 FROM unihash WHERE unihash.task = outhash.task)");
             let (mut found, next) = query.output_rows(tx.conn(), BATCH_ROWS)?;
             found.retain(|row| row.created.is_before(before));
@@ -342,26 +359,27 @@ impl SqliteStore {
 
 fn remove_unihashes(
     tx: &mut Tx<'_>,
+    at: NamespaceId,
     epoch: &Arc<Epoch>,
     rows: &[UnihashRow],
 ) -> rusqlite::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    let mut forgotten = Vec::with_capacity(rows.len());
+    let mut deleted = Vec::with_capacity(rows.len());
     for row in rows {
         tx.conn()
             .prepare_cached("DELETE FROM unihash WHERE task = ?1")?
             .execute([row.task])?;
         remove_unused_task(tx.conn(), row.task)?;
         if let Some(taskhash) = row.taskhash.as_bytes() {
-            forgotten.push(CachedTask {
+            deleted.push(DeletedTask {
                 method: row.method,
                 taskhash: *taskhash,
             });
         }
     }
-    epoch.raise(tx, forgotten)
+    epoch.raise(tx, at, &deleted)
 }
 
 fn remove_outputs(conn: &Connection, rows: &[OutputRow]) -> rusqlite::Result<()> {

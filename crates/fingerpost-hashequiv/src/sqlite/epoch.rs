@@ -1,32 +1,65 @@
 //! Deletions, and who has to hear of them.
 //!
-//! Every transaction that deletes raises the namespace's epoch and leaves its
-//! process's number. The process that deletes forgets exactly the deleted keys
-//! before it answers. The others poll: when another author raised the epoch
-//! they forget everything.
+//! Every transaction that deletes raises the epoch of its namespace, and of those
+//! whose reads fall back to it, and leaves its process's number. The process that
+//! deletes forgets exactly the deleted keys before it answers. The others poll:
+//! when another author raised an epoch they forget everything.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
-use super::NAMESPACE;
-use crate::cache::{CachedTask, UnihashCache};
+use crate::cache::{CachedTask, MethodId, UnihashCache};
+use crate::namespace::{Chain, NamespaceId};
+
+/// A deleted row, for those who remember answers.
+pub(super) struct DeletedTask {
+    pub(super) method: MethodId,
+    pub(super) taskhash: [u8; 32],
+}
 
 /// What this process knows of deletions.
 pub(super) struct Epoch {
     cache: Arc<UnihashCache>,
     author: i64,
-    known: AtomicI64,
+    known: HashMap<NamespaceId, Known>,
+}
+
+/// What is known of one namespace.
+struct Known {
+    epoch: AtomicI64,
+    /// It and those whose reads fall back to it.
+    readers: Vec<NamespaceId>,
 }
 
 impl Epoch {
-    pub(super) fn new(cache: Arc<UnihashCache>) -> Self {
-        Self {
+    /// For the namespaces that begin `chains`. Their epochs are read when the cache
+    /// is empty.
+    pub(super) fn new(
+        conn: &Connection,
+        cache: Arc<UnihashCache>,
+        chains: &[Chain],
+    ) -> rusqlite::Result<Self> {
+        let stored = states(conn)?;
+        let known = |chain: &Chain| {
+            let own = chain.own();
+            let reads = chains
+                .iter()
+                .filter(|other| other.iter().any(|at| at == own));
+            let epoch = stored.iter().find(|state| state.namespace == own);
+            let known = Known {
+                epoch: AtomicI64::new(epoch.map_or(0, |state| state.epoch)),
+                readers: reads.map(Chain::own).collect(),
+            };
+            (own, known)
+        };
+        Ok(Self {
             cache,
             author: random_author(),
-            known: AtomicI64::new(0),
-        }
+            known: chains.iter().map(known).collect(),
+        })
     }
 
     /// This process's number.
@@ -34,59 +67,103 @@ impl Epoch {
         self.author
     }
 
-    /// Sets the epoch at the start, when the cache is empty.
-    pub(super) fn start_at(&self, epoch: i64) {
-        self.known.store(epoch, Ordering::Release);
+    /// The epoch of a namespace as this process knows it.
+    pub(super) fn of(&self, at: NamespaceId) -> i64 {
+        let known = self.known.get(&at);
+        known.map_or(0, |known| known.epoch.load(Ordering::Acquire))
     }
 
     /// Compares with the database; forgets everything when another process
     /// deleted. What this process deletes is seen to by [`Epoch::raise`].
     pub(super) fn compare(&self, conn: &Connection) -> rusqlite::Result<()> {
-        let Some((epoch, author)) = state(conn)? else {
-            return Ok(());
-        };
-        if author != self.author && epoch != self.known.load(Ordering::Acquire) {
+        let mut missed = false;
+        let states = states(conn)?;
+        for state in &states {
+            missed |= state.author != self.author && state.epoch != self.of(state.namespace);
+        }
+        if missed {
             self.cache.forget_all();
-            self.known.fetch_max(epoch, Ordering::AcqRel);
+            for state in &states {
+                self.note(state.namespace, state.epoch);
+            }
         }
         Ok(())
     }
 
-    /// Raises the epoch within the transaction that deletes `tasks`, and sees
-    /// to it that they are forgotten once it is committed.
+    /// Raises the epoch within the transaction that deletes `tasks` of a namespace,
+    /// and sees to it that they are forgotten once it is committed.
     pub(super) fn raise(
         self: &Arc<Self>,
         tx: &mut fingerpost_db::Tx<'_>,
-        tasks: Vec<CachedTask>,
+        at: NamespaceId,
+        tasks: &[DeletedTask],
     ) -> rusqlite::Result<()> {
-        let before = read(tx.conn())?;
-        if before != self.known.load(Ordering::Acquire) {
-            // Another process deleted since the last look.
-            self.cache.forget_all();
+        let Some(known) = self.known.get(&at) else {
+            return Ok(());
+        };
+        let mut raised = Vec::with_capacity(known.readers.len());
+        for reader in &known.readers {
+            let epoch: i64 = tx
+                .conn()
+                .prepare_cached(
+                    "UPDATE namespace SET deletion_epoch = deletion_epoch + 1, deletion_author = ?2
+                      WHERE id = ?1 RETURNING deletion_epoch",
+                )?
+                .query_row((reader.0, self.author), |row| row.get(0))?;
+            if epoch - 1 != self.of(*reader) {
+                // Another process deleted since the last look.
+                self.cache.forget_all();
+            }
+            raised.push((*reader, epoch));
         }
-        tx.conn()
-            .prepare_cached(
-                "UPDATE namespace SET deletion_epoch = ?2, deletion_author = ?3 WHERE id = ?1",
-            )?
-            .execute((NAMESPACE, before + 1, self.author))?;
+        let forgotten = of_readers(&known.readers, tasks);
         let epoch = Arc::clone(self);
         tx.after_commit(Box::new(move || {
-            epoch.cache.forget(&tasks);
-            epoch.known.fetch_max(before + 1, Ordering::AcqRel);
+            epoch.cache.forget(&forgotten);
+            for (reader, raised) in raised {
+                epoch.note(reader, raised);
+            }
         }));
         Ok(())
     }
+
+    fn note(&self, at: NamespaceId, epoch: i64) {
+        if let Some(known) = self.known.get(&at) {
+            known.epoch.fetch_max(epoch, Ordering::AcqRel);
+        }
+    }
 }
 
-/// Reads the epoch.
-pub(super) fn read(conn: &Connection) -> rusqlite::Result<i64> {
-    Ok(state(conn)?.map_or(0, |(epoch, _)| epoch))
+/// What each of `readers` may remember of the tasks.
+fn of_readers(readers: &[NamespaceId], tasks: &[DeletedTask]) -> Vec<CachedTask> {
+    let of = |reader: &NamespaceId| {
+        let reader = *reader;
+        tasks.iter().map(move |task| CachedTask {
+            method: task.method.within(reader),
+            taskhash: task.taskhash,
+        })
+    };
+    readers.iter().flat_map(of).collect()
 }
 
-fn state(conn: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
-    conn.prepare_cached("SELECT deletion_epoch, deletion_author FROM namespace WHERE id = ?1")?
-        .query_row([NAMESPACE], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
+/// A namespace's epoch in the database.
+struct State {
+    namespace: NamespaceId,
+    epoch: i64,
+    author: i64,
+}
+
+fn states(conn: &Connection) -> rusqlite::Result<Vec<State>> {
+    let mut statement =
+        conn.prepare_cached("SELECT id, deletion_epoch, deletion_author FROM namespace")?;
+    let states = statement.query_map([], |row| {
+        Ok(State {
+            namespace: NamespaceId(row.get(0)?),
+            epoch: row.get(1)?,
+            author: row.get(2)?,
+        })
+    })?;
+    states.collect()
 }
 
 /// A number that no other process on the file has, as far as chance goes.

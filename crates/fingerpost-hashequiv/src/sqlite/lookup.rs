@@ -3,17 +3,18 @@
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::NAMESPACE;
 use super::listing::{self, StoredListing};
-use super::tasks::find_method;
+use super::tasks::{find_method, find_task};
 use super::value::{Created, Hash};
 use crate::cache::{MethodId, UnihashCache};
+use crate::namespace::{Chain, NamespaceId};
 use crate::query::Usage;
 use crate::store::{Found, Metadata, OutputRow, StoreError, Task};
 
 /// Looks tasks up, in order; learns the numbers of their methods.
 pub(super) fn unihashes(
     conn: &Connection,
+    at: &Chain,
     cache: &UnihashCache,
     tasks: &[Task],
 ) -> rusqlite::Result<Vec<Option<Found>>> {
@@ -25,17 +26,32 @@ pub(super) fn unihashes(
         let Some(method) = method_of(conn, cache, &task.method)? else {
             return Ok(None);
         };
-        statement
-            .query_row((NAMESPACE, method.0, Hash(&task.taskhash)), |row| {
-                let unihash: Hash<Unihash> = row.get(0)?;
-                Ok(Found {
-                    method,
-                    unihash: unihash.0,
+        first(at, |at| {
+            statement
+                .query_row((at.0, method.0, Hash(&task.taskhash)), |row| {
+                    let unihash: Hash<Unihash> = row.get(0)?;
+                    Ok(Found {
+                        method,
+                        unihash: unihash.0,
+                    })
                 })
-            })
-            .optional()
+                .optional()
+        })
     };
     tasks.iter().map(&mut find).collect()
+}
+
+/// What the nearest namespace has that has it.
+pub(super) fn first<T>(
+    at: &Chain,
+    mut find: impl FnMut(NamespaceId) -> rusqlite::Result<Option<T>>,
+) -> rusqlite::Result<Option<T>> {
+    for namespace in at.iter() {
+        if let Some(found) = find(namespace)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 fn method_of(
@@ -54,13 +70,21 @@ fn method_of(
 }
 
 /// Whether any task has the unihash, in order.
-pub(super) fn exist(conn: &Connection, unihashes: &[Unihash]) -> rusqlite::Result<Vec<bool>> {
+pub(super) fn exist(
+    conn: &Connection,
+    at: &Chain,
+    unihashes: &[Unihash],
+) -> rusqlite::Result<Vec<bool>> {
     let mut statement =
         conn.prepare_cached("SELECT 1 FROM unihash WHERE namespace = ?1 AND unihash = ?2 LIMIT 1")?;
-    unihashes
-        .iter()
-        .map(|unihash| statement.exists((NAMESPACE, Hash(unihash))))
-        .collect()
+    let mut exists = |unihash: &Unihash| {
+        let found = first(at, |at| {
+            let here = statement.exists((at.0, Hash(unihash)))?;
+            Ok(here.then_some(()))
+        });
+        found.map(|found| found.is_some())
+    };
+    unihashes.iter().map(&mut exists).collect()
 }
 
 /// A row as it was read, its listing still encoded: decoding is not SQLite's error.
@@ -76,27 +100,33 @@ const ROW: &str = "SELECT outhash.id, method.name, task.taskhash, outhash.outhas
    LEFT JOIN metadata ON metadata.id = outhash.metadata
    LEFT JOIN collection ON collection.id = unihash.collection";
 
-/// The oldest output of a task that has a unihash.
-pub(super) fn output_of_task(conn: &Connection, task: &Task) -> rusqlite::Result<Option<RawRow>> {
+/// The oldest output of a task that has a unihash. The nearest namespace in which
+/// it has one decides, whether it has an output there or not.
+pub(super) fn output_of_task(
+    conn: &Connection,
+    at: &Chain,
+    task: &Task,
+) -> rusqlite::Result<Option<RawRow>> {
     let Some(method) = find_method(conn, task.method.as_str())? else {
         return Ok(None);
     };
+    let known = first(at, |at| {
+        let known = find_task(conn, at, method, &task.taskhash)?;
+        Ok(known.filter(|task| task.unihash.is_some()))
+    })?;
+    let Some(known) = known else {
+        return Ok(None);
+    };
     let oldest: Option<i64> = conn
-        .prepare_cached(
-            "SELECT min(outhash.id)
-               FROM task CROSS JOIN unihash ON unihash.task = task.id
-               CROSS JOIN outhash ON outhash.task = task.id
-              WHERE task.namespace = ?1 AND task.method = ?2 AND task.taskhash = ?3",
-        )?
-        .query_row((NAMESPACE, method.0, Hash(&task.taskhash)), |row| {
-            row.get(0)
-        })?;
+        .prepare_cached("SELECT min(id) FROM outhash WHERE task = ?1")?
+        .query_row([known.id], |row| row.get(0))?;
     oldest.map_or(Ok(None), |id| row_by_id(conn, id, true))
 }
 
-/// The oldest row of (method, outhash).
+/// The oldest row of (method, outhash) in the nearest namespace that has one.
 pub(super) fn output(
     conn: &Connection,
+    at: &Chain,
     method: &Method,
     outhash: &Outhash,
     with_unihash: bool,
@@ -106,42 +136,48 @@ pub(super) fn output(
         return Ok(None);
     };
     let found = if with_unihash {
-        oldest_match(conn, method, outhash, valid_only)?.map(|(id, _)| id)
+        oldest_match(conn, at, method, outhash, valid_only)?.map(|(id, _)| id)
     } else {
-        conn.prepare_cached(
+        let mut statement = conn.prepare_cached(
             "SELECT id FROM outhash
               WHERE namespace = ?1 AND method = ?2 AND outhash = ?3 ORDER BY id LIMIT 1",
-        )?
-        .query_row((NAMESPACE, method.0, Hash(outhash)), |row| row.get(0))
-        .optional()?
+        )?;
+        first(at, |at| {
+            let values = (at.0, method.0, Hash(outhash));
+            statement.query_row(values, |row| row.get(0)).optional()
+        })?
     };
     found.map_or(Ok(None), |id| row_by_id(conn, id, with_unihash))
 }
 
-/// The oldest row of (method, outhash) whose task has a unihash.
+/// The oldest row of (method, outhash) whose task has a unihash, in the nearest
+/// namespace that has one.
 pub(super) fn oldest_match(
     conn: &Connection,
+    at: &Chain,
     method: MethodId,
     outhash: &Outhash,
     valid_only: bool,
 ) -> rusqlite::Result<Option<(i64, Unihash)>> {
     // A unihash is valid exactly when it is stored as a BLOB.
-    conn.prepare_cached(
+    let mut statement = conn.prepare_cached(
         "SELECT outhash.id, unihash.unihash
            FROM outhash CROSS JOIN unihash ON unihash.task = outhash.task
           WHERE outhash.namespace = ?1 AND outhash.method = ?2 AND outhash.outhash = ?3
             AND (NOT ?4 OR typeof(unihash.unihash) = 'blob')
           ORDER BY outhash.id LIMIT 1",
-    )?
-    .query_row((NAMESPACE, method.0, Hash(outhash), valid_only), |row| {
-        Ok((row.get(0)?, row.get::<_, Hash<Unihash>>(1)?.0))
+    )?;
+    first(at, |at| {
+        let values = (at.0, method.0, Hash(outhash), valid_only);
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Hash<Unihash>>(1)?.0));
+        statement.query_row(values, read).optional()
     })
-    .optional()
 }
 
 /// Whether neither the task nor its output says which unihash to take.
 pub(super) fn is_unknown(
     conn: &Connection,
+    at: &Chain,
     task: &Task,
     outhash: Option<&Outhash>,
     valid_only: bool,
@@ -149,12 +185,15 @@ pub(super) fn is_unknown(
     let Some(method) = find_method(conn, task.method.as_str())? else {
         return Ok(true);
     };
-    let known = super::tasks::find_task(conn, method, &task.taskhash)?;
-    if known.is_some_and(|task| task.unihash.is_some()) {
+    let known = first(at, |at| {
+        let known = find_task(conn, at, method, &task.taskhash)?;
+        Ok(known.filter(|task| task.unihash.is_some()))
+    })?;
+    if known.is_some() {
         return Ok(false);
     }
     match outhash {
-        Some(outhash) => Ok(oldest_match(conn, method, outhash, valid_only)?.is_none()),
+        Some(outhash) => Ok(oldest_match(conn, at, method, outhash, valid_only)?.is_none()),
         None => Ok(true),
     }
 }

@@ -8,6 +8,7 @@ mod collect;
 mod epoch;
 mod listing;
 mod lookup;
+mod namespaces;
 mod report;
 mod rows;
 mod tasks;
@@ -24,6 +25,7 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
 pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
+use crate::namespace::{Chain, DEFAULT_NAMESPACE, NameChain, NamespaceId};
 use crate::query::{Conditions, GcStatus, Usage};
 use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
 
@@ -42,9 +44,6 @@ pub const MIGRATIONS: &[Migration] = &[
         min_reader: 1,
     },
 ];
-
-/// The namespace that every row belongs to until there are several.
-const NAMESPACE: i64 = 1;
 
 /// Deletions of other processes are looked for this often. The promise is
 /// 100 ms; the rest is for a busy machine.
@@ -79,20 +78,35 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Builds the store over an opened database. Deletions, of whatever process,
-    /// are removed from `cache`.
+    /// Builds the store over an opened database, with the default namespace alone.
+    /// Deletions, of whatever process, are removed from `cache`.
     pub async fn new(
         db: Sqlite,
         cache: Arc<UnihashCache>,
         options: StoreOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        let epoch = Arc::new(epoch::Epoch::new(Arc::clone(&cache)));
-        let initial = db.read(epoch::read).await.map_err(failed)?;
-        epoch.start_at(initial);
+        let names = [vec![DEFAULT_NAMESPACE.to_owned()]];
+        let (store, _) = Self::with_namespaces(db, cache, options, clock, &names).await?;
+        Ok(store)
+    }
+
+    /// As [`SqliteStore::new`], with the namespaces that begin `names`, which are
+    /// added to the database if they are new. Gives their chains, in order.
+    pub(crate) async fn with_namespaces(
+        db: Sqlite,
+        cache: Arc<UnihashCache>,
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+        names: &[NameChain],
+    ) -> Result<(Self, Vec<Chain>), StoreError> {
+        let chains = namespaces::chains(&db, names).await.map_err(failed)?;
+        let (of, known) = (Arc::clone(&cache), chains.clone());
+        let epoch = db.read(move |conn| epoch::Epoch::new(conn, of, &known));
+        let epoch = Arc::new(epoch.await.map_err(failed)?);
         let watching = Arc::clone(&epoch);
         let poller = db.poll(EPOCH_POLL, move |conn| watching.compare(conn));
-        Ok(Self {
+        let store = Self {
             db,
             cache,
             epoch,
@@ -101,7 +115,8 @@ impl SqliteStore {
             poller,
             clock,
             leases: AtomicU64::new(0),
-        })
+        };
+        Ok((store, chains))
     }
 
     /// The database below.
@@ -119,103 +134,129 @@ impl Store for SqliteStore {
         self.poller.last_poll_age() < EPOCH_AGE_MAX
     }
 
-    fn unihashes(&self, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>> {
-        let cache = Arc::clone(&self.cache);
+    fn deletion_epoch(&self, at: NamespaceId) -> u64 {
+        self.epoch.of(at).unsigned_abs()
+    }
+
+    fn unihashes(&self, at: &Chain, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>> {
+        let (at, cache) = (at.clone(), Arc::clone(&self.cache));
         Box::pin(async move {
-            let job = move |conn: &rusqlite::Connection| lookup::unihashes(conn, &cache, &tasks);
+            let job =
+                move |conn: &rusqlite::Connection| lookup::unihashes(conn, &at, &cache, &tasks);
             self.db.read(job).await.map_err(failed)
         })
     }
 
-    fn exist(&self, unihashes: Vec<Unihash>) -> Stored<'_, Vec<bool>> {
+    fn exist(&self, at: &Chain, unihashes: Vec<Unihash>) -> Stored<'_, Vec<bool>> {
+        let at = at.clone();
         Box::pin(async move {
-            let job = move |conn: &rusqlite::Connection| lookup::exist(conn, &unihashes);
+            let job = move |conn: &rusqlite::Connection| lookup::exist(conn, &at, &unihashes);
             self.db.read(job).await.map_err(failed)
         })
     }
 
-    fn output_of_task(&self, task: Task) -> Stored<'_, Option<OutputRow>> {
+    fn output_of_task(&self, at: &Chain, task: Task) -> Stored<'_, Option<OutputRow>> {
+        let at = at.clone();
         Box::pin(async move {
-            let job = move |conn: &rusqlite::Connection| lookup::output_of_task(conn, &task);
+            let job = move |conn: &rusqlite::Connection| lookup::output_of_task(conn, &at, &task);
             lookup::finish(self.db.read(job).await.map_err(failed)?)
         })
     }
 
     fn output(
         &self,
+        at: &Chain,
         method: Method,
         outhash: Outhash,
         with_unihash: bool,
         valid_only: bool,
     ) -> Stored<'_, Option<OutputRow>> {
+        let at = at.clone();
         Box::pin(async move {
             let job = move |conn: &rusqlite::Connection| {
-                lookup::output(conn, &method, &outhash, with_unihash, valid_only)
+                lookup::output(conn, &at, &method, &outhash, with_unihash, valid_only)
             };
             lookup::finish(self.db.read(job).await.map_err(failed)?)
         })
     }
 
-    fn is_unknown(&self, task: Task, outhash: Option<Outhash>) -> Stored<'_, bool> {
-        let valid_only = !self.options.match_invalid_unihashes;
+    fn is_unknown(&self, at: &Chain, task: Task, outhash: Option<Outhash>) -> Stored<'_, bool> {
+        let (at, valid_only) = (at.clone(), !self.options.match_invalid_unihashes);
         Box::pin(async move {
             let job = move |conn: &rusqlite::Connection| {
-                lookup::is_unknown(conn, &task, outhash.as_ref(), valid_only)
+                lookup::is_unknown(conn, &at, &task, outhash.as_ref(), valid_only)
             };
             self.db.read(job).await.map_err(failed)
         })
     }
 
-    fn report(&self, report: Report) -> Stored<'_, Settled> {
+    fn report(&self, at: &Chain, report: Report) -> Stored<'_, Settled> {
+        let at = at.clone();
         Box::pin(async move {
             let listing = self.prepare_listing(&report).await?;
             let (report, bases, options) =
                 (Arc::new(report), Arc::clone(&self.bases), self.options);
             let cache = Arc::clone(&self.cache);
             let job = move |tx: &mut fingerpost_db::Tx<'_>| {
-                report::store(tx, &report, listing.as_ref(), &bases, &cache, options)
+                report::store(tx, &at, &report, listing.as_ref(), &bases, &cache, options)
             };
             self.db.write(job).await.map_err(failed)
         })
     }
 
-    fn report_equiv(&self, task: Task, proposed: Unihash, now: Timestamp) -> Stored<'_, Unihash> {
+    fn report_equiv(
+        &self,
+        at: &Chain,
+        task: Task,
+        proposed: Unihash,
+        now: Timestamp,
+    ) -> Stored<'_, Unihash> {
+        let (at, options) = (at.clone(), self.options);
         Box::pin(async move {
             let job = move |tx: &mut fingerpost_db::Tx<'_>| {
-                report::store_equiv(tx.conn(), &task, &proposed, now)
+                report::store_equiv(tx.conn(), &at, &task, &proposed, now, options)
             };
             self.db.write(job).await.map_err(failed)
         })
     }
 
-    fn copy_rows(&self, rows: Vec<CopiedRow>, now: Timestamp) -> Stored<'_, ()> {
+    fn copy_rows(&self, at: NamespaceId, rows: Vec<CopiedRow>, now: Timestamp) -> Stored<'_, ()> {
         Box::pin(async move {
             let job = move |tx: &mut fingerpost_db::Tx<'_>| {
                 rows.iter()
-                    .try_for_each(|row| report::copy(tx.conn(), row, now))
+                    .try_for_each(|row| report::copy(tx.conn(), at, row, now))
             };
             self.db.write(job).await.map_err(failed)
         })
     }
 
-    fn remove(&self, conditions: Conditions) -> Stored<'_, u64> {
-        Box::pin(collect::remove(self, conditions))
+    fn remove(&self, at: NamespaceId, conditions: Conditions) -> Stored<'_, u64> {
+        Box::pin(collect::remove(self, at, conditions))
     }
 
-    fn gc_mark(&self, mark: String, conditions: Conditions, now: Timestamp) -> Stored<'_, u64> {
-        Box::pin(collect::mark(self, mark, conditions, now))
+    fn gc_mark(
+        &self,
+        at: NamespaceId,
+        mark: String,
+        conditions: Conditions,
+        now: Timestamp,
+    ) -> Stored<'_, u64> {
+        Box::pin(collect::mark(self, at, mark, conditions, now))
     }
 
-    fn gc_sweep(&self, mark: String) -> Stored<'_, u64> {
-        Box::pin(collect::sweep(self, mark))
+    fn gc_sweep(&self, at: NamespaceId, mark: String) -> Stored<'_, u64> {
+        Box::pin(collect::sweep(self, at, mark))
     }
 
-    fn gc_status(&self) -> Stored<'_, GcStatus> {
-        Box::pin(async { self.db.read(collect::status).await.map_err(failed) })
+    fn gc_status(&self, at: NamespaceId) -> Stored<'_, GcStatus> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| collect::status(conn, at);
+            self.db.read(job).await.map_err(failed)
+        })
     }
 
-    fn clean_unused(&self, before: Timestamp) -> Stored<'_, u64> {
-        Box::pin(collect::clean_unused(self, before))
+    fn clean_unused(&self, at: NamespaceId, before: Timestamp) -> Stored<'_, u64> {
+        Box::pin(collect::clean_unused(self, at, before))
     }
 
     fn usage(&self) -> Stored<'_, Usage> {

@@ -6,18 +6,20 @@ use fingerpost_core::Timestamp;
 use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
 use rusqlite::Connection;
 
+use super::StoreOptions;
 use super::listing::{self, Bases, Prepared};
 use super::lookup::oldest_match;
 use super::tasks::{KnownTask, find_task, insert_task, intern_metadata, intern_method};
 use super::value::{Created, Hash};
-use super::{NAMESPACE, StoreOptions};
 use crate::cache::{MethodId, UnihashCache};
+use crate::namespace::{Chain, NamespaceId};
 use crate::rules::{self, Evidence, Verdict};
 use crate::store::{CopiedRow, Metadata, Report, Settled, Task};
 
 /// Stores a report.
 pub(super) fn store(
     tx: &mut fingerpost_db::Tx<'_>,
+    at: &Chain,
     report: &Report,
     listing: Option<&Prepared>,
     bases: &Arc<Bases>,
@@ -29,14 +31,14 @@ pub(super) fn store(
         Some(method) => method,
         None => intern_method(conn, report.task.method.as_str())?,
     };
-    let known = find_task(conn, method, &report.task.taskhash)?;
-    let verdict = settle(conn, method, known.as_ref(), report, options)?;
+    let known = find_task(conn, at.own(), method, &report.task.taskhash)?;
+    let verdict = settle(conn, at, method, known.as_ref(), report, options)?;
     let task = match &known {
         Some(known) => known.id,
-        None => insert_task(conn, method, &report.task.taskhash)?,
+        None => insert_task(conn, at.own(), method, &report.task.taskhash)?,
     };
     match &verdict {
-        Verdict::Adopt(unihash) => insert_unihash(conn, task, unihash, report.now)?,
+        Verdict::Adopt(unihash) => insert_unihash(conn, at.own(), task, unihash, report.now)?,
         Verdict::Keep(_) => touch(conn, task, known.as_ref(), report.now, options)?,
     }
     let new_output = match &report.outhash {
@@ -50,8 +52,7 @@ pub(super) fn store(
             let created = Created::At(report.now);
             insert_output(
                 tx.conn(),
-                method,
-                task,
+                (at.own(), method, task),
                 outhash,
                 &created,
                 &report.metadata,
@@ -70,58 +71,95 @@ pub(super) fn store(
 
 fn settle(
     conn: &Connection,
+    at: &Chain,
     method: MethodId,
     known: Option<&KnownTask>,
     report: &Report,
     options: StoreOptions,
 ) -> rusqlite::Result<Verdict> {
+    let valid_only = !options.match_invalid_unihashes;
     let existing = known.and_then(|known| known.unihash.as_ref());
+    let inherited = match existing {
+        None => inherited(conn, at, method, &report.task, valid_only)?,
+        Some(_) => None,
+    };
     let oldest_match = match &report.outhash {
-        Some(outhash) if existing.is_none() => {
-            oldest_match(conn, method, outhash, !options.match_invalid_unihashes)?
+        Some(outhash) if existing.is_none() && inherited.is_none() => {
+            oldest_match(conn, at, method, outhash, valid_only)?
         }
         _ => None,
     };
     let evidence = Evidence {
         existing,
+        inherited: inherited.as_ref(),
         oldest_match: oldest_match.as_ref().map(|(_, unihash)| unihash),
         upstream: report.upstream.as_ref(),
     };
     Ok(rules::settle(&report.proposed, evidence))
 }
 
+/// The unihash that a task has in a namespace that reads fall back to: whoever
+/// looked the task up was told this one.
+fn inherited(
+    conn: &Connection,
+    at: &Chain,
+    method: MethodId,
+    task: &Task,
+    valid_only: bool,
+) -> rusqlite::Result<Option<Unihash>> {
+    for namespace in at.further() {
+        let known = find_task(conn, *namespace, method, &task.taskhash)?;
+        if let Some(unihash) = known.and_then(|known| known.unihash) {
+            let serves = unihash.is_valid() || !valid_only;
+            return Ok(serves.then_some(unihash));
+        }
+    }
+    Ok(None)
+}
+
 /// Gives a task its unihash unless it has one; returns what it has now.
 pub(super) fn store_equiv(
     conn: &Connection,
+    at: &Chain,
     task: &Task,
     proposed: &Unihash,
     now: Timestamp,
+    options: StoreOptions,
 ) -> rusqlite::Result<Unihash> {
     let method = intern_method(conn, task.method.as_str())?;
-    let known = find_task(conn, method, &task.taskhash)?;
+    let known = find_task(conn, at.own(), method, &task.taskhash)?;
     let existing = known.as_ref().and_then(|known| known.unihash.as_ref());
-    let verdict = rules::settle_equiv(proposed, existing);
+    let inherited = match existing {
+        None => inherited(conn, at, method, task, !options.match_invalid_unihashes)?,
+        Some(_) => None,
+    };
+    let verdict = rules::settle_equiv(proposed, existing, inherited.as_ref());
     if let Verdict::Adopt(unihash) = &verdict {
         let task = match &known {
             Some(known) => known.id,
-            None => insert_task(conn, method, &task.taskhash)?,
+            None => insert_task(conn, at.own(), method, &task.taskhash)?,
         };
-        insert_unihash(conn, task, unihash, now)?;
+        insert_unihash(conn, at.own(), task, unihash, now)?;
     }
     Ok(verdict.unihash().clone())
 }
 
 /// Keeps a row of an upstream.
-pub(super) fn copy(conn: &Connection, row: &CopiedRow, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn copy(
+    conn: &Connection,
+    at: NamespaceId,
+    row: &CopiedRow,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let method = intern_method(conn, row.task.method.as_str())?;
-    let known = find_task(conn, method, &row.task.taskhash)?;
+    let known = find_task(conn, at, method, &row.task.taskhash)?;
     let task = match &known {
         Some(known) => known.id,
-        None => insert_task(conn, method, &row.task.taskhash)?,
+        None => insert_task(conn, at, method, &row.task.taskhash)?,
     };
     let has_unihash = known.is_some_and(|known| known.unihash.is_some());
     if let Some(unihash) = row.unihash.as_ref().filter(|_| !has_unihash) {
-        insert_unihash(conn, task, unihash, now)?;
+        insert_unihash(conn, at, task, unihash, now)?;
     }
     let Some(output) = &row.output else {
         return Ok(());
@@ -136,8 +174,7 @@ pub(super) fn copy(conn: &Connection, row: &CopiedRow, now: Timestamp) -> rusqli
     let created = Created::from_text(output.created.as_deref());
     insert_output(
         conn,
-        method,
-        task,
+        (at, method, task),
         &output.outhash,
         &created,
         &output.metadata,
@@ -152,6 +189,7 @@ fn has_output(conn: &Connection, task: i64, outhash: &Outhash) -> rusqlite::Resu
 
 fn insert_unihash(
     conn: &Connection,
+    at: NamespaceId,
     task: i64,
     unihash: &Unihash,
     now: Timestamp,
@@ -162,14 +200,14 @@ fn insert_unihash(
             "UPDATE namespace SET unihash_sequence = unihash_sequence + 1 WHERE id = ?1
              RETURNING unihash_sequence, ifnull(collection, 0)",
         )?
-        .query_row([NAMESPACE], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([at.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     conn.prepare_cached(
         "INSERT INTO unihash (task, namespace, unihash, sequence, created, used_day, collection)
               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute((
         task,
-        NAMESPACE,
+        at.0,
         Hash(unihash),
         sequence,
         now.0,
@@ -205,8 +243,7 @@ fn touch(
 
 fn insert_output(
     conn: &Connection,
-    method: MethodId,
-    task: i64,
+    (at, method, task): (NamespaceId, MethodId, i64),
     outhash: &Outhash,
     created: &Created,
     metadata: &Metadata,
@@ -218,7 +255,7 @@ fn insert_output(
               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute((
-        NAMESPACE,
+        at.0,
         method.0,
         task,
         Hash(outhash),

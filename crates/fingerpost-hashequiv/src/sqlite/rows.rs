@@ -11,6 +11,7 @@ use super::listing;
 use super::tasks::find_method;
 use super::value::{Created, Hash, HashValue};
 use crate::cache::MethodId;
+use crate::namespace::NamespaceId;
 use crate::query::{Column, Conditions};
 
 /// Rows that one batch looks at at most when it walks a table.
@@ -34,6 +35,7 @@ pub(super) struct OutputRow {
 /// Finds rows of the relation U after the row `after`, and where to go on.
 pub(super) fn find_unihashes(
     conn: &Connection,
+    at: NamespaceId,
     conditions: &Conditions,
     after: i64,
     limit: usize,
@@ -43,14 +45,15 @@ pub(super) fn find_unihashes(
     }
     let mut query = if let Some(taskhash) = conditions.get(Column::Taskhash) {
         Query::indexed(
-            "task.namespace = 1 AND task.method IN (SELECT id FROM method)",
+            "task.namespace = ? AND task.method IN (SELECT id FROM method)",
+            at,
             after,
         )
         .and("task.taskhash = ?", owned(&Taskhash::parse(taskhash)))
     } else if conditions.get(Column::Unihash).is_some() {
-        Query::indexed("unihash.namespace = 1", after)
+        Query::indexed("unihash.namespace = ?", at, after)
     } else {
-        Query::walk_unihashes(after)
+        Query::walk_unihashes(at, after)
     };
     for (column, value) in &conditions.0 {
         query = match column {
@@ -72,6 +75,7 @@ pub(super) fn find_unihashes(
 /// Finds rows of the relation O after the row `after`, and where to go on.
 pub(super) fn find_outputs(
     conn: &Connection,
+    at: NamespaceId,
     conditions: &Conditions,
     after: i64,
     limit: usize,
@@ -81,22 +85,25 @@ pub(super) fn find_outputs(
     }
     let mut query = if conditions.get(Column::Outhash).is_some() {
         Query::indexed(
-            "outhash.namespace = 1 AND outhash.method IN (SELECT id FROM method)",
+            "outhash.namespace = ? AND outhash.method IN (SELECT id FROM method)",
+            at,
             after,
         )
     } else if conditions.get(Column::Taskhash).is_some() {
         Query::indexed(
-            "outhash.task IN (SELECT id FROM task WHERE namespace = 1
+            "outhash.task IN (SELECT id FROM task WHERE namespace = ?
                  AND method IN (SELECT id FROM method) AND taskhash = ?)",
+            at,
             after,
         )
         .bind(owned(&Taskhash::parse(
             conditions.get(Column::Taskhash).unwrap_or_default(),
         )))
     } else if conditions.get(Column::Siginfo).is_some() {
-        Query::indexed("outhash.siginfo IS NOT NULL", after)
+        // The sign keeps the index of listings in use.
+        Query::indexed("+outhash.namespace = ?", at, after).and_plain("outhash.siginfo IS NOT NULL")
     } else {
-        Query::walk_outputs(after)
+        Query::walk_outputs(at, after)
     };
     for (column, value) in &conditions.0 {
         query = match column {
@@ -143,26 +150,27 @@ pub(super) struct Query {
 }
 
 impl Query {
-    fn indexed(clause: &'static str, after: i64) -> Self {
+    /// Rows of a namespace, whose number is the first value of `clause`.
+    fn indexed(clause: &'static str, at: NamespaceId, after: i64) -> Self {
         Self {
             clauses: vec![clause],
-            values: Vec::new(),
+            values: vec![Box::new(at.0)],
             after,
             until: None,
         }
     }
 
-    pub(super) fn walk_unihashes(after: i64) -> Self {
+    pub(super) fn walk_unihashes(at: NamespaceId, after: i64) -> Self {
         Self {
             until: Some(after.saturating_add(SCAN_ROWS)),
-            ..Self::indexed("unihash.namespace = 1", after)
+            ..Self::indexed("unihash.namespace = ?", at, after)
         }
     }
 
-    pub(super) fn walk_outputs(after: i64) -> Self {
+    pub(super) fn walk_outputs(at: NamespaceId, after: i64) -> Self {
         Self {
             until: Some(after.saturating_add(SCAN_ROWS)),
-            ..Self::indexed("outhash.namespace = 1", after)
+            ..Self::indexed("outhash.namespace = ?", at, after)
         }
     }
 
@@ -329,11 +337,12 @@ mod tests {
     fn walks_go_by_row_number_and_conditions_by_their_index() {
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch(include_str!("schema.sql")).unwrap();
-        let walk = Query::walk_unihashes(0).and("task.method = ?", 1);
+        let walk = Query::walk_unihashes(NamespaceId::DEFAULT, 0).and("task.method = ?", 1);
         assert!(first_step(&conn, walk, false).contains("PRIMARY KEY (rowid>? AND rowid<?)"));
-        let walk = Query::walk_outputs(0).and("outhash.method = ?", 1);
+        let walk = Query::walk_outputs(NamespaceId::DEFAULT, 0).and("outhash.method = ?", 1);
         assert!(first_step(&conn, walk, true).contains("PRIMARY KEY (rowid>? AND rowid<?)"));
-        let by_unihash = Query::indexed("unihash.namespace = 1", 0).and("unihash.unihash = ?", "u");
+        let by_unihash = Query::indexed("unihash.namespace = ?", NamespaceId::DEFAULT, 0)
+            .and("unihash.unihash = ?", "u");
         assert!(first_step(&conn, by_unihash, false).contains("unihash_by_unihash"));
     }
 }

@@ -3,9 +3,9 @@
 use fingerpost_hashequiv_proto::types::{Taskhash, Unihash};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::NAMESPACE;
 use super::value::Hash;
 use crate::cache::MethodId;
+use crate::namespace::NamespaceId;
 use crate::store::Metadata;
 
 /// The number of a method.
@@ -34,6 +34,7 @@ pub(crate) struct KnownTask {
 /// Finds a task.
 pub(crate) fn find_task(
     conn: &Connection,
+    at: NamespaceId,
     method: MethodId,
     taskhash: &Taskhash,
 ) -> rusqlite::Result<Option<KnownTask>> {
@@ -42,7 +43,7 @@ pub(crate) fn find_task(
            FROM task LEFT JOIN unihash ON unihash.task = task.id
           WHERE task.namespace = ?1 AND task.method = ?2 AND task.taskhash = ?3",
     )?
-    .query_row((NAMESPACE, method.0, Hash(taskhash)), |row| {
+    .query_row((at.0, method.0, Hash(taskhash)), |row| {
         Ok(KnownTask {
             id: row.get(0)?,
             unihash: row.get::<_, Option<Hash<Unihash>>>(1)?.map(|hash| hash.0),
@@ -55,11 +56,12 @@ pub(crate) fn find_task(
 /// Adds a task that [`find_task`] did not find.
 pub(crate) fn insert_task(
     conn: &Connection,
+    at: NamespaceId,
     method: MethodId,
     taskhash: &Taskhash,
 ) -> rusqlite::Result<i64> {
     conn.prepare_cached("INSERT INTO task (namespace, method, taskhash) VALUES (?1, ?2, ?3)")?
-        .insert((NAMESPACE, method.0, Hash(taskhash)))
+        .insert((at.0, method.0, Hash(taskhash)))
 }
 
 /// Removes a task that neither relation names any more.

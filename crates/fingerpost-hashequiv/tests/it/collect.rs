@@ -1,10 +1,13 @@
 //! Deleting and marking, in batches.
 
 use fingerpost_hashequiv::Store as _;
+use fingerpost_hashequiv::namespace::NamespaceId;
 use fingerpost_hashequiv::query::Column;
 use fingerpost_hashequiv::sqlite::{SqliteStore, StoreOptions};
 
 use crate::world::{World, conditions, hash};
+
+const AT: NamespaceId = NamespaceId::DEFAULT;
 
 /// Fills the world with `count` tasks `t0`, `t1` … of outputs and unihashes of
 /// their own.
@@ -40,10 +43,10 @@ async fn a_large_removal_runs_in_batches_and_counts_every_row() {
     fill(&world, 12_000).await;
     let store = store(&world).await;
     let by_unihash = conditions(&[(Column::Unihash, "u3")]);
-    assert_eq!(store.remove(by_unihash).await.unwrap(), 1_200);
+    assert_eq!(store.remove(AT, by_unihash).await.unwrap(), 1_200);
     assert_eq!(usage(&world).await, (10_800, 12_000));
     let by_method = conditions(&[(Column::Method, "m")]);
-    assert_eq!(store.remove(by_method).await.unwrap(), 22_800);
+    assert_eq!(store.remove(AT, by_method).await.unwrap(), 22_800);
     assert_eq!(usage(&world).await, (0, 0));
     let left = world
         .db
@@ -57,18 +60,23 @@ async fn a_sweep_keeps_what_is_marked_and_what_came_meanwhile() {
     fill(&world, 6_000).await;
     let store = store(&world).await;
     let now = fingerpost_core::Timestamp(0);
-    let marked = store.gc_mark("K".to_owned(), conditions(&[(Column::Unihash, "u1")]), now);
+    let marked = store.gc_mark(
+        AT,
+        "K".to_owned(),
+        conditions(&[(Column::Unihash, "u1")]),
+        now,
+    );
     assert_eq!(marked.await.unwrap(), 600);
     world.report("9", "a", "d").await;
-    let status = store.gc_status().await.unwrap();
+    let status = store.gc_status(AT).await.unwrap();
     assert_eq!(
         (status.keep, status.remove, status.mark.as_deref()),
         (601, 5_400, Some("K"))
     );
-    assert_eq!(store.gc_sweep("K".to_owned()).await.unwrap(), 5_400);
+    assert_eq!(store.gc_sweep(AT, "K".to_owned()).await.unwrap(), 5_400);
     assert_eq!(world.look_up("9").await.as_deref(), Some("d"));
     assert_eq!(usage(&world).await.0, 601);
-    let again = store.gc_sweep("K".to_owned()).await.unwrap_err();
+    let again = store.gc_sweep(AT, "K".to_owned()).await.unwrap_err();
     assert_eq!(
         again.to_string(),
         "'K' is not the current mark. Refusing to sweep"
@@ -81,12 +89,12 @@ async fn unused_outputs_go_by_age() {
     fill(&world, 8_000).await;
     let store = store(&world).await;
     store
-        .remove(conditions(&[(Column::Unihash, "u1")]))
+        .remove(AT, conditions(&[(Column::Unihash, "u1")]))
         .await
         .unwrap();
     // Row i was made at second i; every tenth row is unused.
     let before = fingerpost_core::Timestamp(4_000 * 1_000_000);
-    assert_eq!(store.clean_unused(before).await.unwrap(), 400);
+    assert_eq!(store.clean_unused(AT, before).await.unwrap(), 400);
     assert_eq!(usage(&world).await, (7_200, 7_600));
 }
 
@@ -139,12 +147,12 @@ async fn two_sweeps_run_one_after_the_other() {
     let (first, second) = (store(&world).await, store(&world).await);
     let now = fingerpost_core::Timestamp(0);
     first
-        .gc_mark("K".to_owned(), conditions(&[]), now)
+        .gc_mark(AT, "K".to_owned(), conditions(&[]), now)
         .await
         .unwrap();
     let (one, other) = tokio::join!(
-        first.gc_sweep("K".to_owned()),
-        second.gc_sweep("K".to_owned())
+        first.gc_sweep(AT, "K".to_owned()),
+        second.gc_sweep(AT, "K".to_owned())
     );
     let mut counts = [one.unwrap_or(0), other.unwrap_or(0)];
     counts.sort_unstable();
@@ -168,7 +176,7 @@ async fn a_walk_skips_gaps_in_the_numbers() {
     };
     world.db.write(job).await.unwrap();
     let store = store(&world).await;
-    let removed = store.remove(conditions(&[(Column::Method, "m")]));
+    let removed = store.remove(AT, conditions(&[(Column::Method, "m")]));
     let removed = tokio::time::timeout(std::time::Duration::from_secs(20), removed);
     assert_eq!(removed.await.unwrap().unwrap(), 20);
 }

@@ -5,6 +5,7 @@ mod collect;
 mod equivalence;
 mod listing;
 mod model;
+mod namespaces;
 mod order;
 mod upstream;
 mod world;

@@ -54,14 +54,24 @@ pub(crate) struct Model {
 impl Model {
     /// Applies an operation and answers it.
     pub(crate) fn apply(&mut self, operation: &Operation) -> Answer {
+        self.apply_along(&[], operation)
+    }
+
+    /// Applies an operation where reads fall back to `further`, nearest first.
+    pub(crate) fn apply_along(&mut self, further: &[Self], operation: &Operation) -> Answer {
         match operation {
             Operation::Report {
                 task,
                 output,
                 proposed,
-            } => Some(self.report(task, output, proposed)),
-            Operation::ReportEquiv { task, proposed } => Some(self.report_equiv(task, proposed)),
-            Operation::LookUp { task } => self.unihashes.get(task).map(|row| row.0.clone()),
+            } => Some(self.report(further, task, output, proposed)),
+            Operation::ReportEquiv { task, proposed } => {
+                Some(self.report_equiv(further, task, proposed))
+            }
+            Operation::LookUp { task } => {
+                let mut chain = std::iter::once(&*self).chain(further);
+                chain.find_map(|model| model.unihashes.get(task).map(|row| row.0.clone()))
+            }
             Operation::RemoveTask { task } => {
                 let before = self.unihashes.len() + self.outputs.len();
                 self.unihashes.remove(task);
@@ -90,15 +100,17 @@ impl Model {
         }
     }
 
-    fn report(&mut self, task: &str, output: &str, proposed: &str) -> String {
+    fn report(&mut self, further: &[Self], task: &str, output: &str, proposed: &str) -> String {
         let existing = self.unihash(task);
-        let oldest_match = self
-            .outputs
-            .iter()
-            .filter(|row| row.1 == output)
-            .find_map(|row| self.unihash(&row.0));
+        let inherited = further.iter().find_map(|model| model.unihash(task));
+        let mut chain = std::iter::once(&*self).chain(further);
+        let oldest_match = chain.find_map(|model| {
+            let mut equal = model.outputs.iter().filter(|row| row.1 == output);
+            equal.find_map(|row| model.unihash(&row.0))
+        });
         let evidence = Evidence {
             existing: existing.as_ref(),
+            inherited: inherited.as_ref(),
             oldest_match: oldest_match.as_ref(),
             upstream: None,
         };
@@ -110,9 +122,11 @@ impl Model {
         self.keep(task, verdict.unihash())
     }
 
-    fn report_equiv(&mut self, task: &str, proposed: &str) -> String {
+    fn report_equiv(&mut self, further: &[Self], task: &str, proposed: &str) -> String {
         let existing = self.unihash(task);
-        let verdict = settle_equiv(&Unihash::parse(&hash(proposed)), existing.as_ref());
+        let inherited = further.iter().find_map(|model| model.unihash(task));
+        let proposed = Unihash::parse(&hash(proposed));
+        let verdict = settle_equiv(&proposed, existing.as_ref(), inherited.as_ref());
         self.keep(task, verdict.unihash())
     }
 

@@ -10,7 +10,7 @@ use crate::model::{Answer, Model, Operation};
 use crate::world::{World, hash, name, task};
 
 /// Runs one operation on the service and answers as the model does.
-async fn run(world: &World, operation: &Operation) -> Answer {
+pub(crate) async fn run(world: &World, operation: &Operation) -> Answer {
     match operation {
         Operation::Report {
             task,
@@ -119,7 +119,7 @@ fn explains(start: &Model, operations: &[Operation], answers: &[Answer], end: &S
     )
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     let task = || prop::sample::select(vec!["1", "2", "3", "4"]).prop_map(str::to_owned);
     let output = || prop::sample::select(vec!["a", "b"]).prop_map(str::to_owned);
     let unihash = || prop::sample::select(vec!["c", "d", "e", "f"]).prop_map(str::to_owned);

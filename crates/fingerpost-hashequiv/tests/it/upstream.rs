@@ -180,7 +180,7 @@ async fn a_silent_parent_costs_the_timeout_and_no_answer() {
     assert_eq!(world.look_up("1").await, None);
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(world.report("2", "a", "e").await, "e");
-    assert_eq!(world.service.metrics().upstream_timeouts.get(), 2);
+    assert_eq!(world.service.metrics().shared.upstream_timeouts.get(), 2);
     // A failure is no miss: it is asked again.
     parent.silent.store(false, Ordering::Relaxed);
     assert_eq!(world.look_up("1").await.as_deref(), Some("d"));

@@ -7,7 +7,7 @@ use fingerpost_db::{Settings, Sqlite};
 use fingerpost_hashequiv::query::{Column, Conditions};
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
 use fingerpost_hashequiv::store::{Metadata, Task};
-use fingerpost_hashequiv::{Config, HashEquiv, Reported, Upstream, commands};
+use fingerpost_hashequiv::{Config, HashEquiv, NamespaceSet, Reported, Upstream, commands};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 
 /// A farm of builders around one service.
@@ -25,6 +25,21 @@ impl World {
     pub(crate) async fn with(config: Config, upstream: Option<Arc<dyn Upstream>>) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         Self::open(directory, config, upstream).await
+    }
+
+    /// A world for each of the namespaces of one server.
+    pub(crate) async fn of_namespaces(config: Config, names: &[&str]) -> Vec<Self> {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let settings = Settings::new(directory.path().join("test.fingerpost"));
+        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
+        let set = NamespaceSet::open(db.clone(), config, None, Arc::new(SystemClock));
+        let set = set.await.unwrap();
+        let world = |name: &&str| Self {
+            service: Arc::clone(set.find(name).unwrap()),
+            db: db.clone(),
+            directory: Arc::clone(&directory),
+        };
+        names.iter().map(world).collect()
     }
 
     /// Another service on the same file, as another process would have it.

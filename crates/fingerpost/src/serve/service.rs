@@ -7,7 +7,7 @@ use anyhow::Context;
 use axum::Router;
 use fingerpost_core::SystemClock;
 use fingerpost_db::Sqlite;
-use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, Upstream, UpstreamOptions};
+use fingerpost_hashequiv::{Config as ServiceConfig, NamespaceSet, Upstream, UpstreamOptions};
 use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
 use fingerpost_hashequiv_front::{
     DoorOptions, JsonDoor, JsonOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions,
@@ -36,9 +36,10 @@ pub(super) async fn doors(
 ) -> anyhow::Result<Doors> {
     let clock = Arc::new(SystemClock);
     let upstream = upstream(config);
-    let service = HashEquiv::new(database.clone(), service_config(config), upstream, clock)
+    let namespaces = NamespaceSet::open(database.clone(), service_config(config), upstream, clock)
         .await
         .context("cannot start the hash equivalence service")?;
+    let service = namespaces.default();
     let accounts = &config.accounts;
     if let (Some(name), Some(token)) = (&accounts.admin_username, &accounts.admin_password) {
         service
@@ -47,14 +48,14 @@ pub(super) async fn doors(
             .await
             .with_context(|| format!("cannot make the administrator {name}"))?;
     }
-    let native = NativeDoor::new(Arc::clone(&service), door_options(config));
-    let mut http = JsonDoor::new(Arc::clone(&service), json_options(config)).router();
+    let native = NativeDoor::new(Arc::clone(service), door_options(config));
+    let mut http = JsonDoor::new(Arc::clone(service), json_options(config)).router();
     if let Some(hg) = super::hg::front(config, service.accounts().clone(), metrics)? {
         http = http.merge(hg);
     }
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
-        service.metrics().register(registry);
+        namespaces.register_metrics(registry);
         native.register_metrics(registry);
         registry.register_collector(Box::new(collector));
     });

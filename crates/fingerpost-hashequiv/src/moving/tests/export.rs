@@ -148,6 +148,7 @@ async fn serve_reports(path: &Path) {
     )
     .await
     .unwrap();
+    let at = crate::namespace::Chain::only(crate::namespace::NamespaceId::DEFAULT);
     for number in 0..10 {
         let report = Report {
             task: Task {
@@ -165,7 +166,7 @@ async fn serve_reports(path: &Path) {
             siginfo: Some(listing(900 + number)),
             now: Timestamp(super::fixture::NOW.0 + i64::from(number)),
         };
-        store.report(report).await.unwrap();
+        store.report(&at, report).await.unwrap();
     }
     drop(store);
     db.close().await;

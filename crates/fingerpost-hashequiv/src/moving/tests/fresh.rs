@@ -192,7 +192,8 @@ async fn the_service_answers_from_an_imported_file() {
         method: Method::new("TestMethod"),
         taskhash: Taskhash::parse(&hash("t", 6)),
     };
-    let row = store.output_of_task(task).await.unwrap().unwrap();
+    let at = crate::namespace::Chain::only(crate::namespace::NamespaceId::DEFAULT);
+    let row = store.output_of_task(&at, task).await.unwrap().unwrap();
     assert_eq!(row.id, 7);
     assert_eq!(row.outhash, Outhash::parse(&hash("o", 6)));
     assert_eq!(row.siginfo, Some(listing(6)));

@@ -1,0 +1,64 @@
+//! The service in every namespace of a server.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fingerpost_core::Clock;
+use fingerpost_db::Sqlite;
+use prometheus_client::registry::Registry;
+
+use crate::metrics::Families;
+use crate::namespace;
+use crate::service::{Config, HashEquiv, OpenError};
+use crate::upstream::Upstream;
+
+/// One [`HashEquiv`] for each namespace, over one database. Cheap to clone.
+#[derive(Clone)]
+pub struct NamespaceSet {
+    default: Arc<HashEquiv>,
+    by_name: Arc<HashMap<Box<str>, Arc<HashEquiv>>>,
+    families: Families,
+}
+
+impl NamespaceSet {
+    /// Builds the service over an opened database. Must be called within a tokio
+    /// runtime, which runs the backfill.
+    pub async fn open(
+        db: Sqlite,
+        config: Config,
+        upstream: Option<Arc<dyn Upstream>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let names = namespace::resolve(&config.namespaces)?;
+        let families = Families::default();
+        let services = HashEquiv::open_all(db, config, &names, upstream, clock, &families).await?;
+        let default = Arc::clone(&services[0]);
+        let by_name = services.into_iter();
+        let by_name = by_name.map(|service| (service.namespace().into(), service));
+        Ok(Self {
+            default,
+            by_name: Arc::new(by_name.collect()),
+            families,
+        })
+    }
+
+    /// The namespace of who chose none.
+    pub const fn default(&self) -> &Arc<HashEquiv> {
+        &self.default
+    }
+
+    /// The namespace of this name.
+    pub fn find(&self, name: &str) -> Option<&Arc<HashEquiv>> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<HashEquiv>> {
+        self.by_name.values()
+    }
+
+    /// Adds every counter to `registry`, whose prefix is `fingerpost`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.families.register(registry);
+    }
+}

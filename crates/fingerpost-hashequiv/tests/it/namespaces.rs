@@ -1,0 +1,182 @@
+//! Several worlds in one database, and reads that fall back.
+
+use fingerpost_hashequiv::Config;
+use fingerpost_hashequiv::namespace::NamespaceConfig;
+use proptest::prelude::*;
+use proptest::test_runner::{Config as RunnerConfig, TestRunner};
+
+use crate::model::{Model, Operation};
+use crate::order::{operation, run};
+use crate::world::{World, hash};
+
+/// Names, and the places of those that their reads fall back to.
+const NAMESPACES: [(&str, &[usize]); 4] = [
+    ("default", &[]),
+    ("release", &[0]),
+    ("fix", &[1, 0]),
+    ("lab", &[]),
+];
+
+async fn worlds() -> [World; 4] {
+    let fallback = |place: &&[usize]| place.first().map(|next| NAMESPACES[*next].0.to_owned());
+    let namespaces = NAMESPACES.iter().map(|(name, further)| NamespaceConfig {
+        fallback: fallback(further),
+        ..NamespaceConfig::named(name)
+    });
+    let config = Config {
+        namespaces: namespaces.collect(),
+        ..Config::default()
+    };
+    let names = NAMESPACES.map(|(name, _)| name);
+    let worlds = World::of_namespaces(config, &names).await;
+    worlds.try_into().ok().unwrap()
+}
+
+#[tokio::test]
+async fn a_namespace_knows_nothing_of_the_others() {
+    let [default, _, _, lab] = worlds().await;
+    assert_eq!(default.report("1", "a", "d").await, "d");
+    assert_eq!(lab.look_up("1").await, None);
+    assert_eq!(lab.report("1", "a", "e").await, "e");
+    assert_eq!(default.look_up("1").await.as_deref(), Some("d"));
+    let by_task = format!("{{\"where\": {{\"taskhash\": \"{}\"}}}}", hash("1"));
+    let removed = lab.command("remove", &by_task).await.unwrap();
+    assert_eq!(removed, "{\"count\": 2}");
+    assert_eq!(default.look_up("1").await.as_deref(), Some("d"));
+}
+
+#[tokio::test]
+async fn a_fallback_answers_and_copies_nothing() {
+    let [default, release, fix, _] = worlds().await;
+    default.report("1", "a", "d").await;
+    for world in [&release, &fix] {
+        assert_eq!(world.look_up("1").await.as_deref(), Some("d"));
+    }
+    let usage = default.command("get-db-usage", "null").await.unwrap();
+    assert!(usage.contains("\"unihashes_v3\": {\"rows\": 1}"), "{usage}");
+    // An equal output takes the name that the fallback has for it.
+    assert_eq!(fix.report("2", "a", "e").await, "d");
+    assert_eq!(release.look_up("2").await, None);
+}
+
+#[tokio::test]
+async fn a_task_keeps_what_the_fallback_answered() {
+    let [default, release, ..] = worlds().await;
+    default.report("1", "a", "d").await;
+    assert_eq!(release.report("1", "b", "e").await, "d");
+    // It is the release's own now.
+    let by_task = format!("{{\"where\": {{\"taskhash\": \"{}\"}}}}", hash("1"));
+    default.command("remove", &by_task).await.unwrap();
+    assert_eq!(default.look_up("1").await, None);
+    assert_eq!(release.look_up("1").await.as_deref(), Some("d"));
+}
+
+#[tokio::test]
+async fn a_deletion_reaches_those_that_fall_back() {
+    let [default, release, fix, lab] = worlds().await;
+    default.report("1", "a", "d").await;
+    let worlds = [&default, &release, &fix, &lab];
+    let epochs = || worlds.map(|world| world.service.deletion_epoch());
+    let before = epochs();
+    for world in [&release, &fix] {
+        // The second time from memory.
+        assert!(world.look_up("1").await.is_some() && world.look_up("1").await.is_some());
+    }
+    let by_task = format!("{{\"where\": {{\"taskhash\": \"{}\"}}}}", hash("1"));
+    default.command("remove", &by_task).await.unwrap();
+    for world in worlds {
+        assert_eq!(world.look_up("1").await, None);
+    }
+    let raised: Vec<bool> = (0..4)
+        .map(|place| epochs()[place] > before[place])
+        .collect();
+    assert_eq!(raised, [true, true, true, false]);
+}
+
+#[tokio::test]
+async fn a_collection_is_of_one_namespace() {
+    let [default, release, ..] = worlds().await;
+    default.report("1", "a", "d").await;
+    release.report("2", "b", "e").await;
+    let all = "{\"mark\": \"M\", \"where\": {\"method\": \"m\"}}";
+    let marked = release.command("gc-mark", all).await.unwrap();
+    assert_eq!(marked, "{\"count\": 1}");
+    assert!(
+        default
+            .command("gc-sweep", "{\"mark\": \"M\"}")
+            .await
+            .is_err()
+    );
+    let other = "{\"mark\": \"N\", \"where\": {\"unihash\": \"none\"}}";
+    default.command("gc-mark", other).await.unwrap();
+    let swept = default
+        .command("gc-sweep", "{\"mark\": \"N\"}")
+        .await
+        .unwrap();
+    assert_eq!(swept, "{\"count\": 1}");
+    assert_eq!(release.look_up("2").await.as_deref(), Some("e"));
+    let status = release.command("gc-status", "null").await.unwrap();
+    assert_eq!(status, "{\"keep\": 1, \"remove\": 0, \"mark\": \"M\"}");
+}
+
+#[tokio::test]
+async fn who_is_no_member_has_no_rights_of_their_own() {
+    let config = Config {
+        namespaces: vec![NamespaceConfig {
+            members: Some(vec!["bot".to_owned()]),
+            anonymous: Some(fingerpost_core::PermissionSet::NONE),
+            ..NamespaceConfig::named("release")
+        }],
+        ..Config::default()
+    };
+    let worlds = World::of_namespaces(config, &["default", "release"]).await;
+    let [default, release] = worlds.try_into().ok().unwrap();
+    assert!(default.service.admits("bot") && default.service.admits("eve"));
+    assert!(release.service.admits("bot") && !release.service.admits("eve"));
+    let read = [fingerpost_core::Permission::Read];
+    assert!(default.service.anonymous().allows(&read));
+    assert!(!release.service.anonymous().allows(&read));
+}
+
+/// Runs operations one after another, each somewhere, against a model for each
+/// namespace.
+async fn check(operations: &[(usize, Operation)]) -> Result<(), TestCaseError> {
+    let worlds = worlds().await;
+    let mut models = [(); 4].map(|()| Model::default());
+    for (place, operation) in operations {
+        let further: Vec<Model> = NAMESPACES[*place]
+            .1
+            .iter()
+            .map(|next| models[*next].clone())
+            .collect();
+        let expected = models[*place].apply_along(&further, operation);
+        let answer = run(&worlds[*place], operation).await;
+        prop_assert_eq!(
+            answer,
+            expected,
+            "{} in {}",
+            format!("{operation:?}"),
+            place
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_namespace_equals_its_model() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut runner = TestRunner::new(RunnerConfig {
+        cases: 100,
+        failure_persistence: None,
+        ..RunnerConfig::default()
+    });
+    let operations = prop::collection::vec((0..4usize, operation()), 1..24);
+    runner
+        .run(&operations, |operations| {
+            runtime.block_on(check(&operations))
+        })
+        .unwrap();
+}
