@@ -14,6 +14,7 @@ use crate::budget::Budget;
 use crate::link::{ByteLink, ServerSocket};
 use crate::metrics::Metrics;
 use crate::options::DoorOptions;
+use crate::placement::Placement;
 use crate::respond::Log;
 use crate::session::Session;
 
@@ -23,7 +24,7 @@ pub struct NativeDoor(Arc<Shared>);
 
 /// What all sessions share.
 pub(crate) struct Shared {
-    pub(crate) service: Arc<HashEquiv>,
+    pub(crate) placement: Placement,
     pub(crate) options: DoorOptions,
     pub(crate) metrics: Metrics,
     pub(crate) budget: Arc<Budget>,
@@ -49,11 +50,12 @@ pub(crate) enum Opens {
 }
 
 impl NativeDoor {
-    /// A door to `service`.
-    pub fn new(service: Arc<HashEquiv>, options: DoorOptions) -> Self {
+    /// A door to the namespaces of `placement`.
+    pub fn new(placement: impl Into<Placement>, options: DoorOptions) -> Self {
+        let placement = placement.into();
         let commands = fingerpost_hashequiv::commands();
         let entries = commands.entries();
-        let read_only = service.is_read_only();
+        let read_only = placement.set().default().is_read_only();
         let known = |entry: &Entry<HashEquiv>| {
             !read_only || entry.declaration.availability == Availability::Always
         };
@@ -71,7 +73,7 @@ impl NativeDoor {
             names: entries.iter().map(name).collect(),
             opens: entries.iter().map(opens).collect(),
             connections: AtomicU64::new(0),
-            service,
+            placement,
             options,
             commands,
         }))
@@ -121,7 +123,8 @@ impl LineDoor for NativeDoor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let session = Session::new(&self.0, &guard, ByteLink(io), &first, &peer);
+        let place = self.0.placement.by_listener(peer.listener_name.as_deref());
+        let session = Session::new(&self.0, &guard, ByteLink(io), &first, &peer, place);
         drop(first);
         let (link, with_care) = session.run().await;
         if with_care {
@@ -129,8 +132,29 @@ impl LineDoor for NativeDoor {
         }
     }
 
-    async fn serve_websocket(&self, socket: WebSocket, peer: Peer, guard: ConnectionGuard) {
-        let session = Session::new(&self.0, &guard, ServerSocket::new(socket), &[], &peer);
+    fn takes_path(&self, path: &str) -> bool {
+        self.0.placement.by_path(path, None).is_some()
+    }
+
+    async fn serve_websocket(
+        &self,
+        socket: WebSocket,
+        path: String,
+        peer: Peer,
+        guard: ConnectionGuard,
+    ) {
+        let listener = peer.listener_name.as_deref();
+        let place = self.0.placement.by_path(&path, listener);
+        // The path was taken, so there is a place.
+        let place = place.unwrap_or_else(|| self.0.placement.by_listener(listener));
+        let session = Session::new(
+            &self.0,
+            &guard,
+            ServerSocket::new(socket),
+            &[],
+            &peer,
+            place,
+        );
         let (link, _) = session.run().await;
         close_websocket(link.socket, link.error.as_ref(), &guard).await;
     }

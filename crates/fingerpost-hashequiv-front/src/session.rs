@@ -12,6 +12,7 @@ use crate::door::Shared;
 use crate::ended::Ended;
 use crate::link::Link;
 use crate::metrics::Limit;
+use crate::placement::Place;
 use crate::stream::{Exists, Gets, Step};
 use crate::turn::{Caller, Turn};
 use crate::wire::{Arrived, Wire};
@@ -47,6 +48,7 @@ impl<'a, L: Link> Session<'a, L> {
         link: L,
         first: &[u8],
         peer: &Peer,
+        place: Place,
     ) -> Self {
         let mut inbox = Inbox::new(link.framing(), shared.options.limits);
         if !first.is_empty() {
@@ -56,7 +58,7 @@ impl<'a, L: Link> Session<'a, L> {
         Self {
             turn: Turn {
                 shared,
-                caller: Caller::new(shared, peer),
+                caller: Caller::new(shared, peer, place),
                 wire: Wire::new(link, shared.options, share),
             },
             inbox,

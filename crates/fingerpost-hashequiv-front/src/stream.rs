@@ -64,9 +64,8 @@ impl Gets {
     ) -> Result<Step, Ended> {
         let started = Instant::now();
         let shared = turn.shared;
-        let service = &shared.service;
         let taken = self.take(
-            service,
+            &turn.caller.place.service,
             inbox,
             &mut turn.wire.out,
             shared.options.batch_lines,
@@ -78,6 +77,7 @@ impl Gets {
         }
         turn.caller.taken += 1;
         let answered = self.answer_unknown(turn).await;
+        let service = turn.service();
         service.requests().record(taken.lines, started.elapsed());
         service.metrics().cache_hits.inc_by(taken.hits);
         service.metrics().unihashes_found.inc_by(taken.hits);
@@ -153,7 +153,7 @@ impl Gets {
             std::mem::take(&mut self.order),
             std::mem::take(&mut self.unknown),
         );
-        let looking = turn.shared.service.unihashes(unknown);
+        let looking = turn.caller.place.service.unihashes(unknown);
         let mut found = turn.wire.during(looking).await?.into_iter();
         for known in order {
             match known {
@@ -218,7 +218,7 @@ impl Exists {
     ) -> Result<Step, Ended> {
         let started = Instant::now();
         let shared = turn.shared;
-        let service = &shared.service;
+        let service = &turn.caller.place.service;
         let (unihashes, stop) = take_texts(inbox, shared.options.batch_lines);
         let ends = u64::from(!matches!(stop, Stop::Step(Step::More | Step::Empty)));
         let lines = unihashes.len() as u64 + ends;

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use fingerpost_core::{Call, Failure, Principal};
+use fingerpost_core::{Call, Failure, PermissionSet, Principal};
+use fingerpost_hashequiv::HashEquiv;
 use fingerpost_hashequiv_proto::{outbox, request};
 use fingerpost_net::Peer;
 
 use crate::door::{Opens, Shared};
 use crate::ended::Ended;
 use crate::link::Link;
+use crate::placement::Place;
 use crate::respond::{self, RequestId};
 use crate::session::Activity;
 use crate::stream::{Exists, Gets};
@@ -24,6 +26,8 @@ pub(crate) struct Turn<'a, L> {
 
 /// Who is at the other end, and which request is theirs now.
 pub(crate) struct Caller {
+    /// The namespace that they work in.
+    pub(crate) place: Place,
     /// Anonymous, or the last login.
     pub(crate) principal: Principal,
     /// The peer's address.
@@ -35,13 +39,26 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(shared: &Shared, peer: &Peer) -> Self {
+    pub(crate) fn new(shared: &Shared, peer: &Peer, place: Place) -> Self {
         Self {
-            principal: shared.service.anonymous(),
+            principal: place.service.anonymous(),
+            place,
             peer: peer.to_string(),
             connection: shared.next_connection(),
             taken: 0,
         }
+    }
+
+    /// Goes on as somebody else, perhaps in another namespace. Who is no member of
+    /// it has no rights of their own there.
+    fn log_in(&mut self, shared: &Shared, principal: Principal) {
+        let name = principal.name().unwrap_or_default();
+        self.place = shared.placement.after_login(&self.place, name);
+        let anonymous = self.place.service.anonymous();
+        self.principal = match self.place.service.admits(name) {
+            true => anonymous.login(name, principal.own_permissions()),
+            false => anonymous.act_for(name, PermissionSet::NONE),
+        };
     }
 
     pub(crate) const fn request_id(&self) -> RequestId {
@@ -53,6 +70,11 @@ impl Caller {
 }
 
 impl<L: Link> Turn<'_, L> {
+    /// The service in the caller's namespace.
+    pub(crate) fn service(&self) -> &HashEquiv {
+        &self.caller.place.service
+    }
+
     /// Answers a message. Gives the stream that it opened, if it did.
     pub(crate) async fn request(&mut self, text: &str) -> Result<Option<Activity>, Ended> {
         let selected = request::select(text, &|name| self.shared.find(name))?;
@@ -79,13 +101,13 @@ impl<L: Link> Turn<'_, L> {
         self.caller.taken += 1;
         let started = Instant::now();
         let call = Call {
-            service: &self.shared.service,
+            service: &self.caller.place.service,
             principal: &self.caller.principal,
             peer: &self.caller.peer,
         };
         let working = self.shared.entry(command).call(call, argument);
         let outcome = self.wire.during(working).await;
-        self.shared.service.requests().record(1, started.elapsed());
+        self.service().requests().record(1, started.elapsed());
         let done = outcome.and_then(|outcome| {
             respond::reply(outcome.reply, &mut self.wire.out)?;
             Ok(outcome.login)
@@ -94,7 +116,7 @@ impl<L: Link> Turn<'_, L> {
             Ok(login) => {
                 self.shared.metrics.commands[command].count(None);
                 if let Some(principal) = login {
-                    self.caller.principal = principal;
+                    self.caller.log_in(self.shared, principal);
                 }
                 Ok(())
             }
@@ -105,7 +127,7 @@ impl<L: Link> Turn<'_, L> {
     /// Answers the end of a stream whose lines are handled one by one.
     pub(crate) fn end_stream(&mut self) {
         self.caller.taken += 1;
-        self.shared.service.requests().record(1, Duration::ZERO);
+        self.service().requests().record(1, Duration::ZERO);
         self.wire.out.line(outbox::STREAM_END);
     }
 

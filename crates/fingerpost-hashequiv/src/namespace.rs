@@ -114,6 +114,11 @@ pub enum NamespaceError {
 /// The names of a namespace's chain, itself first.
 pub(crate) type NameChain = Vec<String>;
 
+/// Checks that namespaces fit together.
+pub fn check(configured: &[NamespaceConfig]) -> Result<(), NamespaceError> {
+    resolve(configured).map(drop)
+}
+
 /// Checks `configured` and resolves every fallback. The default namespace is
 /// there whether it is configured or not, and is the first.
 pub(crate) fn resolve(configured: &[NamespaceConfig]) -> Result<Vec<NameChain>, NamespaceError> {

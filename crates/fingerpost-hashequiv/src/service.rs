@@ -98,6 +98,8 @@ pub struct HashEquiv {
     pub(crate) upstream: Option<Arc<Bounded>>,
     pub(crate) backfill: Option<Arc<Backfill>>,
     pub(crate) metrics: Metrics,
+    /// Those of all namespaces.
+    pub(crate) families: Families,
     requests: Arc<RequestStats>,
     clock: Arc<dyn Clock>,
 }
@@ -127,8 +129,8 @@ impl HashEquiv {
         names: &[NameChain],
         upstream: Option<Arc<dyn Upstream>>,
         clock: Arc<dyn Clock>,
-        families: &Families,
     ) -> Result<Vec<Arc<Self>>, StoreError> {
+        let families = Families::default();
         let cache = Arc::new(UnihashCache::new(config.cache_bytes));
         let accounts = Accounts::new(db.clone());
         let (store, chains) = SqliteStore::with_namespaces(
@@ -164,6 +166,7 @@ impl HashEquiv {
                 upstream: upstream.clone().filter(|_| sees_upstream),
                 backfill: backfill.clone().filter(|_| sees_upstream),
                 metrics: families.of(name),
+                families: families.clone(),
                 requests: Arc::clone(&requests),
                 clock: Arc::clone(&clock),
             })

@@ -7,7 +7,6 @@ use fingerpost_core::Clock;
 use fingerpost_db::Sqlite;
 use prometheus_client::registry::Registry;
 
-use crate::metrics::Families;
 use crate::namespace;
 use crate::service::{Config, HashEquiv, OpenError};
 use crate::upstream::Upstream;
@@ -17,7 +16,6 @@ use crate::upstream::Upstream;
 pub struct NamespaceSet {
     default: Arc<HashEquiv>,
     by_name: Arc<HashMap<Box<str>, Arc<HashEquiv>>>,
-    families: Families,
 }
 
 impl NamespaceSet {
@@ -30,15 +28,13 @@ impl NamespaceSet {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         let names = namespace::resolve(&config.namespaces)?;
-        let families = Families::default();
-        let services = HashEquiv::open_all(db, config, &names, upstream, clock, &families).await?;
+        let services = HashEquiv::open_all(db, config, &names, upstream, clock).await?;
         let default = Arc::clone(&services[0]);
         let by_name = services.into_iter();
         let by_name = by_name.map(|service| (service.namespace().into(), service));
         Ok(Self {
             default,
             by_name: Arc::new(by_name.collect()),
-            families,
         })
     }
 
@@ -59,6 +55,17 @@ impl NamespaceSet {
 
     /// Adds every counter to `registry`, whose prefix is `fingerpost`.
     pub fn register_metrics(&self, registry: &mut Registry) {
-        self.families.register(registry);
+        self.default.families.register(registry);
+    }
+}
+
+impl From<Arc<HashEquiv>> for NamespaceSet {
+    /// One namespace alone, whatever others there are.
+    fn from(service: Arc<HashEquiv>) -> Self {
+        let by_name = HashMap::from([(service.namespace().into(), Arc::clone(&service))]);
+        Self {
+            default: service,
+            by_name: Arc::new(by_name),
+        }
     }
 }

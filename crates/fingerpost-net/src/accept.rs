@@ -72,9 +72,12 @@ impl Accept for UnixListener {
 }
 
 /// A listener, as its connections see it.
+#[derive(Clone)]
 pub(crate) struct Entrance {
     /// Its address in logs.
-    pub(crate) name: Arc<str>,
+    pub(crate) address: Arc<str>,
+    /// What the operator calls it.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) tls: TlsPolicy,
 }
 
@@ -84,21 +87,21 @@ pub(crate) async fn accept_all<A: Accept, D: LineDoor>(
     entrance: Entrance,
     gate: Arc<Gate<D>>,
 ) {
-    let Entrance { name, tls } = entrance;
     let admit = |stream, address| {
         let peer = Peer {
             address,
             transport: A::TRANSPORT,
-            listener: name.clone(),
+            listener: entrance.address.clone(),
+            listener_name: entrance.name.clone(),
             tls: false,
             certificate: None,
         };
-        gate.admit(stream, peer, tls.clone());
+        gate.admit(stream, peer, entrance.tls.clone());
     };
     let fail = |error: &io::Error| {
         gate.metrics.count_accept_error();
         if let Some(held_back) = gate.failed.now() {
-            tracing::warn!(listener = %name, %error, held_back, "cannot accept connections");
+            tracing::warn!(listener = %entrance.address, %error, held_back, "cannot accept connections");
         }
     };
     tokio::select! {

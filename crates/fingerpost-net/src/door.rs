@@ -35,12 +35,20 @@ pub trait LineDoor: Clone + Send + Sync + 'static {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Serves a WebSocket, whatever path was asked for. A message above
+    /// Whether a WebSocket may be opened on this path; 404 if not. Every one may
+    /// unless the door says otherwise.
+    fn takes_path(&self, path: &str) -> bool {
+        let _ = path;
+        true
+    }
+
+    /// Serves a WebSocket on a path that [`LineDoor::takes_path`] took. A message above
     /// [`crate::MESSAGE_BYTES_MAX`] ends `recv` with an error; see
     /// [`crate::close_websocket`].
     fn serve_websocket(
         &self,
         socket: WebSocket,
+        path: String,
         peer: Peer,
         guard: ConnectionGuard,
     ) -> impl Future<Output = ()> + Send;
@@ -58,7 +66,7 @@ impl LineDoor for NoLines {
         match *self {}
     }
 
-    async fn serve_websocket(&self, _: WebSocket, _: Peer, _: ConnectionGuard) {
+    async fn serve_websocket(&self, _: WebSocket, _: String, _: Peer, _: ConnectionGuard) {
         match *self {}
     }
 }
@@ -72,6 +80,8 @@ pub struct Peer {
     pub transport: Transport,
     /// The address of the listener, as bound; the log field `listener`.
     pub listener: Arc<str>,
+    /// What the operator calls that listener, if anything.
+    pub listener_name: Option<Arc<str>>,
     /// Whether it came through TLS.
     pub tls: bool,
     /// The name in its certificate, if it has shown one that an authority of

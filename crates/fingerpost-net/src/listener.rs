@@ -4,9 +4,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use socket2::SockRef;
 
+use crate::accept::Entrance;
 use crate::bind::tune;
 use crate::unix::SocketFile;
 use crate::{Address, Host, TlsPolicy};
@@ -22,6 +24,7 @@ pub struct Listener {
     sockets: Vec<Bound>,
     file: Option<SocketFile>,
     tls: TlsPolicy,
+    name: Option<Arc<str>>,
 }
 
 /// One listening socket, in non-blocking mode.
@@ -38,6 +41,7 @@ impl Listener {
             sockets,
             file: None,
             tls: TlsPolicy::Off,
+            name: None,
         }
     }
 
@@ -47,6 +51,7 @@ impl Listener {
             sockets: vec![Bound::Unix(socket)],
             file: Some(file),
             tls: TlsPolicy::Off,
+            name: None,
         }
     }
 
@@ -89,6 +94,7 @@ impl Listener {
             sockets: vec![Bound::Unix(socket)],
             file: None,
             tls: TlsPolicy::Off,
+            name: None,
         })
     }
 
@@ -96,6 +102,13 @@ impl Listener {
     #[must_use]
     pub fn with_tls(mut self, tls: TlsPolicy) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// The same listener with a name, which doors see in [`crate::Peer`].
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -129,8 +142,13 @@ impl Listener {
         })
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Bound>, Option<SocketFile>, TlsPolicy) {
-        (self.sockets, self.file, self.tls)
+    pub(crate) fn into_parts(self) -> (Vec<Bound>, Option<SocketFile>, Entrance) {
+        let entrance = Entrance {
+            address: self.address.to_string().into(),
+            name: self.name,
+            tls: self.tls,
+        };
+        (self.sockets, self.file, entrance)
     }
 }
 

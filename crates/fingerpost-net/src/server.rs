@@ -8,7 +8,7 @@ use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
-use crate::accept::{Entrance, Gate, accept_all};
+use crate::accept::{Gate, accept_all};
 use crate::http::{HttpOptions, Readiness, Shell, with_probes};
 use crate::limit::ConnectionLimit;
 use crate::listener::Bound;
@@ -241,15 +241,10 @@ struct Accepting {
 
 impl Accepting {
     fn start<D: LineDoor>(&mut self, listener: Listener, gate: &Arc<Gate<D>>) -> io::Result<()> {
-        let name: Arc<str> = listener.address().to_string().into();
-        let (sockets, file, tls) = listener.into_parts();
+        let (sockets, file, entrance) = listener.into_parts();
         self.files.extend(file);
         for socket in sockets {
-            let gate = gate.clone();
-            let entrance = Entrance {
-                name: name.clone(),
-                tls: tls.clone(),
-            };
+            let (gate, entrance) = (gate.clone(), entrance.clone());
             match socket {
                 Bound::Tcp(tcp) => {
                     let tcp = TcpListener::from_std(tcp)?;

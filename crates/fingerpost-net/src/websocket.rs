@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
 use hyper::header::{HeaderMap, UPGRADE};
 use hyper::http::request::Parts;
 use tokio_tungstenite::tungstenite;
@@ -41,6 +42,10 @@ pub(crate) async fn upgrade<D: LineDoor>(
     peer: Peer,
     guard: ConnectionGuard,
 ) -> Response {
+    let path = parts.uri.path().to_owned();
+    if !door.takes_path(&path) {
+        return (StatusCode::NOT_FOUND, "there is nothing on this path\n").into_response();
+    }
     let upgrade = match WebSocketUpgrade::from_request_parts(parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refusal.into_response(),
@@ -55,7 +60,7 @@ pub(crate) async fn upgrade<D: LineDoor>(
             // A task of its own, so that an overlong shutdown can drop it.
             let abort_by = guard.abort_by();
             let task = tokio::spawn(async move {
-                door.serve_websocket(socket, peer, guard).await;
+                door.serve_websocket(socket, path, peer, guard).await;
             });
             abort_by(task.abort_handle());
         })

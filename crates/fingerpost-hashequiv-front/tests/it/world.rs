@@ -6,9 +6,9 @@ use std::time::Duration;
 use fingerpost_core::{Permission, PermissionSet, SystemClock};
 use fingerpost_db::{Settings, Sqlite};
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
-use fingerpost_hashequiv::{Config, HashEquiv, Upstream};
+use fingerpost_hashequiv::{Config, HashEquiv, NamespaceSet, Upstream};
 use fingerpost_hashequiv_front::client::{Client, ClientOptions, request};
-use fingerpost_hashequiv_front::{DoorOptions, NativeDoor};
+use fingerpost_hashequiv_front::{DoorOptions, NativeDoor, Placement, PlacementOptions};
 use fingerpost_net::{
     Address, BindOptions, ConnectionGuard, LineDoor, Listener, Metrics, Peer, PeerAddress, Server,
     ServerOptions, Shutdown, Transport, bind,
@@ -47,6 +47,16 @@ impl World {
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
     ) -> Self {
+        Self::placed(options, config, upstream, PlacementOptions::default()).await
+    }
+
+    /// With callers in the namespaces that `placement` says.
+    pub(crate) async fn placed(
+        options: DoorOptions,
+        config: Config,
+        upstream: Option<Arc<dyn Upstream>>,
+        placement: PlacementOptions,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let settings = Settings::new(directory.path().join("test.fingerpost"));
         let db = Sqlite::open(settings, MIGRATIONS).unwrap();
@@ -59,15 +69,17 @@ impl World {
             failed_login_delay: Duration::from_millis(10),
             ..config
         };
-        let service = HashEquiv::new(db, config, upstream, Arc::new(SystemClock))
+        let namespaces = NamespaceSet::open(db, config, upstream, Arc::new(SystemClock))
             .await
             .unwrap();
+        let service = Arc::clone(namespaces.default());
         service
             .accounts()
             .ensure_admin("admin", "secret")
             .await
             .unwrap();
-        let door = NativeDoor::new(Arc::clone(&service), options);
+        let placement = Placement::new(namespaces, placement).unwrap();
+        let door = NativeDoor::new(placement, options);
         Self {
             service,
             door,
@@ -82,12 +94,23 @@ impl World {
     }
 
     pub(crate) fn connect_with(&self, buffer: usize, handshake: Duration) -> Wire {
+        self.connect_by(None, buffer, handshake)
+    }
+
+    /// By the listener of this name.
+    pub(crate) fn connect_by(
+        &self,
+        listener: Option<&str>,
+        buffer: usize,
+        handshake: Duration,
+    ) -> Wire {
         let (near, far) = tokio::io::duplex(buffer);
         let guard = ConnectionGuard::unlimited(&self.shutdown, handshake);
         let peer = Peer {
             address: PeerAddress::Unnamed,
             transport: Transport::Tcp,
             listener: "test".into(),
+            listener_name: listener.map(Into::into),
             tls: false,
             certificate: None,
         };

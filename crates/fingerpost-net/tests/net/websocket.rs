@@ -45,6 +45,16 @@ async fn close_code(socket: &mut Socket) -> u16 {
 }
 
 #[tokio::test]
+async fn a_path_that_the_door_does_not_take_is_not_found() {
+    let world = Plan::default().start();
+    let refused = open(&world.address, "/nowhere", None).await;
+    let Err(Error::Http(response)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(response.status(), 404);
+}
+
+#[tokio::test]
 async fn every_path_upgrades() {
     let world = Plan::default().start();
     for path in ["/", "/a/b?c=d", "/healthz"] {

@@ -45,7 +45,17 @@ impl LineDoor for Echo {
         }
     }
 
-    async fn serve_websocket(&self, mut socket: WebSocket, peer: Peer, guard: ConnectionGuard) {
+    fn takes_path(&self, path: &str) -> bool {
+        path != "/nowhere"
+    }
+
+    async fn serve_websocket(
+        &self,
+        mut socket: WebSocket,
+        _: String,
+        peer: Peer,
+        guard: ConnectionGuard,
+    ) {
         while !guard.draining() {
             let message = tokio::select! {
                 biased;

@@ -68,6 +68,7 @@ impl Config {
             ));
         }
         self.check_tls_together()?;
+        self.check_namespaces()?;
         self.check_redirects_together()?;
         self.hg.check_together()
     }

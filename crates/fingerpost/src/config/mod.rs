@@ -9,6 +9,7 @@ mod file;
 mod hg;
 mod keys;
 mod layer;
+mod namespaces;
 mod redirect;
 mod render;
 mod secret;
@@ -24,9 +25,10 @@ use toml::Table;
 
 pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
+pub(crate) use namespaces::FIRST_LISTENER;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
-pub(crate) use tables::{Further, ObjectPlace, RedirectTarget};
+pub(crate) use tables::{Further, Namespace, ObjectPlace, RedirectTarget};
 pub(crate) use tree::{Cache, Config, Hg, Redirect};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::keys::{Kind, Named, Table, keys};
-use super::{Address, Secret, TlsMode};
+use super::{Address, AnonymousPermissions, Secret, TlsMode};
 
 /// Declares a table: its keys, and that they are below a name.
 macro_rules! table {
@@ -35,6 +35,27 @@ table! {
         bind: Vec<Address> = Vec::new();
         /// As `server.tls`, for these.
         tls: Option<TlsMode> = None, example "\"off\"";
+        /// As `server.namespace`, for these.
+        namespace: Option<String> = None, example "\"release\"";
+    }
+}
+
+table! {
+    /// A namespace: a world of hash equivalences of its own.
+    Namespace {
+        /// Where a look-up goes on that found nothing here. It answers and copies
+        /// nothing. Who may read here reads what is there.
+        fallback: Option<String> = None, example "\"default\"";
+        /// What clients may do here without a login. Without this key: what
+        /// `accounts.anonymous_permissions` says.
+        anonymous_permissions: Option<AnonymousPermissions> = None, example "[\"@read\"]";
+        /// Users whose permissions hold here. Without any: every user's.
+        members: Vec<String> = Vec::new();
+        /// Users who work here unless they choose another namespace.
+        users: Vec<String> = Vec::new();
+        /// Names of this server under which requests over HTTP are for this
+        /// namespace unless they choose another one.
+        hosts: Vec<String> = Vec::new();
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::{Key, keys};
 use super::{
     Address, AnonymousPermissions, Durability, Further, LogFormat, LogLevel, MaybeAddress,
-    ObjectPlace, ReadWrite, RedirectTarget, Secret, TlsMode, TlsVersion,
+    Namespace, ObjectPlace, ReadWrite, RedirectTarget, Secret, TlsMode, TlsVersion,
 };
 
 /// One section of the file, as its documentation shows it.
@@ -73,6 +73,8 @@ sections! {
         /// `required` where there is a `tls.certificate`, and `optional` for Unix
         /// sockets; without one, `off`.
         tls: Option<TlsMode> = None, example "\"optional\"";
+        /// The namespace of whoever comes by these addresses and chooses none.
+        namespace: Option<String> = None, example "\"release\"";
         /// Lets several processes listen on one TCP port (`SO_REUSEPORT`). They
         /// must share the database file.
         reuse_port: bool = false;
@@ -178,6 +180,11 @@ sections! {
         /// Marks a row for the running collection also when it is reported
         /// again. The reference marks new rows only.
         remark_on_report: bool = false;
+        /// Namespaces beside the one that is always there, `default`, which may be
+        /// among them: independent worlds, say one for each release. A client
+        /// chooses one by the path `/ns/NAME` of a websocket or of `/v1`; else its
+        /// listener, its host name or its user does. Users are the same in all.
+        namespaces: BTreeMap<String, Namespace> = BTreeMap::new();
     }
 
     /// Mercurial repositories, served over wire protocol v2.

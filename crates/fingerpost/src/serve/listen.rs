@@ -7,7 +7,7 @@ use fingerpost_core::SystemClock;
 use fingerpost_net::{Address, BindError, BindOptions, Listener, Metrics, Tls, TlsPolicy, bind};
 use listenfd::ListenFd;
 
-use crate::config::{self, Config, Loaded, TlsMode};
+use crate::config::{self, Config, FIRST_LISTENER, Loaded, TlsMode};
 use crate::exit::{Exit, OrExit, failure};
 
 /// What the server listens on.
@@ -46,10 +46,11 @@ pub(super) fn listen(loaded: &Loaded, tls: Option<&Tls>) -> anyhow::Result<Liste
         listener.with_tls(policy)
     };
     let first = first.into_iter();
-    let mut service: Vec<_> = first.map(|one| with_tls(one, server.tls)).collect();
-    for further in server.listeners.values() {
+    let first = first.map(|one| with_tls(one, server.tls).named(FIRST_LISTENER));
+    let mut service: Vec<_> = first.collect();
+    for (name, further) in &server.listeners {
         let bound = bind_all(&loaded.config, &further.bind)?.into_iter();
-        service.extend(bound.map(|one| with_tls(one, further.tls)));
+        service.extend(bound.map(|one| with_tls(one, further.tls).named(name)));
     }
     if service.is_empty() {
         return Err(failure(

@@ -11,6 +11,7 @@ use fingerpost_hashequiv::{Config as ServiceConfig, NamespaceSet, Upstream, Upst
 use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
 use fingerpost_hashequiv_front::{
     DoorOptions, JsonDoor, JsonOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions,
+    Placement,
 };
 use fingerpost_hashequiv_proto::Limits;
 use fingerpost_net::{HttpOptions, Metrics, ServerOptions, default_connection_limit};
@@ -48,7 +49,8 @@ pub(super) async fn doors(
             .await
             .with_context(|| format!("cannot make the administrator {name}"))?;
     }
-    let native = NativeDoor::new(Arc::clone(service), door_options(config));
+    let placement = Placement::new(namespaces.clone(), config.placement())?;
+    let native = NativeDoor::new(placement, door_options(config));
     let mut http = JsonDoor::new(Arc::clone(service), json_options(config)).router();
     if let Some(hg) = super::hg::front(config, service.accounts().clone(), metrics)? {
         http = http.merge(hg);
@@ -94,6 +96,7 @@ fn service_config(config: &Config) -> ServiceConfig {
             timeout: Duration::from_millis(upstream.timeout_ms),
             miss_ttl: Duration::from_secs(upstream.miss_seconds),
         },
+        namespaces: config.namespaces(),
         ..ServiceConfig::default()
     }
 }

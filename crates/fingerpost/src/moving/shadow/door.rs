@@ -104,6 +104,7 @@ impl LineDoor for ShadowDoor {
     async fn serve_websocket(
         &self,
         _socket: axum::extract::ws::WebSocket,
+        _path: String,
         peer: Peer,
         _guard: ConnectionGuard,
     ) {
