@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use socket2::SockRef;
 
+use crate::accept::Manner;
 use crate::bind::tune;
 use crate::unix::SocketFile;
 use crate::{Address, Host, TlsPolicy};
@@ -22,6 +23,7 @@ pub struct Listener {
     sockets: Vec<Bound>,
     file: Option<SocketFile>,
     tls: TlsPolicy,
+    proxy_protocol: bool,
 }
 
 /// One listening socket, in non-blocking mode.
@@ -38,6 +40,7 @@ impl Listener {
             sockets,
             file: None,
             tls: TlsPolicy::Off,
+            proxy_protocol: false,
         }
     }
 
@@ -47,6 +50,7 @@ impl Listener {
             sockets: vec![Bound::Unix(socket)],
             file: Some(file),
             tls: TlsPolicy::Off,
+            proxy_protocol: false,
         }
     }
 
@@ -89,6 +93,7 @@ impl Listener {
             sockets: vec![Bound::Unix(socket)],
             file: None,
             tls: TlsPolicy::Off,
+            proxy_protocol: false,
         })
     }
 
@@ -96,6 +101,15 @@ impl Listener {
     #[must_use]
     pub fn with_tls(mut self, tls: TlsPolicy) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// The same listener for proxies of [`crate::ServerOptions::proxies`] that begin
+    /// every connection with a header of the PROXY protocol, version 1 or 2, or not.
+    /// With it, connections from anywhere else are closed.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, proxy_protocol: bool) -> Self {
+        self.proxy_protocol = proxy_protocol;
         self
     }
 
@@ -129,8 +143,12 @@ impl Listener {
         })
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Bound>, Option<SocketFile>, TlsPolicy) {
-        (self.sockets, self.file, self.tls)
+    pub(crate) fn into_parts(self) -> (Vec<Bound>, Option<SocketFile>, Manner) {
+        let manner = Manner {
+            tls: self.tls,
+            proxy_protocol: self.proxy_protocol,
+        };
+        (self.sockets, self.file, manner)
     }
 }
 

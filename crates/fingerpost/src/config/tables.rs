@@ -35,6 +35,8 @@ table! {
         bind: Vec<Address> = Vec::new();
         /// As `server.tls`, for these.
         tls: Option<TlsMode> = None, example "\"off\"";
+        /// As `server.proxy_protocol`, for these.
+        proxy_protocol: bool = false;
     }
 }
 
