@@ -33,8 +33,8 @@ pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
 pub use cacher::{Cacher, CacherError, Content, EntryName, EntryNames, Usage};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
-    Argument, Availability, BadArgument, Call, Command, Declaration, Field, Kind, Service, Shape,
-    Take,
+    Argument, Availability, BadArgument, Call, Command, Cost, Declaration, Effect, Field, Kind,
+    Service, Shape, Take,
 };
 pub use counts::Counts;
 pub use dispatch::{Answering, Dispatch, DispatchOptions};

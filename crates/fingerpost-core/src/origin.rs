@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// neighbours in a /24 are mostly one site's too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
+    /// One IPv4 address, see [`Origin::host`].
+    Host(Ipv4Addr),
     /// The first three bytes of an IPv4 address, mapped ones included.
     V4([u8; 3]),
     /// The first eight bytes of an IPv6 address.
@@ -16,6 +18,16 @@ pub enum Origin {
     User(u32),
     /// Nobody knows.
     Unknown,
+}
+
+impl Origin {
+    /// As near as an address tells: one IPv4 address, but a whole IPv6 network.
+    pub fn host(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::Host(v4),
+            v6 @ IpAddr::V6(_) => v6.into(),
+        }
+    }
 }
 
 impl From<IpAddr> for Origin {
@@ -36,6 +48,7 @@ impl From<IpAddr> for Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::Host(address) => address.fmt(f),
             Self::V4([a, b, c]) => write!(f, "{}/24", Ipv4Addr::new(a, b, c, 0)),
             Self::V6(bytes) => {
                 let bits = u128::from(u64::from_be_bytes(bytes)) << 64;

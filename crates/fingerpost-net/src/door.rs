@@ -1,7 +1,7 @@
 //! What a door gets, and what it promises.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
@@ -122,10 +122,19 @@ impl Peer {
         self
     }
 
-    /// Where limits see it: its network, or its user on this machine.
+    /// The network it is in, or its user on this machine.
     pub fn origin(&self) -> Origin {
+        self.origin_by(Origin::from)
+    }
+
+    /// As [`Peer::origin`], but each IPv4 address for itself.
+    pub fn host(&self) -> Origin {
+        self.origin_by(Origin::host)
+    }
+
+    fn origin_by(&self, of_ip: impl Fn(IpAddr) -> Origin) -> Origin {
         match self.address {
-            PeerAddress::Tcp(address) => address.ip().into(),
+            PeerAddress::Tcp(address) => of_ip(address.ip()),
             PeerAddress::Unix { uid, .. } => Origin::User(uid),
             PeerAddress::Unnamed => Origin::Unknown,
         }

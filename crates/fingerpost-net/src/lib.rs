@@ -15,6 +15,7 @@
 
 mod accept;
 mod address;
+mod admission;
 mod bind;
 mod detect;
 mod door;
@@ -39,6 +40,7 @@ mod unix;
 mod websocket;
 
 pub use address::{Address, Host, ParseAddressError};
+pub use admission::{Admission, AdmissionOptions, Asker, Crowded, Pass, Rates};
 pub use bind::{BindError, BindOptions, bind};
 pub use detect::{Detected, detect};
 pub use door::{LineDoor, NoLines, Peer, PeerAddress, Transport};
