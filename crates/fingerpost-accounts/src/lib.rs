@@ -5,7 +5,7 @@
 //! Their tokens are stored as the reference server stores them, so an imported
 //! database's tokens go on working. [`tokens`] are many for each user, [`passwords`]
 //! are what people choose, and [`oidc`] knows the jobs of CI systems, who have no
-//! account. [`Logins`] is all of these for a door.
+//! account. [`Logins`] is all of these for a door, and [`Throttle`] slows guessing down.
 
 mod basic;
 mod grant;
@@ -15,6 +15,7 @@ pub mod passwords;
 mod recent;
 #[cfg(test)]
 mod testing;
+mod throttle;
 mod token;
 pub mod tokens;
 mod users;
@@ -22,6 +23,7 @@ mod users;
 pub use basic::basic_credentials;
 pub use grant::{Grant, Namespaces};
 pub use login::{Login, LoginError, Logins};
+pub use throttle::{Attempt, Throttle, ThrottleOptions, Wait};
 pub use token::{StoredToken, Token};
 pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};
 

@@ -55,6 +55,10 @@ pub struct Declaration {
     pub access: Access,
     /// Whether a read-only server has it.
     pub availability: Availability,
+    /// What it costs, for limits.
+    pub cost: Cost,
+    /// What it changes, for the audit log.
+    pub effect: Effect,
     /// One answer, or a mode with an answer for every line.
     pub kind: Kind,
     /// Whether the answer may be remembered.
@@ -70,6 +74,30 @@ pub enum Availability {
     Always,
     /// Not on a read-only server, where it is an unknown command.
     Writable,
+}
+
+/// What a command costs. There is no default: who writes one must choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cost {
+    /// A look-up, answered at once.
+    Cheap,
+    /// A small durable write, which many at once share.
+    Report,
+    /// Work that others would have to stand behind: collections, listings, accounts,
+    /// answers that take seconds.
+    Dear,
+}
+
+/// What a command changes. There is no default: who writes one must choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Nothing that outlives the connection.
+    None,
+    /// Adds what builds report, hundreds of thousands a day.
+    Report,
+    /// Changes or removes what is there, or who may do what; or makes somebody
+    /// act as somebody else.
+    Change,
 }
 
 /// The form of a command.

@@ -194,7 +194,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Access, Json, Kind, Outcome, Permission, PermissionSet};
+    use crate::{Access, Cost, Effect, Json, Kind, Outcome, Permission, PermissionSet};
 
     impl Service for () {
         type Wire = str;
@@ -223,6 +223,8 @@ mod tests {
             summary: "Answers its argument.",
             access: Access::needs(&[Permission::Read]),
             availability: Availability::Writable,
+            cost: Cost::Cheap,
+            effect: Effect::Change,
             kind: Kind::Once,
             cache: CachePolicy::Never { why: "a test" },
             answer_example: "\"word\"",

@@ -18,6 +18,7 @@ mod dispatch;
 mod entry;
 mod failure;
 mod flight;
+mod origin;
 mod permission;
 mod principal;
 mod redirects;
@@ -32,14 +33,15 @@ pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
 pub use cacher::{Cacher, CacherError, Content, EntryName, EntryNames, Usage};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
-    Argument, Availability, BadArgument, Call, Command, Declaration, Field, Kind, Service, Shape,
-    Take,
+    Argument, Availability, BadArgument, Call, Command, Cost, Declaration, Effect, Field, Kind,
+    Service, Shape, Take,
 };
 pub use counts::Counts;
 pub use dispatch::{Answering, Dispatch, DispatchOptions};
 pub use entry::{Called, Entry, Registry};
 pub use failure::Failure;
 pub use flight::{Flight, Progress};
+pub use origin::Origin;
 pub use permission::{ParsePermissionError, Permission, PermissionSet};
 pub use principal::{Access, Principal};
 pub use redirects::{Audience, ContentCoding, EntryForm, Follower, Following, Redirects};

@@ -15,10 +15,12 @@ use crate::detect::{Detected, Opening, read_opening};
 use crate::http::{Answers, Shell};
 use crate::limit::ConnectionLimit;
 use crate::metrics::{Metrics, Protocol};
+use crate::proxied::{NoHeader, Proxied, read_proxied};
 use crate::refusal::Refusals;
 use crate::tls::{Replay, TlsIo, identity};
 use crate::{
     ConnectionGuard, LineDoor, Peer, PeerAddress, Seldom, Shutdown, Tls, TlsPolicy, Transport,
+    TrustedProxies,
 };
 
 /// The pause after a failure such as too many open files, which does not go
@@ -29,6 +31,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 pub(crate) struct Gate<D> {
     pub(crate) shell: Arc<Shell<D>>,
     pub(crate) limit: ConnectionLimit,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) shutdown: Shutdown,
     pub(crate) handshake: Duration,
     pub(crate) metrics: Arc<Metrics>,
@@ -78,7 +81,15 @@ pub(crate) struct Entrance {
     pub(crate) address: Arc<str>,
     /// What the operator calls it.
     pub(crate) name: Option<Arc<str>>,
+    pub(crate) manner: Manner,
+}
+
+/// What a listener wants of its connections.
+#[derive(Clone)]
+pub(crate) struct Manner {
     pub(crate) tls: TlsPolicy,
+    /// Whether they begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
 }
 
 /// Accepts until the server drains.
@@ -88,15 +99,17 @@ pub(crate) async fn accept_all<A: Accept, D: LineDoor>(
     gate: Arc<Gate<D>>,
 ) {
     let admit = |stream, address| {
+        let trusted = gate.proxies.trust(&address);
         let peer = Peer {
             address,
+            proxy: trusted.then(|| Arc::new(address)),
             transport: A::TRANSPORT,
             listener: entrance.address.clone(),
             listener_name: entrance.name.clone(),
             tls: false,
             certificate: None,
         };
-        gate.admit(stream, peer, entrance.tls.clone());
+        gate.admit(stream, peer, entrance.manner.clone());
     };
     let fail = |error: &io::Error| {
         gate.metrics.count_accept_error();
@@ -139,11 +152,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 impl<D: LineDoor> Gate<D> {
     /// Starts a task for the connection, or closes it at once when there are
-    /// too many.
-    fn admit<IO>(self: &Arc<Self>, io: IO, peer: Peer, tls: TlsPolicy)
+    /// too many or it is nobody's who may come here.
+    fn admit<IO>(self: &Arc<Self>, io: IO, peer: Peer, manner: Manner)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if manner.proxy_protocol && peer.proxy.is_none() {
+            self.refusals.no_proxy(&peer);
+            return;
+        }
         let Some(permit) = self.limit.try_acquire() else {
             self.refusals.too_many(&peer);
             return;
@@ -151,23 +168,30 @@ impl<D: LineDoor> Gate<D> {
         let (handshake, metrics) = (self.handshake, self.metrics.clone());
         let guard = ConnectionGuard::admitted(&self.shutdown, permit, handshake, metrics);
         let abort_by = guard.abort_by();
-        let task = tokio::spawn(self.clone().serve(io, peer, tls, guard));
+        let task = tokio::spawn(self.clone().serve(io, peer, manner, guard));
         abort_by(task.abort_handle());
     }
 
     async fn serve<IO>(
         self: Arc<Self>,
         mut io: IO,
-        peer: Peer,
-        tls: TlsPolicy,
+        mut peer: Peer,
+        manner: Manner,
         guard: ConnectionGuard,
     ) where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some((spoken, first)) = self.listen_to(&mut io, &peer, &guard).await else {
+        let mut begun = Vec::new();
+        if manner.proxy_protocol {
+            // Boxed, so that connections without it have no room for it.
+            let header = Box::pin(self.proxied(&mut io, &mut peer, &guard));
+            let Some(rest) = header.await else { return };
+            begun = rest;
+        }
+        let Some((spoken, first)) = self.listen_to(&mut io, begun, &peer, &guard).await else {
             return;
         };
-        match (spoken, tls) {
+        match (spoken, manner.tls) {
             (Detected::Tls, TlsPolicy::Off) => {
                 self.metrics.count_connection(Protocol::Tls, &peer);
                 self.refusals.tls(&peer);
@@ -189,11 +213,41 @@ impl<D: LineDoor> Gate<D> {
         }
     }
 
-    /// What the peer speaks, and the bytes that were read to know it. `None` when
-    /// it does not say so, which is counted.
+    /// Takes the header of the PROXY protocol, and from it who the peer is. Gives
+    /// what was read behind it; `None` when there is no such header, which is counted.
+    async fn proxied<IO>(
+        &self,
+        io: &mut IO,
+        peer: &mut Peer,
+        guard: &ConnectionGuard,
+    ) -> Option<Vec<u8>>
+    where
+        IO: AsyncRead + Unpin,
+    {
+        let header = tokio::select! {
+            header = timeout_at(guard.handshake_deadline(), read_proxied(io)) => header,
+            () = guard.drained() => return None,
+        };
+        match header {
+            Ok(Ok(Proxied { client, rest })) => {
+                if let Some(client) = client {
+                    peer.address = PeerAddress::Tcp(client);
+                }
+                return Some(rest);
+            }
+            Ok(Err(NoHeader::Silent)) => self.metrics.count_silent(),
+            Ok(Err(NoHeader::Wrong)) => self.refusals.proxy_header(peer),
+            Err(_) => self.refusals.too_late(peer, false),
+        }
+        None
+    }
+
+    /// What the peer speaks, and the bytes that were read to know it, `begun`
+    /// among them. `None` when it does not say so, which is counted.
     async fn listen_to<IO>(
         &self,
         io: &mut IO,
+        begun: Vec<u8>,
         peer: &Peer,
         guard: &ConnectionGuard,
     ) -> Option<(Detected, Vec<u8>)>
@@ -201,7 +255,7 @@ impl<D: LineDoor> Gate<D> {
         IO: AsyncRead + Unpin,
     {
         let opening = tokio::select! {
-            opening = read_opening(io, guard.handshake_deadline()) => opening,
+            opening = read_opening(io, begun, guard.handshake_deadline()) => opening,
             () = guard.drained() => return None,
         };
         match opening {
@@ -260,7 +314,7 @@ impl<D: LineDoor> Gate<D> {
         let certificates = io.session().peer_certificates();
         peer.certificate = certificates.and_then(|chain| identity(chain.first()?));
         peer.tls = true;
-        let Some((spoken, first)) = self.listen_to(&mut io, &peer, &guard).await else {
+        let Some((spoken, first)) = self.listen_to(&mut io, Vec::new(), &peer, &guard).await else {
             return;
         };
         match spoken {

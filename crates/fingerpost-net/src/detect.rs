@@ -62,25 +62,24 @@ pub(crate) enum Opening {
     TimedOut { silent: bool },
 }
 
-/// Reads until the protocol is known. A peer that closes its side before that
+/// Reads until the protocol is known, if `first`, which was read already, does not
+/// tell. A peer that closes its side before that
 /// is left to the line door, which has the words for it (none).
-pub(crate) async fn read_opening<IO>(io: &mut IO, deadline: Instant) -> Opening
+pub(crate) async fn read_opening<IO>(io: &mut IO, mut first: Vec<u8>, deadline: Instant) -> Opening
 where
     IO: AsyncRead + Unpin,
 {
-    let mut first = Vec::new();
     let reading = async {
-        first.reserve_exact(512);
         loop {
+            if let Some(detected) = detect(&first) {
+                return Some(detected);
+            }
+            first.reserve_exact(512);
             // The buffer bounds what is read; certainty comes long before it is full.
-            let room = OPENING_BYTES - first.len();
+            let room = OPENING_BYTES.saturating_sub(first.len());
             let mut limited = (&mut *io).take(room as u64);
-            let read = limited.read_buf(&mut first).await.unwrap_or(0);
-            match detect(&first) {
-                _ if first.is_empty() => return None,
-                Some(detected) => return Some(detected),
-                None if read == 0 => return Some(Detected::Line),
-                None => {}
+            if limited.read_buf(&mut first).await.unwrap_or(0) == 0 {
+                return (!first.is_empty()).then_some(Detected::Line);
             }
         }
     };
@@ -154,7 +153,8 @@ mod tests {
                     far.write_all(tail).await.expect("room");
                 };
                 let deadline = Instant::now() + Duration::from_secs(10);
-                let (opening, ()) = tokio::join!(read_opening(&mut near, deadline), send);
+                let (opening, ()) =
+                    tokio::join!(read_opening(&mut near, Vec::new(), deadline), send);
                 let Opening::Known(detected, first) = opening else {
                     panic!("{opening:?}")
                 };
@@ -169,7 +169,7 @@ mod tests {
         let (mut near, mut far) = tokio::io::duplex(64);
         far.write_all(b"O").await.expect("room");
         let deadline = Instant::now() + Duration::from_millis(20);
-        let opening = read_opening(&mut near, deadline).await;
+        let opening = read_opening(&mut near, Vec::new(), deadline).await;
         assert!(
             matches!(opening, Opening::TimedOut { silent: false }),
             "{opening:?}"
@@ -183,13 +183,13 @@ mod tests {
         let (mut near, far) = tokio::io::duplex(64);
         drop(far);
         assert!(matches!(
-            read_opening(&mut near, deadline).await,
+            read_opening(&mut near, Vec::new(), deadline).await,
             Opening::Silent
         ));
         let (mut near, mut far) = tokio::io::duplex(64);
         far.write_all(b"GE").await.expect("room");
         drop(far);
-        let opening = read_opening(&mut near, deadline).await;
+        let opening = read_opening(&mut near, Vec::new(), deadline).await;
         assert!(matches!(opening, Opening::Known(Detected::Line, first) if first == b"GE"));
     }
 }

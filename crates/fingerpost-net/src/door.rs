@@ -1,10 +1,11 @@
 //! What a door gets, and what it promises.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
+use fingerpost_core::Origin;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::ConnectionGuard;
@@ -74,15 +75,19 @@ impl LineDoor for NoLines {
 /// Who is at the other end of a connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its address or process.
+    /// Its address or process. Of a client that came through a trusted proxy, what
+    /// the proxy told; the proxy's own if it told none.
     pub address: PeerAddress,
+    /// The trusted proxy that connected to us. Such a one may be on this machine:
+    /// see [`Peer::is_local`].
+    pub proxy: Option<Arc<PeerAddress>>,
     /// How it came.
     pub transport: Transport,
     /// The address of the listener, as bound; the log field `listener`.
     pub listener: Arc<str>,
     /// What the operator calls that listener, if anything.
     pub listener_name: Option<Arc<str>>,
-    /// Whether it came through TLS.
+    /// Whether it came through TLS: to us, or to the trusted proxy that says so.
     pub tls: bool,
     /// The name in its certificate, if it has shown one that an authority of
     /// [`crate::ClientCertificates`] vouches for, with its kind in front: the
@@ -94,7 +99,8 @@ pub struct Peer {
 /// What the kernel tells about a peer. Shown as the log field `peer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
-    /// A TCP peer; IPv4 peers of an IPv6 socket are written as IPv4.
+    /// A TCP peer; IPv4 peers of an IPv6 socket are written as IPv4. Port 0 is one
+    /// that a proxy did not tell.
     Tcp(SocketAddr),
     /// A process on this machine, from `SO_PEERCRED`.
     Unix {
@@ -125,6 +131,34 @@ impl Peer {
         self.transport = Transport::WebSocket;
         self
     }
+
+    /// The network it is in, or its user on this machine.
+    pub fn origin(&self) -> Origin {
+        self.origin_by(Origin::from)
+    }
+
+    /// As [`Peer::origin`], but each IPv4 address for itself.
+    pub fn host(&self) -> Origin {
+        self.origin_by(Origin::host)
+    }
+
+    fn origin_by(&self, of_ip: impl Fn(IpAddr) -> Origin) -> Origin {
+        match self.address {
+            PeerAddress::Tcp(address) => of_ip(address.ip()),
+            PeerAddress::Unix { uid, .. } => Origin::User(uid),
+            PeerAddress::Unnamed => Origin::Unknown,
+        }
+    }
+
+    /// Whether nobody outside this machine can hear it or pass for it: a Unix
+    /// socket or loopback, and no trusted proxy, whose clients are elsewhere.
+    pub fn is_local(&self) -> bool {
+        self.proxy.is_none()
+            && match self.address {
+                PeerAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+                PeerAddress::Unix { .. } | PeerAddress::Unnamed => true,
+            }
+    }
 }
 
 impl fmt::Display for Peer {
@@ -136,6 +170,7 @@ impl fmt::Display for Peer {
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Tcp(address) if address.port() == 0 => address.ip().fmt(f),
             Self::Tcp(address) => address.fmt(f),
             Self::Unix {
                 uid,

@@ -18,10 +18,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tower::Service;
 
+use crate::forwarded::forwarded;
 use crate::http_io::HttpIo;
 use crate::metrics::{Metrics, Protocol, Reason};
 use crate::refusal::Refusals;
-use crate::{ConnectionGuard, LineDoor, Peer, Shutdown, websocket};
+use crate::{ConnectionGuard, ForwardedBy, LineDoor, Peer, Shutdown, TrustedProxies, websocket};
 
 /// Says whether the server can do its work: `Err` holds a sentence why not,
 /// which `/readyz` shows. Called at every probe, so it must not block.
@@ -43,6 +44,8 @@ pub struct HttpOptions {
     pub streams_max: u32,
     /// How long a peer may take nothing of an answer, WebSocket included. 60 s.
     pub write_stall_max: Duration,
+    /// Which headers of trusted proxies tell of their clients. `X-Forwarded-*`.
+    pub forwarded_by: ForwardedBy,
     /// The values of `Origin` that may upgrade to WebSocket and use writing
     /// methods, as browsers send them (`https://host`); `*` allows all. None.
     pub allowed_origins: Vec<String>,
@@ -60,6 +63,7 @@ impl Default for HttpOptions {
             body_bytes_max: 2 << 20,
             streams_max: 100,
             write_stall_max: Duration::from_secs(60),
+            forwarded_by: ForwardedBy::XForwarded,
             allowed_origins: Vec::new(),
             metrics_everywhere: true,
         }
@@ -70,6 +74,7 @@ impl Default for HttpOptions {
 pub(crate) struct Shell<D> {
     pub(crate) door: Option<D>,
     pub(crate) router: Router,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) options: HttpOptions,
     pub(crate) handshake: Duration,
     pub(crate) metrics: Arc<Metrics>,
@@ -136,7 +141,13 @@ impl<D: LineDoor> Shell<D> {
     }
 
     async fn answer(&self, request: Request<Incoming>, link: &Link) -> Response {
-        if link.answers == Answers::UpgradeRequired {
+        let client = forwarded(
+            &self.proxies,
+            self.options.forwarded_by,
+            &link.peer,
+            request.headers(),
+        );
+        if link.answers == Answers::UpgradeRequired && !client.peer.tls {
             self.metrics.count_refused(Reason::PlaintextHttp);
             return upgrade_required(request.version());
         }
@@ -149,19 +160,19 @@ impl<D: LineDoor> Shell<D> {
             Method::GET | Method::HEAD | Method::OPTIONS
         );
         if (writes || upgrade.is_some()) && !self.is_origin_allowed(&request) {
-            return self.refuse_origin(&request, &link.peer);
+            return self.refuse_origin(&request, &client.peer);
         }
         let (mut parts, body) = request.into_parts();
         if let Some(door) = upgrade {
-            self.metrics
-                .count_connection(Protocol::WebSocket, &link.peer);
-            let (peer, guard) = (
-                link.peer.clone().upgraded(),
-                link.guard.share(self.handshake),
-            );
+            let peer = client.peer.upgraded();
+            self.metrics.count_connection(Protocol::WebSocket, &peer);
+            let guard = link.guard.share(self.handshake);
             return websocket::upgrade(door.clone(), &mut parts, peer, guard).await;
         }
-        parts.extensions.insert(link.peer.clone());
+        parts.extensions.insert(client.peer);
+        if let Some(host) = client.host {
+            parts.extensions.insert(host);
+        }
         let request = Request::from_parts(parts, Body::new(body));
         match self.router.clone().call(request).await {
             Ok(response) => response,

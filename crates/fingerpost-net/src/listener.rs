@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use socket2::SockRef;
 
-use crate::accept::Entrance;
+use crate::accept::{Entrance, Manner};
 use crate::bind::tune;
 use crate::unix::SocketFile;
 use crate::{Address, Host, TlsPolicy};
@@ -25,6 +25,7 @@ pub struct Listener {
     file: Option<SocketFile>,
     tls: TlsPolicy,
     name: Option<Arc<str>>,
+    proxy_protocol: bool,
 }
 
 /// One listening socket, in non-blocking mode.
@@ -42,6 +43,7 @@ impl Listener {
             file: None,
             tls: TlsPolicy::Off,
             name: None,
+            proxy_protocol: false,
         }
     }
 
@@ -52,6 +54,7 @@ impl Listener {
             file: Some(file),
             tls: TlsPolicy::Off,
             name: None,
+            proxy_protocol: false,
         }
     }
 
@@ -95,6 +98,7 @@ impl Listener {
             file: None,
             tls: TlsPolicy::Off,
             name: None,
+            proxy_protocol: false,
         })
     }
 
@@ -109,6 +113,15 @@ impl Listener {
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// The same listener for proxies of [`crate::ServerOptions::proxies`] that begin
+    /// every connection with a header of the PROXY protocol, version 1 or 2, or not.
+    /// With it, connections from anywhere else are closed.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, proxy_protocol: bool) -> Self {
+        self.proxy_protocol = proxy_protocol;
         self
     }
 
@@ -146,7 +159,10 @@ impl Listener {
         let entrance = Entrance {
             address: self.address.to_string().into(),
             name: self.name,
-            tls: self.tls,
+            manner: Manner {
+                tls: self.tls,
+                proxy_protocol: self.proxy_protocol,
+            },
         };
         (self.sockets, self.file, entrance)
     }

@@ -42,6 +42,8 @@ pub(crate) enum Protocol {
 pub(crate) enum Reason {
     ConnectionLimit,
     HandshakeTimeout,
+    NoProxy,
+    ProxyHeader,
     Tls,
     TlsHandshake,
     PlaintextLines,
@@ -78,6 +80,8 @@ impl Reason {
         match self {
             Self::ConnectionLimit => "connection_limit",
             Self::HandshakeTimeout => "handshake_timeout",
+            Self::NoProxy => "no_proxy",
+            Self::ProxyHeader => "proxy_header",
             Self::Tls => "tls",
             Self::TlsHandshake => "tls_handshake",
             Self::PlaintextLines => "plaintext_lines",

@@ -18,6 +18,8 @@ pub(crate) struct Refusals {
     metrics: Arc<Metrics>,
     connection_limit: Seldom,
     handshake_timeout: Seldom,
+    no_proxy: Seldom,
+    proxy_header: Seldom,
     tls: Seldom,
     tls_handshake: Seldom,
     plaintext: Seldom,
@@ -31,6 +33,8 @@ impl Refusals {
             metrics,
             connection_limit: Seldom::new(LOG_EVERY),
             handshake_timeout: Seldom::new(LOG_EVERY),
+            no_proxy: Seldom::new(LOG_SETUP_EVERY),
+            proxy_header: Seldom::new(LOG_EVERY),
             tls: Seldom::new(LOG_SETUP_EVERY),
             tls_handshake: Seldom::new(LOG_EVERY),
             plaintext: Seldom::new(LOG_SETUP_EVERY),
@@ -58,6 +62,30 @@ impl Refusals {
         if let Some(held_back) = self.handshake_timeout.now() {
             let listener = &peer.listener;
             tracing::info!(%peer, %listener, held_back, "closed a connection: no protocol in time");
+        }
+    }
+
+    /// Somebody else than a trusted proxy came to a listener of the PROXY protocol.
+    pub(crate) fn no_proxy(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::NoProxy);
+        if let Some(held_back) = self.no_proxy.now() {
+            let listener = &peer.listener;
+            tracing::warn!(
+                %peer, %listener, held_back,
+                "closed a connection: only proxies of server.trusted_proxies are served here"
+            );
+        }
+    }
+
+    /// A trusted proxy did not begin with a header of the PROXY protocol.
+    pub(crate) fn proxy_header(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::ProxyHeader);
+        if let Some(held_back) = self.proxy_header.now() {
+            let listener = &peer.listener;
+            tracing::warn!(
+                %peer, %listener, held_back,
+                "closed a connection of a proxy: no header of the PROXY protocol that is understood"
+            );
         }
     }
 

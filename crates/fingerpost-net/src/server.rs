@@ -16,8 +16,8 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusals;
 use crate::unix::SocketFile;
 use crate::{
-    LineDoor, Listener, NoLines, Seldom, Shutdown, Tls, TlsPolicy, default_connection_limit,
-    open_files_limit,
+    LineDoor, Listener, NoLines, Seldom, Shutdown, Tls, TlsPolicy, TrustedProxies,
+    default_connection_limit, open_files_limit,
 };
 
 /// Metrics and probes have places of their own, so that they answer when the
@@ -38,6 +38,8 @@ pub struct ServerOptions {
     /// How long requests in hand may take after [`Shutdown::start`]. 4 s, so that
     /// a process can be gone after 5.
     pub drain_max: Duration,
+    /// The proxies whose word about their clients is taken. None.
+    pub proxies: TrustedProxies,
     /// HTTP's own.
     pub http: HttpOptions,
 }
@@ -48,6 +50,7 @@ impl Default for ServerOptions {
             handshake_max: Duration::from_secs(10),
             connections_max: default_connection_limit(open_files_limit()),
             drain_max: Duration::from_secs(4),
+            proxies: TrustedProxies::default(),
             http: HttpOptions::default(),
         }
     }
@@ -200,12 +203,14 @@ impl<D: LineDoor> Server<D> {
             shell: Arc::new(Shell {
                 door,
                 router,
+                proxies: self.options.proxies.clone(),
                 options,
                 handshake,
                 metrics,
                 refusals: refusals.clone(),
             }),
             limit,
+            proxies: self.options.proxies.clone(),
             shutdown: self.shutdown.clone(),
             handshake,
             metrics: self.metrics.clone(),

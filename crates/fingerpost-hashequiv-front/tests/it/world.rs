@@ -108,6 +108,7 @@ impl World {
         let guard = ConnectionGuard::unlimited(&self.shutdown, handshake);
         let peer = Peer {
             address: PeerAddress::Unnamed,
+            proxy: None,
             transport: Transport::Tcp,
             listener: "test".into(),
             listener_name: listener.map(Into::into),

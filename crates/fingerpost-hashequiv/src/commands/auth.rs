@@ -1,8 +1,8 @@
 //! `auth`: a login.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Json, Kind, Outcome, Reply, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Json, Kind, Outcome, Reply, Shape,
 };
 use fingerpost_hashequiv_proto::field::Name;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ impl Command<HashEquiv> for Auth {
         summary: "Logs the connection in; may be repeated.",
         access: Access::OPEN,
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "it changes who the connection belongs to",

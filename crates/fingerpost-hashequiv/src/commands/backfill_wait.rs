@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission, Take,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission, Take,
 };
 use serde::Serialize;
 
@@ -31,6 +31,8 @@ impl Command<HashEquiv> for BackfillWait {
         summary: "Waits until what an upstream answered is stored; answers how many rows waited.",
         access: Access::needs(&[Permission::Read]),
         availability: Availability::Writable,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "the answer is about this moment",

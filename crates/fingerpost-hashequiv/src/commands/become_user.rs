@@ -1,8 +1,8 @@
 //! `become-user`: the rights of another user.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission, Reply,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission, Reply,
 };
 
 use super::answers::UserAnswer;
@@ -21,6 +21,8 @@ impl Command<HashEquiv> for BecomeUser {
         summary: "Makes the connection that of another user; no token is needed.",
         access: Access::needs(&[Permission::UserAdmin]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "accounts are never remembered",

@@ -1,8 +1,8 @@
 //! `clean-unused`: outputs that nothing refers to.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Json, Kind, Outcome, Permission, Shape, Timestamp,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Json, Kind, Outcome, Permission, Shape, Timestamp,
 };
 use serde::Deserialize;
 
@@ -62,6 +62,8 @@ impl Command<HashEquiv> for CleanUnused {
         summary: "Removes output rows of a certain age whose task has no unihash.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never { why: "it writes" },
         answer_example: "{\"count\": 1}",

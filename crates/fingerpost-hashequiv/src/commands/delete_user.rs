@@ -1,8 +1,8 @@
 //! `delete-user`: an account ends.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission,
 };
 
 use super::answers::{Username, no_such_user};
@@ -21,6 +21,8 @@ impl Command<HashEquiv> for DeleteUser {
         summary: "Removes a user, by default oneself; the connection goes on.",
         access: Access::needs_or_self(&[Permission::UserAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "accounts are never remembered",

@@ -1,8 +1,8 @@
 //! `exists-stream`: whether unihashes are known, one a line.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 
 use super::answers::Line;
@@ -39,6 +39,8 @@ impl Command<HashEquiv> for ExistsStream {
         summary: "Tells whether any task has a unihash, one a line.",
         access: Access::needs(&[Permission::Read]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Stream,
         cache: CachePolicy::Never {
             why: "asked once for each sstate object, and clients remember the positive answers",

@@ -1,8 +1,8 @@
 //! `gc-mark`: starts a collection and marks rows to be kept.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Json, Kind, Outcome, Permission,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Json, Kind, Outcome, Permission,
 };
 use serde::Deserialize;
 
@@ -39,6 +39,8 @@ impl Command<HashEquiv> for GcMark {
         summary: "Starts a collection, or goes on with it, and marks rows to be kept.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never { why: "it writes" },
         answer_example: "{\"count\": 1}",

@@ -1,8 +1,8 @@
 //! `gc-mark-stream`: `gc-mark` one a line.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Json, Kind, Outcome, Permission,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Json, Kind, Outcome, Permission,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -69,6 +69,8 @@ impl Command<HashEquiv> for GcMarkStream {
         summary: "Marks rows to be kept, one condition a line.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Stream,
         cache: CachePolicy::Never { why: "it writes" },
         answer_example: "{\"count\": 1}",

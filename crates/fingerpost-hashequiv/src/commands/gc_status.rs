@@ -1,8 +1,8 @@
 //! `gc-status`: what a sweep would do.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission, Take,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission, Take,
 };
 
 use crate::HashEquiv;
@@ -20,6 +20,8 @@ impl Command<HashEquiv> for GcStatus {
         summary: "Counts what a sweep would keep and remove, and names the running collection.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "the answer changes with every report",

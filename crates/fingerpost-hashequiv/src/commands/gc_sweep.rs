@@ -1,8 +1,8 @@
 //! `gc-sweep`: removes what is not marked.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Json, Kind, Outcome, Permission,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Json, Kind, Outcome, Permission,
 };
 use serde::Deserialize;
 
@@ -38,6 +38,8 @@ impl Command<HashEquiv> for GcSweep {
                   In batches: nobody else waits for it.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never { why: "it writes" },
         answer_example: "{\"count\": 1}",

@@ -1,8 +1,8 @@
 //! `get`: the unihash of a task, or with `all` its oldest output.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Json, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Json, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hashequiv_proto::field::{self, Truth};
 use serde::Deserialize;
@@ -52,6 +52,8 @@ impl Command<HashEquiv> for Get {
         summary: "Looks up the unihash of a task, or with `all` its oldest output.",
         access: Access::needs(&[Permission::Read]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

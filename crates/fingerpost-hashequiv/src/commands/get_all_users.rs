@@ -1,8 +1,8 @@
 //! `get-all-users`: every user.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission, Take,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission, Take,
 };
 
 use super::answers::{UserAnswer, Users};
@@ -20,6 +20,8 @@ impl Command<HashEquiv> for GetAllUsers {
         summary: "Answers all users.",
         access: Access::needs(&[Permission::UserAdmin]),
         availability: Availability::Always,
+        cost: Cost::Dear,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "accounts are never remembered",

@@ -1,8 +1,8 @@
 //! `get-db-query-columns`: what `remove` can compare.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission, Take,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission, Take,
 };
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ impl Command<HashEquiv> for GetDbQueryColumns {
         summary: "Lists the text columns that conditions may name.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "the answer is a constant of the program",

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission, Take,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission, Take,
 };
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ impl Command<HashEquiv> for GetDbUsage {
         summary: "Counts the rows of each relation.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Always,
+        cost: Cost::Dear,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "the answer changes with every report",

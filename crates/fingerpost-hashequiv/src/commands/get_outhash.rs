@@ -1,8 +1,8 @@
 //! `get-outhash`: the oldest row of an output.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Json, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Json, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hashequiv_proto::field::{self, Truth};
 use fingerpost_hashequiv_proto::types::Outhash;
@@ -62,6 +62,8 @@ impl Command<HashEquiv> for GetOuthash {
         summary: "Looks up the oldest row of an output.",
         access: Access::needs(&[Permission::Read]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

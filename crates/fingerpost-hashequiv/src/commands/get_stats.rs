@@ -1,8 +1,8 @@
 //! `get-stats`: the request statistics.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission, Take,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission, Take,
 };
 
 use super::answers::Requests;
@@ -20,6 +20,8 @@ impl Command<HashEquiv> for GetStats {
         summary: "Answers how many requests ended and how long they took.",
         access: Access::needs(&[Permission::Read]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "the answer changes with every request",

@@ -1,8 +1,8 @@
 //! `get-stream`: look-ups one a line.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, Outcome, Permission,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, Outcome, Permission,
 };
 
 use super::answers::Line;
@@ -46,6 +46,8 @@ impl Command<HashEquiv> for GetStream {
         summary: "Looks up unihashes, one a line; an empty line is a miss.",
         access: Access::needs(&[Permission::Read]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Stream,
         cache: CachePolicy::Key {
             version: 1,

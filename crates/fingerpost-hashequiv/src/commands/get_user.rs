@@ -1,8 +1,8 @@
 //! `get-user`: a user.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission,
 };
 
 use super::answers::UserAnswer;
@@ -21,6 +21,8 @@ impl Command<HashEquiv> for GetUser {
         summary: "Answers a user, by default oneself; null when there is none.",
         access: Access::needs_or_self(&[Permission::UserAdmin]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "accounts are never remembered",

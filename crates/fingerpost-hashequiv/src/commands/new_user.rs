@@ -1,8 +1,8 @@
 //! `new-user`: a new user.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission,
 };
 
 use super::answers::NewUserAnswer;
@@ -21,6 +21,8 @@ impl Command<HashEquiv> for NewUser {
         summary: "Makes a user; the token is told once.",
         access: Access::needs(&[Permission::UserAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "accounts are never remembered",

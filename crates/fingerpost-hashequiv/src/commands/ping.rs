@@ -1,8 +1,8 @@
 //! `ping`: whether the server answers at all.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Take,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Take,
 };
 use serde::Serialize;
 
@@ -26,6 +26,8 @@ impl Command<HashEquiv> for Ping {
         summary: "Answers, to show that the server does.",
         access: Access::OPEN,
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "the answer is about this moment",

@@ -1,8 +1,8 @@
 //! `refresh-token`: a new token.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission,
 };
 
 use super::answers::{TokenAnswer, no_such_user};
@@ -21,6 +21,8 @@ impl Command<HashEquiv> for RefreshToken {
         summary: "Gives a user, by default oneself, a new token; the old one is dead.",
         access: Access::needs_or_self(&[Permission::UserAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "accounts are never remembered",

@@ -1,8 +1,8 @@
 //! `remove`: rows that fulfil conditions.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Json, Kind, Outcome, Permission,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Json, Kind, Outcome, Permission,
 };
 use serde::Deserialize;
 
@@ -37,6 +37,8 @@ impl Command<HashEquiv> for Remove {
         summary: "Removes the rows of both relations that fulfil the conditions each relation knows.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never { why: "it writes" },
         answer_example: "{\"count\": 2}",

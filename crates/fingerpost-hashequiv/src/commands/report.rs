@@ -1,8 +1,8 @@
 //! `report`: what a task produced.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Json, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Json, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hashequiv_proto::types::Outhash;
 use serde::Deserialize;
@@ -86,6 +86,8 @@ impl Command<HashEquiv> for Report {
                   read-only server, it is answered and nothing is stored.",
         access: Access::needs(&[Permission::Read]),
         availability: Availability::Always,
+        cost: Cost::Report,
+        effect: Effect::Report,
         kind: Kind::Once,
         cache: CachePolicy::Never { why: "it writes" },
         answer_example: "{\"taskhash\": \"1111111111111111111111111111111111111111111111111111111111111111\", \"method\": \"oe.sstatesig.OEOuthashBasic\", \"unihash\": \"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\"}",

@@ -1,8 +1,8 @@
 //! `report-equiv`: a task may be taken for another unihash.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Json, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Json, Kind, Outcome, Permission, Shape,
 };
 use serde::Deserialize;
 
@@ -55,6 +55,8 @@ impl Command<HashEquiv> for ReportEquiv {
         summary: "Gives a task a unihash unless it has one, and answers the one it has now.",
         access: Access::needs(&[Permission::Read, Permission::Report]),
         availability: Availability::Writable,
+        cost: Cost::Report,
+        effect: Effect::Report,
         kind: Kind::Once,
         cache: CachePolicy::Never { why: "it writes" },
         answer_example: "{\"taskhash\": \"1111111111111111111111111111111111111111111111111111111111111111\", \"method\": \"oe.sstatesig.OEOuthashBasic\", \"unihash\": \"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\"}",

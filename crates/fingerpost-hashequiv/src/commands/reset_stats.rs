@@ -1,8 +1,8 @@
 //! `reset-stats`: the request statistics, which start over.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission, Take,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission, Take,
 };
 
 use super::answers::Requests;
@@ -20,6 +20,8 @@ impl Command<HashEquiv> for ResetStats {
         summary: "Answers the statistics and starts them over.",
         access: Access::needs(&[Permission::DbAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "the answer changes with every request",

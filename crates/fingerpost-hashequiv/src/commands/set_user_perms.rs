@@ -1,8 +1,8 @@
 //! `set-user-perms`: what a user may do.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Failure, Json, Kind, Outcome,
-    Permission,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
+    Kind, Outcome, Permission,
 };
 
 use super::answers::{UserAnswer, no_such_user};
@@ -21,6 +21,8 @@ impl Command<HashEquiv> for SetUserPerms {
         summary: "Replaces the permissions of a user; effective from the next login.",
         access: Access::needs(&[Permission::UserAdmin]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never {
             why: "accounts are never remembered",

@@ -1,8 +1,8 @@
 //! `branchmap`: the heads of every branch.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, Outcome, Permission,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, Outcome, Permission,
 };
 use fingerpost_hg_proto::Args;
 
@@ -35,6 +35,8 @@ impl Command<RepositoryView> for Branchmap {
         summary: "Maps the name of each branch to its heads, the oldest first, closed ones included.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

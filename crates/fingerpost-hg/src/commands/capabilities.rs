@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Declaration, Dependency, Entry, Failure,
-    Field, Kind, Outcome, Permission, Registry, Shape,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Dependency, Effect, Entry,
+    Failure, Field, Kind, Outcome, Permission, Registry, Shape,
 };
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
 use fingerpost_hg_proto::cbor::Value;
@@ -25,6 +25,8 @@ impl Command<RepositoryView> for Capabilities {
         summary: "Describes the commands, as the handshake does.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::cbor::{Value, Writer};
 use fingerpost_hg_proto::{Args, Node};
@@ -77,6 +77,8 @@ impl Command<RepositoryView> for Changesetdata {
         summary: "Sends changesets, then the bookmarks of all others.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Dear,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

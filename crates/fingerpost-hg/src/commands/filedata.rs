@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::{Args, Node};
 
@@ -81,6 +81,8 @@ impl Command<RepositoryView> for Filedata {
         summary: "Sends revisions of one file, in the order of the store. A revision that no served changeset introduces is unknown.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Dear,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

@@ -5,8 +5,8 @@ mod plan;
 use std::sync::Arc;
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::cbor::{Value, Writer};
@@ -88,6 +88,8 @@ impl Command<RepositoryView> for Filesdata {
         summary: "Sends the revisions of files that changesets have or change, file by file. Files that a changeset removes are passed over.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Dear,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

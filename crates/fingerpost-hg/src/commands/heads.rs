@@ -1,8 +1,8 @@
 //! `heads`: the changesets that have no children.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::{Args, Node};
 
@@ -44,6 +44,8 @@ impl Command<RepositoryView> for Heads {
         summary: "Lists the changesets without children, the newest first; an empty repository has the null node.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

@@ -1,8 +1,8 @@
 //! `known`: which of a client's changesets are here.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::{Args, Node};
 
@@ -44,6 +44,8 @@ impl Command<RepositoryView> for Known {
         summary: "Says `1` or `0` for each node: whether the changeset is here. Secret and hidden ones are not.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

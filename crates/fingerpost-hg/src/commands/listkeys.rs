@@ -1,8 +1,8 @@
 //! `listkeys`: bookmarks, phases, and what else has keys.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::Args;
 
@@ -44,6 +44,8 @@ impl Command<RepositoryView> for Listkeys {
         summary: "Maps the keys of a namespace to their values.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

@@ -1,8 +1,8 @@
 //! `lookup`: the node behind a name.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::Args;
 
@@ -45,6 +45,8 @@ impl Command<RepositoryView> for Lookup {
         summary: "Answers the node that a name stands for.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Cheap,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::cbor::Writer;
 use fingerpost_hg_proto::{Args, Node};
@@ -78,6 +78,8 @@ impl Command<RepositoryView> for Manifestdata {
         summary: "Sends revisions of the manifest, in the order of the store. A revision that no served changeset has is unknown.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Dear,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

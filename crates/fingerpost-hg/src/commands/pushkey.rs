@@ -1,8 +1,8 @@
 //! `pushkey`: changes a bookmark or a phase.
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration, Failure,
-    Field, Kind, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Effect, Failure, Field, Kind, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::Args;
 
@@ -61,6 +61,8 @@ impl Command<RepositoryView> for Pushkey {
         summary: "Changes a bookmark or a phase, by the installed `hg`; says whether that was done. Only where the server has such a program.",
         access: Access::needs(&[Permission::Push]),
         availability: Availability::Writable,
+        cost: Cost::Dear,
+        effect: Effect::Change,
         kind: Kind::Once,
         cache: CachePolicy::Never { why: "it writes" },
         answer_example: "true",

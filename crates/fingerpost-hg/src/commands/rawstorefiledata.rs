@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fingerpost_core::{
-    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Declaration,
-    Dependency, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
+    Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
+    Dependency, Effect, Failure, Field, Kind, More, Objects, Outcome, Permission, Shape,
 };
 use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::cbor::Writer;
@@ -66,6 +66,8 @@ impl Command<RepositoryView> for Rawstorefiledata {
         summary: "Sends the store's files of changelog and manifest as they are. Only where nothing in them is secret or hidden.",
         access: Access::needs(&[Permission::Pull]),
         availability: Availability::Always,
+        cost: Cost::Dear,
+        effect: Effect::None,
         kind: Kind::Once,
         cache: CachePolicy::Key {
             version: 1,

@@ -116,6 +116,14 @@ impl Authority {
         }
     }
 
+    /// A client that has shaken hands on a connection that it has already.
+    pub(crate) async fn connect_over(&self, stream: TcpStream) -> Client<TlsStream<TcpStream>> {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connector = TlsConnector::from(Arc::new(self.client(None)));
+        let connected = connector.connect(name, stream).await;
+        Client(connected.expect("a handshake"))
+    }
+
     /// A client that has shaken hands.
     pub(crate) async fn connect(&self, world: &World) -> Client<TlsStream<TcpStream>> {
         let connected = shake(&world.address, self.client(None)).await;

@@ -82,6 +82,7 @@ async fn answer(line: String, peer: &Peer) -> String {
         "slow" => tokio::time::sleep(Duration::from_millis(300)).await,
         "stuck" => std::future::pending().await,
         "who" => return format!("{peer} {:?} {}", peer.transport, peer.listener),
+        "local" => return peer.is_local().to_string(),
         "name" => return peer.certificate.as_deref().unwrap_or("nobody").to_owned(),
         _ => {}
     }
@@ -109,6 +110,7 @@ pub(crate) struct Plan {
     pub(crate) router: Router,
     pub(crate) ready: Result<(), String>,
     pub(crate) tls: Option<(Policy, TlsOptions)>,
+    pub(crate) proxy_protocol: bool,
 }
 
 impl Default for Plan {
@@ -119,6 +121,7 @@ impl Default for Plan {
             router: Router::new(),
             ready: Ok(()),
             tls: None,
+            proxy_protocol: false,
         }
     }
 }
@@ -133,7 +136,7 @@ impl Plan {
 
     pub(crate) fn start(self) -> World {
         let (shutdown, metrics) = (Shutdown::new(), Arc::new(Metrics::new()));
-        let mut listener = listener(&self.listen);
+        let mut listener = listener(&self.listen).with_proxy_protocol(self.proxy_protocol);
         if let Some((policy, options)) = self.tls {
             let tls = Tls::load(options, Arc::new(SystemClock), &metrics);
             listener = listener.with_tls(policy(tls.expect("files that are right")));

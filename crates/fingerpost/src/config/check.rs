@@ -67,6 +67,15 @@ impl Config {
                 "upstream.username needs upstream.address".to_owned(),
             ));
         }
+        let listeners = self.server.listeners.values();
+        let mut proxied = listeners.map(|one| one.proxy_protocol);
+        if (self.server.proxy_protocol || proxied.any(|one| one))
+            && self.server.trusted_proxies.is_empty()
+        {
+            return Err(BadConfig(
+                "proxy_protocol needs server.trusted_proxies: nobody else may connect".to_owned(),
+            ));
+        }
         self.check_tls_together()?;
         self.check_namespaces()?;
         self.check_redirects_together()?;

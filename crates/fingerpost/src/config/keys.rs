@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
-    Secret, TlsMode, TlsVersion,
+    Address, AnonymousPermissions, Durability, ForwardedBy, LogFormat, LogLevel, MaybeAddress,
+    ProxyNetwork, ReadWrite, Secret, TlsMode, TlsVersion,
 };
 
 /// One key of a section.
@@ -105,6 +105,12 @@ impl Value for bool {
 }
 impl Value for MaybeAddress {
     const KIND: Kind = Kind::Text;
+}
+impl Value for ForwardedBy {
+    const KIND: Kind = Kind::Text;
+}
+impl Value for Vec<ProxyNetwork> {
+    const KIND: Kind = Kind::List;
 }
 impl Value for Vec<Address> {
     const KIND: Kind = Kind::List;

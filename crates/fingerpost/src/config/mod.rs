@@ -31,8 +31,8 @@ pub(crate) use secret::Secret;
 pub(crate) use tables::{Further, Namespace, ObjectPlace, RedirectTarget};
 pub(crate) use tree::{Cache, Config, Hg, Redirect};
 pub(crate) use values::{
-    Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
-    TlsMode, TlsVersion,
+    Address, AnonymousPermissions, Durability, ForwardedBy, LogFormat, LogLevel, MaybeAddress,
+    ProxyNetwork, ReadWrite, TlsMode, TlsVersion,
 };
 
 /// Why a configuration is refused. The text names the file and line, the
@@ -320,6 +320,32 @@ mod tests {
         assert!(loaded(&[url]).is_err());
         assert!(loaded(&[url, ("cache.secret", "too short")]).is_err());
         assert!(loaded(&[url, ("cache.secret", "long enough for this")]).is_ok());
+    }
+
+    #[test]
+    fn who_is_behind_a_proxy_is_told_by_trusted_ones_only() {
+        let network = "[server]\ntrusted_proxies = ['10.0.0.0/33']\n";
+        assert!(refusal(network, &[]).contains("no network"));
+        for text in [
+            "[server]\nproxy_protocol = true\n",
+            "[server.listeners.x]\nbind = [':1']\nproxy_protocol = true\n",
+        ] {
+            assert!(refusal(text, &[]).contains("needs server.trusted_proxies"));
+        }
+        let file = empty_file();
+        let sources = Sources {
+            file: Some(file.path().to_owned()),
+            environment: variables(&[
+                ("FINGERPOST_SERVER__TRUSTED_PROXIES", "10.0.0.0/8,unix"),
+                ("FINGERPOST_SERVER__PROXY_PROTOCOL", "true"),
+                ("FINGERPOST_SERVER__FORWARDED_BY", "forwarded"),
+            ]),
+            ..Sources::default()
+        };
+        assert_eq!(
+            load(sources).unwrap().config.server.trusted_proxies.len(),
+            2
+        );
     }
 
     #[test]

@@ -37,6 +37,8 @@ table! {
         tls: Option<TlsMode> = None, example "\"off\"";
         /// As `server.namespace`, for these.
         namespace: Option<String> = None, example "\"release\"";
+        /// As `server.proxy_protocol`, for these.
+        proxy_protocol: bool = false;
     }
 }
 

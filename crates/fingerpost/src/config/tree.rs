@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Key, keys};
 use super::{
-    Address, AnonymousPermissions, Durability, Further, LogFormat, LogLevel, MaybeAddress,
-    Namespace, ObjectPlace, ReadWrite, RedirectTarget, Secret, TlsMode, TlsVersion,
+    Address, AnonymousPermissions, Durability, ForwardedBy, Further, LogFormat, LogLevel,
+    MaybeAddress, Namespace, ObjectPlace, ProxyNetwork, ReadWrite, RedirectTarget, Secret, TlsMode,
+    TlsVersion,
 };
 
 /// One section of the file, as its documentation shows it.
@@ -75,6 +76,18 @@ sections! {
         tls: Option<TlsMode> = None, example "\"optional\"";
         /// The namespace of whoever comes by these addresses and chooses none.
         namespace: Option<String> = None, example "\"release\"";
+        /// Proxies whose word about their clients is taken: networks such as
+        /// 10.0.0.0/8, single addresses, and `unix` for whoever connects to a Unix
+        /// socket. Nobody is believed without. List nothing but the proxies:
+        /// everybody there can pass for anybody.
+        trusted_proxies: Vec<ProxyNetwork> = Vec::new();
+        /// What those proxies tell of their clients over HTTP: `x-forwarded`
+        /// (X-Forwarded-For, -Proto and -Host) or `forwarded` (RFC 7239). The proxy
+        /// must write it; the other kind is not read.
+        forwarded_by: ForwardedBy = ForwardedBy::XForwarded;
+        /// Connections to these addresses begin with a header of the PROXY protocol,
+        /// version 1 or 2, before TLS. Only trusted proxies may connect then.
+        proxy_protocol: bool = false;
         /// Lets several processes listen on one TCP port (`SO_REUSEPORT`). They
         /// must share the database file.
         reuse_port: bool = false;

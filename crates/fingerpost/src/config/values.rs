@@ -135,6 +135,33 @@ pub(crate) enum Durability {
     Relaxed,
 }
 
+/// Where proxies are whose word is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProxyNetwork(pub(crate) fingerpost_net::ProxyNetwork);
+
+impl<'de> Deserialize<'de> for ProxyNetwork {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for ProxyNetwork {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// The headers that tell of a proxy's clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ForwardedBy {
+    /// Those that most write.
+    XForwarded,
+    /// That of RFC 7239.
+    Forwarded,
+}
+
 /// How far TLS, or the certificate of a client, is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -41,16 +41,20 @@ pub(super) fn listen(loaded: &Loaded, tls: Option<&Tls>) -> anyhow::Result<Liste
     } else {
         inherited
     };
-    let with_tls = |listener: Listener, mode| {
+    let dressed = |listener: Listener, mode, proxy_protocol| {
         let policy = policy(mode, tls, listener.address());
-        listener.with_tls(policy)
+        listener
+            .with_tls(policy)
+            .with_proxy_protocol(proxy_protocol)
     };
     let first = first.into_iter();
-    let first = first.map(|one| with_tls(one, server.tls).named(FIRST_LISTENER));
+    let first =
+        first.map(|one| dressed(one, server.tls, server.proxy_protocol).named(FIRST_LISTENER));
     let mut service: Vec<_> = first.collect();
     for (name, further) in &server.listeners {
         let bound = bind_all(&loaded.config, &further.bind)?.into_iter();
-        service.extend(bound.map(|one| with_tls(one, further.tls).named(name)));
+        let dressed = |one| dressed(one, further.tls, further.proxy_protocol).named(name);
+        service.extend(bound.map(dressed));
     }
     if service.is_empty() {
         return Err(failure(

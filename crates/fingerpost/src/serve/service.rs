@@ -14,10 +14,12 @@ use fingerpost_hashequiv_front::{
     Placement,
 };
 use fingerpost_hashequiv_proto::Limits;
-use fingerpost_net::{HttpOptions, Metrics, ServerOptions, default_connection_limit};
+use fingerpost_net::{
+    ForwardedBy, HttpOptions, Metrics, ServerOptions, TrustedProxies, default_connection_limit,
+};
 
 use super::database_metrics::DatabaseCollector;
-use crate::config::Config;
+use crate::config::{self, Config};
 
 /// The doors of the server.
 pub(super) struct Doors {
@@ -138,7 +140,12 @@ pub(super) fn server_options(config: &Config, open_files: u64) -> ServerOptions 
             connections => size(connections),
         },
         drain_max: Duration::from_secs(config.server.stop_seconds),
+        proxies: TrustedProxies::new(config.server.trusted_proxies.iter().map(|one| one.0)),
         http: HttpOptions {
+            forwarded_by: match config.server.forwarded_by {
+                config::ForwardedBy::XForwarded => ForwardedBy::XForwarded,
+                config::ForwardedBy::Forwarded => ForwardedBy::Forwarded,
+            },
             write_stall_max: Duration::from_secs(limits.write_stall_seconds),
             allowed_origins: config.server.allowed_origins.clone(),
             metrics_everywhere: config.metrics.everywhere,
