@@ -59,22 +59,22 @@ impl Metrics {
 
     pub(crate) fn register(&self, tiers: Vec<Arc<Guarded>>, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("cache");
-        registry.register("hits", "Look-ups that found.", self.hits.clone());
-        registry.register("misses", "Look-ups that did not.", self.misses.clone());
-        registry.register("stored", "Entries taken.", self.stored.clone());
+        registry.register("hits", "Look-ups that found", self.hits.clone());
+        registry.register("misses", "Look-ups that did not", self.misses.clone());
+        registry.register("stored", "Entries taken", self.stored.clone());
         registry.register(
             "stored_bytes",
-            "Bytes of entries taken.",
+            "Bytes of entries taken",
             self.stored_bytes.clone(),
         );
         registry.register(
             "failures",
-            "Calls that failed or took too long.",
+            "Calls that failed or took too long",
             self.failures.clone(),
         );
         registry.register(
             "promotions_skipped",
-            "Hits not copied to faster tiers, because enough others were.",
+            "Hits not copied to faster tiers, because enough others were",
             self.promotions_skipped.clone(),
         );
         registry.register_collector(Box::new(TiersCollector(tiers)));

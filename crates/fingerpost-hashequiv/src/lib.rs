@@ -18,6 +18,8 @@ pub mod upstream;
 
 mod backfill;
 mod commands;
+mod durations;
+mod gauges;
 mod lookup;
 mod metrics;
 mod reporting;
@@ -26,6 +28,7 @@ mod sharded;
 
 pub use cache::MethodId;
 pub use commands::commands;
+pub use durations::{Durations, HotDurations};
 pub use metrics::Metrics;
 pub use reporting::Reported;
 pub use service::{Config, HashEquiv};

@@ -2,10 +2,13 @@
 
 use std::sync::atomic::AtomicI64;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::durations::Durations;
 use crate::sharded::HotCounter;
 
 /// The service's counters. Doors count what is theirs.
@@ -37,6 +40,8 @@ pub struct Metrics {
     pub upstream_failures: Counter,
     /// Questions that the upstream did not answer in time.
     pub upstream_timeouts: Counter,
+    /// How long questions to the upstream took, by how they ended.
+    pub(crate) upstream_durations: Family<UpstreamOutcome, Durations>,
     /// Questions that were spared, because the answer was a miss lately.
     pub upstream_misses_remembered: Counter,
     /// Rows that were copied from the upstream.
@@ -49,6 +54,12 @@ pub struct Metrics {
     pub logins_failed: Counter,
 }
 
+/// How a question to the upstream ended: `answered`, `failed` or `timed_out`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct UpstreamOutcome {
+    pub(crate) outcome: &'static str,
+}
+
 impl Metrics {
     /// Adds every counter to `registry`, whose prefix is `fingerpost`.
     pub fn register(&self, registry: &mut Registry) {
@@ -57,6 +68,12 @@ impl Metrics {
         registry.register("cache_hits", hits, self.cache_hits.clone());
         let found = "Look-ups answered with a unihash";
         registry.register("unihashes_found", found, self.unihashes_found.clone());
+        let durations = "Time that questions to the upstream took, by how they ended";
+        registry.register(
+            "upstream_duration_seconds",
+            durations,
+            self.upstream_durations.clone(),
+        );
         let counters = [
             (
                 "cache_misses",

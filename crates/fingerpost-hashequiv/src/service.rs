@@ -6,9 +6,11 @@ use std::time::Duration;
 use fingerpost_accounts::Accounts;
 use fingerpost_core::{Clock, Failure, PermissionSet, Principal, Service, Timestamp};
 use fingerpost_db::Sqlite;
+use prometheus_client::registry::Registry;
 
 use crate::backfill::Backfill;
 use crate::cache::{CachedTask, MethodId, UnihashCache};
+use crate::gauges::Gauges;
 use crate::metrics::Metrics;
 use crate::sqlite::{SqliteStore, StoreOptions};
 use crate::stats::RequestStats;
@@ -59,7 +61,7 @@ pub struct HashEquiv {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) cache: Arc<UnihashCache>,
     pub(crate) accounts: Accounts,
-    pub(crate) upstream: Option<Bounded>,
+    pub(crate) upstream: Option<Arc<Bounded>>,
     pub(crate) backfill: Option<Arc<Backfill>>,
     pub(crate) metrics: Arc<Metrics>,
     requests: RequestStats,
@@ -88,8 +90,13 @@ impl HashEquiv {
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::new(db, Arc::clone(&cache), options, Arc::clone(&clock)).await?);
         let metrics = Arc::new(Metrics::default());
-        let bounded =
-            upstream.map(|upstream| Bounded::new(upstream, config.upstream, Arc::clone(&metrics)));
+        let bounded = upstream.map(|upstream| {
+            Arc::new(Bounded::new(
+                upstream,
+                config.upstream,
+                Arc::clone(&metrics),
+            ))
+        });
         let backfill = (bounded.is_some() && !config.read_only)
             .then(|| Backfill::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics)));
         Ok(Arc::new(Self {
@@ -123,6 +130,14 @@ impl HashEquiv {
     /// The service's counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Adds the counters, and what is asked at each scrape, to `registry`, whose
+    /// prefix is `fingerpost`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        let gauges = Gauges::new(Arc::clone(&self.cache), self.upstream.clone());
+        registry.register_collector(Box::new(gauges));
     }
 
     /// Users and their tokens.

@@ -18,6 +18,7 @@ mod address;
 mod bind;
 mod detect;
 mod door;
+mod exposition;
 pub mod fuzz;
 mod http;
 mod http_io;

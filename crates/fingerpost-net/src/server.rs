@@ -99,7 +99,7 @@ impl<D: LineDoor> Server<D> {
     }
 
     /// What answers HTTP besides the probes. Must not have `/healthz`,
-    /// `/readyz` or `/metrics`. Handlers find the [`crate::Peer`] among the
+    /// `/readyz`, `/version` or `/metrics`. Handlers find the [`crate::Peer`] among the
     /// request's extensions.
     #[must_use]
     pub fn router(mut self, router: Router) -> Self {
@@ -175,6 +175,7 @@ impl<D: LineDoor> Server<D> {
             .http
             .metrics_everywhere
             .then(|| self.metrics.clone());
+        self.metrics.set_open_max(self.options.connections_max);
         let limit = ConnectionLimit::new(self.options.connections_max, self.metrics.open());
         self.gate(self.door.clone(), self.router.clone(), metrics, limit)
     }

@@ -54,7 +54,7 @@ pub(super) async fn doors(
     }
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
-        service.metrics().register(registry);
+        service.register_metrics(registry);
         native.register_metrics(registry);
         registry.register_collector(Box::new(collector));
     });
