@@ -42,6 +42,12 @@ impl Metrics {
         let label = TierLabel {
             tier: Arc::clone(&tier),
         };
+        // All are there from the start: a rate sees the first of each.
+        for kind in KINDS {
+            let tier = Arc::clone(&tier);
+            self.failures
+                .get_or_create_owned(&FailureLabels { tier, kind });
+        }
         TierMetrics {
             hits: self.hits.get_or_create_owned(&label),
             misses: self.misses.get_or_create_owned(&label),
@@ -114,6 +120,17 @@ impl TierMetrics {
         self.failures.get_or_create(&labels).inc();
     }
 }
+
+/// What [`kind`] gives.
+const KINDS: [&str; 7] = [
+    "io",
+    "timed_out",
+    "damaged",
+    "length",
+    "full",
+    "suspended",
+    "other",
+];
 
 const fn kind(error: &CacherError) -> &'static str {
     match error {

@@ -21,8 +21,9 @@ use tower::Service;
 use crate::exposition::Exposition;
 use crate::http_io::HttpIo;
 use crate::metrics::{Metrics, Protocol, Reason, VERSION};
+use crate::ready::Ready;
 use crate::refusal::Refusals;
-use crate::{ConnectionGuard, LineDoor, Peer, Shutdown, websocket};
+use crate::{ConnectionGuard, LineDoor, Peer, websocket};
 
 /// Says whether the server can do its work: `Err` holds a sentence why not,
 /// which `/readyz` shows. Called at every probe, so it must not block.
@@ -239,17 +240,11 @@ fn builder(options: &HttpOptions) -> auto::Builder<TokioExecutor> {
 pub(crate) fn with_probes(
     router: Router,
     options: &HttpOptions,
-    readiness: Readiness,
-    shutdown: Shutdown,
+    readiness: Ready,
     metrics: Option<Arc<Metrics>>,
 ) -> Router {
     let ready = move || async move {
-        let state = if shutdown.is_draining() {
-            Err("the server is shutting down".to_owned())
-        } else {
-            readiness()
-        };
-        match state {
+        match readiness.state() {
             Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
         }

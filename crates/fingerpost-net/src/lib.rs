@@ -29,6 +29,7 @@ mod metrics;
 mod owner;
 mod percent;
 mod process;
+mod ready;
 mod refusal;
 mod server;
 mod shutdown;

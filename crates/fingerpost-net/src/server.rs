@@ -13,6 +13,7 @@ use crate::http::{HttpOptions, Readiness, Shell, with_probes};
 use crate::limit::ConnectionLimit;
 use crate::listener::Bound;
 use crate::metrics::Metrics;
+use crate::ready::Ready;
 use crate::refusal::Refusals;
 use crate::unix::SocketFile;
 use crate::{
@@ -145,6 +146,7 @@ impl<D: LineDoor> Server<D> {
             std::mem::take(&mut self.listeners),
             std::mem::take(&mut self.probes),
         );
+        self.show_readiness();
         let (service, probe) = (self.service_gate(), self.probe_gate());
         let mut accepting = Accepting::default();
         let mut watching = Watching::default();
@@ -167,6 +169,20 @@ impl<D: LineDoor> Server<D> {
             );
         }
         Ok(dropped)
+    }
+
+    /// Shows what `/readyz` says as a number, for those who watch only that.
+    fn show_readiness(&self) {
+        let ready = Box::new(self.ready());
+        self.metrics
+            .register(|registry| registry.register_collector(ready));
+    }
+
+    fn ready(&self) -> Ready {
+        Ready {
+            readiness: self.readiness.clone(),
+            shutdown: self.shutdown.clone(),
+        }
     }
 
     fn service_gate(&self) -> Arc<Gate<D>> {
@@ -192,8 +208,8 @@ impl<D: LineDoor> Server<D> {
         shown: Option<Arc<Metrics>>,
         limit: ConnectionLimit,
     ) -> Arc<Gate<D>> {
-        let (options, readiness) = (self.options.http.clone(), self.readiness.clone());
-        let router = with_probes(router, &options, readiness, self.shutdown.clone(), shown);
+        let options = self.options.http.clone();
+        let router = with_probes(router, &options, self.ready(), shown);
         let handshake = self.options.handshake_max;
         let metrics = self.metrics.clone();
         let refusals = Arc::new(Refusals::new(metrics.clone()));

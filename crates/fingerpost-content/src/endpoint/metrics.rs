@@ -52,6 +52,11 @@ impl Metrics {
             "Bytes of entries sent",
             self.sent_bytes.clone(),
         );
+        // All are there from the start: a rate sees the first of each.
+        for why in Why::ALL {
+            let why = why.label();
+            self.broken.get_or_create_owned(&WhyLabel { why });
+        }
         registry.register(
             "broken",
             "Answers that were broken off in the middle",

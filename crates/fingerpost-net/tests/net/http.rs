@@ -30,6 +30,7 @@ async fn probes_and_metrics_are_on_both_listeners() {
         assert!(metrics.contains("\n# TYPE fingerpost_connections_total counter\n"));
         for name in [
             "connections_open ",
+            "ready 1",
             "process_cpu_seconds_total ",
             "process_open_fds ",
         ] {
