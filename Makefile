@@ -43,6 +43,7 @@ test: prepare
 	tests/peers/run
 	tests/peers/hg/run
 	tests/peers/schema/run
+	tests/peers/prometheus/run
 	$(CARGO) nextest run --workspace
 
 # Private items are documented too, so links to them are fine.

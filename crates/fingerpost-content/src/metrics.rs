@@ -42,6 +42,12 @@ impl Metrics {
         let label = TierLabel {
             tier: Arc::clone(&tier),
         };
+        // All are there from the start: a rate sees the first of each.
+        for kind in KINDS {
+            let tier = Arc::clone(&tier);
+            self.failures
+                .get_or_create_owned(&FailureLabels { tier, kind });
+        }
         TierMetrics {
             hits: self.hits.get_or_create_owned(&label),
             misses: self.misses.get_or_create_owned(&label),
@@ -59,22 +65,22 @@ impl Metrics {
 
     pub(crate) fn register(&self, tiers: Vec<Arc<Guarded>>, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("cache");
-        registry.register("hits", "Look-ups that found.", self.hits.clone());
-        registry.register("misses", "Look-ups that did not.", self.misses.clone());
-        registry.register("stored", "Entries taken.", self.stored.clone());
+        registry.register("hits", "Look-ups that found", self.hits.clone());
+        registry.register("misses", "Look-ups that did not", self.misses.clone());
+        registry.register("stored", "Entries taken", self.stored.clone());
         registry.register(
             "stored_bytes",
-            "Bytes of entries taken.",
+            "Bytes of entries taken",
             self.stored_bytes.clone(),
         );
         registry.register(
             "failures",
-            "Calls that failed or took too long.",
+            "Calls that failed or took too long",
             self.failures.clone(),
         );
         registry.register(
             "promotions_skipped",
-            "Hits not copied to faster tiers, because enough others were.",
+            "Hits not copied to faster tiers, because enough others were",
             self.promotions_skipped.clone(),
         );
         registry.register_collector(Box::new(TiersCollector(tiers)));
@@ -114,6 +120,17 @@ impl TierMetrics {
         self.failures.get_or_create(&labels).inc();
     }
 }
+
+/// What [`kind`] gives.
+const KINDS: [&str; 7] = [
+    "io",
+    "timed_out",
+    "damaged",
+    "length",
+    "full",
+    "suspended",
+    "other",
+];
 
 const fn kind(error: &CacherError) -> &'static str {
     match error {

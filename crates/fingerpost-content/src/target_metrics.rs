@@ -106,7 +106,7 @@ impl Collector for Health {
         if self.0.is_empty() {
             return Ok(());
         }
-        let help = "Whether clients are told of a target";
+        let help = "Whether clients are told of a target.";
         let gauge = ConstGauge::new(0_i64);
         let mut metric =
             encoder.encode_descriptor("redirects_healthy", help, None, gauge.metric_type())?;

@@ -90,6 +90,11 @@ impl Dispatch {
         self.options.spool.room.taken()
     }
 
+    /// Bytes that they may take there.
+    pub const fn spool_limit_bytes(&self) -> u64 {
+        self.options.spool.room.bytes_max
+    }
+
     /// What the store has under a name. A store that fails has nothing.
     pub async fn look_up(&self, name: &EntryName) -> Option<Arc<dyn Content>> {
         self.store.look_up(name).await.unwrap_or_else(|error| {

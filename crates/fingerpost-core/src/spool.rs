@@ -41,7 +41,7 @@ impl Default for SpoolOptions {
 /// Disk space that spools share. Clones are the same room.
 #[derive(Clone, Debug)]
 pub struct SpoolRoom {
-    bytes_max: u64,
+    pub(crate) bytes_max: u64,
     taken: Arc<AtomicU64>,
 }
 

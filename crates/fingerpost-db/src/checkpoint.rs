@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-use crate::metrics::{Metrics, add, count};
+use crate::metrics::{Metrics, add, count, micros};
 
 /// A page with its header in the log.
 const FRAME_BYTES: u64 = 4096 + 24;
@@ -180,8 +180,8 @@ impl Checkpoints {
         let started = Instant::now();
         let outcome = checkpoint(conn, mode);
         count(&self.metrics.checkpoints);
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        add(&self.metrics.checkpoint_micros, micros);
+        let took = micros(started.elapsed());
+        add(&self.metrics.checkpoint_micros, took);
         match &outcome {
             Ok(log) => self.metrics.wal_bytes.store(log.bytes, Ordering::Relaxed),
             Err(error) => {

@@ -1,6 +1,9 @@
 //! Counters of one database handle.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fingerpost_core::Histogram;
 
 /// Counters and gauges, read at any time. `fingerpost-net` shows them on
 /// `/metrics`; nothing here knows how.
@@ -18,6 +21,13 @@ pub struct Metrics {
     pub groups: AtomicU64,
     /// Sum of their sizes in jobs.
     pub group_jobs: AtomicU64,
+    /// Their sizes in jobs.
+    pub group_sizes: Histogram,
+    /// Their times from the first job to the end of the commit, microseconds.
+    pub group_micros: Histogram,
+    /// Times that the commits themselves took, groups' and others', microseconds:
+    /// mostly the drive's.
+    pub commit_micros: Histogram,
     /// Background jobs committed.
     pub background_batches: AtomicU64,
     /// Jobs waiting for the writer now.
@@ -43,6 +53,11 @@ pub struct Metrics {
 /// Adds one.
 pub(crate) fn count(counter: &AtomicU64) {
     add(counter, 1);
+}
+
+/// Whole microseconds.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Adds `more`.

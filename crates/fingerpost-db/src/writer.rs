@@ -14,7 +14,7 @@ use crate::DbError;
 use crate::checkpoint::Checkpoints;
 use crate::format;
 use crate::job::{Hook, Tx, WriteJob, panic_text};
-use crate::metrics::{Metrics, add, count};
+use crate::metrics::{Metrics, add, count, micros};
 use crate::queue::{Lane, Queue};
 
 /// Jobs in one commit at most.
@@ -118,6 +118,8 @@ impl Writer {
             Ok(()) => {
                 count(&self.metrics.groups);
                 add(&self.metrics.group_jobs, jobs.len() as u64);
+                self.metrics.group_sizes.observe(jobs.len() as u64);
+                self.metrics.group_micros.observe(micros(started.elapsed()));
                 run_hooks(hooks);
                 self.answer_all(jobs, &Ok(()));
             }
@@ -201,8 +203,11 @@ impl Writer {
     }
 
     fn commit(&self) -> Result<(), DbError> {
+        let started = Instant::now();
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         count(&self.metrics.commits);
+        let took = micros(started.elapsed());
+        self.metrics.commit_micros.observe(took);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What the native door counts. Names begin with `fingerpost_hashequiv_`.
 
 use fingerpost_core::{Failure, Registry as Commands};
-use fingerpost_hashequiv::{HashEquiv, HotCounter};
+use fingerpost_hashequiv::{HashEquiv, HotCounter, HotDurations};
 use fingerpost_hashequiv_proto::Misbehaved;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -29,6 +29,8 @@ pub(crate) struct CommandMetrics {
     outcomes: [Counter; OUTCOMES.len()],
     /// Lines of the stream that the command opens, its end included.
     pub(crate) lines: HotCounter,
+    /// Of requests; of a stream, those of the batches of its lines.
+    pub(crate) durations: HotDurations,
 }
 
 /// A limit of the door other than those that [`Misbehaved`] names.
@@ -60,6 +62,11 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CommandLabels {
+    command: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StreamLabels {
     stream: &'static str,
 }
@@ -78,6 +85,7 @@ struct LimitLabels {
 struct Families {
     requests: Family<RequestLabels, Counter>,
     lines: Family<StreamLabels, HotCounter>,
+    durations: Family<CommandLabels, HotDurations>,
     misbehaved: Family<ReasonLabels, Counter>,
     over_limit: Family<LimitLabels, Counter>,
 }
@@ -98,6 +106,9 @@ impl Metrics {
                     .get_or_create_owned(&StreamLabels { stream: name }),
                 false => HotCounter::default(),
             },
+            durations: families
+                .durations
+                .get_or_create_owned(&CommandLabels { command: name }),
         };
         let reason = |reason| {
             families
@@ -137,6 +148,10 @@ impl Metrics {
         registry.register("requests", requests, self.families.requests.clone());
         let lines = "Lines of streams, the ends of streams included";
         registry.register("stream_lines", lines, self.families.lines.clone());
+        let durations =
+            "Time from the taking of a request to its answer; of streams, for each batch of lines";
+        let family = self.families.durations.clone();
+        registry.register("request_duration_seconds", durations, family);
         let misbehaved = "Connections closed for a breach of the protocol, by reason";
         registry.register("misbehaved", misbehaved, self.families.misbehaved.clone());
         let over_limit = "Connections closed for being too slow or holding too much, by limit";

@@ -77,13 +77,13 @@ impl Gets {
         }
         turn.caller.taken += 1;
         let answered = self.answer_unknown(turn).await;
-        let service = turn.service();
-        service.requests().record(taken.lines, started.elapsed());
+        let (service, elapsed) = (turn.service(), started.elapsed());
+        service.requests().record(taken.lines, elapsed);
         service.metrics().cache_hits.inc_by(taken.hits);
         service.metrics().unihashes_found.inc_by(taken.hits);
-        shared.metrics.commands[self.command]
-            .lines
-            .inc_by(taken.lines);
+        let metrics = &shared.metrics.commands[self.command];
+        metrics.lines.inc_by(taken.lines);
+        metrics.durations.observe(elapsed);
         answered.map_err(|failure| turn.fail(self.command, &failure))?;
         stopped(taken.stop, &mut turn.wire.out)
     }
@@ -230,8 +230,11 @@ impl Exists {
             true => Ok(Vec::new()),
             false => turn.wire.during(service.exist(unihashes)).await,
         };
-        service.requests().record(lines, started.elapsed());
-        shared.metrics.commands[self.command].lines.inc_by(lines);
+        let elapsed = started.elapsed();
+        service.requests().record(lines, elapsed);
+        let metrics = &shared.metrics.commands[self.command];
+        metrics.lines.inc_by(lines);
+        metrics.durations.observe(elapsed);
         for known in known.map_err(|failure| turn.fail(self.command, &failure))? {
             turn.wire.out.line(if known { "true" } else { "false" });
         }

@@ -107,7 +107,10 @@ impl<L: Link> Turn<'_, L> {
         };
         let working = self.shared.entry(command).call(call, argument);
         let outcome = self.wire.during(working).await;
-        self.service().requests().record(1, started.elapsed());
+        let elapsed = started.elapsed();
+        self.service().requests().record(1, elapsed);
+        let metrics = &self.shared.metrics.commands[command];
+        metrics.durations.observe(elapsed);
         let done = outcome.and_then(|outcome| {
             respond::reply(outcome.reply, &mut self.wire.out)?;
             Ok(outcome.login)

@@ -27,6 +27,7 @@ pub struct NativeUpstream {
     gets: Vec<Lane>,
     exists: Vec<Lane>,
     rows: Vec<Lane>,
+    breaker: Arc<Breaker>,
     next: AtomicUsize,
 }
 
@@ -74,6 +75,7 @@ impl NativeUpstream {
             gets: lanes(Mode::Gets, connections),
             exists: lanes(Mode::Exists, 1),
             rows: lanes(Mode::Requests, connections),
+            breaker,
             next: AtomicUsize::new(0),
         }
     }
@@ -100,6 +102,10 @@ impl NativeUpstream {
 }
 
 impl Upstream for NativeUpstream {
+    fn is_up(&self) -> bool {
+        self.breaker.is_up()
+    }
+
     fn unihashes(&self, tasks: Vec<Task>) -> Asked<'_, Vec<Option<Unihash>>> {
         Box::pin(async move {
             let count = tasks.len();

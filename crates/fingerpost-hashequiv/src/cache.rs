@@ -7,11 +7,13 @@
 //! [`Fill`] of the older generation, which is refused.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
-use quick_cache::UnitWeighter;
-use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, UnitWeighter};
 
 use crate::namespace::NamespaceId;
 
@@ -55,7 +57,9 @@ const METHODS_MAX: usize = 65_536;
 
 /// The cache. Cheap to ask from any thread.
 pub struct UnihashCache {
-    entries: Cache<CachedTask, [u8; 32], UnitWeighter, RandomState>,
+    entries: Cache<CachedTask, [u8; 32], UnitWeighter, RandomState, Evictions>,
+    evictions: Evictions,
+    bytes_max: u64,
     generation: RwLock<u64>,
     methods: RwLock<HashMap<Box<[u8]>, MethodId, RandomState>>,
 }
@@ -64,14 +68,17 @@ impl UnihashCache {
     /// Makes a cache of at most `bytes`.
     pub fn new(bytes: u64) -> Self {
         let entries = (bytes / ENTRY_BYTES).max(1);
+        let evictions = Evictions::default();
         Self {
+            bytes_max: entries * ENTRY_BYTES,
             entries: Cache::with(
                 usize::try_from(entries).unwrap_or(usize::MAX),
                 entries,
                 UnitWeighter,
                 RandomState::default(),
-                DefaultLifecycle::default(),
+                evictions.clone(),
             ),
+            evictions,
             generation: RwLock::new(0),
             methods: RwLock::default(),
         }
@@ -90,6 +97,21 @@ impl UnihashCache {
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.entries.len() == 0
+    }
+
+    /// Bytes that the entries take, going by [`ENTRY_BYTES`].
+    pub fn bytes(&self) -> u64 {
+        self.entries.len() as u64 * ENTRY_BYTES
+    }
+
+    /// Bytes that they may take.
+    pub const fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Entries that had to leave for others since the start.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.0.load(Ordering::Relaxed)
     }
 
     /// Call before reading the store.
@@ -141,6 +163,18 @@ impl UnihashCache {
     }
 }
 
+/// Counts entries that leave for others.
+#[derive(Clone, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl Lifecycle<CachedTask, [u8; 32]> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: CachedTask, _: [u8; 32]) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +222,8 @@ mod tests {
             cache.fill(cache.begin_fill(), [(task, [0; 32])]);
         }
         assert!(cache.len() <= 110, "{} entries", cache.len());
+        assert_eq!(cache.evictions(), 10_000 - cache.len() as u64);
+        assert!(cache.bytes() <= cache.bytes_max());
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub mod upstream;
 
 mod backfill;
 mod commands;
+mod durations;
+mod gauges;
 mod lookup;
 mod metrics;
 pub mod namespace;
@@ -28,6 +30,7 @@ mod sharded;
 
 pub use cache::MethodWithin;
 pub use commands::commands;
+pub use durations::{Durations, HotDurations};
 pub use metrics::{Metrics, SharedMetrics};
 pub use reporting::Reported;
 pub use service::{Config, HashEquiv, OpenError};

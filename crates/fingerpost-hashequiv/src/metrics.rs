@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::durations::Durations;
 use crate::sharded::HotCounter;
 
 /// The counters of the service in one namespace. Doors count what is theirs.
@@ -46,6 +47,8 @@ pub struct SharedMetrics {
     pub upstream_failures: Counter,
     /// Questions that the upstream did not answer in time.
     pub upstream_timeouts: Counter,
+    /// How long questions to the upstream took, by how they ended.
+    pub(crate) upstream_durations: Family<UpstreamOutcome, Durations>,
     /// Questions that were spared, because the answer was a miss lately.
     pub upstream_misses_remembered: Counter,
     /// Rows that were copied from the upstream.
@@ -56,6 +59,12 @@ pub struct SharedMetrics {
     pub backfill_queue: Gauge<i64, AtomicI64>,
     /// Failed logins.
     pub logins_failed: Counter,
+}
+
+/// How a question to the upstream ended: `answered`, `failed` or `timed_out`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct UpstreamOutcome {
+    pub(crate) outcome: &'static str,
 }
 
 /// A namespace's name: one of those that are configured.
@@ -161,6 +170,12 @@ impl Families {
 
 impl SharedMetrics {
     fn register(&self, registry: &mut Registry) {
+        let durations = "Time that questions to the upstream took, by how they ended";
+        registry.register(
+            "upstream_duration_seconds",
+            durations,
+            self.upstream_durations.clone(),
+        );
         let counters = [
             (
                 "upstream_questions",

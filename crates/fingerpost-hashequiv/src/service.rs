@@ -6,9 +6,11 @@ use std::time::Duration;
 use fingerpost_accounts::Accounts;
 use fingerpost_core::{Clock, Failure, PermissionSet, Principal, Service, Timestamp};
 use fingerpost_db::Sqlite;
+use prometheus_client::registry::Registry;
 
 use crate::backfill::Backfill;
 use crate::cache::{CachedTask, MethodWithin, UnihashCache};
+use crate::gauges::Gauges;
 use crate::metrics::{Families, Metrics};
 use crate::namespace::{
     Chain, DEFAULT_NAMESPACE, NameChain, NamespaceConfig, NamespaceError, NamespaceId,
@@ -209,6 +211,14 @@ impl HashEquiv {
     /// The counters of this namespace.
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Adds the counters, and what is asked at each scrape, to `registry`, whose
+    /// prefix is `fingerpost`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.families.register(registry);
+        let gauges = Gauges::new(Arc::clone(&self.cache), self.upstream.clone());
+        registry.register_collector(Box::new(gauges));
     }
 
     /// Users and their tokens.

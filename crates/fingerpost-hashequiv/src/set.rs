@@ -55,7 +55,7 @@ impl NamespaceSet {
 
     /// Adds every counter to `registry`, whose prefix is `fingerpost`.
     pub fn register_metrics(&self, registry: &mut Registry) {
-        self.default.families.register(registry);
+        self.default.register_metrics(registry);
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use crate::metrics::SharedMetrics;
+use crate::metrics::{SharedMetrics, UpstreamOutcome};
 use crate::store::{OutputRow, Task};
 
 /// The answer of an upstream.
@@ -23,6 +23,12 @@ pub struct UpstreamError(pub String);
 /// A parent server. Implementations may wait as long as they like: the service
 /// bounds every question.
 pub trait Upstream: Send + Sync + 'static {
+    /// Whether questions are put to it now, or refused because it is known to be
+    /// down. Cheap.
+    fn is_up(&self) -> bool {
+        true
+    }
+
     /// The unihashes of tasks, in order; one for each.
     fn unihashes(&self, tasks: Vec<Task>) -> Asked<'_, Vec<Option<Unihash>>>;
 
@@ -91,6 +97,10 @@ impl Bounded {
             ),
             metrics,
         }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.upstream.is_up()
     }
 
     /// The unihashes of tasks, in order; only those that were missed lately are
@@ -179,7 +189,18 @@ impl Bounded {
 
     async fn bound<T>(&self, question: Asked<'_, T>) -> Option<T> {
         self.metrics.upstream_questions.inc();
-        match tokio::time::timeout(self.options.timeout, question).await {
+        let started = Instant::now();
+        let answered = tokio::time::timeout(self.options.timeout, question).await;
+        let outcome = match &answered {
+            Ok(Ok(_)) => "answered",
+            Ok(Err(_)) => "failed",
+            Err(_) => "timed_out",
+        };
+        self.metrics
+            .upstream_durations
+            .get_or_create(&UpstreamOutcome { outcome })
+            .observe(started.elapsed());
+        match answered {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => {
                 self.metrics.upstream_failures.inc();

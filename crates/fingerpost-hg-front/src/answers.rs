@@ -119,10 +119,14 @@ const COUNTERS: &[Counter] = &[
 impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let spooled = ConstGauge::new(self.0.spooled_bytes());
-        let help = "Bytes of answers that lie in files while they are made and stored";
+        let help = "Bytes of answers that lie in files while they are made and stored.";
         let kind = spooled.metric_type();
         let family = encoder.encode_descriptor("answers_spooled_bytes", help, None, kind)?;
         spooled.encode(family)?;
+        let limit = ConstGauge::new(self.0.spool_limit_bytes());
+        let help = "Bytes that they may take there.";
+        let family = encoder.encode_descriptor("answers_spool_limit_bytes", help, None, kind)?;
+        limit.encode(family)?;
         let all = self.0.all_counts();
         if all.is_empty() {
             return Ok(());
@@ -151,7 +155,7 @@ where
 {
     let kind = prometheus_client::metrics::MetricType::Counter;
     let name = format!("answers_{name}");
-    let mut family = encoder.encode_descriptor(&name, help, None, kind)?;
+    let mut family = encoder.encode_descriptor(&name, &format!("{help}."), None, kind)?;
     for (command, counts) in all {
         let labels = [("command", *command)];
         counter(counts).encode(family.encode_family(&labels)?)?;

@@ -119,32 +119,32 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("hg");
         registry.register(
             "commands",
-            "Commands by how they ended.",
+            "Commands by how they ended",
             self.requests.clone(),
         );
         registry.register(
             "refusals",
-            "Requests that got a status and a text instead of frames.",
+            "Requests that got a status and a text instead of frames",
             self.refusals.clone(),
         );
         registry.register(
             "other_clients",
-            "Requests of clients that do not speak version 2.",
+            "Requests of clients that do not speak version 2",
             self.other_clients.clone(),
         );
         registry.register(
             "retries",
-            "Commands run again because the store changed under them.",
+            "Commands run again because the store changed under them",
             self.retries.clone(),
         );
         registry.register(
             "made_again",
-            "Answers made for one request because a store or another request failed.",
+            "Answers made for one request because a store or another request failed",
             self.made_again.clone(),
         );
         registry.register(
             "sent_bytes",
-            "Bytes of answers made.",
+            "Bytes of answers made",
             self.sent_bytes.clone(),
         );
     }

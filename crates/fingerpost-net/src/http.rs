@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::body::Incoming;
@@ -18,11 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tower::Service;
 
+use crate::exposition::Exposition;
 use crate::forwarded::forwarded;
 use crate::http_io::HttpIo;
-use crate::metrics::{Metrics, Protocol, Reason};
+use crate::metrics::{Metrics, Protocol, Reason, VERSION};
+use crate::ready::Ready;
 use crate::refusal::Refusals;
-use crate::{ConnectionGuard, ForwardedBy, LineDoor, Peer, Shutdown, TrustedProxies, websocket};
+use crate::{ConnectionGuard, ForwardedBy, LineDoor, Peer, TrustedProxies, websocket};
 
 /// Says whether the server can do its work: `Err` holds a sentence why not,
 /// which `/readyz` shows. Called at every probe, so it must not block.
@@ -244,22 +246,16 @@ fn builder(options: &HttpOptions) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Adds `/healthz`, `/readyz` and, if wanted, `/metrics` to `router`, which
+/// Adds `/healthz`, `/readyz`, `/version` and, if wanted, `/metrics` to `router`, which
 /// must not have them yet.
 pub(crate) fn with_probes(
     router: Router,
     options: &HttpOptions,
-    readiness: Readiness,
-    shutdown: Shutdown,
+    readiness: Ready,
     metrics: Option<Arc<Metrics>>,
 ) -> Router {
     let ready = move || async move {
-        let state = if shutdown.is_draining() {
-            Err("the server is shutting down".to_owned())
-        } else {
-            readiness()
-        };
-        match state {
+        match readiness.state() {
             Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
         }
@@ -267,21 +263,28 @@ pub(crate) fn with_probes(
     let mut router = router
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/version", get(version))
         .layer(DefaultBodyLimit::max(options.body_bytes_max));
     if let Some(metrics) = metrics {
-        router = router.route("/metrics", get(move || show(metrics)));
+        router = router.route("/metrics", get(move |headers| show(metrics, headers)));
     }
     router
 }
 
+/// Which program this is, as JSON.
+async fn version() -> Response {
+    let text = format!("{{\"name\":\"fingerpost\",\"version\":\"{VERSION}\"}}\n");
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
 /// Reads `/proc` and asks every collector, so it stays off the runtime's own
 /// threads, and one scrape waits for the other.
-async fn show(metrics: Arc<Metrics>) -> Response {
-    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+async fn show(metrics: Arc<Metrics>, headers: HeaderMap) -> Response {
+    let exposition = Exposition::of(&headers);
     static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
     let _turn = ONE_AT_A_TIME.acquire().await;
-    match tokio::task::spawn_blocking(move || metrics.encode()).await {
-        Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
+    match tokio::task::spawn_blocking(move || exposition.write(metrics.encode())).await {
+        Ok(text) => ([(header::CONTENT_TYPE, exposition.media_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -7,6 +7,7 @@ use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::door::{Peer, PeerAddress};
@@ -24,8 +25,12 @@ pub struct Metrics {
     accept_errors: Counter,
     dropped_at_shutdown: Counter,
     open: Gauge,
+    open_max: Gauge,
     open_probes: Gauge,
 }
+
+/// The version of all crates of the workspace.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a connection turned out to speak, within TLS if it is spoken: a label
 /// value. `Tls` alone is what was not served.
@@ -76,6 +81,18 @@ impl Protocol {
 }
 
 impl Reason {
+    const ALL: [Self; 9] = [
+        Self::ConnectionLimit,
+        Self::HandshakeTimeout,
+        Self::Tls,
+        Self::TlsHandshake,
+        Self::PlaintextLines,
+        Self::PlaintextHttp,
+        Self::NotHttp,
+        Self::Origin,
+        Self::MessageTooBig,
+    ];
+
     const fn label(self) -> &'static str {
         match self {
             Self::ConnectionLimit => "connection_limit",
@@ -110,6 +127,7 @@ impl Metrics {
             accept_errors: Counter::default(),
             dropped_at_shutdown: Counter::default(),
             open: Gauge::default(),
+            open_max: Gauge::default(),
             open_probes: Gauge::default(),
         };
         metrics.register(|registry| metrics.register_own(registry));
@@ -117,9 +135,17 @@ impl Metrics {
     }
 
     fn register_own(&self, registry: &mut Registry) {
+        let build = Info::new([("version", VERSION)]);
+        registry.register("build", "Which program this is", build);
         let connections = "Connections by what they speak and came over";
         registry.register("connections", connections, self.connections.clone());
         let refused = "Connections and requests that were turned away, by reason";
+        // All are there from the start: a rate sees the first of each.
+        for reason in Reason::ALL {
+            self.refused.get_or_create_owned(&RefusedLabels {
+                reason: reason.label(),
+            });
+        }
         registry.register("refused", refused, self.refused.clone());
         let silent = "Connections closed by the peer without a byte, as load balancers do";
         registry.register("connections_silent", silent, self.silent.clone());
@@ -136,6 +162,8 @@ impl Metrics {
             "Connections open now",
             self.open.clone(),
         );
+        let most = "Connections that may be open; more are turned away";
+        registry.register("connections_limit", most, self.open_max.clone());
         let probes = "Connections open now to the listener of metrics and probes";
         registry.register("probe_connections_open", probes, self.open_probes.clone());
         registry.register_collector(Box::new(ProcessCollector::new()));
@@ -193,6 +221,11 @@ impl Metrics {
         self.open.clone()
     }
 
+    pub(crate) fn set_open_max(&self, connections: usize) {
+        self.open_max
+            .set(i64::try_from(connections).unwrap_or(i64::MAX));
+    }
+
     pub(crate) fn open_probes(&self) -> Gauge {
         self.open_probes.clone()
     }
@@ -219,6 +252,11 @@ mod tests {
         assert!(text.contains("\nfingerpost_reports_total 2\n"), "{text}");
         assert!(
             text.contains("\nfingerpost_refused_total{reason=\"origin\"} 1\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nfingerpost_refused_total{reason=\"not_http\"} 0\n"));
+        assert!(
+            text.contains("\nfingerpost_build_info{version=\""),
             "{text}"
         );
     }

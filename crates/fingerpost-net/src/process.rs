@@ -9,6 +9,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use rustix::param::{clock_ticks_per_second, page_size};
 
+use crate::limit::open_files_limit;
+
 /// Reads `/proc/self` at each scrape. What cannot be read is left out.
 #[derive(Debug)]
 pub(crate) struct ProcessCollector {
@@ -41,6 +43,9 @@ impl Collector for ProcessCollector {
                 open,
             )?;
         }
+        let most = "Open file descriptors that are allowed";
+        let limit = open_files_limit() as f64;
+        gauge(&mut encoder, "process_max_fds", most, limit)?;
         if let Some(start) = self.start_seconds {
             let help = "When the process started, in seconds since 1970";
             gauge(&mut encoder, "process_start_time_seconds", help, start)?;
@@ -51,12 +56,22 @@ impl Collector for ProcessCollector {
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
     let metric = ConstCounter::new(value);
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+    metric.encode(encoder.encode_descriptor(
+        name,
+        &format!("{help}."),
+        None,
+        metric.metric_type(),
+    )?)
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
     let metric = ConstGauge::new(value);
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+    metric.encode(encoder.encode_descriptor(
+        name,
+        &format!("{help}."),
+        None,
+        metric.metric_type(),
+    )?)
 }
 
 /// Field `number` of `/proc/self/stat`, counted from 1 as in `proc(5)`.

@@ -13,6 +13,7 @@ use crate::http::{HttpOptions, Readiness, Shell, with_probes};
 use crate::limit::ConnectionLimit;
 use crate::listener::Bound;
 use crate::metrics::Metrics;
+use crate::ready::Ready;
 use crate::refusal::Refusals;
 use crate::unix::SocketFile;
 use crate::{
@@ -102,7 +103,7 @@ impl<D: LineDoor> Server<D> {
     }
 
     /// What answers HTTP besides the probes. Must not have `/healthz`,
-    /// `/readyz` or `/metrics`. Handlers find the [`crate::Peer`] among the
+    /// `/readyz`, `/version` or `/metrics`. Handlers find the [`crate::Peer`] among the
     /// request's extensions.
     #[must_use]
     pub fn router(mut self, router: Router) -> Self {
@@ -148,6 +149,7 @@ impl<D: LineDoor> Server<D> {
             std::mem::take(&mut self.listeners),
             std::mem::take(&mut self.probes),
         );
+        self.show_readiness();
         let (service, probe) = (self.service_gate(), self.probe_gate());
         let mut accepting = Accepting::default();
         let mut watching = Watching::default();
@@ -172,12 +174,27 @@ impl<D: LineDoor> Server<D> {
         Ok(dropped)
     }
 
+    /// Shows what `/readyz` says as a number, for those who watch only that.
+    fn show_readiness(&self) {
+        let ready = Box::new(self.ready());
+        self.metrics
+            .register(|registry| registry.register_collector(ready));
+    }
+
+    fn ready(&self) -> Ready {
+        Ready {
+            readiness: self.readiness.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
     fn service_gate(&self) -> Arc<Gate<D>> {
         let metrics = self
             .options
             .http
             .metrics_everywhere
             .then(|| self.metrics.clone());
+        self.metrics.set_open_max(self.options.connections_max);
         let limit = ConnectionLimit::new(self.options.connections_max, self.metrics.open());
         self.gate(self.door.clone(), self.router.clone(), metrics, limit)
     }
@@ -194,8 +211,8 @@ impl<D: LineDoor> Server<D> {
         shown: Option<Arc<Metrics>>,
         limit: ConnectionLimit,
     ) -> Arc<Gate<D>> {
-        let (options, readiness) = (self.options.http.clone(), self.readiness.clone());
-        let router = with_probes(router, &options, readiness, self.shutdown.clone(), shown);
+        let options = self.options.http.clone();
+        let router = with_probes(router, &options, self.ready(), shown);
         let handshake = self.options.handshake_max;
         let metrics = self.metrics.clone();
         let refusals = Arc::new(Refusals::new(metrics.clone()));

@@ -45,6 +45,8 @@ pub(crate) enum Why {
 }
 
 impl Why {
+    pub(crate) const ALL: [Self; 4] = [Self::Damaged, Self::Failed, Self::Stalled, Self::TooLong];
+
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Damaged => "damaged",

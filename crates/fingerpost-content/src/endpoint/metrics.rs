@@ -44,17 +44,22 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("content");
         registry.register(
             "requests",
-            "Requests for entries by the status of the answer.",
+            "Requests for entries by the status of the answer",
             self.requests.clone(),
         );
         registry.register(
             "sent_bytes",
-            "Bytes of entries sent.",
+            "Bytes of entries sent",
             self.sent_bytes.clone(),
         );
+        // All are there from the start: a rate sees the first of each.
+        for why in Why::ALL {
+            let why = why.label();
+            self.broken.get_or_create_owned(&WhyLabel { why });
+        }
         registry.register(
             "broken",
-            "Answers that were broken off in the middle.",
+            "Answers that were broken off in the middle",
             self.broken.clone(),
         );
     }

@@ -59,6 +59,11 @@ impl Breaker {
         Admit::Probe
     }
 
+    /// Whether questions are asked.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(*self.state.lock(), State::Up)
+    }
+
     /// Notes that the server answers.
     pub(super) fn up(&self) {
         let before = std::mem::replace(&mut *self.state.lock(), State::Up);
@@ -99,12 +104,14 @@ mod tests {
         breaker.down(now, "a test");
         for pause in [1, 2, 4, 8, 10, 10] {
             assert_eq!(breaker.admit(now), Admit::Refuse);
+            assert!(!breaker.is_up());
             now += pause * SECOND;
             assert_eq!(breaker.admit(now), Admit::Probe);
             assert_eq!(breaker.admit(now), Admit::Refuse);
             breaker.down(now, "still");
         }
         breaker.up();
+        assert!(breaker.is_up());
         assert_eq!(breaker.admit(now), Admit::Ask);
     }
 

@@ -163,7 +163,7 @@ impl Collector for Expiry {
         let shared = &*self.0.0;
         let now_s = shared.clock.now().0.div_euclid(1_000_000);
         let left = ConstGauge::new(shared.in_force.load().expiry_s - now_s);
-        let about = "Seconds until the certificate in force expires";
+        let about = "Seconds until the certificate in force expires.";
         let name = "tls_certificate_expiry_seconds";
         let metric = encoder.encode_descriptor(name, about, None, left.metric_type())?;
         left.encode(metric)

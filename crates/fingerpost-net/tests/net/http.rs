@@ -9,7 +9,7 @@ use fingerpost_net::Peer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-use crate::world::{Client, PATIENCE, Plan, get};
+use crate::world::{Client, PATIENCE, Plan, connect, get};
 
 #[tokio::test]
 async fn probes_and_metrics_are_on_both_listeners() {
@@ -17,13 +17,20 @@ async fn probes_and_metrics_are_on_both_listeners() {
     for address in [&world.address, &world.probes] {
         assert!(get(address, "/healthz").await.ends_with("\r\n\r\nok\n"));
         assert!(get(address, "/readyz").await.ends_with("\r\n\r\nready\n"));
+        let version = get(address, "/version").await;
+        assert!(
+            version.contains("{\"name\":\"fingerpost\",\"version\":\""),
+            "{version}"
+        );
         let metrics = get(address, "/metrics").await;
         assert!(
-            metrics.contains("content-type: application/openmetrics-text"),
+            metrics.contains("content-type: text/plain; version=0.0.4"),
             "{metrics}"
         );
+        assert!(metrics.contains("\n# TYPE fingerpost_connections_total counter\n"));
         for name in [
             "connections_open ",
+            "ready 1",
             "process_cpu_seconds_total ",
             "process_open_fds ",
         ] {
@@ -32,6 +39,13 @@ async fn probes_and_metrics_are_on_both_listeners() {
                 "{name}: {metrics}"
             );
         }
+        let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                       accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n\r\n";
+        let metrics = connect(address).await.http(request).await;
+        assert!(
+            metrics.contains("content-type: application/openmetrics-text"),
+            "{metrics}"
+        );
         assert!(metrics.ends_with("# EOF\n"));
     }
 }
@@ -87,7 +101,7 @@ async fn the_callers_router_answers_and_knows_the_peer() {
 #[tokio::test]
 async fn lines_are_not_spoken_on_the_listener_of_probes() {
     let world = Plan::default().start();
-    let mut client = crate::world::connect(&world.probes).await;
+    let mut client = connect(&world.probes).await;
     client.send("OEHASHEQUIV 1.1\n").await;
     assert_eq!(client.rest().await, "");
     world

@@ -130,7 +130,7 @@ sections! {
         client_ca: Option<PathBuf> = None, example "\"/etc/fingerpost/clients.crt\"";
     }
 
-    /// Metrics and probes (`/metrics`, `/healthz`, `/readyz`).
+    /// Metrics and probes (`/metrics`, `/healthz`, `/readyz`, `/version`).
     metrics: Metrics {
         /// Address for metrics and probes alone, over HTTP; empty for none.
         bind: MaybeAddress = MaybeAddress(Some(Address::local(9686)));
@@ -260,7 +260,7 @@ sections! {
         hg_program: Option<PathBuf> = None, example "\"/usr/bin/hg\"";
         /// How long `hg` and its hooks may take.
         pushkey_seconds: u64 = 60;
-        /// Repositories: URL path and directory. The path "" is the root; healthz, readyz and metrics are the server's own.
+        /// Repositories: URL path and directory. The path "" is the root; healthz, readyz, version and metrics are the server's own.
         repositories: BTreeMap<String, PathBuf> = BTreeMap::new(),
             example "\"tools/build\" = \"/srv/hg/build\"";
         /// Directories whose repositories appear below a URL path, at any depth,

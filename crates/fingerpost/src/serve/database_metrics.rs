@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fingerpost_db::Sqlite;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
@@ -84,38 +85,86 @@ impl Collector for DatabaseCollector {
         let seconds = load(&metrics.checkpoint_micros) as f64 / 1e6;
         let help = "Time spent in checkpoints.";
         let counter = ConstCounter::new(seconds);
-        encode(
-            &mut encoder,
-            "checkpoint",
-            help,
-            Some(&Unit::Seconds),
-            &counter,
-        )?;
-        for (name, help, unit, value) in [
+        let unit = Some(&Unit::Seconds);
+        encode(&mut encoder, "checkpoint", help, unit, &counter)?;
+        for (name, help, value) in [
             (
                 "write_queue",
                 "Writes that wait.",
-                None,
                 &metrics.write_queue_depth,
             ),
-            (
-                "read_queue",
-                "Reads that wait.",
-                None,
-                &metrics.read_queue_depth,
-            ),
-            (
-                "wal",
-                "Length of the log.",
-                Some(&Unit::Bytes),
-                &metrics.wal_bytes,
-            ),
+            ("read_queue", "Reads that wait.", &metrics.read_queue_depth),
         ] {
-            let value = i64::try_from(load(value)).unwrap_or(i64::MAX);
-            encode(&mut encoder, name, help, unit, &ConstGauge::new(value))?;
+            encode(
+                &mut encoder,
+                name,
+                help,
+                None,
+                &ConstGauge::new(load(value)),
+            )?;
         }
-        Ok(())
+        encode_histograms(&mut encoder, metrics)?;
+        encode_files(&mut encoder, &self.0)
     }
+}
+
+fn encode_histograms(
+    encoder: &mut DescriptorEncoder<'_>,
+    metrics: &fingerpost_db::Metrics,
+) -> std::fmt::Result {
+    // Groups have at most 512 jobs; commits take from 16 us up to what a drive
+    // takes that is about to fail.
+    for (name, help, histogram, (lowest, highest), unit) in [
+        (
+            "group_size_jobs",
+            "Writes that were committed together.",
+            &metrics.group_sizes,
+            (0, 9),
+            1.0,
+        ),
+        (
+            "group_duration_seconds",
+            "Time from a group's first write to the end of its commit.",
+            &metrics.group_micros,
+            (4, 23),
+            1e-6,
+        ),
+        (
+            "commit_duration_seconds",
+            "Time that commits themselves took.",
+            &metrics.commit_micros,
+            (4, 23),
+            1e-6,
+        ),
+    ] {
+        let counts = histogram.counts();
+        let buckets = counts.buckets(lowest, highest, unit);
+        let name = format!("database_{name}");
+        let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Histogram)?;
+        let sum = counts.sum() as f64 * unit;
+        family.encode_histogram::<NoLabelSet>(sum, counts.count(), &buckets, None)?;
+    }
+    Ok(())
+}
+
+/// The file, its log, and the room on its disk. What cannot be found out is left out.
+fn encode_files(encoder: &mut DescriptorEncoder<'_>, database: &Sqlite) -> std::fmt::Result {
+    let size = std::fs::metadata(database.path()).map(|file| file.len());
+    let wal = Some(load(&database.metrics().wal_bytes));
+    let room = database.path().parent().map(rustix::fs::statvfs);
+    let room = room.and_then(Result::ok);
+    let room = room.map(|room| room.f_bavail.saturating_mul(room.f_frsize));
+    for (name, help, bytes) in [
+        ("size", "Length of the database file.", size.ok()),
+        ("wal", "Length of the log.", wal),
+        ("disk_free", "Room left on the database's disk.", room),
+    ] {
+        if let Some(bytes) = bytes {
+            let gauge = ConstGauge::new(bytes);
+            encode(encoder, name, help, Some(&Unit::Bytes), &gauge)?;
+        }
+    }
+    Ok(())
 }
 
 fn encode(

@@ -1,0 +1,102 @@
+"""A server that has everything that /metrics can show, and some of each kind of load on it."""
+
+import asyncio
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from server import Farm, Server, certificate
+
+COMMAND_SECONDS = 60
+METHOD = "oe.sstatesig.OEOuthashBasic"
+# What `hg init` writes, for a repository that nothing was committed to.
+REQUIREMENTS = ["dotencode", "fncache", "generaldelta", "revlogv1", "sparserevlog", "store"]
+OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+
+
+def configuration(directory):
+    """TLS beside plain, repositories, all kinds of stores that need no other service, a target of redirects."""
+    tls = {name.rpartition("__")[2].lower(): path for name, path in certificate().items()}
+    return f"""
+[server]
+tls = "optional"
+
+[tls]
+certificate = "{tls["certificate"]}"
+key = "{tls["key"]}"
+
+[hg.repositories]
+empty = "{directory}/empty"
+
+[cache]
+disk_directory = "{directory}/answers"
+tiers = ["memory", "disk", "files"]
+secret = "a secret of more than 16 bytes"
+
+[cache.objects.files]
+url = "file://{directory}/objects"
+
+[redirect.targets.own]
+stock_clients = true
+url = "http://127.0.0.1:1"
+probe = false
+"""
+
+
+def prepare(directory):
+    """Makes what the configuration names, and gives its file."""
+    store = directory / "empty" / ".hg" / "store"
+    store.mkdir(parents=True)
+    (store.parent / "requires").write_text("".join(f"{word}\n" for word in REQUIREMENTS))
+    for name in ("objects", "answers"):
+        (directory / name).mkdir()
+    path = directory / "fingerpost.toml"
+    path.write_text(configuration(directory))
+    return path
+
+
+def get(url, **headers):
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=COMMAND_SECONDS) as answer:
+        return answer.read().decode()
+
+
+async def drive(farm, server):
+    """Reports, hits and misses over BitBake's protocol, one question as JSON, one of Mercurial."""
+    client = await farm.client(server)
+    taskhashes = [f"{number:064x}" for number in range(50)]
+    for taskhash in taskhashes[:25]:
+        await client.report(METHOD, taskhash, taskhash, taskhash, PN="zlib", PV="1.3", task="do_package")
+    for _ in range(3):
+        await client.unihashes([(METHOD, taskhash) for taskhash in taskhashes])
+    await client.exist(taskhashes)
+    base = f"http://{server.address}"
+    await asyncio.to_thread(get, f"{base}/v1/unihashes/{METHOD}/{taskhashes[0]}")
+    for command in (["bookmarks"], ["heads"], ["manifestdata", "nodes=[]", "tree="]):
+        words = [farm.binary, "hg", "call", f"{base}/empty", *command]
+        # What it answers is not the point.
+        await asyncio.to_thread(subprocess.run, words, capture_output=True, timeout=COMMAND_SECONDS)
+    # Refusals of the doors that are not asked often.
+    for path in ("empty/api/none", "content/none"):
+        try:
+            await asyncio.to_thread(get, f"{base}/{path}")
+        except urllib.error.HTTPError:
+            pass
+
+
+async def pages(binary):
+    """The page of metrics of a server under load, as OpenMetrics and as text."""
+    async with Farm(binary, "tcp") as farm:
+        parent = await farm.server()
+        server = Server(farm, 1, admin=True, upstream=parent)
+        server.options += ["--config", prepare(Path(farm.directory.name))]
+        farm.servers.append(server)
+        await server.start()
+        await drive(farm, server)
+        version = json.loads(await asyncio.to_thread(get, f"http://{server.address}/version"))
+        if version.get("name") != "fingerpost":
+            raise RuntimeError(f"/version answers {version}")
+        url = f"http://{server.address}/metrics"
+        return await asyncio.to_thread(get, url, Accept=OPEN_METRICS), await asyncio.to_thread(get, url)
