@@ -7,9 +7,11 @@
 //! are what people choose, and [`oidc`] knows the jobs of CI systems, who have no
 //! account. [`Logins`] is all of these for a door.
 
+mod authorization;
 mod basic;
 mod grant;
 mod login;
+mod metrics;
 pub mod oidc;
 pub mod passwords;
 mod recent;
@@ -19,9 +21,10 @@ mod token;
 pub mod tokens;
 mod users;
 
+pub use authorization::{Door, Way};
 pub use basic::basic_credentials;
 pub use grant::{Grant, Namespaces};
-pub use login::{Login, LoginError, Logins};
+pub use login::{Login, LoginError, LoginOptions, Logins};
 pub use token::{StoredToken, Token};
 pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};
 
