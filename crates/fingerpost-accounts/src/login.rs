@@ -178,6 +178,14 @@ impl Login {
         }
     }
 
+    /// What whoever logged in may.
+    pub const fn permissions(&self) -> PermissionSet {
+        match self {
+            Self::User { permissions, .. } => *permissions,
+            Self::Acting(grant) => grant.permissions,
+        }
+    }
+
     /// Where the permissions hold.
     pub const fn namespaces(&self) -> &Namespaces {
         match self {

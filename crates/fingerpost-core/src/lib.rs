@@ -44,7 +44,8 @@ pub use permission::{ParsePermissionError, Permission, PermissionSet};
 pub use principal::{Access, Principal};
 pub use redirects::{Audience, ContentCoding, EntryForm, Follower, Following, Redirects};
 pub use reply::{
-    Certificates, Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply,
+    Certificates, Encode, Encoded, Ends, Json, More, NewCaller, Objects, Outcome, Redirect,
+    RedirectTarget, Reply,
 };
 pub use secret_url::SecretUrl;
 pub use spool::{Spool, SpoolOptions, SpoolRoom};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::ws::WebSocket;
+use fingerpost_accounts::{Door, Way};
 use fingerpost_core::{Availability, Entry, Kind, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::{ConnectionGuard, LineDoor, Peer, close_websocket, linger};
@@ -16,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::options::DoorOptions;
 use crate::respond::Log;
 use crate::session::Session;
+use crate::turn::Caller;
 
 /// Serves a [`HashEquiv`] over BitBake's protocol. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     /// Names that this server knows, by place in `commands`; the others' are empty.
     names: Vec<&'static str>,
     opens: Vec<Opens>,
+    /// The place of `auth`.
+    login: Option<usize>,
     connections: AtomicU64,
 }
 
@@ -70,6 +74,7 @@ impl NativeDoor {
             log: Log::default(),
             names: entries.iter().map(name).collect(),
             opens: entries.iter().map(opens).collect(),
+            login: commands.find("auth", read_only).map(|(place, _)| place),
             connections: AtomicU64::new(0),
             service,
             options,
@@ -110,6 +115,32 @@ impl Shared {
         self.opens[command]
     }
 
+    /// Whether a command takes something secret that says who the caller is.
+    pub(crate) fn is_login(&self, command: usize) -> bool {
+        self.login == Some(command)
+    }
+
+    /// Whoever came, before they said anything. `None` when it cannot be said who
+    /// that is, because the database failed: they are not served as nobody.
+    async fn caller(&self, peer: &Peer) -> Option<Caller> {
+        let login = match &peer.certificate {
+            None => None,
+            Some(certificate) => {
+                let way = Way {
+                    door: Door::Native,
+                    is_private: peer.is_private(),
+                    certificate: Some(certificate),
+                };
+                // Boxed, so that the many others do not carry its size.
+                let found = Box::pin(self.service.logins().of_connection(way)).await;
+                found
+                    .inspect_err(|error| tracing::error!(%peer, %error, "cannot look a user up"))
+                    .ok()?
+            }
+        };
+        Some(Caller::new(self, peer, login.as_ref()))
+    }
+
     /// A number for the next connection, counted from 1.
     pub(crate) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
@@ -121,7 +152,10 @@ impl LineDoor for NativeDoor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let session = Session::new(&self.0, &guard, ByteLink(io), &first, &peer);
+        let Some(caller) = self.0.caller(&peer).await else {
+            return;
+        };
+        let session = Session::new(&self.0, &guard, ByteLink(io), &first, caller);
         drop(first);
         let (link, with_care) = session.run().await;
         if with_care {
@@ -130,7 +164,10 @@ impl LineDoor for NativeDoor {
     }
 
     async fn serve_websocket(&self, socket: WebSocket, peer: Peer, guard: ConnectionGuard) {
-        let session = Session::new(&self.0, &guard, ServerSocket::new(socket), &[], &peer);
+        let Some(caller) = self.0.caller(&peer).await else {
+            return;
+        };
+        let session = Session::new(&self.0, &guard, ServerSocket::new(socket), &[], caller);
         let (link, _) = session.run().await;
         close_websocket(link.socket, link.error.as_ref(), &guard).await;
     }

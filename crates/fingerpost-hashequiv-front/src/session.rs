@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use fingerpost_hashequiv_proto::{Inbound, Inbox, Mode};
-use fingerpost_net::{ConnectionGuard, Peer};
+use fingerpost_net::ConnectionGuard;
 use tokio::time::Instant;
 
 use crate::budget::Share;
@@ -39,6 +39,18 @@ pub(crate) enum Activity {
     Lines(usize),
 }
 
+impl Activity {
+    /// The command whose stream it is.
+    const fn stream(&self) -> Option<usize> {
+        match self {
+            Self::Requests => None,
+            Self::Gets(gets) => Some(gets.command),
+            Self::Exists(exists) => Some(exists.command),
+            Self::Lines(command) => Some(*command),
+        }
+    }
+}
+
 impl<'a, L: Link> Session<'a, L> {
     /// Prepares a session; `first` was received already.
     pub(crate) fn new(
@@ -46,7 +58,7 @@ impl<'a, L: Link> Session<'a, L> {
         guard: &'a ConnectionGuard,
         link: L,
         first: &[u8],
-        peer: &Peer,
+        caller: Caller,
     ) -> Self {
         let mut inbox = Inbox::new(link.framing(), shared.options.limits);
         if !first.is_empty() {
@@ -56,7 +68,7 @@ impl<'a, L: Link> Session<'a, L> {
         Self {
             turn: Turn {
                 shared,
-                caller: Caller::new(shared, peer),
+                caller,
                 wire: Wire::new(link, shared.options, share),
             },
             inbox,
@@ -102,6 +114,9 @@ impl<'a, L: Link> Session<'a, L> {
     /// Works on what is complete, unless too many answers wait already.
     async fn work(&mut self) -> Result<(), Ended> {
         while !self.turn.wire.is_full() {
+            if let Some(command) = self.activity.stream() {
+                self.turn.renew(command)?;
+            }
             let step = match &mut self.activity {
                 Activity::Requests => self.next_request().await?,
                 Activity::Gets(gets) => gets.batch(&mut self.turn, &mut self.inbox).await?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_accounts::Accounts;
+use fingerpost_accounts::{Accounts, Login, LoginOptions, Logins};
 use fingerpost_core::{Clock, Failure, PermissionSet, Principal, Service, Timestamp};
 use fingerpost_db::Sqlite;
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub upstream: UpstreamOptions,
     /// Rest before a failed login is answered.
     pub failed_login_delay: Duration,
+    /// How callers may log in.
+    pub logins: LoginOptions,
 }
 
 impl Default for Config {
@@ -49,6 +51,7 @@ impl Default for Config {
             cache_bytes: 128 << 20,
             upstream: UpstreamOptions::default(),
             failed_login_delay: Duration::from_secs(1),
+            logins: LoginOptions::default(),
         }
     }
 }
@@ -58,7 +61,7 @@ pub struct HashEquiv {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) cache: Arc<UnihashCache>,
-    pub(crate) accounts: Accounts,
+    pub(crate) logins: Logins,
     pub(crate) upstream: Option<Bounded>,
     pub(crate) backfill: Option<Arc<Backfill>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -84,7 +87,8 @@ impl HashEquiv {
             match_invalid_unihashes: config.serve_invalid_unihashes,
             remark_on_report: config.remark_on_report,
         };
-        let accounts = Accounts::new(db.clone());
+        let logins = Logins::new(db.clone(), Arc::clone(&clock), config.logins.clone())
+            .map_err(StoreError::database)?;
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::new(db, Arc::clone(&cache), options, Arc::clone(&clock)).await?);
         let metrics = Arc::new(Metrics::default());
@@ -96,7 +100,7 @@ impl HashEquiv {
             config,
             store,
             cache,
-            accounts,
+            logins,
             upstream: bounded,
             backfill,
             metrics,
@@ -108,6 +112,11 @@ impl HashEquiv {
     /// A client that has not logged in.
     pub const fn anonymous(&self) -> Principal {
         Principal::anonymous(self.config.anonymous)
+    }
+
+    /// A client that has logged in, whatever door it came through.
+    pub fn principal_of(&self, login: &Login) -> Principal {
+        login.principal(&self.anonymous())
     }
 
     /// Whether commands that change something are unknown.
@@ -127,7 +136,17 @@ impl HashEquiv {
 
     /// Users and their tokens.
     pub const fn accounts(&self) -> &Accounts {
-        &self.accounts
+        &self.logins.accounts
+    }
+
+    /// The ways to log in.
+    pub const fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    /// Looks everybody up again: users, or what they may, were changed.
+    pub(crate) fn users_changed(&self) {
+        self.logins.tokens.forget();
     }
 
     /// Number of remembered look-ups.
@@ -155,7 +174,8 @@ impl HashEquiv {
         })
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    /// The time that logins are judged by.
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 }

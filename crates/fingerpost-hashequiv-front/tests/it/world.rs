@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Permission, PermissionSet, SystemClock};
+use fingerpost_core::{Clock, Permission, PermissionSet, SystemClock};
 use fingerpost_db::{Settings, Sqlite};
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
 use fingerpost_hashequiv::{Config, HashEquiv, Upstream};
@@ -29,6 +29,17 @@ pub(crate) struct World {
     pub(crate) directory: tempfile::TempDir,
 }
 
+/// Whoever comes from there, without TLS.
+pub(crate) fn peer(address: PeerAddress) -> Peer {
+    Peer {
+        address,
+        transport: Transport::Tcp,
+        listener: "test".into(),
+        tls: false,
+        certificate: None,
+    }
+}
+
 /// A server on sockets.
 pub(crate) struct Listening {
     pub(crate) world: World,
@@ -47,21 +58,31 @@ impl World {
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
     ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = Settings::new(directory.path().join("test.fingerpost"));
-        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
         let config = Config {
             anonymous: PermissionSet::of(&[
                 Permission::Read,
                 Permission::Report,
                 Permission::DbAdmin,
             ]),
+            ..config
+        };
+        Self::at(Arc::new(SystemClock), options, config, upstream).await
+    }
+
+    pub(crate) async fn at(
+        clock: Arc<dyn Clock>,
+        options: DoorOptions,
+        config: Config,
+        upstream: Option<Arc<dyn Upstream>>,
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings::new(directory.path().join("test.fingerpost"));
+        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
+        let config = Config {
             failed_login_delay: Duration::from_millis(10),
             ..config
         };
-        let service = HashEquiv::new(db, config, upstream, Arc::new(SystemClock))
-            .await
-            .unwrap();
+        let service = HashEquiv::new(db, config, upstream, clock).await.unwrap();
         service
             .accounts()
             .ensure_admin("admin", "secret")
@@ -82,15 +103,12 @@ impl World {
     }
 
     pub(crate) fn connect_with(&self, buffer: usize, handshake: Duration) -> Wire {
+        self.connect_from(peer(PeerAddress::Unnamed), buffer, handshake)
+    }
+
+    pub(crate) fn connect_from(&self, peer: Peer, buffer: usize, handshake: Duration) -> Wire {
         let (near, far) = tokio::io::duplex(buffer);
         let guard = ConnectionGuard::unlimited(&self.shutdown, handshake);
-        let peer = Peer {
-            address: PeerAddress::Unnamed,
-            transport: Transport::Tcp,
-            listener: "test".into(),
-            tls: false,
-            certificate: None,
-        };
         let door = self.door.clone();
         let served = tokio::spawn(async move { door.serve(far, Vec::new(), peer, guard).await });
         Wire { io: near, served }

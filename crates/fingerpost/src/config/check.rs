@@ -38,6 +38,7 @@ impl Config {
         if self.server.stop_seconds > STOP_SECONDS_MAX {
             return refuse("server.stop_seconds is at most 5");
         }
+        self.accounts.check()?;
         self.check_redirects()?;
         self.hg.check()
     }
@@ -67,6 +68,7 @@ impl Config {
                 "upstream.username needs upstream.address".to_owned(),
             ));
         }
+        self.check_accounts_together()?;
         self.check_tls_together()?;
         self.check_redirects_together()?;
         self.hg.check_together()

@@ -63,6 +63,7 @@ pub(super) trait Named {
     const IS_SECRET: bool = false;
 }
 
+impl Named for String {}
 impl Named for PathBuf {}
 impl Named for Secret {
     const IS_SECRET: bool = true;

@@ -4,6 +4,7 @@
 //! `FINGERPOST_SECTION__KEY`, the reference server's `HASHSERVER_*`, the file,
 //! the default. Whatever is wrong is named by its key and its place.
 
+mod accounts;
 mod check;
 mod file;
 mod hg;
@@ -27,7 +28,7 @@ pub(crate) use layer::Setting;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
 pub(crate) use tables::{Further, ObjectPlace, RedirectTarget};
-pub(crate) use tree::{Cache, Config, Hg, Redirect};
+pub(crate) use tree::{Accounts, Cache, Config, Hg, Redirect};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
     TlsMode, TlsVersion,

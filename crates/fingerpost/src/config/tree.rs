@@ -163,6 +163,16 @@ sections! {
         admin_password: Option<Secret> = None, example "\"...\"";
         /// File that holds the token of that user.
         admin_password_file: Option<PathBuf> = None, example "\"/run/credentials/admin\"";
+        /// Takes tokens and passwords from other hosts without TLS, where everybody
+        /// on the way can read them. For farms whose builders log in over plain
+        /// `ws://` or TCP, and behind a proxy on another host that ends TLS.
+        plaintext_logins: bool = false;
+        /// Clients' certificates and the users they stand for, without any other
+        /// login. The name is the first that the certificate has of `uri:...`,
+        /// `email:...`, `dns:...` and `cn:...`, with its kind in front. Needs
+        /// `tls.client_ca`.
+        certificates: BTreeMap<String, String> = BTreeMap::new(),
+            example "\"dns:builder.example\" = \"builder\"";
     }
 
     /// What the hash equivalence service does.

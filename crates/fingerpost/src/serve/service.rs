@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use fingerpost_accounts::LoginOptions;
 use fingerpost_core::SystemClock;
 use fingerpost_db::Sqlite;
 use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, Upstream, UpstreamOptions};
@@ -49,12 +50,13 @@ pub(super) async fn doors(
     }
     let native = NativeDoor::new(Arc::clone(&service), door_options(config));
     let mut http = JsonDoor::new(Arc::clone(&service), json_options(config)).router();
-    if let Some(hg) = super::hg::front(config, service.accounts().clone(), metrics)? {
+    if let Some(hg) = super::hg::front(config, service.logins().clone(), metrics)? {
         http = http.merge(hg);
     }
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         service.metrics().register(registry);
+        service.logins().register_metrics(registry);
         native.register_metrics(registry);
         registry.register_collector(Box::new(collector));
     });
@@ -92,6 +94,11 @@ fn service_config(config: &Config) -> ServiceConfig {
         upstream: UpstreamOptions {
             timeout: Duration::from_millis(upstream.timeout_ms),
             miss_ttl: Duration::from_secs(upstream.miss_seconds),
+        },
+        logins: LoginOptions {
+            plaintext: config.accounts.plaintext_logins,
+            certificates: config.accounts.certificates.clone(),
+            workloads: None,
         },
         ..ServiceConfig::default()
     }

@@ -44,7 +44,7 @@ pub(super) async fn start(
     let doors = service::doors(&loaded.config, &opened.database, &metrics).await?;
     let tls = listen::tls(&loaded.config, &metrics).await?;
     let listeners = listen::listen(&loaded, tls.as_ref())?;
-    announce::warn_of_exposed(&listeners.service, anonymous);
+    announce::warn_of_exposed(&listeners.service, &loaded.config.accounts);
     let options = service::server_options(&loaded.config, open_files);
     tracing::info!(
         open_files,

@@ -79,6 +79,7 @@ fn misspelled_keys_and_shared_secrets_are_refused() {
 fn example(issuer: &str) -> World {
     #[derive(serde::Deserialize)]
     struct File {
+        #[serde(default)]
         oidc: Vec<IssuerSettings>,
     }
     let page = include_str!("../../../../../docs/identity.md");
