@@ -39,6 +39,7 @@ impl Config {
             return refuse("server.stop_seconds is at most 5");
         }
         self.accounts.check()?;
+        self.check_oidc()?;
         self.check_redirects()?;
         self.hg.check()
     }

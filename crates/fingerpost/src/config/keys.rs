@@ -155,7 +155,7 @@ macro_rules! keys {
 
         impl $struct {
             /// Its keys, in the order of its fields.
-            const KEYS: &'static [$crate::config::keys::Key] = &[$(
+            pub(super) const KEYS: &'static [$crate::config::keys::Key] = &[$(
                 $crate::config::keys::Key {
                     name: stringify!($key),
                     about: &[$($doc),+],

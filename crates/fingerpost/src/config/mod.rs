@@ -10,6 +10,7 @@ mod file;
 mod hg;
 mod keys;
 mod layer;
+mod oidc;
 mod redirect;
 mod render;
 mod secret;

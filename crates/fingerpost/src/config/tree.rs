@@ -9,6 +9,7 @@ use fingerpost_core::{Permission, PermissionSet};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{Key, keys};
+use super::oidc::Oidc;
 use super::{
     Address, AnonymousPermissions, Durability, Further, LogFormat, LogLevel, MaybeAddress,
     ObjectPlace, ReadWrite, RedirectTarget, Secret, TlsMode, TlsVersion,
@@ -42,6 +43,8 @@ macro_rules! sections {
                 $(#[doc = $section_doc])+
                 pub(crate) $section: $struct,
             )+
+            /// CI systems whose jobs log in.
+            pub(crate) oidc: Vec<Oidc>,
         }
 
         $(keys! {

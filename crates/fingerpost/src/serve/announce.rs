@@ -7,7 +7,7 @@ use std::path::Path;
 use fingerpost_core::{Permission, PermissionSet};
 use fingerpost_net::{Address, Listener, TlsPolicy};
 
-use crate::config::Accounts;
+use crate::config::{Accounts, Config};
 use crate::exit::{Exit, OrExit};
 use crate::{client, notice};
 
@@ -110,6 +110,17 @@ pub(super) fn warn_of_exposed(listeners: &[Listener], accounts: &Accounts) {
                  there may {may} (accounts.anonymous_permissions)"
             );
         }
+    }
+}
+
+/// Says that tokens of jobs cannot take what everybody has.
+pub(super) fn warn_of_jobs_that_report(config: &Config) {
+    let anonymous = config.accounts.anonymous_permissions.0;
+    if !config.oidc.is_empty() && anonymous.contains(Permission::Report) {
+        tracing::warn!(
+            "jobs of CI systems log in ([[oidc]]), and anonymous clients may report: so may every \
+             job, those of forks too, whatever its rule says (accounts.anonymous_permissions)"
+        );
     }
 }
 

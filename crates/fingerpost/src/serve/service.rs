@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use fingerpost_accounts::LoginOptions;
-use fingerpost_core::SystemClock;
+use fingerpost_core::{Clock, SystemClock};
 use fingerpost_db::Sqlite;
 use fingerpost_hashequiv::{Config as ServiceConfig, HashEquiv, Upstream, UpstreamOptions};
 use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
@@ -21,6 +21,8 @@ use crate::config::Config;
 
 /// The doors of the server.
 pub(super) struct Doors {
+    /// What they are doors to.
+    pub(super) service: Arc<HashEquiv>,
     /// Of hash equivalence.
     pub(super) native: NativeDoor,
     /// What answers HTTP: hash equivalence as JSON, and Mercurial repositories if
@@ -35,9 +37,11 @@ pub(super) async fn doors(
     database: &Sqlite,
     metrics: &Metrics,
 ) -> anyhow::Result<Doors> {
-    let clock = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let upstream = upstream(config);
-    let service = HashEquiv::new(database.clone(), service_config(config), upstream, clock)
+    let logins = super::logins::options(config, &clock)?;
+    let options = service_config(config, logins);
+    let service = HashEquiv::new(database.clone(), options, upstream, clock)
         .await
         .context("cannot start the hash equivalence service")?;
     let accounts = &config.accounts;
@@ -60,7 +64,11 @@ pub(super) async fn doors(
         native.register_metrics(registry);
         registry.register_collector(Box::new(collector));
     });
-    Ok(Doors { native, http })
+    Ok(Doors {
+        service,
+        native,
+        http,
+    })
 }
 
 /// The configured upstream, not connected yet.
@@ -82,7 +90,7 @@ fn upstream(config: &Config) -> Option<Arc<dyn Upstream>> {
     Some(Arc::new(NativeUpstream::start(options)))
 }
 
-fn service_config(config: &Config) -> ServiceConfig {
+fn service_config(config: &Config, logins: LoginOptions) -> ServiceConfig {
     let (hashequiv, upstream) = (&config.hashequiv, &config.upstream);
     ServiceConfig {
         read_only: config.server.read_only,
@@ -95,11 +103,7 @@ fn service_config(config: &Config) -> ServiceConfig {
             timeout: Duration::from_millis(upstream.timeout_ms),
             miss_ttl: Duration::from_secs(upstream.miss_seconds),
         },
-        logins: LoginOptions {
-            plaintext: config.accounts.plaintext_logins,
-            certificates: config.accounts.certificates.clone(),
-            workloads: None,
-        },
+        logins,
         ..ServiceConfig::default()
     }
 }

@@ -43,7 +43,7 @@ fn what_is_wrong_is_named() {
     check(|settings| settings.rules.clear(), "rules");
     check(
         |settings| settings.rules[0].matching.clear(),
-        "rule 1: match",
+        "rules[1].match",
     );
     check(
         |settings| settings.rules[0].matching = [("sub".to_owned(), "*".to_owned())].into(),
