@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fingerpost_core::{PermissionSet, Principal, Timestamp};
+use fingerpost_core::{Namespaces, PermissionSet, Principal, Timestamp};
 
 /// Who somebody acts for and what they may: the result of a bearer token or of a
 /// workload's token.
@@ -23,55 +23,14 @@ impl Grant {
     /// rights stay: what anybody may, this caller may too. The caller's own
     /// account is not theirs to manage.
     pub fn principal(&self, before: &Principal) -> Principal {
-        before.act_for(&self.user, self.permissions)
+        let acting = before.act_for(&self.user, self.permissions);
+        acting.within(self.namespaces.clone())
     }
 
     /// Whether it holds at `now`.
     pub fn holds_at(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
-}
-
-/// The namespaces that a credential's permissions hold in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Namespaces {
-    /// Every one, those too that are made later.
-    #[default]
-    All,
-    /// Those with these names.
-    Only(Arc<[String]>),
-}
-
-impl Namespaces {
-    /// Bytes of one name at most.
-    pub const NAME_BYTES_MAX: usize = 64;
-    /// Names at most.
-    pub const NAMES_MAX: usize = 32;
-
-    /// Those with these names; all of them when there is no list. `None` when the
-    /// list is empty or too long, or when a name is no name of a namespace:
-    /// letters, digits, `-`, `_` and `.`.
-    pub fn of(names: Option<Vec<String>>) -> Option<Self> {
-        let Some(names) = names else {
-            return Some(Self::All);
-        };
-        let is_good =
-            (1..=Self::NAMES_MAX).contains(&names.len()) && names.iter().all(|name| is_name(name));
-        is_good.then(|| Self::Only(names.into()))
-    }
-
-    /// Whether the namespace with this name is among them.
-    pub fn contains(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.iter().any(|known| known == name),
-        }
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=Namespaces::NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_part)
 }
 
 #[cfg(test)]
@@ -92,18 +51,5 @@ mod tests {
         assert!(caller.allows(&[Read]) && caller.allows(&[Report]));
         assert!(!caller.is_self(Some("ci")));
         assert!(grant.holds_at(Timestamp(4)) && !grant.holds_at(Timestamp(5)));
-    }
-
-    #[test]
-    fn namespaces_are_all_or_named() {
-        let of = |names: &[&str]| {
-            Namespaces::of(Some(names.iter().map(|name| (*name).to_owned()).collect()))
-        };
-        assert!(Namespaces::of(None).unwrap().contains("any"));
-        let some = of(&["release-1.0", "main"]).unwrap();
-        assert!(some.contains("main") && !some.contains("release-1"));
-        for names in [&[][..], &[""], &["a b"], &["ä"], &["main", "a/b"]] {
-            assert_eq!(of(names), None, "{names:?}");
-        }
     }
 }

@@ -7,9 +7,11 @@
 //! are what people choose, and [`oidc`] knows the jobs of CI systems, who have no
 //! account. [`Logins`] is all of these for a door, and [`Throttle`] slows guessing down.
 
+mod authorization;
 mod basic;
 mod grant;
 mod login;
+mod metrics;
 pub mod oidc;
 pub mod passwords;
 mod recent;
@@ -20,9 +22,11 @@ mod token;
 pub mod tokens;
 mod users;
 
+pub use authorization::{Door, Way};
 pub use basic::basic_credentials;
-pub use grant::{Grant, Namespaces};
-pub use login::{Login, LoginError, Logins};
+pub use fingerpost_core::Namespaces;
+pub use grant::Grant;
+pub use login::{Login, LoginError, LoginOptions, Logins};
 pub use throttle::{Attempt, Throttle, ThrottleOptions, Wait};
 pub use token::{StoredToken, Token};
 pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};

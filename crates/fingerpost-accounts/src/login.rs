@@ -1,23 +1,46 @@
 //! Everything that a caller may show, for a door.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fingerpost_core::{PermissionSet, Principal, Timestamp};
+use fingerpost_core::{Clock, PermissionSet, Principal, Timestamp};
+use fingerpost_db::Sqlite;
+use prometheus_client::registry::Registry;
 
+use crate::metrics::LoginMetrics;
 use crate::oidc::{Refusal, Verifier};
-use crate::passwords::{PasswordError, Passwords};
+use crate::passwords::{PasswordError, PasswordOptions, Passwords};
 use crate::tokens::{BearerTokens, VerifyError, is_bearer_token};
-use crate::{AccountsError, Grant, Namespaces};
+use crate::{Accounts, AccountsError, Grant, Namespaces, Way};
+
+/// Which ways to log in there are beside users' tokens, passwords and bearer
+/// tokens.
+#[derive(Clone, Debug, Default)]
+pub struct LoginOptions {
+    /// Whether passwords and tokens are taken from other hosts without
+    /// encryption.
+    pub plaintext: bool,
+    /// Names in certificates, with their kind in front, and the users they stand
+    /// for.
+    pub certificates: BTreeMap<String, String>,
+    /// Jobs of CI systems, if any issuer is configured.
+    pub workloads: Option<Verifier>,
+}
 
 /// The ways to log in that a server has. Clones share what they remember.
 #[derive(Clone)]
 pub struct Logins {
+    /// The users themselves.
+    pub accounts: Accounts,
     /// Users with their token or password.
     pub passwords: Passwords,
     /// Bearer tokens.
     pub tokens: BearerTokens,
     /// Jobs of CI systems, if any issuer is configured.
     pub workloads: Option<Verifier>,
+    pub(crate) plaintext: bool,
+    certificates: Arc<BTreeMap<String, String>>,
+    pub(crate) metrics: LoginMetrics,
 }
 
 /// Who logged in.
@@ -44,12 +67,41 @@ pub enum LoginError {
     /// Whether it is right cannot be said now: 503, and the caller may try again.
     #[error("the login cannot be checked now: {0}")]
     NotNow(&'static str),
+    /// Others could have read on its way what was shown: 403. It was not looked at.
+    #[error("logins are taken through TLS or from this host only")]
+    Plaintext,
     /// The database failed.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
 }
 
 impl Logins {
+    /// The logins of `db`, whose schema has [`CREDENTIALS_SQL`]. Fails when there
+    /// are no random numbers.
+    ///
+    /// [`CREDENTIALS_SQL`]: crate::CREDENTIALS_SQL
+    pub fn new(
+        db: Sqlite,
+        clock: Arc<dyn Clock>,
+        options: LoginOptions,
+    ) -> Result<Self, AccountsError> {
+        let passwords = PasswordOptions::default();
+        Ok(Self {
+            accounts: Accounts::new(db.clone()),
+            passwords: Passwords::new(db.clone(), clock.clone(), passwords)?,
+            tokens: BearerTokens::new(db, clock)?,
+            workloads: options.workloads,
+            plaintext: options.plaintext,
+            certificates: Arc::new(options.certificates),
+            metrics: LoginMetrics::default(),
+        })
+    }
+
+    /// Adds the counters of logins to `registry`, whose prefix is `fingerpost`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
     /// A name with something secret, as HTTP Basic and the native `auth` have it:
     /// the user's token or password, or a bearer or workload token that acts for
     /// the user of this name.
@@ -85,6 +137,28 @@ impl Logins {
         );
         Ok(Login::Acting(workload.grant))
     }
+
+    /// The user whom a certificate stands for, with what they may now. Who has
+    /// the certificate's key acts for them, and has no account to manage.
+    pub(crate) async fn by_certificate(&self, way: Way<'_>) -> Result<Option<Login>, LoginError> {
+        let mapped = way.certificate.and_then(|name| self.certificates.get(name));
+        let Some(name) = mapped else {
+            return Ok(None);
+        };
+        let Some(user) = self.accounts.get(name).await? else {
+            tracing::debug!(
+                user = name,
+                "A certificate stands for {name}, who is no user"
+            );
+            return Ok(None);
+        };
+        Ok(Some(Login::Acting(Grant {
+            user: user.username.into(),
+            permissions: user.permissions,
+            namespaces: Namespaces::All,
+            until: None,
+        })))
+    }
 }
 
 impl Login {
@@ -104,6 +178,14 @@ impl Login {
         }
     }
 
+    /// What whoever logged in may.
+    pub const fn permissions(&self) -> PermissionSet {
+        match self {
+            Self::User { permissions, .. } => *permissions,
+            Self::Acting(grant) => grant.permissions,
+        }
+    }
+
     /// Where the permissions hold.
     pub const fn namespaces(&self) -> &Namespaces {
         match self {
@@ -117,6 +199,18 @@ impl Login {
         match self {
             Self::User { .. } => None,
             Self::Acting(grant) => grant.until,
+        }
+    }
+}
+
+impl LoginError {
+    /// Two words for counters: what kind of failure it is, and which.
+    pub const fn labels(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Wrong(reason) => ("wrong", reason),
+            Self::NotNow(reason) => ("not_now", reason),
+            Self::Plaintext => ("plaintext", ""),
+            Self::Accounts(_) => ("failed", ""),
         }
     }
 }
@@ -160,7 +254,6 @@ mod tests {
     use fingerpost_core::Permission::{Read, Report};
 
     use super::*;
-    use crate::passwords::PasswordOptions;
     use crate::testing::World;
     use crate::tokens::NewToken;
 
@@ -168,13 +261,11 @@ mod tests {
     const BUILDER: PermissionSet = PermissionSet::of(&[Read, Report]);
 
     fn logins(world: &World) -> Logins {
-        let (db, clock) = (&world.db, &world.clock);
-        let options = PasswordOptions::default();
-        Logins {
-            passwords: Passwords::new(db.clone(), clock.clone(), options).unwrap(),
-            tokens: BearerTokens::new(db.clone(), clock.clone()).unwrap(),
-            workloads: Some(Verifier::new(Vec::new(), clock.clone()).unwrap()),
-        }
+        let options = LoginOptions {
+            workloads: Some(Verifier::new(Vec::new(), world.clock.clone()).unwrap()),
+            ..LoginOptions::default()
+        };
+        Logins::new(world.db.clone(), world.clock.clone(), options).unwrap()
     }
 
     fn word(result: Result<Login, LoginError>) -> &'static str {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     Argument, Availability, BadArgument, CacheKey, CachePolicy, Call, Command, Declaration,
-    Dependency, Encode, Encoded, Failure, Field, KeyHasher, Principal, Reply, Service,
+    Dependency, Encode, Encoded, Failure, Field, KeyHasher, NewCaller, Principal, Reply, Service,
 };
 
 /// What came of a command.
@@ -15,7 +15,7 @@ pub struct Called {
     /// The answer. Objects have not begun to be made.
     pub reply: Reply<Encoded>,
     /// The new caller, after a login.
-    pub login: Option<Principal>,
+    pub login: Option<NewCaller>,
     /// What the answer may be remembered under. Only long answers have a key:
     /// one object is made already, for less than it costs to look for it.
     pub key: Option<CacheKey>,

@@ -19,6 +19,7 @@ mod entry;
 mod failure;
 mod flight;
 mod histogram;
+mod namespaces;
 mod origin;
 mod permission;
 mod principal;
@@ -43,12 +44,14 @@ pub use entry::{Called, Entry, Registry};
 pub use failure::Failure;
 pub use flight::{Flight, Progress};
 pub use histogram::{Histogram, HistogramCounts};
+pub use namespaces::Namespaces;
 pub use origin::Origin;
 pub use permission::{ParsePermissionError, Permission, PermissionSet};
 pub use principal::{Access, Principal};
 pub use redirects::{Audience, ContentCoding, EntryForm, Follower, Following, Redirects};
 pub use reply::{
-    Certificates, Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply,
+    Certificates, Encode, Encoded, Ends, Json, More, NewCaller, Objects, Outcome, Redirect,
+    RedirectTarget, Reply,
 };
 pub use secret_url::SecretUrl;
 pub use spool::{Spool, SpoolOptions, SpoolRoom};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Permission, PermissionSet};
+use crate::{Namespaces, Permission, PermissionSet};
 
 /// What a command needs of its caller.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,8 @@ pub struct Principal {
     anonymous: PermissionSet,
     /// Whether the login is the whole user, who may manage their own account.
     whole: bool,
+    /// Where `own` holds.
+    namespaces: Namespaces,
 }
 
 impl Principal {
@@ -54,16 +56,19 @@ impl Principal {
             own: PermissionSet::NONE,
             anonymous,
             whole: false,
+            namespaces: Namespaces::All,
         }
     }
 
-    /// The same connection after a login as `name`.
+    /// The same connection after a login as `name`. Rights hold where they held
+    /// before: whoever shows what is for one namespace stays there.
     pub fn login(&self, name: &str, own: PermissionSet) -> Self {
         Self {
             name: Some(name.into()),
             own,
             anonymous: self.anonymous,
             whole: true,
+            namespaces: self.namespaces.clone(),
         }
     }
 
@@ -74,6 +79,29 @@ impl Principal {
         Self {
             whole: false,
             ..self.login(name, own)
+        }
+    }
+
+    /// The same caller, whose rights hold in these namespaces.
+    #[must_use]
+    pub fn within(self, namespaces: Namespaces) -> Self {
+        Self { namespaces, ..self }
+    }
+
+    /// Where the caller's own rights hold.
+    pub const fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// The same caller in a namespace where anonymous callers may do this, and
+    /// where their own rights hold, or not.
+    #[must_use]
+    pub fn placed(self, anonymous: PermissionSet, holds: bool) -> Self {
+        let own = if holds { self.own } else { PermissionSet::NONE };
+        Self {
+            own,
+            anonymous,
+            ..self
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{Failure, Principal, SecretUrl};
+use crate::{Failure, Principal, SecretUrl, Timestamp};
 
 /// The answer of a command. "A redirect must be first and only" cannot be
 /// broken, because a redirect is a variant and not an object in a list.
@@ -199,7 +199,25 @@ pub struct Outcome<A> {
     /// The answer.
     pub reply: Reply<A>,
     /// The new caller, after `auth` and `become-user`.
-    pub login: Option<Principal>,
+    pub login: Option<NewCaller>,
+}
+
+/// Whom a connection belongs to from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCaller {
+    /// The caller.
+    pub principal: Principal,
+    /// Until when.
+    pub ends: Ends,
+}
+
+/// When a login ends on a connection that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// When the one before it would have ended: it was all that this one rests on.
+    AsBefore,
+    /// At this moment; never without one.
+    At(Option<Timestamp>),
 }
 
 impl<A> From<A> for Outcome<A> {

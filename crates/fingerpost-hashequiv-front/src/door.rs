@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::ws::WebSocket;
+use fingerpost_accounts::{Door, Way};
 use fingerpost_core::{Availability, Entry, Kind, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::{ConnectionGuard, LineDoor, Peer, close_websocket, linger};
@@ -14,9 +15,10 @@ use crate::budget::Budget;
 use crate::link::{ByteLink, ServerSocket};
 use crate::metrics::Metrics;
 use crate::options::DoorOptions;
-use crate::placement::Placement;
+use crate::placement::{Place, Placement};
 use crate::respond::Log;
 use crate::session::Session;
+use crate::turn::Caller;
 
 /// Serves a [`HashEquiv`] over BitBake's protocol. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     /// Names that this server knows, by place in `commands`; the others' are empty.
     names: Vec<&'static str>,
     opens: Vec<Opens>,
+    /// The place of `auth`.
+    login: Option<usize>,
     connections: AtomicU64,
 }
 
@@ -72,6 +76,7 @@ impl NativeDoor {
             log: Log::default(),
             names: entries.iter().map(name).collect(),
             opens: entries.iter().map(opens).collect(),
+            login: commands.find("auth", read_only).map(|(place, _)| place),
             connections: AtomicU64::new(0),
             placement,
             options,
@@ -112,6 +117,32 @@ impl Shared {
         self.opens[command]
     }
 
+    /// Whether a command takes something secret that says who the caller is.
+    pub(crate) fn is_login(&self, command: usize) -> bool {
+        self.login == Some(command)
+    }
+
+    /// Whoever came, before they said anything. `None` when it cannot be said who
+    /// that is, because the database failed: they are not served as nobody.
+    async fn caller(&self, peer: &Peer, place: Place) -> Option<Caller> {
+        let login = match &peer.certificate {
+            None => None,
+            Some(certificate) => {
+                let way = Way {
+                    door: Door::Native,
+                    is_private: peer.is_private(),
+                    certificate: Some(certificate),
+                };
+                // Boxed, so that the many others do not carry its size.
+                let found = Box::pin(place.service.logins().of_connection(way)).await;
+                found
+                    .inspect_err(|error| tracing::error!(%peer, %error, "cannot look a user up"))
+                    .ok()?
+            }
+        };
+        Some(Caller::new(self, peer, place, login.as_ref()))
+    }
+
     /// A number for the next connection, counted from 1.
     pub(crate) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
@@ -124,7 +155,10 @@ impl LineDoor for NativeDoor {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let place = self.0.placement.by_listener(peer.listener_name.as_deref());
-        let session = Session::new(&self.0, &guard, ByteLink(io), &first, &peer, place);
+        let Some(caller) = self.0.caller(&peer, place).await else {
+            return;
+        };
+        let session = Session::new(&self.0, &guard, ByteLink(io), &first, caller);
         drop(first);
         let (link, with_care) = session.run().await;
         if with_care {
@@ -147,14 +181,10 @@ impl LineDoor for NativeDoor {
         let place = self.0.placement.by_path(&path, listener);
         // The path was taken, so there is a place.
         let place = place.unwrap_or_else(|| self.0.placement.by_listener(listener));
-        let session = Session::new(
-            &self.0,
-            &guard,
-            ServerSocket::new(socket),
-            &[],
-            &peer,
-            place,
-        );
+        let Some(caller) = self.0.caller(&peer, place).await else {
+            return;
+        };
+        let session = Session::new(&self.0, &guard, ServerSocket::new(socket), &[], caller);
         let (link, _) = session.run().await;
         close_websocket(link.socket, link.error.as_ref(), &guard).await;
     }

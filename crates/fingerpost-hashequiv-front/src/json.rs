@@ -165,8 +165,9 @@ impl Shared {
     ) -> Response {
         let request_id = self.ids.of(request.headers());
         let answered = async {
+            let (headers, from) = (request.headers(), request.extensions().get::<Peer>());
             let caller = Caller {
-                principal: login::principal(&self.service, request.headers()).await?,
+                principal: login::principal(&self.service, headers, from).await?,
                 peer: peer(&request),
                 request_id: request_id.clone(),
             };

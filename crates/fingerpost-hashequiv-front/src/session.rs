@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use fingerpost_hashequiv_proto::{Inbound, Inbox, Mode};
-use fingerpost_net::{ConnectionGuard, Peer};
+use fingerpost_net::ConnectionGuard;
 use tokio::time::Instant;
 
 use crate::budget::Share;
@@ -12,7 +12,6 @@ use crate::door::Shared;
 use crate::ended::Ended;
 use crate::link::Link;
 use crate::metrics::Limit;
-use crate::placement::Place;
 use crate::stream::{Exists, Gets, Step};
 use crate::turn::{Caller, Turn};
 use crate::wire::{Arrived, Wire};
@@ -40,6 +39,18 @@ pub(crate) enum Activity {
     Lines(usize),
 }
 
+impl Activity {
+    /// The command whose stream it is.
+    const fn stream(&self) -> Option<usize> {
+        match self {
+            Self::Requests => None,
+            Self::Gets(gets) => Some(gets.command),
+            Self::Exists(exists) => Some(exists.command),
+            Self::Lines(command) => Some(*command),
+        }
+    }
+}
+
 impl<'a, L: Link> Session<'a, L> {
     /// Prepares a session; `first` was received already.
     pub(crate) fn new(
@@ -47,8 +58,7 @@ impl<'a, L: Link> Session<'a, L> {
         guard: &'a ConnectionGuard,
         link: L,
         first: &[u8],
-        peer: &Peer,
-        place: Place,
+        caller: Caller,
     ) -> Self {
         let mut inbox = Inbox::new(link.framing(), shared.options.limits);
         if !first.is_empty() {
@@ -58,7 +68,7 @@ impl<'a, L: Link> Session<'a, L> {
         Self {
             turn: Turn {
                 shared,
-                caller: Caller::new(shared, peer, place),
+                caller,
                 wire: Wire::new(link, shared.options, share),
             },
             inbox,
@@ -104,6 +114,9 @@ impl<'a, L: Link> Session<'a, L> {
     /// Works on what is complete, unless too many answers wait already.
     async fn work(&mut self) -> Result<(), Ended> {
         while !self.turn.wire.is_full() {
+            if let Some(command) = self.activity.stream() {
+                self.turn.renew(command)?;
+            }
             let step = match &mut self.activity {
                 Activity::Requests => self.next_request().await?,
                 Activity::Gets(gets) => gets.batch(&mut self.turn, &mut self.inbox).await?,

@@ -31,7 +31,7 @@ enum Stop {
 
 /// The lines of a get-stream.
 pub(crate) struct Gets {
-    command: usize,
+    pub(crate) command: usize,
     method: LastMethod,
     /// The answers from the first unknown one on: known here, or to be looked up.
     order: Vec<Option<[u8; 32]>>,
@@ -202,7 +202,7 @@ impl LastMethod {
 
 /// The lines of an exists-stream.
 pub(crate) struct Exists {
-    command: usize,
+    pub(crate) command: usize,
 }
 
 impl Exists {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use fingerpost_core::{Call, Failure, PermissionSet, Principal};
+use fingerpost_accounts::{Door, Login, Way};
+use fingerpost_core::{Call, Ends, Failure, NewCaller, Principal, Timestamp};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_hashequiv_proto::{outbox, request};
 use fingerpost_net::Peer;
@@ -30,6 +31,10 @@ pub(crate) struct Caller {
     pub(crate) place: Place,
     /// Anonymous, or the last login.
     pub(crate) principal: Principal,
+    /// When the login ends, if it does.
+    until: Option<Timestamp>,
+    /// Whether others cannot read what the peer sends.
+    is_private: bool,
     /// The peer's address.
     pub(crate) peer: String,
     /// Number of the connection since the start of the process.
@@ -39,32 +44,42 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(shared: &Shared, peer: &Peer, place: Place) -> Self {
-        Self {
-            principal: place.service.anonymous(),
+    /// Whoever came, as `login` if their certificate stands for somebody.
+    pub(crate) fn new(shared: &Shared, peer: &Peer, place: Place, login: Option<&Login>) -> Self {
+        let principal = place.service.anonymous();
+        let mut caller = Self {
             place,
+            principal,
+            until: None,
+            is_private: peer.is_private(),
             peer: peer.to_string(),
             connection: shared.next_connection(),
             taken: 0,
-        }
-    }
-
-    /// Goes on as somebody else, perhaps in another namespace. Who is no member of
-    /// it has no rights of their own there.
-    fn log_in(&mut self, shared: &Shared, principal: Principal) {
-        let name = principal.name().unwrap_or_default();
-        self.place = shared.placement.after_login(&self.place, name);
-        let anonymous = self.place.service.anonymous();
-        self.principal = match self.place.service.admits(name) {
-            true => anonymous.login(name, principal.own_permissions()),
-            false => anonymous.act_for(name, PermissionSet::NONE),
         };
+        if let Some(login) = login {
+            let new = NewCaller {
+                principal: caller.place.service.principal_of(login),
+                ends: Ends::At(login.until()),
+            };
+            caller.enter(shared, new);
+        }
+        caller
     }
 
     pub(crate) const fn request_id(&self) -> RequestId {
         RequestId {
             connection: self.connection,
             request: self.taken,
+        }
+    }
+
+    /// Goes on as somebody else, perhaps in another namespace.
+    fn enter(&mut self, shared: &Shared, new: NewCaller) {
+        let name = new.principal.name().unwrap_or_default();
+        self.place = shared.placement.after_login(&self.place, name);
+        self.principal = self.place.service.admit(new.principal);
+        if let Ends::At(until) = new.ends {
+            self.until = until;
         }
     }
 }
@@ -77,8 +92,12 @@ impl<L: Link> Turn<'_, L> {
 
     /// Answers a message. Gives the stream that it opened, if it did.
     pub(crate) async fn request(&mut self, text: &str) -> Result<Option<Activity>, Ended> {
+        self.end_login();
         let selected = request::select(text, &|name| self.shared.find(name))?;
         let command = selected.index;
+        if self.shared.is_login(command) {
+            self.admit_login(command)?;
+        }
         let activity = match self.shared.opens(command) {
             Opens::Nothing => {
                 self.call(command, selected.argument).await?;
@@ -94,6 +113,42 @@ impl<L: Link> Turn<'_, L> {
         self.shared.metrics.commands[command].count(None);
         self.wire.out.message(outbox::STREAM_BEGIN.as_bytes());
         Ok(Some(activity))
+    }
+
+    /// Takes a login back whose time is over. Whoever it was is anonymous again
+    /// and not refused: what anybody may goes on, so that a build that outlives
+    /// its token still reads where it could have come without one, and the rest
+    /// is refused by the name of the permission that it needs. No clock is read
+    /// for logins without an end.
+    fn end_login(&mut self) -> bool {
+        let now = || self.caller.place.service.now();
+        let has_ended = self.caller.until.is_some_and(|until| until <= now());
+        if has_ended {
+            self.caller.principal = self.caller.place.service.anonymous();
+            self.caller.until = None;
+        }
+        has_ended
+    }
+
+    /// As [`Turn::end_login`] within a stream, which ends if it may not be read
+    /// any more.
+    pub(crate) fn renew(&mut self, command: usize) -> Result<(), Ended> {
+        if !self.end_login() {
+            return Ok(());
+        }
+        let permitted = self.shared.entry(command).permit(&self.caller.principal);
+        permitted.map_err(|failure| self.fail(command, &failure))
+    }
+
+    /// Refuses a login that others could read, before its argument is looked at.
+    fn admit_login(&mut self, command: usize) -> Result<(), Ended> {
+        let way = Way {
+            door: Door::Native,
+            is_private: self.caller.is_private,
+            certificate: None,
+        };
+        let admitted = self.caller.place.service.logins().admit(way);
+        admitted.map_err(|_| self.fail(command, &plaintext_login()))
     }
 
     /// Runs a command on its argument, which may be a line of its stream.
@@ -118,8 +173,8 @@ impl<L: Link> Turn<'_, L> {
         match done {
             Ok(login) => {
                 self.shared.metrics.commands[command].count(None);
-                if let Some(principal) = login {
-                    self.caller.log_in(self.shared, principal);
+                if let Some(new) = login {
+                    self.caller.enter(self.shared, new);
                 }
                 Ok(())
             }
@@ -142,4 +197,11 @@ impl<L: Link> Turn<'_, L> {
         respond::failure(failure, &mut self.wire.out);
         Ended::Failed
     }
+}
+
+/// The refusal of a login that others could read.
+fn plaintext_login() -> Failure {
+    let message = "Logins are not accepted without TLS from another host. Connect with wss://, \
+                   or ask the operator to set accounts.plaintext_logins";
+    Failure::refused("plaintext-login", message)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_accounts::Accounts;
+use fingerpost_accounts::{Accounts, Login, LoginOptions, Logins};
 use fingerpost_core::{Clock, Failure, PermissionSet, Principal, Service, Timestamp};
 use fingerpost_db::Sqlite;
 use prometheus_client::registry::Registry;
@@ -44,6 +44,8 @@ pub struct Config {
     /// Namespaces beside the default one, which may be among them with a fallback
     /// or members of its own.
     pub namespaces: Vec<NamespaceConfig>,
+    /// How callers may log in.
+    pub logins: LoginOptions,
 }
 
 /// The namespace that an upstream is asked for, and that keeps what it said.
@@ -71,6 +73,7 @@ impl Default for Config {
             upstream: UpstreamOptions::default(),
             failed_login_delay: Duration::from_secs(1),
             namespaces: Vec::new(),
+            logins: LoginOptions::default(),
         }
     }
 }
@@ -95,7 +98,7 @@ pub struct HashEquiv {
     pub(crate) config: Arc<Config>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) cache: Arc<UnihashCache>,
-    pub(crate) accounts: Accounts,
+    pub(crate) logins: Logins,
     /// There if this namespace reads along the one that the upstream is for.
     pub(crate) upstream: Option<Arc<Bounded>>,
     pub(crate) backfill: Option<Arc<Backfill>>,
@@ -134,7 +137,8 @@ impl HashEquiv {
     ) -> Result<Vec<Arc<Self>>, StoreError> {
         let families = Families::default();
         let cache = Arc::new(UnihashCache::new(config.cache_bytes));
-        let accounts = Accounts::new(db.clone());
+        let logins = Logins::new(db.clone(), Arc::clone(&clock), config.logins.clone())
+            .map_err(StoreError::database)?;
         let (store, chains) = SqliteStore::with_namespaces(
             db,
             Arc::clone(&cache),
@@ -164,7 +168,7 @@ impl HashEquiv {
                 config: Arc::clone(&config),
                 store: Arc::clone(&store),
                 cache: Arc::clone(&cache),
-                accounts: accounts.clone(),
+                logins: logins.clone(),
                 upstream: upstream.clone().filter(|_| sees_upstream),
                 backfill: backfill.clone().filter(|_| sees_upstream),
                 metrics: families.of(name),
@@ -181,11 +185,16 @@ impl HashEquiv {
         &self.name
     }
 
-    /// Whether a user's permissions hold in this namespace, as far as it is
-    /// configured. What somebody who acts for a user may is limited further.
-    pub fn admits(&self, user: &str) -> bool {
-        let members = self.members.as_ref();
-        members.is_none_or(|members| members.iter().any(|member| member == user))
+    /// A caller as they are in this namespace: who is no member of it, or shows
+    /// what holds elsewhere, has no rights of their own here.
+    pub fn admit(&self, caller: Principal) -> Principal {
+        let user = caller.name().unwrap_or_default();
+        let is_member = match &self.members {
+            Some(members) => members.iter().any(|member| member == user),
+            None => true,
+        };
+        let holds = is_member && caller.namespaces().contains(&self.name);
+        caller.placed(self.anonymous, holds)
     }
 
     /// How often rows were deleted that a look-up here could have found.
@@ -196,6 +205,11 @@ impl HashEquiv {
     /// A client that has not logged in.
     pub const fn anonymous(&self) -> Principal {
         Principal::anonymous(self.anonymous)
+    }
+
+    /// A client that has logged in, whatever door it came through.
+    pub fn principal_of(&self, login: &Login) -> Principal {
+        login.principal(&self.anonymous())
     }
 
     /// Whether commands that change something are unknown.
@@ -223,7 +237,17 @@ impl HashEquiv {
 
     /// Users and their tokens.
     pub const fn accounts(&self) -> &Accounts {
-        &self.accounts
+        &self.logins.accounts
+    }
+
+    /// The ways to log in.
+    pub const fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    /// Looks everybody up again: users, or what they may, were changed.
+    pub(crate) fn users_changed(&self) {
+        self.logins.tokens.forget();
     }
 
     /// Number of remembered look-ups.
@@ -252,7 +276,8 @@ impl HashEquiv {
         })
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    /// The time that logins are judged by.
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use fingerpost_accounts::Login;
 use fingerpost_core::{Audience, Follower, Following, Permission, PermissionSet, Principal};
 use fingerpost_hg::site::{Decision, Operation};
 use fingerpost_hg_proto::CommandRequest;
@@ -30,8 +31,9 @@ impl Caller {
             allowed.insert(Permission::Push);
         }
         let nobody = Principal::anonymous(allowed);
-        let principal = match &asking.user {
-            Some(user) => nobody.login(user, allowed),
+        let principal = match &asking.login {
+            Some(Login::User { name, .. }) => nobody.login(name, allowed),
+            Some(Login::Acting(grant)) => nobody.act_for(&grant.user, allowed),
             None => nobody,
         };
         let access = &asking.repository.settings().access;

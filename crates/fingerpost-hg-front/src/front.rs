@@ -9,8 +9,8 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use fingerpost_accounts::Accounts;
-use fingerpost_core::{Clock, Registry};
+use fingerpost_accounts::{Login, Logins};
+use fingerpost_core::{Clock, Permission, PermissionSet, Registry};
 use fingerpost_hg::site::{Catalogue, Decision, Found, Operation, RepositoryEntry};
 use fingerpost_hg::{Mercurial, RepositoryView};
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
@@ -75,7 +75,7 @@ pub struct HgFront(Arc<Door>);
 pub(crate) struct Door {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) mercurial: Arc<Mercurial>,
-    pub(crate) accounts: Option<Accounts>,
+    pub(crate) logins: Option<Logins>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: FrontOptions,
     pub(crate) commands: Arc<Registry<RepositoryView>>,
@@ -86,12 +86,12 @@ pub(crate) struct Door {
 }
 
 impl HgFront {
-    /// A door to the repositories of `catalogue`. Without `accounts` nobody
+    /// A door to the repositories of `catalogue`. Without `logins` nobody
     /// can log in, and only what everybody may read is served.
     pub fn new(
         catalogue: Arc<Catalogue>,
         mercurial: Arc<Mercurial>,
-        accounts: Option<Accounts>,
+        logins: Option<Logins>,
         clock: Arc<dyn Clock>,
         options: FrontOptions,
     ) -> Self {
@@ -104,7 +104,7 @@ impl HgFront {
             cache: None,
             catalogue,
             mercurial,
-            accounts,
+            logins,
             clock,
             options,
         }))
@@ -147,7 +147,7 @@ async fn serve(State(front): State<HgFront>, request: Request<Body>) -> Response
 /// A repository that was found, and who asks.
 pub(crate) struct Asking {
     pub(crate) repository: Arc<RepositoryEntry>,
-    pub(crate) user: Option<String>,
+    pub(crate) login: Option<Login>,
     pub(crate) parts: Parts,
 }
 
@@ -159,10 +159,28 @@ impl Asking {
     /// Whether the rules of the repository let the caller do this.
     pub(crate) fn may(&self, operation: Operation) -> Result<(), Refusal> {
         let access = &self.repository.settings().access;
-        match access.decide(self.user.as_deref(), operation) {
+        let user = self.login.as_ref().map(Login::name);
+        match access.decide(user, operation) {
+            Decision::Allowed if operation == Operation::Push && !self.may_write() => {
+                Err(Refusal::not_authorized(operation, false))
+            }
             Decision::Allowed => Ok(()),
             Decision::NeedsLogin(operation) => Err(Refusal::not_authorized(operation, true)),
             Decision::Denied(operation) => Err(Refusal::not_authorized(operation, false)),
+        }
+    }
+}
+
+/// What lets somebody who acts for a user write.
+const WRITERS: PermissionSet = PermissionSet::of(&[Permission::Report]);
+
+impl Asking {
+    /// Whether the caller's login lets them change anything. Rules of repositories
+    /// name users; a token that acts for one and may not report is for reading.
+    fn may_write(&self) -> bool {
+        match &self.login {
+            Some(Login::Acting(grant)) => grant.permissions.covers(WRITERS),
+            Some(Login::User { .. }) | None => true,
         }
     }
 }
@@ -171,17 +189,17 @@ impl Door {
     async fn answer(self: &Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
         let path = percent_decoded(parts.uri.path()).ok_or_else(Refusal::nothing_here)?;
-        let user = login(&parts.headers, self.accounts.as_ref()).await?;
+        let login = login(&parts, self.logins.as_ref()).await?;
         let asks_v1 = command_of_v1(&parts).is_some();
         let Some((repository, rest)) = self.find(path.clone(), asks_v1).await? else {
             return match parts.method == Method::GET && !asks_v1 {
-                true => self.index(path, user).await,
+                true => self.index(path, login).await,
                 false => Err(Refusal::nothing_here()),
             };
         };
         let asking = Asking {
             repository,
-            user,
+            login,
             parts,
         };
         asking.may(Operation::Read)?;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::response::Response;
+use fingerpost_accounts::Login;
 use fingerpost_hg::site::{Decision, Listing, Operation};
 
 use crate::answer;
@@ -23,7 +24,7 @@ impl Door {
     pub(crate) async fn index(
         self: &Arc<Self>,
         path: String,
-        user: Option<String>,
+        login: Option<Login>,
     ) -> Result<Response, Refusal> {
         let is_root = self.blocking(move |door| {
             let prefix = door.catalogue.prefix(door.clock.now());
@@ -37,7 +38,7 @@ impl Door {
             // Held here: who hangs up does not end the work.
             let _place = place;
             let listing = door.catalogue.list(door.clock.now());
-            index_of(&listing, user.as_deref())
+            index_of(&listing, login.as_ref().map(Login::name))
         });
         Ok(answer::ok("text/plain; charset=utf-8", text.await?))
     }

@@ -1,28 +1,57 @@
-//! Who is asking: HTTP Basic over the accounts.
+//! Who is asking, request by request.
 
-use axum::http::{HeaderMap, header};
-use fingerpost_accounts::{Accounts, basic_credentials};
+use axum::http::header;
+use axum::http::request::Parts;
+use fingerpost_accounts::{Door, Login, LoginError, Logins, Way};
+use fingerpost_net::Peer;
 
 use crate::refusal::Refusal;
 
-/// The user's name, if the request has a login and it is right.
+/// Who sends a request, if they log in and the login is right, or if they have a
+/// certificate that stands for a user.
 pub(crate) async fn login(
-    headers: &HeaderMap,
-    accounts: Option<&Accounts>,
-) -> Result<Option<String>, Refusal> {
-    let Some(header) = headers.get(header::AUTHORIZATION) else {
-        return Ok(None);
+    parts: &Parts,
+    logins: Option<&Logins>,
+) -> Result<Option<Login>, Refusal> {
+    let given = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let mut given = given.map(header::HeaderValue::as_bytes);
+    let Some(logins) = logins else {
+        // Without accounts nobody has a login.
+        return match given.next() {
+            None => Ok(None),
+            Some(_) => Err(Refusal::wrong_login()),
+        };
     };
-    let (username, token) =
-        basic_credentials(header.as_bytes()).ok_or_else(Refusal::wrong_login)?;
-    // Without accounts nobody has a login.
-    let accounts = accounts.ok_or_else(Refusal::wrong_login)?;
-    match accounts.authenticate(&username, &token).await {
-        Ok(Some(_)) => Ok(Some(username)),
-        Ok(None) => Err(Refusal::wrong_login()),
-        Err(error) => {
+    let peer = parts.extensions.get::<Peer>();
+    let way = Way {
+        door: Door::Mercurial,
+        // Of whom nothing is known, nothing is known to be private.
+        is_private: peer.is_some_and(Peer::is_private),
+        certificate: peer.and_then(|peer| peer.certificate.as_deref()),
+    };
+    logins
+        .of_request(way, given)
+        .await
+        .map_err(|error| refusal(&error))
+}
+
+fn refusal(error: &LoginError) -> Refusal {
+    match error {
+        LoginError::Wrong(reason) => {
+            tracing::debug!(reason, "A login failed");
+            Refusal::wrong_login()
+        }
+        LoginError::Plaintext => Refusal::ssl_required(),
+        LoginError::NotNow(reason) => {
+            tracing::info!(reason, "A login cannot be checked now");
+            Refusal::busy(SOON)
+        }
+        LoginError::Accounts(error) => {
             tracing::error!(%error, "cannot check a login");
-            Err(Refusal::server_error())
+            Refusal::server_error()
         }
     }
 }
+
+/// When to try a login again that cannot be checked now.
+const SOON: std::time::Duration = std::time::Duration::from_secs(5);

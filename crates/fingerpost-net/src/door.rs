@@ -125,6 +125,12 @@ pub enum Transport {
 }
 
 impl Peer {
+    /// Whether nobody on another machine can read what is sent: it goes through
+    /// TLS, or does not leave this one.
+    pub fn is_private(&self) -> bool {
+        self.tls || self.address.is_local()
+    }
+
     /// The same peer after an upgrade.
     #[must_use]
     pub fn upgraded(mut self) -> Self {
@@ -158,6 +164,16 @@ impl Peer {
                 PeerAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
                 PeerAddress::Unix { .. } | PeerAddress::Unnamed => true,
             }
+    }
+}
+
+impl PeerAddress {
+    /// Whether the peer is on this machine.
+    pub const fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix { .. } | Self::Unnamed => true,
+        }
     }
 }
 

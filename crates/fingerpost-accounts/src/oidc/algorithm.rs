@@ -1,10 +1,10 @@
 //! Algorithms of signatures.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How a token may be signed: with the private half of a key pair. There is no
 /// value for `none` or for a shared secret, so neither can be configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "the names are those of RFC 7518 and RFC 8037")]
 pub enum Algorithm {
     RS256,

@@ -45,12 +45,17 @@ pub struct HttpKeys {
 impl HttpKeys {
     /// The keys of `issuer`. rustls must have its provider.
     pub fn new(issuer: &Issuer, options: &HttpKeysOptions) -> Result<Self, BadIssuer> {
-        let bad = |why: String| BadIssuer(format!("issuer {}: {why}", issuer.url()));
-        let url = check_url(issuer.url()).map_err(bad)?;
+        let bad = |key: &str, why: String| BadIssuer {
+            issuer: issuer.url().to_owned(),
+            key: key.to_owned(),
+            why,
+        };
+        let url = check_url(issuer.url()).map_err(|why| bad("issuer", why))?;
         let jwks_url = issuer.jwks_url.as_deref().map(check_url).transpose();
-        let jwks_url = jwks_url.map_err(bad)?;
+        let jwks_url = jwks_url.map_err(|why| bad("jwks_url", why))?;
         let may_be_plain = url.scheme() == "http" || jwks_url.as_ref().is_some_and(is_plain);
-        let client = client(options, may_be_plain).map_err(|error| bad(said(error)))?;
+        let client = client(options, may_be_plain);
+        let client = client.map_err(|error| bad("issuer", said(error)))?;
         Ok(Self {
             client,
             issuer: issuer.url().to_owned(),

@@ -96,10 +96,18 @@ const fn keep_keys_seconds() -> u64 {
     86_400
 }
 
-/// What is wrong with [`IssuerSettings`]: a sentence that names the key.
+/// What is wrong with [`IssuerSettings`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadIssuer(pub String);
+#[error("issuer {issuer}: {key}: {why}")]
+pub struct BadIssuer {
+    /// The issuer's URL, as it was given.
+    pub issuer: String,
+    /// The key, below the issuer: `audiences`, `rules[1].match.ref`. Rules count
+    /// from 1.
+    pub key: String,
+    /// A phrase.
+    pub why: String,
+}
 
 /// An issuer that was checked.
 #[derive(Clone, Debug)]
@@ -118,39 +126,16 @@ impl Issuer {
     /// Checks the settings.
     pub fn new(settings: IssuerSettings) -> Result<Self, BadIssuer> {
         let name = settings.issuer.clone();
-        let bad = |why: &dyn std::fmt::Display| Err(BadIssuer(format!("issuer {name}: {why}")));
-        if let Err(why) = check_url(&settings.issuer) {
-            return bad(&why);
-        }
-        if let Some(Err(why)) = settings.jwks_url.as_deref().map(check_url) {
-            return bad(&format_args!("jwks_url: {why}"));
-        }
-        if settings.audiences.is_empty() || settings.audiences.iter().any(String::is_empty) {
-            return bad(&"audiences: name one at least");
-        }
-        if settings.algorithms.is_empty() {
-            return bad(&"algorithms: name one at least");
-        }
-        if settings.leeway_seconds > LEEWAY_SECONDS_MAX {
-            return bad(&format_args!(
-                "leeway_seconds: {LEEWAY_SECONDS_MAX} at most"
-            ));
-        }
-        if settings.token_bytes_max > TOKEN_BYTES_MAX {
-            return bad(&format_args!("token_bytes_max: {TOKEN_BYTES_MAX} at most"));
-        }
-        if settings.refresh_seconds < 30 || settings.keep_keys_seconds < settings.refresh_seconds {
-            return bad(&"refresh_seconds: 30 at least, and keep_keys_seconds not less than it");
-        }
-        if settings.rules.is_empty() {
-            return bad(&"rules: without one no workload may anything");
-        }
+        let bad = |key: String, why: String| BadIssuer {
+            issuer: name.clone(),
+            key,
+            why,
+        };
+        check(&settings).map_err(|(key, why)| bad(key.to_owned(), why))?;
         let mut rules = Vec::new();
         for (place, rule) in settings.rules.into_iter().enumerate() {
-            match read_rule(rule) {
-                Ok(rule) => rules.push(rule),
-                Err(why) => return bad(&format_args!("rule {}: {why}", place + 1)),
-            }
+            let rule = read_rule(rule);
+            rules.push(rule.map_err(|(key, why)| bad(format!("rules[{}].{key}", place + 1), why))?);
         }
         Ok(Self {
             url: settings.issuer.into(),
@@ -176,31 +161,78 @@ impl Issuer {
     }
 }
 
+/// Checks everything but the rules; names the key.
+fn check(settings: &IssuerSettings) -> Result<(), (&'static str, String)> {
+    let refuse = |key, why: &str| Err((key, why.to_owned()));
+    check_url(&settings.issuer).map_err(|why| ("issuer", why))?;
+    if let Some(url) = &settings.jwks_url {
+        check_url(url).map_err(|why| ("jwks_url", why))?;
+    }
+    if settings.audiences.is_empty() || settings.audiences.iter().any(String::is_empty) {
+        return refuse("audiences", "name one at least");
+    }
+    if settings.algorithms.is_empty() {
+        return refuse("algorithms", "name one at least");
+    }
+    if settings.leeway_seconds > LEEWAY_SECONDS_MAX {
+        return Err(("leeway_seconds", format!("{LEEWAY_SECONDS_MAX} at most")));
+    }
+    if settings.token_bytes_max > TOKEN_BYTES_MAX {
+        return Err(("token_bytes_max", format!("{TOKEN_BYTES_MAX} at most")));
+    }
+    if settings.refresh_seconds < 30 {
+        return refuse("refresh_seconds", "30 at least");
+    }
+    if settings.keep_keys_seconds < settings.refresh_seconds {
+        return refuse("keep_keys_seconds", "not less than refresh_seconds");
+    }
+    if settings.rules.is_empty() {
+        return refuse("rules", "without one no workload may anything");
+    }
+    Ok(())
+}
+
 fn whole(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-fn read_rule(rule: RuleSettings) -> Result<Rule, String> {
+/// Reads a rule; names the key that is wrong.
+fn read_rule(rule: RuleSettings) -> Result<Rule, (String, String)> {
+    let bad = |key: &str, why: String| (key.to_owned(), why);
     let mut patterns = Vec::new();
     for (path, text) in rule.matching {
-        let pattern = Pattern::parse(&text)
-            .ok_or_else(|| format!("match.{path}: {text:?} has a star before its end"))?;
+        let pattern = Pattern::parse(&text).ok_or_else(|| {
+            (
+                format!("match.{path}"),
+                format!("{text:?} has a star before its end"),
+            )
+        })?;
         patterns.push((path, pattern));
     }
     if patterns.iter().all(|(_, pattern)| pattern.is_anything()) {
-        return Err("match: name a claim; else everybody's workloads at the issuer match".into());
+        return Err(bad(
+            "match",
+            "name a claim; else everybody's workloads at the issuer match".into(),
+        ));
     }
     let permissions = rule.permissions.iter().map(String::as_str);
     let permissions = PermissionSet::parse_names(permissions)
-        .map_err(|unknown| format!("permissions: {} unknown", unknown.join(", ")))?;
+        .map_err(|unknown| bad("permissions", format!("{} unknown", unknown.join(", "))))?;
     let is_user = (1..=USER_BYTES_MAX).contains(&rule.user.len())
         && !rule.user.contains(char::is_control)
         && rule.user.trim() == rule.user;
     if !is_user {
-        return Err(format!("user: 1 to {USER_BYTES_MAX} bytes, printable"));
+        return Err(bad(
+            "user",
+            format!("1 to {USER_BYTES_MAX} bytes, printable"),
+        ));
     }
-    let namespaces = Namespaces::of(rule.namespaces)
-        .ok_or("namespaces: one to 32 names of letters, digits, '-', '_' and '.'")?;
+    let namespaces = Namespaces::of(rule.namespaces).ok_or_else(|| {
+        bad(
+            "namespaces",
+            "one to 32 names of letters, digits, '-', '_' and '.'".into(),
+        )
+    })?;
     Ok(Rule {
         patterns,
         permissions,

@@ -47,6 +47,13 @@ struct Inner {
     recent: Recent<Workload>,
 }
 
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let issuers = self.0.issuers.iter().map(|(issuer, _)| issuer.url());
+        f.debug_list().entries(issuers).finish()
+    }
+}
+
 impl Verifier {
     /// Trusts these issuers, with the keys that their sources give. Of two with
     /// one URL the first counts. Fails when there are no random numbers.

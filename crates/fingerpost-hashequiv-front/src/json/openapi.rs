@@ -32,13 +32,19 @@ pub fn openapi() -> Value {
         },
         "servers": [{"url": "/"}],
         // An anonymous caller may do what the server is configured for.
-        "security": [{}, {"basic": []}],
+        "security": [{}, {"basic": []}, {"bearer": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"basic": {
-                "type": "http", "scheme": "basic",
-                "description": "Name of a user, and their token as the password.",
-            }},
+            "securitySchemes": {
+                "basic": {
+                    "type": "http", "scheme": "basic",
+                    "description": "Name of a user, and their token or password.",
+                },
+                "bearer": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A bearer token, or the token of a CI system's job.",
+                },
+            },
             "schemas": {"Problem": problem()},
         },
     })

@@ -108,6 +108,9 @@ impl Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, SOON);
+        }
         response
     }
 }
@@ -122,5 +125,8 @@ fn status_of(code: &str) -> StatusCode {
 }
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
-const CHALLENGE: HeaderValue =
-    HeaderValue::from_static("Basic realm=\"fingerpost\", charset=\"UTF-8\"");
+const CHALLENGE: HeaderValue = HeaderValue::from_static(
+    "Basic realm=\"fingerpost\", charset=\"UTF-8\", Bearer realm=\"fingerpost\"",
+);
+/// Seconds.
+const SOON: HeaderValue = HeaderValue::from_static("5");

@@ -4,12 +4,13 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use fingerpost_hashequiv_front::{JsonDoor, JsonOptions};
+use fingerpost_net::PeerAddress;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, peer};
 
 const METHOD: &str = "a.method";
 
@@ -40,7 +41,9 @@ impl Json {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> Response<Body> {
+    async fn send(&self, mut request: Request<Body>) -> Response<Body> {
+        let here = peer(PeerAddress::Unnamed);
+        request.extensions_mut().insert(here);
         self.router.clone().oneshot(request).await.unwrap()
     }
 

@@ -3,6 +3,7 @@
 mod commands;
 mod json;
 mod limits;
+mod logins;
 mod namespaces;
 mod sessions;
 mod streams;

@@ -1,12 +1,10 @@
 //! One namespace for each connection of the native door.
 
-use std::time::Duration;
-
 use fingerpost_core::{Permission, PermissionSet};
 use fingerpost_hashequiv::Config;
 use fingerpost_hashequiv::namespace::NamespaceConfig;
+use fingerpost_hashequiv_front::PlacementOptions;
 use fingerpost_hashequiv_front::client::{Client, ClientOptions, request};
-use fingerpost_hashequiv_front::{DoorOptions, PlacementOptions};
 use fingerpost_net::Address;
 
 use crate::world::{HANDSHAKE, Listening, Wire, World, taskhash, unihash};
@@ -33,7 +31,7 @@ async fn world() -> World {
         users: vec![pair("bot", "lab"), pair("admin", "lab")],
         ..PlacementOptions::default()
     };
-    let world = World::placed(DoorOptions::default(), config, None, placement).await;
+    let world = World::placed(config, placement).await;
     let report = PermissionSet::of(&[Permission::Read, Permission::Report]);
     let accounts = world.service.accounts();
     accounts.ensure_admin("bot", "botsecret").await.unwrap();
@@ -42,7 +40,7 @@ async fn world() -> World {
 }
 
 async fn open(world: &World, listener: Option<&str>) -> Wire {
-    let mut wire = world.connect_by(listener, 1 << 20, Duration::from_secs(10));
+    let mut wire = world.connect_by(listener);
     wire.send(HANDSHAKE).await;
     wire
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Permission, PermissionSet, SystemClock};
+use fingerpost_core::{Clock, Permission, PermissionSet, SystemClock};
 use fingerpost_db::{Settings, Sqlite};
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
 use fingerpost_hashequiv::{Config, HashEquiv, NamespaceSet, Upstream};
@@ -29,6 +29,19 @@ pub(crate) struct World {
     pub(crate) directory: tempfile::TempDir,
 }
 
+/// Whoever comes from there, without TLS.
+pub(crate) fn peer(address: PeerAddress) -> Peer {
+    Peer {
+        address,
+        transport: Transport::Tcp,
+        listener: "test".into(),
+        listener_name: None,
+        proxy: None,
+        tls: false,
+        certificate: None,
+    }
+}
+
 /// A server on sockets.
 pub(crate) struct Listening {
     pub(crate) world: World,
@@ -47,11 +60,41 @@ impl World {
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
     ) -> Self {
-        Self::placed(options, config, upstream, PlacementOptions::default()).await
+        let config = Config {
+            anonymous: PermissionSet::of(&[
+                Permission::Read,
+                Permission::Report,
+                Permission::DbAdmin,
+            ]),
+            ..config
+        };
+        Self::at(Arc::new(SystemClock), options, config, upstream).await
     }
 
     /// With callers in the namespaces that `placement` says.
-    pub(crate) async fn placed(
+    pub(crate) async fn placed(config: Config, placement: PlacementOptions) -> Self {
+        let clock = Arc::new(SystemClock);
+        Self::build(clock, DoorOptions::default(), config, None, placement).await
+    }
+
+    pub(crate) async fn at(
+        clock: Arc<dyn Clock>,
+        options: DoorOptions,
+        config: Config,
+        upstream: Option<Arc<dyn Upstream>>,
+    ) -> Self {
+        Self::build(
+            clock,
+            options,
+            config,
+            upstream,
+            PlacementOptions::default(),
+        )
+        .await
+    }
+
+    async fn build(
+        clock: Arc<dyn Clock>,
         options: DoorOptions,
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
@@ -61,17 +104,11 @@ impl World {
         let settings = Settings::new(directory.path().join("test.fingerpost"));
         let db = Sqlite::open(settings, MIGRATIONS).unwrap();
         let config = Config {
-            anonymous: PermissionSet::of(&[
-                Permission::Read,
-                Permission::Report,
-                Permission::DbAdmin,
-            ]),
             failed_login_delay: Duration::from_millis(10),
             ..config
         };
-        let namespaces = NamespaceSet::open(db, config, upstream, Arc::new(SystemClock))
-            .await
-            .unwrap();
+        let namespaces = NamespaceSet::open(db, config, upstream, clock);
+        let namespaces = namespaces.await.unwrap();
         let service = Arc::clone(namespaces.default());
         service
             .accounts()
@@ -94,27 +131,21 @@ impl World {
     }
 
     pub(crate) fn connect_with(&self, buffer: usize, handshake: Duration) -> Wire {
-        self.connect_by(None, buffer, handshake)
+        self.connect_from(peer(PeerAddress::Unnamed), buffer, handshake)
     }
 
     /// By the listener of this name.
-    pub(crate) fn connect_by(
-        &self,
-        listener: Option<&str>,
-        buffer: usize,
-        handshake: Duration,
-    ) -> Wire {
+    pub(crate) fn connect_by(&self, listener: Option<&str>) -> Wire {
+        let peer = Peer {
+            listener_name: listener.map(Into::into),
+            ..peer(PeerAddress::Unnamed)
+        };
+        self.connect_from(peer, 1 << 20, Duration::from_secs(10))
+    }
+
+    pub(crate) fn connect_from(&self, peer: Peer, buffer: usize, handshake: Duration) -> Wire {
         let (near, far) = tokio::io::duplex(buffer);
         let guard = ConnectionGuard::unlimited(&self.shutdown, handshake);
-        let peer = Peer {
-            address: PeerAddress::Unnamed,
-            proxy: None,
-            transport: Transport::Tcp,
-            listener: "test".into(),
-            listener_name: listener.map(Into::into),
-            tls: false,
-            certificate: None,
-        };
         let door = self.door.clone();
         let served = tokio::spawn(async move { door.serve(far, Vec::new(), peer, guard).await });
         Wire { io: near, served }

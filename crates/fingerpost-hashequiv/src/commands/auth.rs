@@ -1,8 +1,9 @@
 //! `auth`: a login.
 
+use fingerpost_accounts::{Door, Login, LoginError};
 use fingerpost_core::{
     Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
-    Effect, Failure, Field, Json, Kind, Outcome, Reply, Shape,
+    Effect, Ends, Failure, Field, Json, Kind, NewCaller, Outcome, Reply, Shape,
 };
 use fingerpost_hashequiv_proto::field::Name;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ impl Argument for AuthArgs {
             name: "token",
             shape: Shape::Text,
             required: true,
-            about: "the token that `new-user` or `refresh-token` gave",
+            about: "the token that `new-user` or `refresh-token` gave, or the user's password, or a bearer or workload token that acts for the user",
         },
     ];
     const EXAMPLE: &'static str = "{\"username\": \"ci\", \"token\": \"XoB1...\"}";
@@ -67,29 +68,46 @@ impl Command<HashEquiv> for Auth {
         call: Call<'_, HashEquiv>,
         args: AuthArgs,
     ) -> Result<Outcome<Self::Answer>, Failure> {
-        let service = call.service;
         let username = args.username.0;
-        let permissions = service
-            .accounts
-            .authenticate(&username, &args.token.0)
-            .await
-            .map_err(Failure::internal)?;
-        let Some(permissions) = permissions else {
-            service.metrics.shared.logins_failed.inc();
-            tracing::info!(user = %username, peer = call.peer, "A login failed");
-            tokio::time::sleep(service.config.failed_login_delay).await;
-            let message = format!("Unable to authenticate as {username}");
-            return Err(Failure::refused("bad-login", message));
-        };
-        let principal = call.principal.login(&username, permissions);
+        let login = login_of(call, &username, &args.token.0).await?;
         let answer = LoggedIn {
             result: true,
             username,
-            permissions: permissions.stored(),
+            permissions: login.permissions().stored(),
         };
         Ok(Outcome {
             reply: Reply::Object(Json(answer)),
-            login: Some(principal),
+            login: Some(NewCaller {
+                principal: call.service.principal_of(&login),
+                ends: Ends::At(login.until()),
+            }),
         })
+    }
+}
+
+/// Who shows this; a wrong login is told after a rest.
+async fn login_of(
+    call: Call<'_, HashEquiv>,
+    username: &str,
+    token: &str,
+) -> Result<Login, Failure> {
+    let service = call.service;
+    let found = service.logins.of_name(Door::Native, username, token).await;
+    match found {
+        Ok(login) => Ok(login),
+        Err(LoginError::Wrong(reason)) => {
+            service.metrics.shared.logins_failed.inc();
+            let peer = call.peer;
+            tracing::info!(user = username, peer, reason, "A login failed");
+            tokio::time::sleep(service.config.failed_login_delay).await;
+            let message = format!("Unable to authenticate as {username}");
+            Err(Failure::refused("bad-login", message))
+        }
+        Err(LoginError::NotNow(why)) => {
+            let message =
+                format!("The login of {username} cannot be checked now ({why}); try again");
+            Err(Failure::refused("not-now", message))
+        }
+        Err(error) => Err(Failure::internal(error)),
     }
 }

@@ -1,8 +1,8 @@
 //! `become-user`: the rights of another user.
 
 use fingerpost_core::{
-    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Failure, Json,
-    Kind, Outcome, Permission, Reply,
+    Access, Availability, CachePolicy, Call, Command, Cost, Declaration, Effect, Ends, Failure,
+    Json, Kind, NewCaller, Outcome, Permission, Reply,
 };
 
 use super::answers::UserAnswer;
@@ -35,7 +35,7 @@ impl Command<HashEquiv> for BecomeUser {
         args: UsernameArgs,
     ) -> Result<Outcome<Self::Answer>, Failure> {
         let username = args.named()?;
-        let user = call.service.accounts.get(&username).await;
+        let user = call.service.accounts().get(&username).await;
         let Some(user) = user.map_err(Failure::internal)? else {
             let message = format!("User {username} doesn't exist");
             return Err(Failure::refused("no-such-user", message));
@@ -43,7 +43,10 @@ impl Command<HashEquiv> for BecomeUser {
         let principal = call.principal.login(&user.username, user.permissions);
         Ok(Outcome {
             reply: Reply::Object(Json(UserAnswer::new(user.username, user.permissions))),
-            login: Some(principal),
+            login: Some(NewCaller {
+                principal,
+                ends: Ends::AsBefore,
+            }),
         })
     }
 }

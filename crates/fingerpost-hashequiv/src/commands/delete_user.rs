@@ -35,7 +35,8 @@ impl Command<HashEquiv> for DeleteUser {
         args: UsernameArgs,
     ) -> Result<Outcome<Self::Answer>, Failure> {
         let username = args.or_self(call.principal)?;
-        let known = call.service.accounts.delete(&username).await;
+        let known = call.service.accounts().delete(&username).await;
+        call.service.users_changed();
         if !known.map_err(Failure::internal)? {
             return Err(no_such_user(&username));
         }

@@ -33,7 +33,7 @@ impl Command<HashEquiv> for GetAllUsers {
         let Take = args;
         let users = call
             .service
-            .accounts
+            .accounts()
             .all()
             .await
             .map_err(Failure::internal)?;

@@ -35,7 +35,7 @@ impl Command<HashEquiv> for GetUser {
         args: UsernameArgs,
     ) -> Result<Outcome<Self::Answer>, Failure> {
         let username = args.or_self(call.principal)?;
-        let user = call.service.accounts.get(&username).await;
+        let user = call.service.accounts().get(&username).await;
         let user = user.map_err(Failure::internal)?;
         Ok(Json(user.map(|user| UserAnswer::new(user.username, user.permissions))).into())
     }

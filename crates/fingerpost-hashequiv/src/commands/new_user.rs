@@ -36,7 +36,8 @@ impl Command<HashEquiv> for NewUser {
     ) -> Result<Outcome<Self::Answer>, Failure> {
         let permissions = args.set()?;
         let username = args.username.0;
-        let token = call.service.accounts.create(&username, permissions).await;
+        let token = call.service.accounts().create(&username, permissions).await;
+        call.service.users_changed();
         let Some(token) = token.map_err(Failure::internal)? else {
             let message = format!("Cannot create new user '{username}'");
             return Err(Failure::refused("user-exists", message));

@@ -35,7 +35,8 @@ impl Command<HashEquiv> for RefreshToken {
         args: UsernameArgs,
     ) -> Result<Outcome<Self::Answer>, Failure> {
         let username = args.or_self(call.principal)?;
-        let token = call.service.accounts.refresh(&username).await;
+        let token = call.service.accounts().refresh(&username).await;
+        call.service.users_changed();
         let Some(token) = token.map_err(Failure::internal)? else {
             return Err(no_such_user(&username));
         };

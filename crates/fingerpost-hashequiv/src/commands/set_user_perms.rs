@@ -36,8 +36,9 @@ impl Command<HashEquiv> for SetUserPerms {
     ) -> Result<Outcome<Self::Answer>, Failure> {
         let permissions = args.set()?;
         let username = args.username.0;
-        let accounts = &call.service.accounts;
+        let accounts = call.service.accounts();
         let known = accounts.set_permissions(&username, permissions).await;
+        call.service.users_changed();
         if !known.map_err(Failure::internal)? {
             return Err(no_such_user(&username));
         }

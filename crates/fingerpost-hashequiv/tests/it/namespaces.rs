@@ -1,5 +1,6 @@
 //! Several worlds in one database, and reads that fall back.
 
+use fingerpost_core::{Namespaces, PermissionSet, Principal};
 use fingerpost_hashequiv::Config;
 use fingerpost_hashequiv::namespace::NamespaceConfig;
 use proptest::prelude::*;
@@ -124,16 +125,24 @@ async fn who_is_no_member_has_no_rights_of_their_own() {
     let config = Config {
         namespaces: vec![NamespaceConfig {
             members: Some(vec!["bot".to_owned()]),
-            anonymous: Some(fingerpost_core::PermissionSet::NONE),
+            anonymous: Some(PermissionSet::NONE),
             ..NamespaceConfig::named("release")
         }],
         ..Config::default()
     };
     let worlds = World::of_namespaces(config, &["default", "release"]).await;
     let [default, release] = worlds.try_into().ok().unwrap();
-    assert!(default.service.admits("bot") && default.service.admits("eve"));
-    assert!(release.service.admits("bot") && !release.service.admits("eve"));
     let read = [fingerpost_core::Permission::Read];
+    let own = PermissionSet::of(&read);
+    let may = |world: &World, user: &str, scope: Option<&str>| {
+        let names = scope.map(|name| vec![name.to_owned()]);
+        let caller = Principal::anonymous(PermissionSet::NONE).login(user, own);
+        let caller = caller.within(Namespaces::of(names).unwrap());
+        world.service.admit(caller).own_permissions() == own
+    };
+    assert!(may(&default, "bot", None) && may(&default, "eve", None));
+    assert!(may(&release, "bot", None) && !may(&release, "eve", None));
+    assert!(may(&release, "bot", Some("release")) && !may(&default, "bot", Some("release")));
     assert!(default.service.anonymous().allows(&read));
     assert!(!release.service.anonymous().allows(&read));
 }

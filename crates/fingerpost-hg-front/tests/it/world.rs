@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
-use fingerpost_accounts::Accounts;
+use fingerpost_accounts::{CREDENTIALS_SQL, LoginOptions, Logins};
 use fingerpost_core::{Clock, PermissionSet, SystemClock};
 use fingerpost_db::{Migration, Settings, Sqlite};
 use fingerpost_hg::site::{Catalogue, SiteConfig, TrustPolicy};
 use fingerpost_hg::{Mercurial, MercurialOptions};
 use fingerpost_hg_front::{AnswerCache, FrontOptions, HgFront};
+use fingerpost_net::{Peer, PeerAddress, Transport};
 use tower::ServiceExt as _;
 
 /// Where the recorded exchanges and the repositories are.
@@ -26,7 +27,7 @@ pub(crate) struct World {
     pub(crate) front: FrontOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cache: Option<AnswerCache>,
-    accounts: Option<Accounts>,
+    logins: Option<Logins>,
 }
 
 impl World {
@@ -49,23 +50,32 @@ impl World {
             front: FrontOptions::default(),
             clock: Arc::new(SystemClock),
             cache: None,
-            accounts: None,
+            logins: None,
         }
     }
 
     /// Lets a user log in with the token that comes back.
     pub(crate) async fn add_user(&mut self, name: &str) -> String {
-        let accounts = match &self.accounts {
-            Some(accounts) => accounts.clone(),
-            None => {
-                let settings = Settings::new(self.directory.path().join("accounts"));
-                let accounts = Accounts::new(Sqlite::open(settings, MIGRATIONS).unwrap());
-                self.accounts = Some(accounts.clone());
-                accounts
-            }
-        };
-        let token = accounts.create(name, PermissionSet::NONE).await.unwrap();
+        self.add_user_with(name, PermissionSet::NONE).await
+    }
+
+    pub(crate) async fn add_user_with(&mut self, name: &str, may: PermissionSet) -> String {
+        let token = self.logins().accounts.create(name, may).await.unwrap();
         token.unwrap().reveal().to_owned()
+    }
+
+    /// The ways to log in, which are there from now on.
+    pub(crate) fn logins(&mut self) -> &Logins {
+        let (directory, clock) = (&self.directory, &self.clock);
+        self.logins.get_or_insert_with(|| {
+            let settings = Settings::new(directory.path().join("accounts"));
+            let db = Sqlite::open(settings, MIGRATIONS).unwrap();
+            let options = LoginOptions {
+                certificates: [("cn:ann".to_owned(), "ann".to_owned())].into(),
+                ..LoginOptions::default()
+            };
+            Logins::new(db, Arc::clone(clock), options).unwrap()
+        })
     }
 
     /// The directory of the repository.
@@ -88,7 +98,7 @@ impl World {
         let front = HgFront::new(
             Arc::new(catalogue),
             Arc::new(mercurial),
-            self.accounts.clone(),
+            self.logins.clone(),
             clock,
             self.front.clone(),
         );
@@ -99,16 +109,41 @@ impl World {
     }
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "schema",
-    sql: include_str!("../../../fingerpost-hashequiv/src/sqlite/schema.sql"),
-    min_reader: 1,
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "schema",
+        sql: include_str!("../../../fingerpost-hashequiv/src/sqlite/schema.sql"),
+        min_reader: 1,
+    },
+    Migration {
+        version: 2,
+        name: "credentials",
+        sql: CREDENTIALS_SQL,
+        min_reader: 1,
+    },
+];
 
-/// Sends one request through a door.
+/// Whoever comes from there, without TLS.
+pub(crate) fn peer(address: PeerAddress) -> Peer {
+    Peer {
+        address,
+        transport: Transport::Tcp,
+        listener: "test".into(),
+        listener_name: None,
+        proxy: None,
+        tls: false,
+        certificate: None,
+    }
+}
+
+/// Sends one request through a door, from this host if it does not say from where.
 pub(crate) async fn send(door: &axum::Router, request: Request<Vec<u8>>) -> Response<Body> {
-    let request = request.map(Body::from);
+    let mut request = request.map(Body::from);
+    let extensions = request.extensions_mut();
+    if extensions.get::<Peer>().is_none() {
+        extensions.insert(peer(PeerAddress::Unnamed));
+    }
     match door.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},

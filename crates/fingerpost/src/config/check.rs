@@ -38,6 +38,8 @@ impl Config {
         if self.server.stop_seconds > STOP_SECONDS_MAX {
             return refuse("server.stop_seconds is at most 5");
         }
+        self.accounts.check()?;
+        self.check_oidc()?;
         self.check_redirects()?;
         self.hg.check()
     }
@@ -76,6 +78,7 @@ impl Config {
                 "proxy_protocol needs server.trusted_proxies: nobody else may connect".to_owned(),
             ));
         }
+        self.check_accounts_together()?;
         self.check_tls_together()?;
         self.check_namespaces()?;
         self.check_redirects_together()?;

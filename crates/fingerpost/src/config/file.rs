@@ -1,5 +1,6 @@
 //! The configuration file: found, read, checked as a whole.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use toml::Table;
@@ -59,25 +60,50 @@ fn place(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The line of the key, `section.key` or `section.key.name`, that `sentence`
-/// begins with; the longest one, should a name have blanks.
+/// The line of the key, `section.key`, `section.key.name` or `list[1].key`, that
+/// `sentence` begins with; the longest one, should a name have blanks. A key that
+/// is not there has the line of its `[[list]]`.
 fn line_of(text: &str, sentence: &str) -> Option<usize> {
-    let mut heading = "";
+    let mut lists = HashMap::new();
+    let mut heading = String::new();
     let mut found = None;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
-        if let Some(inside) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
-            heading = inside.0;
-        }
-        let key = line.split('=').next().unwrap_or_default().trim();
-        let path = format!("{heading}.{}", key.trim_matches(['"', '\'']));
+        let path = if let Some((name, _)) = within(line, "[[", "]]") {
+            heading = entered(&mut lists, name);
+            heading.clone()
+        } else {
+            if let Some((name, _)) = within(line, "[", "]") {
+                name.clone_into(&mut heading);
+            }
+            let key = line.split('=').next().unwrap_or_default().trim();
+            format!("{heading}.{}", key.trim_matches(['"', '\'']))
+        };
         let rest = sentence.strip_prefix(&path);
-        let is_it = rest.is_some_and(|rest| rest.starts_with([' ', ':']));
+        let is_it = rest.is_some_and(|rest| rest.starts_with([' ', ':', '.', '[']));
         if is_it && found.is_none_or(|(_, length)| path.len() > length) {
             found = Some((index + 1, path.len()));
         }
     }
     found.map(|(number, _)| number)
+}
+
+fn within<'a>(line: &'a str, open: &str, close: &str) -> Option<(&'a str, &'a str)> {
+    line.strip_prefix(open)?.split_once(close)
+}
+
+/// The path of the next table of a list: `oidc[2]`, or `oidc[2].rules[1]` in it.
+fn entered(lists: &mut HashMap<String, usize>, name: &str) -> String {
+    let path = match name.rsplit_once('.') {
+        Some((outer, inner)) => {
+            let last = lists.get(outer).copied().unwrap_or_default();
+            format!("{outer}[{last}].{inner}")
+        }
+        None => name.to_owned(),
+    };
+    let number = lists.entry(path.clone()).or_default();
+    *number += 1;
+    format!("{path}[{number}]")
 }
 
 const SYSTEM_FILE: &str = "/etc/fingerpost/fingerpost.toml";
@@ -120,6 +146,40 @@ mod tests {
         assert!(text.contains("line 2") && text.contains("reads"), "{text}");
         let text = refusal("[hg.collections]\na = ['/x']\n");
         assert!(text.contains("line 2, a: "), "{text}");
+    }
+
+    #[test]
+    fn a_key_in_a_list_is_named_with_its_line() {
+        let good = "[[oidc]]\nissuer = 'https://a'\naudiences = ['b']\n[[oidc.rules]]\n\
+                    match = { sub = 'a' }\npermissions = ['@read']\nuser = 'ci'\n";
+        parse(Path::new("x.toml"), good).unwrap();
+        let check = |text: &str, beginning: &str| {
+            let text = refusal(&format!("{good}{text}"));
+            assert!(
+                text.starts_with(&format!("x.toml: line {beginning}")),
+                "{text}"
+            );
+        };
+        check(good, "9: oidc[2].issuer: ");
+        let second = good.replace("//a", "//b");
+        check(
+            &second.replace("'a'", "'*a'"),
+            "12: oidc[2].rules[1].match.sub: ",
+        );
+        check(
+            &second.replace("user = 'ci'", ""),
+            "11: oidc[2].rules[1].user: ",
+        );
+        check(
+            &second.replace("audiences = ['b']", ""),
+            "8: oidc[2].audiences: ",
+        );
+        check(&second.replace("audiences", "audience"), "10, audience: ");
+        check(
+            &second.replace("['b']", "['b']\nalgorithms = ['none']"),
+            "11, algorithms: ",
+        );
+        check(&second.replace("user", "usr"), "14, usr: ");
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub(super) trait Named {
     const IS_SECRET: bool = false;
 }
 
+impl Named for String {}
 impl Named for PathBuf {}
 impl Named for Secret {
     const IS_SECRET: bool = true;
@@ -160,7 +161,7 @@ macro_rules! keys {
 
         impl $struct {
             /// Its keys, in the order of its fields.
-            const KEYS: &'static [$crate::config::keys::Key] = &[$(
+            pub(super) const KEYS: &'static [$crate::config::keys::Key] = &[$(
                 $crate::config::keys::Key {
                     name: stringify!($key),
                     about: &[$($doc),+],

@@ -4,12 +4,14 @@
 //! `FINGERPOST_SECTION__KEY`, the reference server's `HASHSERVER_*`, the file,
 //! the default. Whatever is wrong is named by its key and its place.
 
+mod accounts;
 mod check;
 mod file;
 mod hg;
 mod keys;
 mod layer;
 mod namespaces;
+mod oidc;
 mod redirect;
 mod render;
 mod secret;
@@ -29,7 +31,7 @@ pub(crate) use namespaces::FIRST_LISTENER;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
 pub(crate) use tables::{Further, Namespace, ObjectPlace, RedirectTarget};
-pub(crate) use tree::{Cache, Config, Hg, Redirect};
+pub(crate) use tree::{Accounts, Cache, Config, Hg, Redirect};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, ForwardedBy, LogFormat, LogLevel, MaybeAddress,
     ProxyNetwork, ReadWrite, TlsMode, TlsVersion,

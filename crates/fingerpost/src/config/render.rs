@@ -1,6 +1,8 @@
 //! The configuration shown to people: the annotated file, the text behind
 //! `--help`, the table of the manual, and the settings in force.
 
+mod lists;
+
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
@@ -35,20 +37,34 @@ pub(crate) fn annotated_file() -> String {
             }
         }
     }
+    out.push('\n');
+    lists::annotate(&mut out);
     out
 }
 
 /// The keys of tables that the operator names, all commented out.
 fn annotate_table(out: &mut String, section: &Section, key: &Key, table: &Table) {
     let _ = writeln!(out, "#[{}.{}.NAME]", section.name, key.name);
+    annotate_keys(out, table);
+}
+
+fn annotate_keys(out: &mut String, table: &Table) {
     for (key, value) in keys_of(table) {
+        if let Kind::Tables(_) = key.kind {
+            continue;
+        }
         out.push_str("#\n");
         for line in key.about {
             let _ = writeln!(out, "#{line}");
         }
         let value = value.unwrap_or_else(|| example_of(key).to_owned());
-        let _ = writeln!(out, "#{} = {value}", key.name);
+        let _ = writeln!(out, "#{} = {value}", spelled(key));
     }
+}
+
+/// The key's name; one that is a word of Rust is declared with a mark.
+fn spelled(key: &Key) -> &'static str {
+    key.name.trim_start_matches("r#")
 }
 
 /// The keys of a table with their defaults; `None` for those that have none.
@@ -81,6 +97,7 @@ pub(crate) fn help() -> String {
             }
         }
     }
+    lists::help(&mut out);
     out
 }
 
@@ -108,12 +125,17 @@ pub(crate) fn manual() -> String {
             }
         }
     }
+    lists::describe(&mut out);
     out
 }
 
 /// The page of tables that the operator names.
 fn describe_table(out: &mut String, section: &Section, key: &Key, table: &Table) {
     let _ = writeln!(out, "\n#### `[{}.{}.NAME]`\n", section.name, key.name);
+    describe_keys(out, table);
+}
+
+fn describe_keys(out: &mut String, table: &Table) {
     let _ = writeln!(out, "| key | default | meaning |\n| --- | --- | --- |");
     for (key, default) in keys_of(table) {
         let default = default.map_or_else(|| "unset".to_owned(), |value| format!("`{value}`"));
@@ -121,7 +143,7 @@ fn describe_table(out: &mut String, section: &Section, key: &Key, table: &Table)
         if let Some(example) = key.example {
             let _ = write!(about, " Example: `{example}`");
         }
-        let _ = writeln!(out, "| `{}` | {default} | {about} |", key.name);
+        let _ = writeln!(out, "| `{}` | {default} | {about} |", spelled(key));
     }
 }
 
@@ -143,6 +165,7 @@ pub(crate) fn effective(config: &Config) -> String {
         }
         out.push('\n');
     }
+    lists::show(&mut out, &values);
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
@@ -164,6 +187,7 @@ fn default_in(defaults: &Value, key: &Key) -> Option<String> {
     match &defaults[key.name] {
         Value::Null => None,
         Value::Object(names) if names.is_empty() => None,
+        Value::Array(items) if items.is_empty() && key.example.is_some() => None,
         Value::String(text) if text.is_empty() && key.example.is_some() => None,
         value => Some(toml(value)),
     }

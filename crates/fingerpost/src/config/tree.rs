@@ -9,6 +9,7 @@ use fingerpost_core::{Permission, PermissionSet};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{Key, keys};
+use super::oidc::Oidc;
 use super::{
     Address, AnonymousPermissions, Durability, ForwardedBy, Further, LogFormat, LogLevel,
     MaybeAddress, Namespace, ObjectPlace, ProxyNetwork, ReadWrite, RedirectTarget, Secret, TlsMode,
@@ -43,6 +44,8 @@ macro_rules! sections {
                 $(#[doc = $section_doc])+
                 pub(crate) $section: $struct,
             )+
+            /// CI systems whose jobs log in.
+            pub(crate) oidc: Vec<Oidc>,
         }
 
         $(keys! {
@@ -178,6 +181,16 @@ sections! {
         admin_password: Option<Secret> = None, example "\"...\"";
         /// File that holds the token of that user.
         admin_password_file: Option<PathBuf> = None, example "\"/run/credentials/admin\"";
+        /// Takes tokens and passwords from other hosts without TLS, where everybody
+        /// on the way can read them. For farms whose builders log in over plain
+        /// `ws://` or TCP, and behind a proxy on another host that ends TLS.
+        plaintext_logins: bool = false;
+        /// Clients' certificates and the users they stand for, without any other
+        /// login. The name is the first that the certificate has of `uri:...`,
+        /// `email:...`, `dns:...` and `cn:...`, with its kind in front. Needs
+        /// `tls.client_ca`.
+        certificates: BTreeMap<String, String> = BTreeMap::new(),
+            example "\"dns:builder.example\" = \"builder\"";
     }
 
     /// What the hash equivalence service does.

@@ -7,6 +7,7 @@ use std::path::Path;
 use fingerpost_core::{Permission, PermissionSet};
 use fingerpost_net::{Address, Listener, TlsPolicy};
 
+use crate::config::{Accounts, Config};
 use crate::exit::{Exit, OrExit};
 use crate::{client, notice};
 
@@ -76,7 +77,8 @@ pub(super) fn tell_about_cleaning(anonymous: PermissionSet) {
 }
 
 /// Names listeners that other machines reach, with what they get there.
-pub(super) fn warn_of_exposed(listeners: &[Listener], anonymous: PermissionSet) {
+pub(super) fn warn_of_exposed(listeners: &[Listener], accounts: &Accounts) {
+    let anonymous = accounts.anonymous_permissions.0;
     for listener in listeners.iter().filter(|listener| listener.is_exposed()) {
         let address = listener.address();
         if let TlsPolicy::Required(tls) = listener.tls() {
@@ -88,11 +90,17 @@ pub(super) fn warn_of_exposed(listeners: &[Listener], anonymous: PermissionSet) 
                      may {may} (accounts.anonymous_permissions)"
                 );
             }
-        } else if anonymous.is_empty() {
+        } else if anonymous.is_empty() && accounts.plaintext_logins {
             tracing::warn!(
                 listener = %address,
                 "{address} can be reached from other machines without TLS: logins are readable \
-                 on the way"
+                 on the way (accounts.plaintext_logins)"
+            );
+        } else if anonymous.is_empty() {
+            tracing::warn!(
+                listener = %address,
+                "{address} can be reached from other machines without TLS: nobody there can log \
+                 in (accounts.plaintext_logins)"
             );
         } else {
             let may = anonymous.stored().join(" ");
@@ -102,6 +110,17 @@ pub(super) fn warn_of_exposed(listeners: &[Listener], anonymous: PermissionSet) 
                  there may {may} (accounts.anonymous_permissions)"
             );
         }
+    }
+}
+
+/// Says that tokens of jobs cannot take what everybody has.
+pub(super) fn warn_of_jobs_that_report(config: &Config) {
+    let anonymous = config.accounts.anonymous_permissions.0;
+    if !config.oidc.is_empty() && anonymous.contains(Permission::Report) {
+        tracing::warn!(
+            "jobs of CI systems log in ([[oidc]]), and anonymous clients may report: so may every \
+             job, those of forks too, whatever its rule says (accounts.anonymous_permissions)"
+        );
     }
 }
 

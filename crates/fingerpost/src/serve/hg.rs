@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use fingerpost_accounts::Accounts;
+use fingerpost_accounts::Logins;
 use fingerpost_core::{Clock, SystemClock};
 use fingerpost_hg::pushkey::PushkeyProgram;
 use fingerpost_hg::site::Catalogue;
@@ -21,7 +21,7 @@ use crate::exit::{Exit, OrExit};
 /// What answers for the configured repositories; `None` if there are none.
 pub(super) fn front(
     config: &Config,
-    accounts: Accounts,
+    logins: Logins,
     metrics: &Metrics,
 ) -> anyhow::Result<Option<Router>> {
     let hg = &config.hg;
@@ -41,7 +41,7 @@ pub(super) fn front(
     let front = HgFront::new(
         Arc::new(catalogue),
         Arc::new(mercurial),
-        Some(accounts),
+        Some(logins),
         clock,
         front_options(config),
     );

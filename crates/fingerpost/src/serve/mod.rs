@@ -8,6 +8,7 @@ mod database;
 mod database_metrics;
 mod hg;
 mod listen;
+mod logins;
 mod readiness;
 mod redirect;
 mod service;
@@ -85,16 +86,21 @@ async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
     }
     notify(NotifyState::Stopping);
     shutdown.start();
-    stop(serving, started.database).await;
+    stop(serving, started.chores, started.database).await;
     Ok(Exit::Ok)
 }
 
 /// Waits for what is in hand, within [`STOP_MAX`]. Further signals change
 /// nothing: some supervisors send each twice.
-async fn stop(serving: JoinHandle<std::io::Result<usize>>, database: Sqlite) {
+async fn stop(
+    serving: JoinHandle<std::io::Result<usize>>,
+    chores: JoinHandle<()>,
+    database: Sqlite,
+) {
     let deadline = Instant::now() + STOP_MAX;
     // Its errors are those of taking the sockets in, which is long past.
     let _ = timeout_at(deadline, serving).await;
+    let _ = timeout_at(deadline, chores).await;
     if !matches!(timeout_at(deadline, database.close()).await, Ok(true)) {
         tracing::warn!("the database was still at work; what was answered is safe");
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use fingerpost_core::SystemClock;
+use fingerpost_accounts::LoginOptions;
+use fingerpost_core::{Clock, SystemClock};
 use fingerpost_db::Sqlite;
 use fingerpost_hashequiv::{Config as ServiceConfig, NamespaceSet, Upstream, UpstreamOptions};
 use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
@@ -23,6 +24,8 @@ use crate::config::{self, Config};
 
 /// The doors of the server.
 pub(super) struct Doors {
+    /// What they are doors to.
+    pub(super) service: Arc<HashEquiv>,
     /// Of hash equivalence.
     pub(super) native: NativeDoor,
     /// What answers HTTP: hash equivalence as JSON, and Mercurial repositories if
@@ -37,9 +40,11 @@ pub(super) async fn doors(
     database: &Sqlite,
     metrics: &Metrics,
 ) -> anyhow::Result<Doors> {
-    let clock = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let upstream = upstream(config);
-    let namespaces = NamespaceSet::open(database.clone(), service_config(config), upstream, clock)
+    let logins = super::logins::options(config, &clock)?;
+    let options = service_config(config, logins);
+    let namespaces = NamespaceSet::open(database.clone(), options, upstream, clock)
         .await
         .context("cannot start the hash equivalence service")?;
     let service = namespaces.default();
@@ -54,16 +59,21 @@ pub(super) async fn doors(
     let placement = Placement::new(namespaces.clone(), config.placement())?;
     let native = NativeDoor::new(placement, door_options(config));
     let mut http = JsonDoor::new(Arc::clone(service), json_options(config)).router();
-    if let Some(hg) = super::hg::front(config, service.accounts().clone(), metrics)? {
+    if let Some(hg) = super::hg::front(config, service.logins().clone(), metrics)? {
         http = http.merge(hg);
     }
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         namespaces.register_metrics(registry);
+        service.logins().register_metrics(registry);
         native.register_metrics(registry);
         registry.register_collector(Box::new(collector));
     });
-    Ok(Doors { native, http })
+    Ok(Doors {
+        service,
+        native,
+        http,
+    })
 }
 
 /// The configured upstream, not connected yet.
@@ -85,7 +95,7 @@ fn upstream(config: &Config) -> Option<Arc<dyn Upstream>> {
     Some(Arc::new(NativeUpstream::start(options)))
 }
 
-fn service_config(config: &Config) -> ServiceConfig {
+fn service_config(config: &Config, logins: LoginOptions) -> ServiceConfig {
     let (hashequiv, upstream) = (&config.hashequiv, &config.upstream);
     ServiceConfig {
         read_only: config.server.read_only,
@@ -99,6 +109,7 @@ fn service_config(config: &Config) -> ServiceConfig {
             miss_ttl: Duration::from_secs(upstream.miss_seconds),
         },
         namespaces: config.namespaces(),
+        logins,
         ..ServiceConfig::default()
     }
 }

@@ -7,16 +7,20 @@ use fingerpost_db::Sqlite;
 use fingerpost_hashequiv_front::NativeDoor;
 use fingerpost_net::{Address, Listener, Metrics, Server, Shutdown, raise_open_files};
 
+use tokio::task::JoinHandle;
+
 use super::database::Opened;
 use super::listen::Listeners;
 use super::readiness::DatabaseWatch;
-use super::{announce, database, listen, service};
+use super::{announce, database, listen, logins, service};
 use crate::config::Loaded;
 
 /// A server whose sockets listen, and what it stands on.
 pub(super) struct Started {
     pub(super) server: Server<NativeDoor>,
     pub(super) database: Sqlite,
+    /// What is done beside serving, until it stops.
+    pub(super) chores: JoinHandle<()>,
 }
 
 /// Opens the database first: whoever is accepted is served.
@@ -44,7 +48,8 @@ pub(super) async fn start(
     let doors = service::doors(&loaded.config, &opened.database, &metrics).await?;
     let tls = listen::tls(&loaded.config, &metrics).await?;
     let listeners = listen::listen(&loaded, tls.as_ref())?;
-    announce::warn_of_exposed(&listeners.service, anonymous);
+    announce::warn_of_exposed(&listeners.service, &loaded.config.accounts);
+    announce::warn_of_jobs_that_report(&loaded.config);
     let options = service::server_options(&loaded.config, open_files);
     tracing::info!(
         open_files,
@@ -52,8 +57,9 @@ pub(super) async fn start(
         "at most {} connections (open files: {open_files})",
         options.connections_max
     );
+    let chores = logins::look_after(doors.service, shutdown.clone());
     let server = Server::new(doors.native, options, metrics, shutdown).router(doors.http);
-    assemble(server, listeners, opened, &loaded)
+    assemble(server, listeners, opened, &loaded, chores)
 }
 
 /// Gives the server its listeners, and says where it is.
@@ -62,6 +68,7 @@ fn assemble(
     listeners: Listeners,
     opened: Opened,
     loaded: &Loaded,
+    chores: JoinHandle<()>,
 ) -> anyhow::Result<Started> {
     let watch = DatabaseWatch::start(opened.database.clone());
     let mut server = server.readiness(move || watch.state());
@@ -83,5 +90,6 @@ fn assemble(
     Ok(Started {
         server,
         database: opened.database,
+        chores,
     })
 }

@@ -43,7 +43,7 @@ fn what_is_wrong_is_named() {
     check(|settings| settings.rules.clear(), "rules");
     check(
         |settings| settings.rules[0].matching.clear(),
-        "rule 1: match",
+        "rules[1].match",
     );
     check(
         |settings| settings.rules[0].matching = [("sub".to_owned(), "*".to_owned())].into(),
@@ -79,6 +79,7 @@ fn misspelled_keys_and_shared_secrets_are_refused() {
 fn example(issuer: &str) -> World {
     #[derive(serde::Deserialize)]
     struct File {
+        #[serde(default)]
         oidc: Vec<IssuerSettings>,
     }
     let page = include_str!("../../../../../docs/identity.md");

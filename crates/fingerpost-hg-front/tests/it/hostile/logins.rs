@@ -3,9 +3,13 @@
 use axum::http::{Request, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fingerpost_accounts::Namespaces;
+use fingerpost_accounts::tokens::NewToken;
+use fingerpost_core::{Permission, PermissionSet};
+use fingerpost_net::{Peer, PeerAddress};
 
 use crate::client::{API, Answered, ask, body, post};
-use crate::world::World;
+use crate::world::{World, peer};
 
 pub(crate) fn basic(user: &str, token: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{token}")))
@@ -114,4 +118,71 @@ async fn pulling_and_pushing_have_rules_of_their_own() {
     let hgrc = world.root().join(".hg/hgrc");
     std::fs::write(hgrc, format!("{rules}push_ssl = no\n")).unwrap();
     check_refused(&ask(&door, push).await, "push not authorized", true);
+}
+
+/// A token that acts for ann.
+async fn token_of_ann(world: &mut World, permissions: PermissionSet) -> String {
+    let new = NewToken {
+        user: "ann".to_owned(),
+        name: permissions.stored().join(" "),
+        permissions,
+        namespaces: Namespaces::All,
+        expires: None,
+    };
+    let (token, _) = world.logins().tokens.create(new).await.unwrap();
+    format!("Bearer {}", token.reveal())
+}
+
+#[tokio::test]
+async fn a_token_is_its_user_and_writes_only_if_it_may_report() {
+    let rules = "[web]\nallow_read = ann\nallow-push = ann\npush_ssl = no\n";
+    let mut world = World::recorded("sample-dothg", rules);
+    let builder = PermissionSet::of(&[Permission::Read, Permission::Report]);
+    world.add_user_with("ann", builder).await;
+    let reader = token_of_ann(&mut world, PermissionSet::of(&[Permission::Read])).await;
+    let writer = token_of_ann(&mut world, builder).await;
+    let door = world.door();
+    let push = |login: &str| {
+        let mut push = heads(Some(login));
+        *push.uri_mut() = format!("{API}/rw/heads").parse().unwrap();
+        push
+    };
+    assert!(ask(&door, heads(Some(&reader))).await.is_frames());
+    let answered = ask(&door, push(&reader)).await;
+    check_refused(&answered, "push not authorized", false);
+    assert!(ask(&door, push(&writer)).await.is_frames());
+    let wrong = ask(&door, heads(Some("Bearer fp_x"))).await;
+    check_refused(&wrong, "read not authorized", true);
+    let mut twice = heads(Some(&writer));
+    let login = writer.parse().unwrap();
+    twice.headers_mut().append(header::AUTHORIZATION, login);
+    check_refused(&ask(&door, twice).await, "read not authorized", true);
+}
+
+#[tokio::test]
+async fn how_somebody_came_says_what_they_may_show() {
+    let mut world = World::recorded("sample-dothg", "[web]\nallow_read = ann\n");
+    let ann = basic("ann", &world.add_user("ann").await);
+    let door = world.door();
+    let far = || peer(PeerAddress::Tcp("192.0.2.7:4000".parse().unwrap()));
+    let from = |peer: Peer, login: Option<&str>| {
+        let mut request = heads(login);
+        request.extensions_mut().insert(peer);
+        request
+    };
+    let answered = ask(&door, from(far(), Some(&ann))).await;
+    assert_eq!(
+        (answered.status, answered.reason.as_str()),
+        (403, "ssl required")
+    );
+    let encrypted = Peer { tls: true, ..far() };
+    assert!(ask(&door, from(encrypted, Some(&ann))).await.is_frames());
+    let known = |name: &str| Peer {
+        tls: true,
+        certificate: Some(name.into()),
+        ..far()
+    };
+    assert!(ask(&door, from(known("cn:ann"), None)).await.is_frames());
+    let answered = ask(&door, from(known("cn:bob"), None)).await;
+    check_refused(&answered, "read not authorized", true);
 }
