@@ -8,7 +8,9 @@ use axum::Router;
 use fingerpost_accounts::LoginOptions;
 use fingerpost_core::{Clock, SystemClock};
 use fingerpost_db::Sqlite;
-use fingerpost_hashequiv::{Config as ServiceConfig, NamespaceSet, Upstream, UpstreamOptions};
+use fingerpost_hashequiv::{
+    Config as ServiceConfig, HashEquiv, NamespaceSet, Upstream, UpstreamOptions,
+};
 use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
 use fingerpost_hashequiv_front::{
     DoorOptions, JsonDoor, JsonOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions,
@@ -47,7 +49,7 @@ pub(super) async fn doors(
     let namespaces = NamespaceSet::open(database.clone(), options, upstream, clock)
         .await
         .context("cannot start the hash equivalence service")?;
-    let service = namespaces.default();
+    let service = Arc::clone(namespaces.default());
     let accounts = &config.accounts;
     if let (Some(name), Some(token)) = (&accounts.admin_username, &accounts.admin_password) {
         service
@@ -58,7 +60,7 @@ pub(super) async fn doors(
     }
     let placement = Placement::new(namespaces.clone(), config.placement())?;
     let native = NativeDoor::new(placement, door_options(config));
-    let mut http = JsonDoor::new(Arc::clone(service), json_options(config)).router();
+    let mut http = JsonDoor::new(Arc::clone(&service), json_options(config)).router();
     if let Some(hg) = super::hg::front(config, service.logins().clone(), metrics)? {
         http = http.merge(hg);
     }
