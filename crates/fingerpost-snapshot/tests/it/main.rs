@@ -3,6 +3,7 @@
 
 mod damage;
 mod publishing;
+mod python;
 mod round_trip;
 mod vectors;
 mod world;
