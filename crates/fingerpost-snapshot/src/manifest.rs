@@ -128,7 +128,7 @@ impl Manifest {
         }
     }
 
-    /// Reads a manifest that nobody vouches for; [`verify`](crate::verify) reads a signed one.
+    /// Reads a manifest that nobody vouches for; [`verify`](crate::verify()) reads a signed one.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLong);

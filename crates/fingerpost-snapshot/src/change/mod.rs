@@ -161,6 +161,11 @@ impl<W: Write> ChangeWriter<W> {
         self.write(&Line::of_change(change))
     }
 
+    /// What is written to: a server takes the bytes out of a `Vec` piece by piece.
+    pub const fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Ends the stream, which told everything up to `position`. Flushes, and gives back what was written to.
     pub fn end(mut self, position: u64) -> Result<W, ChangeError> {
         self.progress.end(position)?;

@@ -124,7 +124,7 @@ impl<'a> Block<'a> {
         Some(Mapping { taskhash, unihash })
     }
 
-    /// Appends all rows, if they are in order and this is how [`write`] writes them.
+    /// Appends all rows, if they are in order and this is how [`write()`] writes them.
     pub(super) fn rows(&self, out: &mut Vec<Mapping>) -> Option<()> {
         let start = out.len();
         for number in 0..self.rows {

@@ -84,6 +84,23 @@ fn a_snapshot_without_rows_knows_nothing() {
 }
 
 #[test]
+fn many_threads_may_ask_at_once() {
+    let rows = rows("m", 300);
+    let world = World::new(&rows, 64);
+    let snapshot = world.open(Residence::Memory);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for ((method, taskhash), (unihash, _)) in &rows {
+                    let found = snapshot.lookup(method, taskhash).unwrap();
+                    assert_eq!(found.as_ref(), Some(unihash));
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn rows_are_in_shards_of_the_wanted_size() {
     let mut all = rows("a", 1000);
     all.extend(rows("b", 1));
