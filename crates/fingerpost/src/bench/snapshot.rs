@@ -45,6 +45,7 @@ struct Measured {
     shards: usize,
     write_seconds: f64,
     write_cpu_seconds: f64,
+    write_peak_mib: u64,
     bytes_per_row: f64,
     signature_bytes_per_row: f64,
     verify_seconds: f64,
@@ -68,6 +69,7 @@ pub(super) fn run(args: &SnapshotArgs) -> anyhow::Result<Exit> {
     let (manifest, kept) = write(args)?;
     let write_seconds = seconds(began);
     let write_cpu_seconds = CpuTimes::read(own)?.since(&cpu).as_secs_f64();
+    let write_peak_mib = peak_mib()?;
     let began = Instant::now();
     let open = |residence| Snapshot::open(&args.directory, residence, None);
     let summary = open(Residence::File)?.verify_all(|_| ())?;
@@ -78,6 +80,7 @@ pub(super) fn run(args: &SnapshotArgs) -> anyhow::Result<Exit> {
         shards: manifest.shards().count(),
         write_seconds,
         write_cpu_seconds,
+        write_peak_mib,
         bytes_per_row: (summary.bytes + manifest.to_bytes().len() as u64) as f64 / rows,
         signature_bytes_per_row: summary.side_bytes as f64 / rows,
         verify_seconds,
@@ -151,4 +154,12 @@ fn look_up(args: &SnapshotArgs, snapshot: &Snapshot, kept: &[(Hash, Hash)]) -> a
 
 fn seconds(began: Instant) -> f64 {
     began.elapsed().as_secs_f64()
+}
+
+/// The most memory that this process had so far.
+fn peak_mib() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Ok(kib.context("/proc/self/status has no VmHWM")? >> 10)
 }

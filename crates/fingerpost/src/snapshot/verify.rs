@@ -39,8 +39,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// A verified snapshot in one line.
-pub(super) fn line(manifest: &Manifest, summary: &Summary) -> String {
+fn line(manifest: &Manifest, summary: &Summary) -> String {
     let Summary {
         shards,
         rows,
@@ -50,8 +49,16 @@ pub(super) fn line(manifest: &Manifest, summary: &Summary) -> String {
         side_bytes,
     } = summary;
     format!(
-        "{:?} epoch {} position {} of {}: {rows} rows ({equal} with their taskhash, {signed} signed), \
-         {shards} shards, {bytes} bytes, {side_bytes} bytes of signatures",
+        "{}: {rows} rows ({equal} with their taskhash, {signed} signed), {shards} shards, {bytes} bytes, \
+         {side_bytes} bytes of signatures",
+        about(manifest)
+    )
+}
+
+/// What a snapshot is of. Its name is quoted, so that it cannot draw on the terminal.
+pub(super) fn about(manifest: &Manifest) -> String {
+    format!(
+        "{:?} epoch {} position {} of {}",
         manifest.namespace, manifest.epoch, manifest.position, manifest.created
     )
 }
