@@ -9,12 +9,13 @@ type Target = fn(&[u8]);
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let wanted = std::env::var("FINGERPOST_FUZZ_TARGET").unwrap_or_default();
-    let families: [&[(&str, Target)]; 5] = [
+    let families: [&[(&str, Target)]; 6] = [
         &fingerpost_hashequiv_proto::fuzz::TARGETS,
         &fingerpost_hg_proto::fuzz::TARGETS,
         &fingerpost_hg::fuzz::TARGETS,
         &fingerpost_hg::site::fuzz::TARGETS,
         &fingerpost_signatures::fuzz::TARGETS,
+        &fingerpost_snapshot::fuzz::TARGETS,
     ];
     let targets = families.concat();
     let found = targets.iter().find(|(name, _)| *name == wanted);

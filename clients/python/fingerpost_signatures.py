@@ -260,6 +260,10 @@ class KeyRing:
 
     def verify(self, row, signature):
         """"verified", or why the signature is not believed."""
+        return self.verify_message(lambda key_id, seconds: canonical_bytes(row, key_id, seconds), signature)
+
+    def verify_message(self, canonical, signature):
+        """As verify, of the bytes that `canonical` gives for a key id and seconds."""
         parsed = parse_signature(signature)
         if parsed is None:
             return "malformed"
@@ -269,7 +273,7 @@ class KeyRing:
         known, state, material = self.keys[key_id]
         if state == "revoked":
             return "revoked"
-        message = canonical_bytes(row, key_id, seconds)
+        message = canonical(key_id, seconds)
         if algorithm != known:
             return "mismatch"
         if algorithm == "hmac-sha256":

@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fingerpost-signatures",
         &["fingerpost-core", "fingerpost-hashequiv-proto"],
     ),
+    ("fingerpost-snapshot", &["fingerpost-signatures"]),
     (
         "fingerpost-hashequiv",
         &[
@@ -67,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-hg-proto",
             "fingerpost-net",
             "fingerpost-signatures",
+            "fingerpost-snapshot",
         ],
     ),
     (
@@ -97,6 +99,11 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         "fingerpost-signatures",
         &["tokio", "rusqlite", "axum", "hyper", "getrandom"],
         "signing asks nobody: randomness and time are arguments",
+    ),
+    (
+        "fingerpost-snapshot",
+        &["tokio", "rusqlite", "axum", "hyper"],
+        "a snapshot is files: no database, no HTTP, no runtime",
     ),
     (
         "fingerpost-hg-proto",

@@ -8,7 +8,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::signature::Proof;
-use crate::{Algorithm, KeyId, Row, Signature, SignedRow, UnixTime};
+use crate::{Algorithm, Document, KeyId, Row, Signature, SignedRow, UnixTime};
 
 /// Bytes of a secret of either algorithm: the seed of RFC 8032, or the key of
 /// the HMAC.
@@ -63,13 +63,23 @@ impl SigningKey {
     /// Signs the row as it stands.
     pub fn sign(&self, row: &Row, time: UnixTime) -> Signature {
         let key = self.id;
-        let bytes = SignedRow { row, key, time }.canonical_bytes();
+        self.prove(&SignedRow { row, key, time }.canonical_bytes(), time)
+    }
+
+    /// Signs bytes that are no row as they stand.
+    pub fn sign_document(&self, document: &Document<'_>, time: UnixTime) -> Signature {
+        self.prove(&document.canonical_bytes(self.id, time), time)
+    }
+
+    /// The signature whose canonical bytes, which name this key and time, are these.
+    fn prove(&self, canonical: &[u8], time: UnixTime) -> Signature {
         let proof = match &self.secret {
-            Secret::Ed25519(key) => Proof::Ed25519(key.sign(&bytes).to_bytes()),
+            Secret::Ed25519(key) => Proof::Ed25519(key.sign(canonical).to_bytes()),
             Secret::HmacSha256(secret) => {
-                Proof::HmacSha256(mac(secret, &bytes).finalize().into_bytes().into())
+                Proof::HmacSha256(mac(secret, canonical).finalize().into_bytes().into())
             }
         };
+        let key = self.id;
         Signature { key, time, proof }
     }
 
@@ -147,18 +157,29 @@ impl VerifyingKey {
     /// small order, and the equation without cofactor. An HMAC is compared in
     /// constant time.
     pub fn verifies(&self, row: &Row, signature: &Signature) -> bool {
+        let (key, time) = (signature.key, signature.time);
+        self.proves(&SignedRow { row, key, time }.canonical_bytes(), signature)
+    }
+
+    /// Whether this key made this signature of exactly this document; as strict as
+    /// [`verifies`](Self::verifies).
+    pub fn verifies_document(&self, document: &Document<'_>, signature: &Signature) -> bool {
+        let bytes = document.canonical_bytes(signature.key, signature.time);
+        self.proves(&bytes, signature)
+    }
+
+    fn proves(&self, canonical: &[u8], signature: &Signature) -> bool {
         if signature.key != self.id {
             return false;
         }
-        let (key, time) = (signature.key, signature.time);
-        let bytes = SignedRow { row, key, time }.canonical_bytes();
         match (&self.public, &signature.proof) {
             (Public::Ed25519(key), Proof::Ed25519(proof)) => {
                 let signature = ed25519_dalek::Signature::from_bytes(proof);
-                is_canonical(signature.r_bytes()) && key.verify_strict(&bytes, &signature).is_ok()
+                is_canonical(signature.r_bytes())
+                    && key.verify_strict(canonical, &signature).is_ok()
             }
             (Public::HmacSha256(secret), Proof::HmacSha256(proof)) => {
-                mac(secret, &bytes).verify_slice(proof).is_ok()
+                mac(secret, canonical).verify_slice(proof).is_ok()
             }
             _ => false,
         }

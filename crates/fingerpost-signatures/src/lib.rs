@@ -2,7 +2,7 @@
 //! reader makes of it. `docs/signatures.md` states the format.
 //!
 //! A [`Row`] is what a server answers; [`SignedRow`] adds who signs it when, and
-//! has one encoding. A [`KeyRing`] holds the keys that somebody trusts, and
+//! has one encoding. A [`Document`] is signed bytes that are no row. A [`KeyRing`] holds the keys that somebody trusts, and
 //! [`judge()`] says whether an answer is a hit under a [`Policy`].
 //! [`sign_as_answered`] decides what a reporter signs when the server answered
 //! another unihash than the proposed one.
@@ -13,6 +13,7 @@
 pub mod fuzz;
 
 mod base64url;
+mod document;
 mod judge;
 mod key_id;
 mod keys;
@@ -22,6 +23,7 @@ mod signature;
 mod time;
 mod two_step;
 
+pub use document::Document;
 pub use judge::{Policy, Reason, UnknownPolicy, Verdict, judge};
 pub use key_id::KeyId;
 pub use keys::{BadKey, SECRET_BYTES, SigningKey, VerifyingKey};

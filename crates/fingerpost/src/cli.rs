@@ -9,6 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::exit::Exit;
 use crate::{
     backup, bench, cache, check_config, client, config, demo, docs, hg, key, moving, serve,
+    snapshot,
 };
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
@@ -46,6 +47,8 @@ enum Command {
     Cache(cache::Args),
     /// Make and keep the keys that rows of hash equivalence are signed with.
     Key(key::Args),
+    /// Verify, show and publish snapshots: files with what a namespace knew.
+    Snapshot(snapshot::Args),
     /// Print a page that is made from the code.
     #[command(hide = true)]
     Docs(docs::Args),
@@ -81,6 +84,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Hg(args) => hg::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Key(args) => key::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
         Command::Docs(args) => Ok(docs::run(&args)),
         Command::CheckConfig(args) => check_config::run(&args),
     }

@@ -24,6 +24,7 @@ mod out;
 mod progress;
 mod serve;
 mod signals;
+mod snapshot;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,9 @@ mod text;
 
 use std::fmt;
 
-use crate::{Algorithm, KeyId, Reason, Row, Signature, SigningKey, UnixTime, VerifyingKey};
+use crate::{
+    Algorithm, Document, KeyId, Reason, Row, Signature, SigningKey, UnixTime, VerifyingKey,
+};
 
 pub use file::FileError;
 pub use name::KeyName;
@@ -214,15 +216,40 @@ impl KeyRing {
             .and_then(|key| key.signing.as_ref())
     }
 
+    /// The active key of this id, to sign with, if its secret is here.
+    pub fn signing_key_of(&self, id: KeyId) -> Option<&SigningKey> {
+        let key = self.get(id).filter(|key| key.state == State::Active)?;
+        key.signing.as_ref()
+    }
+
     /// The key that made this signature of this row, or why it is not believed.
     pub fn verify(&self, row: &Row, signature: &str) -> Result<KeyId, Reason> {
+        self.verify_with(signature, |key, signature| key.verifies(row, signature))
+    }
+
+    /// The key that made this signature of this document, or why it is not believed.
+    pub fn verify_document(
+        &self,
+        document: &Document<'_>,
+        signature: &str,
+    ) -> Result<KeyId, Reason> {
+        self.verify_with(signature, |key, signature| {
+            key.verifies_document(document, signature)
+        })
+    }
+
+    fn verify_with(
+        &self,
+        signature: &str,
+        verifies: impl FnOnce(&VerifyingKey, &Signature) -> bool,
+    ) -> Result<KeyId, Reason> {
         let signature = Signature::parse(signature).map_err(|_| Reason::Malformed)?;
         let key = self.get(signature.key()).ok_or(Reason::UnknownKey)?;
         if key.state == State::Revoked {
             return Err(Reason::Revoked);
         }
         match &key.verifying {
-            Some(verifying) if verifying.verifies(row, &signature) => Ok(key.id),
+            Some(verifying) if verifies(verifying, &signature) => Ok(key.id),
             _ => Err(Reason::Mismatch),
         }
     }

@@ -15,6 +15,7 @@ mod listing;
 mod load;
 mod script;
 mod server;
+mod snapshot;
 mod store;
 mod summary;
 mod tally;
@@ -33,6 +34,7 @@ enum BenchCommand {
     Hashequiv(load::LoadArgs),
     Fill(fill::FillArgs),
     Store(store::StoreArgs),
+    Snapshot(snapshot::SnapshotArgs),
 }
 
 /// Runs one measurement or fills one database, blocking.
@@ -41,5 +43,6 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         BenchCommand::Hashequiv(args) => load::run(args),
         BenchCommand::Fill(args) => fill::run(args),
         BenchCommand::Store(args) => store::run(args),
+        BenchCommand::Snapshot(args) => snapshot::run(args),
     }
 }

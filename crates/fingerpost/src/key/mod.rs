@@ -9,6 +9,8 @@ mod revoke;
 mod ring;
 mod show;
 
+pub(crate) use ring::{find as find_key, load as load_ring};
+
 use crate::exit::Exit;
 
 /// Make, list, retire and revoke the keys that rows are signed with.

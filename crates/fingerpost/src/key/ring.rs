@@ -54,7 +54,8 @@ impl RingArgs {
     }
 }
 
-pub(super) fn load(path: &Path) -> anyhow::Result<KeyRing> {
+/// The key ring in a file.
+pub(crate) fn load(path: &Path) -> anyhow::Result<KeyRing> {
     in_words(KeyRing::load(path))
 }
 
@@ -72,7 +73,7 @@ fn in_words(loaded: Result<KeyRing, FileError>) -> anyhow::Result<KeyRing> {
 }
 
 /// The key with this id or name.
-pub(super) fn find<'a>(ring: &'a KeyRing, id_or_name: &str) -> anyhow::Result<&'a Key> {
+pub(crate) fn find<'a>(ring: &'a KeyRing, id_or_name: &str) -> anyhow::Result<&'a Key> {
     let missing = || {
         failure(
             Exit::Found,

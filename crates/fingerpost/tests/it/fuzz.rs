@@ -29,7 +29,7 @@ struct Family {
 }
 
 /// Every target there is. `fuzz/decoders.rs` has nearly the same list.
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 8] = [
     Family {
         targets: &fingerpost_hashequiv_proto::fuzz::TARGETS,
         words: &HASHEQUIV_WORDS,
@@ -57,6 +57,10 @@ const FAMILIES: [Family; 7] = [
     Family {
         targets: &fingerpost_signatures::fuzz::TARGETS,
         words: &SIGNATURE_WORDS,
+    },
+    Family {
+        targets: &fingerpost_snapshot::fuzz::TARGETS,
+        words: &SNAPSHOT_WORDS,
     },
 ];
 
@@ -151,6 +155,26 @@ const SIGNATURE_WORDS: [&[u8]; 14] = [
     b"created = 1970-01-01T00:00:00Z\n",
     b"secret = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"\n",
     b"public",
+];
+
+/// Heads of shards, numbers of rows, shared bytes, and what lines are made of.
+const SNAPSHOT_WORDS: [&[u8]; 16] = [
+    b"fpshard1\0\0\0\x01",
+    b"fpshard1\0\0\0\x41",
+    b"fpsigns1\0\0\0\x01",
+    b"\0\0\0\0",
+    b"\0\0\0\x01",
+    b"\xff\xff\xff\xff",
+    b"\0\x02\0\0",
+    b"\x1f",
+    b"\x1f\0\0\0\0\0\0\0\x01",
+    b"0000000000000000000000000000000000000000000000000000000000000000",
+    b"{\"end\":9007199254740991}\n",
+    b"{\"position\":9007199254740991,\"epoch\":9}\n",
+    b"null",
+    b"\n",
+    b"\\u0001",
+    b",",
 ];
 
 fn corpus_directory() -> PathBuf {

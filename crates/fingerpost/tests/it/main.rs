@@ -28,6 +28,7 @@ mod redirect_targets;
 mod redirects;
 mod sharing;
 mod small_disk;
+mod snapshots;
 mod spoiling;
 mod stopping;
 mod store_faults;
