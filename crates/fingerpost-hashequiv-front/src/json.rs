@@ -7,10 +7,13 @@
 
 mod arguments;
 mod caching;
+mod existence;
 mod login;
 mod lookup;
+mod many;
 mod openapi;
 mod problem;
+mod reports;
 mod request_id;
 mod routes;
 
@@ -28,8 +31,12 @@ use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::Peer;
 use tokio::time::timeout;
 
+use self::existence::Existence;
+use self::lookup::LookUps;
+use self::many::Many;
 pub use self::openapi::openapi;
 use self::problem::Problem;
+use self::reports::Reports;
 use self::request_id::RequestIds;
 use self::routes::{Route, Verb};
 
@@ -41,8 +48,8 @@ pub struct JsonOptions {
     pub body_bytes_max: usize,
     /// Bytes of a line of a stream. 8 KiB.
     pub line_bytes_max: usize,
-    /// Look-ups in one JSON array. 100,000.
-    pub lookups_max: usize,
+    /// Questions or reports in one JSON array. 100,000.
+    pub items_max: usize,
     /// How long a client may take until its next bytes are there. 30 s.
     pub body_stall: Duration,
 }
@@ -52,7 +59,7 @@ impl Default for JsonOptions {
         Self {
             body_bytes_max: 32 << 20,
             line_bytes_max: 8 << 10,
-            lookups_max: 100_000,
+            items_max: 100_000,
             body_stall: Duration::from_secs(30),
         }
     }
@@ -82,6 +89,15 @@ fn refuse(
     }
 }
 
+/// A resource that is asked by the thousand.
+fn many<M: Many>() -> MethodRouter<JsonDoor> {
+    post(
+        |State(door): State<JsonDoor>, request: Request| async move {
+            door.0.answer(request, many::answer::<M>).await
+        },
+    )
+}
+
 /// Who asks, and what their request is called.
 #[derive(Clone)]
 struct Caller {
@@ -108,9 +124,6 @@ impl JsonDoor {
         for route in routes::ROUTES {
             router = router.route(route.path, self.handler(route));
         }
-        let lookups = post(|State(door): State<Self>, request: Request| async move {
-            door.0.answer(request, lookup::answer).await
-        });
         // The same for everybody, and made once.
         let description = bytes::Bytes::from(openapi().to_string());
         let describe =
@@ -118,7 +131,9 @@ impl JsonDoor {
         let nothing = any(refuse(StatusCode::NOT_FOUND, "no-such-path"));
         let wrong_method = refuse(StatusCode::METHOD_NOT_ALLOWED, "method");
         router
-            .route(routes::LOOKUPS, lookups)
+            .route(routes::LOOKUPS, many::<LookUps>())
+            .route(routes::EXISTENCE, many::<Existence>())
+            .route(routes::REPORTS, many::<Reports>())
             .route("/openapi.json", get(describe))
             .route("/v1", nothing.clone())
             .route("/v1/{*rest}", nothing)
@@ -134,7 +149,7 @@ impl JsonDoor {
                 .iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect();
-            let run = async |shared: &Shared, caller: &Caller, request: Request| {
+            let run = async |shared: &Arc<Shared>, caller: &Caller, request: Request| {
                 shared.call(command, route, &path, caller, request).await
             };
             door.0.answer(request, run).await
@@ -159,9 +174,9 @@ impl std::fmt::Debug for JsonDoor {
 impl Shared {
     /// Finds out who asks, and tells them of what goes wrong.
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         request: Request,
-        run: impl AsyncFnOnce(&Self, &Caller, Request) -> Result<Response, Problem>,
+        run: impl AsyncFnOnce(&Arc<Self>, &Caller, Request) -> Result<Response, Problem>,
     ) -> Response {
         let request_id = self.ids.of(request.headers());
         let answered = async {
@@ -178,6 +193,13 @@ impl Shared {
         };
         request_id::tell(&request_id, response.headers_mut());
         response
+    }
+
+    /// A command that there is.
+    fn entry(&self, command: &str) -> Result<&Entry<HashEquiv>, Problem> {
+        let found = self.commands.find(command, false);
+        let unknown = || Problem::new(StatusCode::NOT_FOUND, "unknown-command");
+        found.map(|(_, entry)| entry).ok_or_else(unknown)
     }
 
     async fn call(

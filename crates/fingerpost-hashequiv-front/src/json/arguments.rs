@@ -4,6 +4,7 @@
 use axum::http::StatusCode;
 use fingerpost_core::{Field, Shape};
 use fingerpost_net::percent_decoded;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
@@ -55,6 +56,16 @@ pub(super) fn argument(
         }
     }
     Ok(Value::Object(argument).to_string())
+}
+
+/// Reads an object of named fields. A struct is read from a list as well, which
+/// no client means.
+pub(super) fn of_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    let read = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+    if json.trim_ascii_start().starts_with(b"{") {
+        return Ok(read);
+    }
+    Err(bad("an object is needed".to_owned()))
 }
 
 fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {

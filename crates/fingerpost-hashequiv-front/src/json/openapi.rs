@@ -4,9 +4,10 @@ use fingerpost_core::{Availability, Field, Shape};
 use fingerpost_hashequiv::HashEquiv;
 use serde_json::{Map, Value, json};
 
-use super::JsonOptions;
 use super::arguments::SECONDS_MAX;
-use super::routes::{self, ROUTES, Route, Verb};
+use super::routes::{ROUTES, Route, Verb};
+
+mod many;
 
 type Entry = fingerpost_core::Entry<HashEquiv>;
 
@@ -21,7 +22,7 @@ pub fn openapi() -> Value {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.verb.name()] = operation(route, entry);
     }
-    paths.insert(routes::LOOKUPS.to_owned(), json!({"post": lookups()}));
+    paths.extend(many::paths(&commands));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -83,6 +84,9 @@ fn operation(route: &Route, entry: &Entry) -> Value {
                 .map(|(field, _)| parameter(route, field, "query")),
         );
     }
+    if route.command == "report" {
+        parameters.push(many::idempotency_key());
+    }
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -112,6 +116,12 @@ fn parameter(route: &Route, field: &Field, place: &str) -> Value {
 }
 
 fn request_body(route: &Route, fields: &[&Field]) -> Value {
+    let schema = argument_schema(route, fields);
+    json!({"required": true, "content": {"application/json": {"schema": schema}}})
+}
+
+/// The object that is a command's argument.
+fn argument_schema(route: &Route, fields: &[&Field]) -> Value {
     let properties: Map<_, _> = fields
         .iter()
         .map(|field| {
@@ -125,13 +135,12 @@ fn request_body(route: &Route, fields: &[&Field]) -> Value {
         .filter(|field| is_needed(route, field))
         .map(|field| field.name)
         .collect();
-    let schema = json!({
+    json!({
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": false,
-    });
-    json!({"required": true, "content": {"application/json": {"schema": schema}}})
+    })
 }
 
 fn schema(field: &Field) -> Value {
@@ -177,40 +186,6 @@ fn schema_of(example: &Value) -> Value {
             json!({"type": "object", "properties": fields.collect::<Map<_, _>>()})
         }
     }
-}
-
-fn lookups() -> Value {
-    let task = json!({
-        "type": "object",
-        "properties": {"method": {"type": "string"}, "taskhash": {"type": "string"}},
-        "required": ["method", "taskhash"],
-        "additionalProperties": false,
-    });
-    let answer = json!({
-        "type": "object",
-        "properties": {
-            "method": {"type": "string"},
-            "taskhash": {"type": "string"},
-            "unihash": {"type": ["string", "null"]},
-        },
-        "required": ["method", "taskhash", "unihash"],
-    });
-    json!({
-        "operationId": "look-up-many",
-        "summary": "Looks many unihashes up, as an array or line by line.",
-        "description": "Needs @read. The answers are in the order of the questions. Lines are answered while they come; what goes wrong with one is the last line, `{\"error\": ...}`.",
-        "requestBody": {"required": true, "content": {
-            "application/json": {"schema": {"type": "array", "items": task, "maxItems": JsonOptions::default().lookups_max}},
-            "application/x-ndjson": {"schema": {"type": "string"}},
-        }},
-        "responses": {
-            "200": {"description": "The answers.", "content": {
-                "application/json": {"schema": {"type": "array", "items": answer}},
-                "application/x-ndjson": {"schema": {"type": "string"}},
-            }},
-            "default": problem_response(),
-        },
-    })
 }
 
 fn problem_response() -> Value {
@@ -272,6 +247,6 @@ mod tests {
                 assert!(names.insert(name), "{name}");
             }
         }
-        assert_eq!(names.len(), ROUTES.len() + 1);
+        assert_eq!(names.len(), ROUTES.len() + 3);
     }
 }

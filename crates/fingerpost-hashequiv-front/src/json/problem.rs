@@ -47,6 +47,13 @@ impl Problem {
         self
     }
 
+    /// Says which of many questions it is about, counted from 1.
+    pub(super) fn at(mut self, what: &str, number: usize) -> Self {
+        let detail = self.detail.as_deref().unwrap_or("it is wrong");
+        self.detail = Some(format!("{what} {number}: {detail}"));
+        self
+    }
+
     /// Says that nobody may remember it.
     pub(super) const fn not_stored(mut self) -> Self {
         self.not_stored = true;

@@ -30,6 +30,12 @@ pub(super) enum Verb {
 
 /// Many look-ups in one request, which stand for the native stream.
 pub(super) const LOOKUPS: &str = "/v1/lookups";
+/// Many questions whether a unihash is known.
+pub(super) const EXISTENCE: &str = "/v1/existence";
+/// Many reports in one request.
+pub(super) const REPORTS: &str = "/v1/reports/batch";
+
+pub(super) const REPORT: Route = route("report", Verb::Post, "/v1/reports");
 
 const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
     Route {
@@ -63,7 +69,7 @@ pub(super) const ROUTES: &[Route] = &[
         absent: "unknown-output",
         ..route("get-outhash", Verb::Get, "/v1/outhashes/{method}/{outhash}")
     },
-    route("report", Verb::Post, "/v1/reports"),
+    REPORT,
     route("report-equiv", Verb::Post, "/v1/equivalences"),
     route("remove", Verb::Post, "/v1/removals"),
     route("get-stats", Verb::Get, "/v1/statistics"),
@@ -94,7 +100,7 @@ pub(super) const ROUTES: &[Route] = &[
 #[cfg(test)]
 pub(super) const WITHOUT: &[(&str, &str)] = &[
     ("get-stream", "many look-ups are POST /v1/lookups"),
-    ("exists-stream", "planned with many look-ups of unihashes"),
+    ("exists-stream", "many unihashes are POST /v1/existence"),
     (
         "gc-mark-stream",
         "POST /v1/gc/marks once for each condition",
