@@ -5,6 +5,8 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use futures_util::future::BoxFuture;
 
 use crate::cache::MethodId;
+use crate::paging::{OutputFilter, OutputKey};
+use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
 
 /// The answer of a store.
@@ -203,4 +205,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// Counts rows, for `get-db-usage`.
     fn usage(&self) -> Stored<'_, Usage>;
+
+    /// Rows of the relation O after the one numbered `after`, at most `limit`, in
+    /// the order of their numbers. The text of listings is not read: that of a
+    /// row that has one is empty.
+    fn output_rows(
+        &self,
+        filter: OutputFilter,
+        after: i64,
+        limit: usize,
+    ) -> Stored<'_, Vec<OutputRow>>;
+
+    /// The listing of one row of the relation O.
+    fn siginfo(&self, key: OutputKey) -> Stored<'_, Option<String>>;
+
+    /// Raised by every deletion; those of other processes within the time of
+    /// [`Store::cache_is_fresh`]. Cheap.
+    fn deletion_epoch(&self) -> i64;
+
+    /// How far the methods are that work in batches.
+    fn progress(&self) -> &Progress;
 }

@@ -17,6 +17,7 @@ use super::rows::{OutputRow, Query, UnihashRow, find_outputs, find_unihashes};
 use super::tasks::remove_unused_task;
 use super::{NAMESPACE, SqliteStore, failed, listing};
 use crate::cache::CachedTask;
+use crate::progress::Job;
 use crate::query::{Conditions, GcStatus};
 use crate::store::StoreError;
 
@@ -60,6 +61,7 @@ struct Batch {
 
 /// Removes rows of both relations.
 pub(super) async fn remove(store: &SqliteStore, conditions: Conditions) -> Result<u64, StoreError> {
+    let progress = store.progress.begin(Job::Remove);
     let conditions = Arc::new(conditions);
     let mut walk = Walk::Unihashes(0);
     let mut total = 0;
@@ -68,6 +70,7 @@ pub(super) async fn remove(store: &SqliteStore, conditions: Conditions) -> Resul
         let job = move |tx: &mut Tx<'_>| remove_batch(tx, &epoch, &conditions, walk);
         let batch = store.db.write_background(job).await.map_err(failed)?;
         total += batch.rows;
+        progress.add(batch.rows);
         walk = batch.next;
     }
     store.shrink().await;
@@ -112,6 +115,7 @@ pub(super) async fn mark(
     conditions: Conditions,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
+    let progress = store.progress.begin(Job::Mark);
     let (mark, conditions) = (Arc::new(mark), Arc::new(conditions.on_unihashes()));
     let mut after = Some(0);
     let mut total = 0;
@@ -130,6 +134,7 @@ pub(super) async fn mark(
         };
         let (rows, next) = store.db.write_background(job).await.map_err(failed)?;
         total += rows;
+        progress.add(rows);
         after = next;
     }
     Ok(total)
@@ -192,6 +197,7 @@ const SWEEP_RETRY: Duration = Duration::from_millis(200);
 
 /// Removes every unmarked row of the relation U, and ends the collection.
 pub(super) async fn sweep(store: &SqliteStore, mark: String) -> Result<u64, StoreError> {
+    let progress = store.progress.begin(Job::Sweep);
     let (mark, holder) = (Arc::new(mark), Arc::new(store.holder()));
     let mut after = 0;
     let mut total = 0;
@@ -213,6 +219,7 @@ pub(super) async fn sweep(store: &SqliteStore, mark: String) -> Result<u64, Stor
         match store.db.write_background(job).await.map_err(failed)? {
             Swept::Rows(rows, next) => {
                 total += rows;
+                progress.add(rows);
                 match next {
                     Some(next) => after = next,
                     None => break,
@@ -278,6 +285,7 @@ pub(super) async fn clean_unused(
     store: &SqliteStore,
     before: Timestamp,
 ) -> Result<u64, StoreError> {
+    let progress = store.progress.begin(Job::CleanUnused);
     let mut after = Some(0);
     let mut total = 0;
     while let Some(start) = after {
@@ -291,6 +299,7 @@ pub(super) async fn clean_unused(
         };
         let (rows, next) = store.db.write_background(job).await.map_err(failed)?;
         total += rows;
+        progress.add(rows);
         after = next;
     }
     store.shrink().await;

@@ -39,6 +39,11 @@ impl Epoch {
         self.known.store(epoch, Ordering::Release);
     }
 
+    /// The highest epoch that this process has seen.
+    pub(super) fn known(&self) -> i64 {
+        self.known.load(Ordering::Acquire)
+    }
+
     /// Compares with the database; forgets everything when another process
     /// deleted. What this process deletes is seen to by [`Epoch::raise`].
     pub(super) fn compare(&self, conn: &Connection) -> rusqlite::Result<()> {

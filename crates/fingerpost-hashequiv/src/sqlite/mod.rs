@@ -1,6 +1,6 @@
 //! The store on SQLite.
 //!
-//! One file per subject: `lookup` reads, `report` adds, `listing` keeps
+//! One file per subject: `lookup` reads, `paging` reads page by page, `report` adds, `listing` keeps
 //! siginfo, `collect` deletes and marks the rows
 //! that `rows` finds, `epoch` tells caches about it.
 
@@ -8,6 +8,7 @@ mod collect;
 mod epoch;
 mod listing;
 mod lookup;
+mod paging;
 mod report;
 mod rows;
 mod tasks;
@@ -24,6 +25,8 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
 pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
+use crate::paging::{OutputFilter, OutputKey};
+use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
 use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
 
@@ -76,6 +79,7 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     /// Leases that were asked for, to tell their holders apart.
     leases: AtomicU64,
+    progress: Progress,
 }
 
 impl SqliteStore {
@@ -101,6 +105,7 @@ impl SqliteStore {
             poller,
             clock,
             leases: AtomicU64::new(0),
+            progress: Progress::default(),
         })
     }
 
@@ -220,5 +225,33 @@ impl Store for SqliteStore {
 
     fn usage(&self) -> Stored<'_, Usage> {
         Box::pin(async { self.db.read(lookup::usage).await.map_err(failed) })
+    }
+
+    fn output_rows(
+        &self,
+        filter: OutputFilter,
+        after: i64,
+        limit: usize,
+    ) -> Stored<'_, Vec<OutputRow>> {
+        Box::pin(async move {
+            let job =
+                move |conn: &rusqlite::Connection| paging::output_rows(conn, &filter, after, limit);
+            self.db.read(job).await.map_err(failed)
+        })
+    }
+
+    fn siginfo(&self, key: OutputKey) -> Stored<'_, Option<String>> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| paging::siginfo(conn, &key);
+            paging::decoded(self.db.read(job).await.map_err(failed)?)
+        })
+    }
+
+    fn deletion_epoch(&self) -> i64 {
+        self.epoch.known()
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.progress
     }
 }

@@ -6,5 +6,6 @@ mod equivalence;
 mod listing;
 mod model;
 mod order;
+mod paging;
 mod upstream;
 mod world;
