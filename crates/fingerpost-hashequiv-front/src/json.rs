@@ -7,7 +7,10 @@
 
 mod arguments;
 mod caching;
+mod coding;
+mod compress;
 mod existence;
+mod fields;
 mod login;
 mod lookup;
 mod many;
@@ -16,12 +19,14 @@ mod problem;
 mod reports;
 mod request_id;
 mod routes;
+mod rows;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
+use axum::body::HttpBody as _;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -29,9 +34,11 @@ use axum::routing::{MethodRouter, any, delete, get, post, put};
 use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Principal, Registry, Reply};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::Peer;
+use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use self::existence::Existence;
+use self::fields::Fields;
 use self::lookup::LookUps;
 use self::many::Many;
 pub use self::openapi::openapi;
@@ -39,6 +46,7 @@ use self::problem::Problem;
 use self::reports::Reports;
 use self::request_id::RequestIds;
 use self::routes::{Route, Verb};
+use self::rows::{OfOutput, OfTask, Resource, Siginfo};
 
 /// Limits of the JSON door.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +97,27 @@ fn refuse(
     }
 }
 
+/// A resource that is read, and stands for no command.
+fn resource<R: Resource>() -> MethodRouter<JsonDoor> {
+    get(
+        |State(door): State<JsonDoor>, params: RawPathParams, request: Request| async move {
+            let path = named(&params);
+            let run = async |shared: &Arc<Shared>, caller: &Caller, request: Request| {
+                R::answer(shared, caller, &path, request).await
+            };
+            door.0.answer(request, run).await
+        },
+    )
+}
+
+/// The parts of a path that stand for something, by name.
+fn named(params: &RawPathParams) -> Vec<(String, String)> {
+    let pairs = params.iter();
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// A resource that is asked by the thousand.
 fn many<M: Many>() -> MethodRouter<JsonDoor> {
     post(
@@ -104,6 +133,16 @@ struct Caller {
     principal: Principal,
     peer: String,
     request_id: String,
+}
+
+/// What of a command is asked.
+struct Asked<'a> {
+    /// Its place.
+    command: usize,
+    route: &'a Route,
+    /// The fields of its answer.
+    known: &'a [String],
+    path: &'a [(String, String)],
 }
 
 impl JsonDoor {
@@ -131,6 +170,9 @@ impl JsonDoor {
         let nothing = any(refuse(StatusCode::NOT_FOUND, "no-such-path"));
         let wrong_method = refuse(StatusCode::METHOD_NOT_ALLOWED, "method");
         router
+            .route(rows::ROWS, resource::<OfOutput>())
+            .route(rows::OUTPUTS, resource::<OfTask>())
+            .route(rows::SIGINFO, resource::<Siginfo>())
             .route(routes::LOOKUPS, many::<LookUps>())
             .route(routes::EXISTENCE, many::<Existence>())
             .route(routes::REPORTS, many::<Reports>())
@@ -138,21 +180,29 @@ impl JsonDoor {
             .route("/v1", nothing.clone())
             .route("/v1/{*rest}", nothing)
             .method_not_allowed_fallback(wrong_method)
+            .layer(axum::middleware::from_fn(compress::layer))
             .with_state(self.clone())
     }
 
     fn handler(&self, route: &'static Route) -> MethodRouter<Self> {
         let found = self.0.commands.find(route.command, false);
         let (command, _) = found.expect("a test looks at each route");
-        let handler = move |State(door): State<Self>, params: RawPathParams, request: Request| async move {
-            let path: Vec<_> = params
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect();
-            let run = async |shared: &Arc<Shared>, caller: &Caller, request: Request| {
-                shared.call(command, route, &path, caller, request).await
-            };
-            door.0.answer(request, run).await
+        let known: Arc<[String]> = routes::answer_fields(&self.0.commands, route).into();
+        let handler = move |State(door): State<Self>, params: RawPathParams, request: Request| {
+            let known = Arc::clone(&known);
+            async move {
+                let path = named(&params);
+                let run = async |shared: &Arc<Shared>, caller: &Caller, request: Request| {
+                    let asked = Asked {
+                        command,
+                        route,
+                        known: &known,
+                        path: &path,
+                    };
+                    shared.call(asked, caller, request).await
+                };
+                door.0.answer(request, run).await
+            }
         };
         match route.verb {
             Verb::Get => get(handler),
@@ -202,20 +252,33 @@ impl Shared {
         found.map(|(_, entry)| entry).ok_or_else(unknown)
     }
 
+    /// Whether a command can be asked without a login.
+    fn anybody_may(&self, command: &str) -> bool {
+        let open = self.service.anonymous();
+        let found = self.commands.find(command, false);
+        found.is_some_and(|(_, entry)| open.allows(entry.declaration.access.needs))
+    }
+
     async fn call(
         &self,
-        command: usize,
-        route: &Route,
-        path: &[(String, String)],
+        asked: Asked<'_>,
         caller: &Caller,
         request: Request,
     ) -> Result<Response, Problem> {
+        let Asked {
+            command,
+            route,
+            known,
+            path,
+        } = asked;
         let entry = &self.commands.entries()[command];
         if entry.declaration.availability == Availability::Writable && self.service.is_read_only() {
             return Err(Problem::new(StatusCode::FORBIDDEN, "read-only"));
         }
         let (parts, body) = request.into_parts();
-        let query = parts.uri.query().unwrap_or_default();
+        let mut query = arguments::parameters(parts.uri.query().unwrap_or_default())?;
+        let fields = Fields::take(&mut query, known)?;
+        let epoch = self.service.deletion_epoch();
         let body = match route.verb {
             Verb::Get | Verb::Delete => None,
             Verb::Post | Verb::Put => Some(self.json_body(&parts.headers, body).await?),
@@ -225,20 +288,19 @@ impl Shared {
         // Clients of this door do not have to know that null says so.
         if &*encoded.bytes == b"null" {
             let problem = Problem::new(StatusCode::NOT_FOUND, route.absent);
-            return Err(problem.not_stored());
+            return Err(problem);
         }
-        let mut response = (StatusCode::OK, Body::from(encoded.bytes.clone())).into_response();
+        let bytes = fields.of_object(encoded.bytes);
+        let mut response = (StatusCode::OK, Body::from(bytes.clone())).into_response();
         let headers = response.headers_mut();
         let media_type = header::HeaderValue::from_static(encoded.media_type);
         headers.insert(header::CONTENT_TYPE, media_type);
         if route.is_looked_up {
-            let open = self.service.anonymous();
-            let anybody = open.allows(entry.declaration.access.needs);
             return Ok(caching::conditional(
                 &parts.headers,
                 response,
-                &encoded.bytes,
-                anybody,
+                caching::tag(epoch, &bytes),
+                self.anybody_may(route.command),
             ));
         }
         headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
@@ -274,19 +336,38 @@ impl Shared {
     /// The whole body of a request.
     async fn json_body(&self, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
         demand_media_type(headers, JSON)?;
+        let max = self.options.body_bytes_max;
+        let too_long = || {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-long")
+                .detail(format!("the body is longer than {max} bytes"))
+                .limit("body_bytes", max as u64)
+        };
+        if body.size_hint().lower() > max as u64 {
+            return Err(too_long());
+        }
+        let mut pieces = coding::pieces(headers, body)?;
+        let reading = async {
+            let mut all = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                let piece = piece?;
+                if all.len() + piece.len() > max {
+                    return Err(too_long());
+                }
+                all.extend_from_slice(&piece);
+            }
+            Ok(all)
+        };
         // Of a body that comes at all, all comes within so many stalls.
         let limit = self.options.body_stall * 2;
-        let reading = to_bytes(body, self.options.body_bytes_max);
-        match timeout(limit, reading).await {
-            Ok(Ok(bytes)) => Ok(bytes.into()),
-            Ok(Err(_)) => Err(
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-long").detail(format!(
-                    "the body is longer than {} bytes, or broke off",
-                    self.options.body_bytes_max
-                )),
-            ),
-            Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow")),
-        }
+        let read = timeout(limit, reading).await;
+        read.unwrap_or_else(|_| Err(self.too_slow()))
+    }
+
+    /// A client that keeps us waiting.
+    fn too_slow(&self) -> Problem {
+        let seconds = self.options.body_stall.as_secs();
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow")
+            .limit("body_stall_seconds", seconds)
     }
 }
 

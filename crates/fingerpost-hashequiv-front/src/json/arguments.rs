@@ -15,7 +15,7 @@ pub(super) fn argument(
     fields: &[Field],
     route: &Route,
     path: &[(String, String)],
-    query: &str,
+    query: Vec<(String, String)>,
     body: Option<&[u8]>,
 ) -> Result<String, Problem> {
     let mut argument = match body {
@@ -24,7 +24,7 @@ pub(super) fn argument(
     };
     let is_in_path = |name: &str| path.iter().any(|(known, _)| known == name);
     let is_fixed = |name: &str| route.fixed.iter().any(|(known, _)| *known == name);
-    for (name, text) in parameters(query)? {
+    for (name, text) in query {
         let field = fields.iter().find(|field| field.name == name);
         let field = field
             .filter(|_| body.is_none())
@@ -82,7 +82,7 @@ pub(super) fn malformed(error: &serde_json::Error) -> Problem {
 }
 
 /// Names and values of a query.
-fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
+pub(super) fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let decoded = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -91,6 +91,17 @@ fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
     });
     let all: Option<Vec<_>> = decoded.collect();
     all.ok_or_else(|| bad("the query is no text".to_owned()))
+}
+
+/// Takes one parameter out of a query.
+pub(super) fn take(query: &mut Vec<(String, String)>, name: &str) -> Option<String> {
+    let place = query.iter().position(|(known, _)| known == name)?;
+    Some(query.remove(place).1)
+}
+
+/// Refuses what is left of a query.
+pub(super) fn nothing_else(query: &[(String, String)]) -> Result<(), Problem> {
+    query.first().map_or(Ok(()), |(name, _)| Err(unknown(name)))
 }
 
 /// The value of a field in a query.

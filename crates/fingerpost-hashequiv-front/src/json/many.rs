@@ -8,11 +8,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf as _, BytesMut};
 use fingerpost_core::Failure;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
+use super::coding::{self, Pieces};
 use super::problem::Problem;
 use super::{Caller, JSON, JsonOptions, Shared, arguments, caching, media_type};
 
@@ -52,7 +53,8 @@ pub(super) async fn answer<M: Many>(
     permitted.map_err(|failure| Problem::of(&failure, M::COMMAND, caller))?;
     let (parts, body) = request.into_parts();
     if media_type(&parts.headers).is_some_and(|given| given.eq_ignore_ascii_case(NDJSON)) {
-        return Ok(line_by_line::<M>(shared, caller, body));
+        let pieces = coding::pieces(&parts.headers, body)?;
+        return Ok(line_by_line::<M>(shared, caller, pieces));
     }
     let bytes = shared.json_body(&parts.headers, body).await?;
     let answers = array::<M>(shared, caller, &bytes).await?;
@@ -72,7 +74,8 @@ async fn array<M: Many>(
     if raw.len() > max {
         return Err(
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-items")
-                .detail(format!("an array has at most {max}; {NDJSON} has no limit")),
+                .detail(format!("an array has at most {max}; {NDJSON} has no limit"))
+                .limit("items", max as u64),
         );
     }
     let read = |(place, one): (usize, &RawValue)| {
@@ -107,9 +110,9 @@ fn answers_in(body: Body, media_type: &'static str) -> Response {
 }
 
 /// A stream of questions, and what is not answered yet of it.
-struct Questions<S> {
+struct Questions {
     shared: Arc<Shared>,
-    body: S,
+    body: Pieces,
     /// Less than a line and a piece of the body.
     read: BytesMut,
     /// So much of `read` has no end of a line.
@@ -122,10 +125,10 @@ struct Questions<S> {
 
 /// Answers each line as soon as it is there: lines that came together are answered
 /// together. What goes wrong is the last line, because the status is sent.
-fn line_by_line<M: Many>(shared: &Arc<Shared>, caller: &Caller, body: Body) -> Response {
+fn line_by_line<M: Many>(shared: &Arc<Shared>, caller: &Caller, body: Pieces) -> Response {
     let questions = Questions {
         shared: Arc::clone(shared),
-        body: body.into_data_stream(),
+        body,
         read: BytesMut::new(),
         looked_at: 0,
         lines: 0,
@@ -147,10 +150,7 @@ fn line_by_line<M: Many>(shared: &Arc<Shared>, caller: &Caller, body: Body) -> R
     answers_in(Body::from_stream(answers), NDJSON)
 }
 
-impl<S, E> Questions<S>
-where
-    S: Stream<Item = Result<Bytes, E>> + Unpin,
-{
+impl Questions {
     /// The answers to the next lines; `None` at the end.
     async fn next<M: Many>(&mut self) -> Result<Option<Bytes>, Problem> {
         let max = M::line_bytes_max(&self.shared.options);
@@ -225,8 +225,8 @@ where
                 self.has_ended = true;
                 Ok(())
             }
-            Ok(Some(Err(_))) => Err(Problem::new(StatusCode::BAD_REQUEST, "body-broken")),
-            Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow")),
+            Ok(Some(Err(problem))) => Err(problem),
+            Err(_) => Err(self.shared.too_slow()),
         }
     }
 }
@@ -234,4 +234,5 @@ where
 fn too_long(max: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "line-too-long")
         .detail(format!("a line has at most {max} bytes"))
+        .limit("line_bytes", max as u64)
 }

@@ -1,13 +1,14 @@
 //! The description of the door, out of the declarations of the commands.
 
-use fingerpost_core::{Availability, Field, Shape};
+use fingerpost_core::{Availability, Field, Registry, Shape};
 use fingerpost_hashequiv::HashEquiv;
 use serde_json::{Map, Value, json};
 
 use super::arguments::SECONDS_MAX;
-use super::routes::{ROUTES, Route, Verb};
+use super::routes::{self, ROUTES, Route, Verb};
 
 mod many;
+mod rows;
 
 type Entry = fingerpost_core::Entry<HashEquiv>;
 
@@ -20,9 +21,10 @@ pub fn openapi() -> Value {
             continue;
         };
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.verb.name()] = operation(route, entry);
+        path[route.verb.name()] = operation(&commands, route, entry);
     }
     paths.extend(many::paths(&commands));
+    paths.extend(rows::paths());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -45,7 +47,7 @@ pub fn openapi() -> Value {
     })
 }
 
-fn operation(route: &Route, entry: &Entry) -> Value {
+fn operation(commands: &Registry<HashEquiv>, route: &Route, entry: &Entry) -> Value {
     let declaration = &entry.declaration;
     let needs: Vec<_> = declaration
         .access
@@ -67,7 +69,7 @@ fn operation(route: &Route, entry: &Entry) -> Value {
         "operationId": route.operation_id(),
         "summary": declaration.summary,
         "description": description,
-        "responses": responses(route, declaration.answer_example),
+        "responses": responses(route, routes::answer_example(commands, route)),
     });
     let (in_path, elsewhere): (Vec<_>, Vec<_>) = fields(route, entry).partition(|(_, is)| *is);
     let mut parameters: Vec<_> = in_path
@@ -87,6 +89,7 @@ fn operation(route: &Route, entry: &Entry) -> Value {
     if route.command == "report" {
         parameters.push(many::idempotency_key());
     }
+    parameters.extend(rows::fields(&routes::answer_fields(commands, route)));
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -154,8 +157,7 @@ fn schema(field: &Field) -> Value {
     }
 }
 
-fn responses(route: &Route, example: &str) -> Value {
-    let example: Value = serde_json::from_str(example).unwrap_or(Value::Null);
+fn responses(route: &Route, example: Value) -> Value {
     let mut answer = json!({"schema": schema_of(&example)});
     answer["example"] = example;
     let mut responses = json!({
@@ -204,6 +206,12 @@ fn problem() -> Value {
         "properties": {
             "type": text, "title": text, "status": {"type": "integer"}, "code": text,
             "detail": text, "request_id": text,
+            "limit": {
+                "type": "object",
+                "description": "The limit that the request hit.",
+                "properties": {"name": text, "max": {"type": "integer"}},
+                "required": ["name", "max"],
+            },
         },
         "required": ["type", "title", "status", "code", "request_id"],
     })
@@ -247,6 +255,6 @@ mod tests {
                 assert!(names.insert(name), "{name}");
             }
         }
-        assert_eq!(names.len(), ROUTES.len() + 3);
+        assert_eq!(names.len(), ROUTES.len() + 6);
     }
 }

@@ -51,7 +51,7 @@ impl Many for Reports {
 
     fn read(shared: &Shared, json: &[u8]) -> Result<String, Problem> {
         let entry = shared.entry(Self::COMMAND)?;
-        let argument = arguments::argument(entry.fields, &REPORT, &[], "", Some(json))?;
+        let argument = arguments::argument(entry.fields, &REPORT, &[], Vec::new(), Some(json))?;
         // Before any of them is stored, and not by the command after some are.
         let proposed: Proposed<'_> =
             serde_json::from_str(&argument).map_err(|error| arguments::malformed(&error))?;

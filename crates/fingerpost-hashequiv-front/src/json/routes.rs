@@ -1,5 +1,9 @@
 //! Which command is which resource.
 
+use fingerpost_core::Registry;
+use fingerpost_hashequiv::HashEquiv;
+use serde_json::Value;
+
 /// A command as a resource.
 #[derive(Debug)]
 pub(super) struct Route {
@@ -16,6 +20,8 @@ pub(super) struct Route {
     pub(super) absent: &'static str,
     /// Whether the answer may be remembered by a client for a while.
     pub(super) is_looked_up: bool,
+    /// The command whose answer it has, if it is another's.
+    pub(super) answers_as: Option<&'static str>,
 }
 
 /// The methods of HTTP that are used. What is not in the path comes from the query
@@ -46,6 +52,7 @@ const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
         defaults: &[],
         absent: "not-found",
         is_looked_up: false,
+        answers_as: None,
     }
 }
 
@@ -60,6 +67,7 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         fixed: &[("all", "true")],
+        answers_as: Some("get-outhash"),
         absent: "unknown-task",
         ..route("get", Verb::Get, "/v1/outputs/{method}/{taskhash}")
     },
@@ -95,6 +103,22 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     route("refresh-token", Verb::Post, "/v1/users/{username}/token"),
 ];
+
+/// An example of what a route answers.
+pub(super) fn answer_example(commands: &Registry<HashEquiv>, route: &Route) -> Value {
+    let command = route.answers_as.unwrap_or(route.command);
+    let found = commands.find(command, false);
+    let example = found.map_or("null", |(_, entry)| entry.declaration.answer_example);
+    serde_json::from_str(example).unwrap_or(Value::Null)
+}
+
+/// The fields that a client can choose from.
+pub(super) fn answer_fields(commands: &Registry<HashEquiv>, route: &Route) -> Vec<String> {
+    match answer_example(commands, route) {
+        Value::Object(fields) => fields.into_iter().map(|(name, _)| name).collect(),
+        _ => Vec::new(),
+    }
+}
 
 /// Commands that are no resource, and why.
 #[cfg(test)]

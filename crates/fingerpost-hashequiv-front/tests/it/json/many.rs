@@ -135,7 +135,7 @@ async fn many_look_ups_are_answered_in_order() {
 }
 
 /// A body that is sent as the test likes.
-fn body(lines: mpsc::Receiver<Bytes>) -> Body {
+pub(super) fn body(lines: mpsc::Receiver<Bytes>) -> Body {
     Body::from_stream(futures_util::stream::unfold(lines, async |mut lines| {
         let line = lines.recv().await?;
         Some((Ok::<_, std::io::Error>(line), lines))

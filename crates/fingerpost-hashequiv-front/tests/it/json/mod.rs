@@ -1,7 +1,9 @@
 //! The JSON door, asked as a router.
 
+mod coding;
 mod input;
 mod many;
+mod rows;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
