@@ -15,6 +15,7 @@
 
 mod accept;
 mod address;
+mod authority;
 mod bind;
 mod detect;
 mod door;

@@ -202,7 +202,7 @@ fn problem() -> Value {
     let text = json!({"type": "string"});
     json!({
         "type": "object",
-        "description": "RFC 9457; `code` is a stable word for programs.",
+        "description": "RFC 9457; `code` is a stable word for programs. Without `request_id` the request was refused before it was looked at.",
         "properties": {
             "type": text, "title": text, "status": {"type": "integer"}, "code": text,
             "detail": text, "request_id": text,
@@ -213,7 +213,7 @@ fn problem() -> Value {
                 "required": ["name", "max"],
             },
         },
-        "required": ["type", "title", "status", "code", "request_id"],
+        "required": ["type", "title", "status", "code"],
     })
 }
 

@@ -91,6 +91,11 @@ sections! {
         /// Values of the Origin header that may open websockets and write over
         /// HTTP. Browsers send it, build tools do not; none is allowed at first.
         allowed_origins: Vec<String> = Vec::new();
+        /// Names that HTTP requests may be for (Host, `:authority`), without ports;
+        /// empty: any. With names, requests for others are refused with 421, which
+        /// keeps web pages out that give their own name this server's address.
+        /// Addresses and localhost go in any case.
+        host_names: Vec<String> = Vec::new(), example "[\"hashes.farm.example\"]";
         /// After a stop signal, requests in hand get this long to finish.
         stop_seconds: u64 = 4;
         /// Further addresses, each table with TLS as it says.

@@ -137,6 +137,7 @@ pub(super) fn server_options(config: &Config, open_files: u64) -> ServerOptions 
         http: HttpOptions {
             write_stall_max: Duration::from_secs(limits.write_stall_seconds),
             allowed_origins: config.server.allowed_origins.clone(),
+            host_names: config.server.host_names.clone(),
             metrics_everywhere: config.metrics.everywhere,
             ..HttpOptions::default()
         },
