@@ -6,14 +6,18 @@
 //! know: here each such thing is a refusal that names it.
 
 mod arguments;
+mod body;
 mod caching;
+mod call;
 mod coding;
 mod compress;
+mod docs;
 mod existence;
 mod fields;
 mod login;
 mod lookup;
 mod many;
+mod metrics;
 mod openapi;
 mod problem;
 mod reports;
@@ -25,22 +29,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::body::HttpBody as _;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
-use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Principal, Registry, Reply};
+use fingerpost_core::{Entry, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::Peer;
-use futures_util::StreamExt as _;
-use tokio::time::timeout;
+use prometheus_client::registry::Registry;
 
+use self::body::{JSON, media_type};
+use self::call::Asked;
 use self::existence::Existence;
-use self::fields::Fields;
 use self::lookup::LookUps;
 use self::many::Many;
+use self::metrics::{Metrics, Running};
 pub use self::openapi::openapi;
 use self::problem::Problem;
 use self::reports::Reports;
@@ -80,16 +83,18 @@ pub struct JsonDoor(Arc<Shared>);
 struct Shared {
     service: Arc<HashEquiv>,
     options: JsonOptions,
-    commands: Registry<HashEquiv>,
+    commands: Commands<HashEquiv>,
     ids: RequestIds,
+    metrics: Arc<Metrics>,
 }
 
 /// Refuses whatever is asked.
 fn refuse(
     status: StatusCode,
     code: &'static str,
-) -> impl Fn(State<JsonDoor>, HeaderMap) -> std::future::Ready<Response> + Clone {
-    move |State(door), headers| {
+) -> impl Fn(State<JsonDoor>, Method, HeaderMap) -> std::future::Ready<Response> + Clone {
+    move |State(door), method, headers| {
+        Running::begin(&door.0.metrics, metrics::NONE, &method).answered(status);
         let request_id = door.0.ids.of(&headers);
         let mut response = Problem::new(status, code).into_response(&request_id);
         request_id::tell(&request_id, response.headers_mut());
@@ -105,7 +110,7 @@ fn resource<R: Resource>() -> MethodRouter<JsonDoor> {
             let run = async |shared: &Arc<Shared>, caller: &Caller, request: Request| {
                 R::answer(shared, caller, &path, request).await
             };
-            door.0.answer(request, run).await
+            door.0.answer(R::NAME, request, run).await
         },
     )
 }
@@ -122,7 +127,8 @@ fn named(params: &RawPathParams) -> Vec<(String, String)> {
 fn many<M: Many>() -> MethodRouter<JsonDoor> {
     post(
         |State(door): State<JsonDoor>, request: Request| async move {
-            door.0.answer(request, many::answer::<M>).await
+            let door = door.0;
+            door.answer(M::COMMAND, request, many::answer::<M>).await
         },
     )
 }
@@ -133,16 +139,8 @@ struct Caller {
     principal: Principal,
     peer: String,
     request_id: String,
-}
-
-/// What of a command is asked.
-struct Asked<'a> {
-    /// Its place.
-    command: usize,
-    route: &'a Route,
-    /// The fields of its answer.
-    known: &'a [String],
-    path: &'a [(String, String)],
+    /// Counts the request when the last one has dropped it.
+    running: Arc<Running>,
 }
 
 impl JsonDoor {
@@ -153,7 +151,13 @@ impl JsonDoor {
             options,
             commands: fingerpost_hashequiv::commands(),
             ids: RequestIds::default(),
+            metrics: Arc::default(),
         }))
+    }
+
+    /// Adds the door's counters to `registry`, whose prefix is `fingerpost`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry);
     }
 
     /// Everything below `/v1`, and `/openapi.json`. Handlers need a [`Peer`] among a request's
@@ -164,7 +168,8 @@ impl JsonDoor {
             router = router.route(route.path, self.handler(route));
         }
         // The same for everybody, and made once.
-        let description = bytes::Bytes::from(openapi().to_string());
+        let document = openapi();
+        let description = bytes::Bytes::from(document.to_string());
         let describe =
             async move || ([(header::CONTENT_TYPE, JSON)], description.clone()).into_response();
         let nothing = any(refuse(StatusCode::NOT_FOUND, "no-such-path"));
@@ -177,6 +182,7 @@ impl JsonDoor {
             .route(routes::EXISTENCE, many::<Existence>())
             .route(routes::REPORTS, many::<Reports>())
             .route("/openapi.json", get(describe))
+            .merge(docs::router(&document))
             .route("/v1", nothing.clone())
             .route("/v1/{*rest}", nothing)
             .method_not_allowed_fallback(wrong_method)
@@ -201,7 +207,7 @@ impl JsonDoor {
                     };
                     shared.call(asked, caller, request).await
                 };
-                door.0.answer(request, run).await
+                door.0.answer(route.command, request, run).await
             }
         };
         match route.verb {
@@ -225,21 +231,31 @@ impl Shared {
     /// Finds out who asks, and tells them of what goes wrong.
     async fn answer(
         self: &Arc<Self>,
+        command: &'static str,
         request: Request,
         run: impl AsyncFnOnce(&Arc<Self>, &Caller, Request) -> Result<Response, Problem>,
     ) -> Response {
         let request_id = self.ids.of(request.headers());
+        let running = Running::begin(&self.metrics, command, request.method());
+        let running = Arc::new(running);
         let answered = async {
             let caller = Caller {
                 principal: login::principal(&self.service, request.headers()).await?,
                 peer: peer(&request),
                 request_id: request_id.clone(),
+                running: Arc::clone(&running),
             };
             run(self, &caller, request).await
         };
         let mut response = match answered.await {
-            Ok(response) => response,
-            Err(problem) => problem.into_response(&request_id),
+            Ok(response) => {
+                running.answered(response.status());
+                response
+            }
+            Err(problem) => {
+                running.failed(&problem);
+                problem.into_response(&request_id)
+            }
         };
         request_id::tell(&request_id, response.headers_mut());
         response
@@ -258,137 +274,6 @@ impl Shared {
         let found = self.commands.find(command, false);
         found.is_some_and(|(_, entry)| open.allows(entry.declaration.access.needs))
     }
-
-    async fn call(
-        &self,
-        asked: Asked<'_>,
-        caller: &Caller,
-        request: Request,
-    ) -> Result<Response, Problem> {
-        let Asked {
-            command,
-            route,
-            known,
-            path,
-        } = asked;
-        let entry = &self.commands.entries()[command];
-        if entry.declaration.availability == Availability::Writable && self.service.is_read_only() {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "read-only"));
-        }
-        let (parts, body) = request.into_parts();
-        let mut query = arguments::parameters(parts.uri.query().unwrap_or_default())?;
-        let fields = Fields::take(&mut query, known)?;
-        let epoch = self.service.deletion_epoch();
-        let body = match route.verb {
-            Verb::Get | Verb::Delete => None,
-            Verb::Post | Verb::Put => Some(self.json_body(&parts.headers, body).await?),
-        };
-        let argument = arguments::argument(entry.fields, route, path, query, body.as_deref())?;
-        let encoded = self.run(entry, caller, &argument).await?;
-        // Clients of this door do not have to know that null says so.
-        if &*encoded.bytes == b"null" {
-            let problem = Problem::new(StatusCode::NOT_FOUND, route.absent);
-            return Err(problem);
-        }
-        let bytes = fields.of_object(encoded.bytes);
-        let mut response = (StatusCode::OK, Body::from(bytes.clone())).into_response();
-        let headers = response.headers_mut();
-        let media_type = header::HeaderValue::from_static(encoded.media_type);
-        headers.insert(header::CONTENT_TYPE, media_type);
-        if route.is_looked_up {
-            return Ok(caching::conditional(
-                &parts.headers,
-                response,
-                caching::tag(epoch, &bytes),
-                self.anybody_may(route.command),
-            ));
-        }
-        headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
-        Ok(response)
-    }
-
-    /// Runs a command as every door does.
-    async fn run(
-        &self,
-        entry: &Entry<HashEquiv>,
-        caller: &Caller,
-        argument: &str,
-    ) -> Result<Encoded, Problem> {
-        let call = Call {
-            service: &self.service,
-            principal: &caller.principal,
-            peer: &caller.peer,
-        };
-        let started = std::time::Instant::now();
-        let called = entry.call(call, argument).await;
-        self.service.requests().record(1, started.elapsed());
-        let reply = called.map(|called| called.reply);
-        match reply {
-            Ok(Reply::Object(encoded) | Reply::Encoded(encoded)) => Ok(encoded),
-            Ok(Reply::Objects(_) | Reply::Redirect(_)) => {
-                let why = Failure::internal("a command of this door answers one object");
-                Err(Problem::of(&why, entry.declaration.name, caller))
-            }
-            Err(failure) => Err(Problem::of(&failure, entry.declaration.name, caller)),
-        }
-    }
-
-    /// The whole body of a request.
-    async fn json_body(&self, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
-        demand_media_type(headers, JSON)?;
-        let max = self.options.body_bytes_max;
-        let too_long = || {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-long")
-                .detail(format!("the body is longer than {max} bytes"))
-                .limit("body_bytes", max as u64)
-        };
-        if body.size_hint().lower() > max as u64 {
-            return Err(too_long());
-        }
-        let mut pieces = coding::pieces(headers, body)?;
-        let reading = async {
-            let mut all = Vec::new();
-            while let Some(piece) = pieces.next().await {
-                let piece = piece?;
-                if all.len() + piece.len() > max {
-                    return Err(too_long());
-                }
-                all.extend_from_slice(&piece);
-            }
-            Ok(all)
-        };
-        // Of a body that comes at all, all comes within so many stalls.
-        let limit = self.options.body_stall * 2;
-        let read = timeout(limit, reading).await;
-        read.unwrap_or_else(|_| Err(self.too_slow()))
-    }
-
-    /// A client that keeps us waiting.
-    fn too_slow(&self) -> Problem {
-        let seconds = self.options.body_stall.as_secs();
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow")
-            .limit("body_stall_seconds", seconds)
-    }
-}
-
-const JSON: &str = "application/json";
-
-/// Refuses a body of another type: no web page can send one of these without
-/// being asked whether it may.
-fn demand_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
-    match media_type(headers) {
-        Some(given) if given.eq_ignore_ascii_case(wanted) => Ok(()),
-        _ => Err(
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type")
-                .detail(format!("the body must be {wanted}")),
-        ),
-    }
-}
-
-/// The type of the body without its parameters.
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    let given = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    given.split(';').next().map(str::trim)
 }
 
 fn peer(request: &Request) -> String {

@@ -141,6 +141,7 @@ fn line_by_line<M: Many>(shared: &Arc<Shared>, caller: &Caller, body: Pieces) ->
             Ok(None) => None,
             Ok(Some(answers)) => Some((Ok::<_, std::io::Error>(answers), Some(questions))),
             Err(problem) => {
+                questions.caller.running.failed(&problem);
                 let told = problem.to_json(&questions.caller.request_id);
                 let line = [b"{\"error\":", &told[..], b"}\n"].concat();
                 Some((Ok(Bytes::from(line)), None))

@@ -24,7 +24,7 @@ pub(super) struct Problem {
 /// The limit that a request hit.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Limit {
-    pub(super) name: &'static str,
+    name: &'static str,
     max: u64,
 }
 
@@ -70,6 +70,14 @@ impl Problem {
     pub(super) const fn limit(mut self, name: &'static str, max: u64) -> Self {
         self.limit = Some(Limit { name, max });
         self
+    }
+
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn limit_name(&self) -> Option<&'static str> {
+        self.limit.map(|limit| limit.name)
     }
 
     /// Says something in a header.

@@ -2,7 +2,8 @@
 
 use fingerpost_core::Registry;
 use fingerpost_hashequiv::HashEquiv;
-use serde_json::Value;
+use fingerpost_hashequiv::progress::{Job, Running};
+use serde_json::{Value, json};
 
 /// A command as a resource.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Route {
     pub(super) is_looked_up: bool,
     /// The command whose answer it has, if it is another's.
     pub(super) answers_as: Option<&'static str>,
+    /// Whether the answer tells of running jobs too, which the native one does not.
+    pub(super) shows_progress: bool,
 }
 
 /// The methods of HTTP that are used. What is not in the path comes from the query
@@ -53,6 +56,7 @@ const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
         absent: "not-found",
         is_looked_up: false,
         answers_as: None,
+        shows_progress: false,
     }
 }
 
@@ -84,7 +88,10 @@ pub(super) const ROUTES: &[Route] = &[
     route("reset-stats", Verb::Delete, "/v1/statistics"),
     route("get-db-usage", Verb::Get, "/v1/database/usage"),
     route("get-db-query-columns", Verb::Get, "/v1/database/columns"),
-    route("gc-status", Verb::Get, "/v1/gc"),
+    Route {
+        shows_progress: true,
+        ..route("gc-status", Verb::Get, "/v1/gc")
+    },
     route("gc-mark", Verb::Post, "/v1/gc/marks"),
     route("gc-sweep", Verb::Post, "/v1/gc/sweeps"),
     route("clean-unused", Verb::Post, "/v1/gc/unused"),
@@ -109,7 +116,35 @@ pub(super) fn answer_example(commands: &Registry<HashEquiv>, route: &Route) -> V
     let command = route.answers_as.unwrap_or(route.command);
     let found = commands.find(command, false);
     let example = found.map_or("null", |(_, entry)| entry.declaration.answer_example);
-    serde_json::from_str(example).unwrap_or(Value::Null)
+    let mut example = serde_json::from_str(example).unwrap_or(Value::Null);
+    if route.shows_progress {
+        let sweep = Running {
+            job: Job::Sweep,
+            count: 1,
+            rows: 400,
+        };
+        example[RUNNING] = progress(&[sweep]);
+    }
+    example
+}
+
+/// The field that tells of running jobs.
+const RUNNING: &str = "running";
+
+/// Adds the running jobs to an answer.
+pub(super) fn with_progress(answer: &[u8], jobs: &[Running]) -> Option<Vec<u8>> {
+    let mut answer: Value = serde_json::from_slice(answer).ok()?;
+    answer
+        .as_object_mut()?
+        .insert(RUNNING.to_owned(), progress(jobs));
+    serde_json::to_vec(&answer).ok()
+}
+
+fn progress(jobs: &[Running]) -> Value {
+    let told = jobs.iter().map(|running| {
+        json!({"job": running.job.as_str(), "count": running.count, "rows": running.rows})
+    });
+    told.collect()
 }
 
 /// The fields that a client can choose from.

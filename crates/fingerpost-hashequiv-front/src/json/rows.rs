@@ -97,6 +97,9 @@ type Named = [(String, String)];
 
 /// What is read without a command of its own.
 pub(super) trait Resource: Send + Sync + 'static {
+    /// What it is called where requests are counted.
+    const NAME: &'static str;
+
     /// Answers; `path` has what the path's names stand for.
     fn answer(
         shared: &Shared,
@@ -123,6 +126,8 @@ fn task(path: &Named) -> Task {
 pub(super) struct OfOutput;
 
 impl Resource for OfOutput {
+    const NAME: &'static str = "output-rows";
+
     async fn answer(
         shared: &Shared,
         caller: &Caller,
@@ -141,6 +146,8 @@ impl Resource for OfOutput {
 pub(super) struct OfTask;
 
 impl Resource for OfTask {
+    const NAME: &'static str = "task-outputs";
+
     async fn answer(
         shared: &Shared,
         caller: &Caller,
@@ -270,6 +277,8 @@ impl Cursor {
 pub(super) struct Siginfo;
 
 impl Resource for Siginfo {
+    const NAME: &'static str = "siginfo";
+
     async fn answer(
         shared: &Shared,
         caller: &Caller,

@@ -245,7 +245,7 @@ sections! {
         hg_program: Option<PathBuf> = None, example "\"/usr/bin/hg\"";
         /// How long `hg` and its hooks may take.
         pushkey_seconds: u64 = 60;
-        /// Repositories: URL path and directory. The path "" is the root; healthz, readyz and metrics are the server's own.
+        /// Repositories: URL path and directory. The path "" is the root; healthz, readyz, metrics, v1, docs and openapi.json are the server's own.
         repositories: BTreeMap<String, PathBuf> = BTreeMap::new(),
             example "\"tools/build\" = \"/srv/hg/build\"";
         /// Directories whose repositories appear below a URL path, at any depth,

@@ -244,7 +244,14 @@ impl Facts {
 }
 
 /// What `serve` answers itself on every address.
-const OWN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const OWN_PATHS: [&str; 6] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v1",
+    "/docs",
+    "/openapi.json",
+];
 const WRONG: &str = "The configuration is wrong";
 const NOTHING: &str = "No repository is configured: name one, or see [hg] in the configuration";
 

@@ -48,7 +48,8 @@ pub(super) async fn doors(
             .with_context(|| format!("cannot make the administrator {name}"))?;
     }
     let native = NativeDoor::new(Arc::clone(&service), door_options(config));
-    let mut http = JsonDoor::new(Arc::clone(&service), json_options(config)).router();
+    let json = JsonDoor::new(Arc::clone(&service), json_options(config));
+    let mut http = json.router();
     if let Some(hg) = super::hg::front(config, service.accounts().clone(), metrics)? {
         http = http.merge(hg);
     }
@@ -56,6 +57,7 @@ pub(super) async fn doors(
     metrics.register(|registry| {
         service.metrics().register(registry);
         native.register_metrics(registry);
+        json.register_metrics(registry);
         registry.register_collector(Box::new(collector));
     });
     Ok(Doors { native, http })

@@ -4,15 +4,14 @@ use std::io::{Read as _, Write as _};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, StatusCode, header};
-use fingerpost_hashequiv_front::{JsonDoor, JsonOptions};
+use fingerpost_hashequiv_front::JsonOptions;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tower::ServiceExt as _;
 
 use super::many::body;
 use super::{Json, METHOD, hash, told};
-use crate::world::{PATIENCE, World};
+use crate::world::PATIENCE;
 
 const CODINGS: [&str; 2] = ["zstd", "gzip"];
 
@@ -139,25 +138,24 @@ async fn compressed_lines_are_answered_before_the_last_is_asked() {
 
 #[tokio::test]
 async fn what_a_body_becomes_is_bounded() {
-    let world = World::new().await;
     let options = JsonOptions {
         body_bytes_max: 1 << 20,
         ..JsonOptions::default()
     };
-    let router = JsonDoor::new(world.service, options).router();
+    let json = Json::with(options).await;
     for coding in CODINGS {
         // 64 MiB, which are some KiB.
         let bomb = compressed(coding, &vec![b' '; 64 << 20]);
         assert!(bomb.len() < 1 << 17);
         let request = sent("/v1/reports", "application/json", coding, bomb.clone());
-        let answer = told(router.clone().oneshot(request).await.unwrap()).await;
+        let answer = told(json.send(request).await).await;
         answer.is_problem(413, "body-too-long");
         assert_eq!(
             answer.body["limit"],
             json!({"name": "body_bytes", "max": 1 << 20})
         );
         let request = sent("/v1/lookups", "application/x-ndjson", coding, bomb);
-        let answer = told(router.clone().oneshot(request).await.unwrap()).await;
+        let answer = told(json.send(request).await).await;
         assert_eq!(answer.body["error"]["code"], "line-too-long");
     }
 }

@@ -4,11 +4,13 @@ mod coding;
 mod input;
 mod many;
 mod rows;
+mod watching;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use fingerpost_hashequiv_front::{JsonDoor, JsonOptions};
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -23,6 +25,7 @@ fn hash(digit: char) -> String {
 /// A door with verbs.
 struct Json {
     router: Router,
+    registry: Registry,
     _world: World,
 }
 
@@ -34,11 +37,17 @@ struct Told {
 
 impl Json {
     async fn new() -> Self {
+        Self::with(JsonOptions::default()).await
+    }
+
+    async fn with(options: JsonOptions) -> Self {
         let world = World::new().await;
-        let service = std::sync::Arc::clone(&world.service);
-        let router = JsonDoor::new(service, JsonOptions::default()).router();
+        let door = JsonDoor::new(std::sync::Arc::clone(&world.service), options);
+        let mut registry = Registry::with_prefix("fingerpost");
+        door.register_metrics(&mut registry);
         Self {
-            router,
+            router: door.router(),
+            registry,
             _world: world,
         }
     }
@@ -54,6 +63,12 @@ impl Json {
         }
         let body = body.map(ToString::to_string).unwrap_or_default();
         told(self.send(request.body(body.into()).unwrap()).await).await
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
     }
 
     async fn report(&self, taskhash: char, outhash: char, unihash: char) -> Told {
