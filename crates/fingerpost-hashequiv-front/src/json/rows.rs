@@ -231,11 +231,21 @@ fn cursor(query: &mut Vec<(String, String)>, filter: &OutputFilter) -> Result<i6
     let Some(text) = arguments::take(query, "cursor") else {
         return Ok(0);
     };
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_formed = text.len() == CURSOR_DIGITS && text.bytes().all(is_digit);
     Cursor::of(filter).read(&text).ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "wrong-cursor")
+        // One that these rows have never given leads nowhere.
+        let status = match is_formed {
+            true => StatusCode::NOT_FOUND,
+            false => StatusCode::BAD_REQUEST,
+        };
+        Problem::new(status, "wrong-cursor")
             .detail("a cursor comes from `next` of an earlier page of the same rows")
     })
 }
+
+/// Hex digits of a cursor.
+pub(super) const CURSOR_DIGITS: usize = 32;
 
 /// Which rows a cursor goes through; it fits no others.
 struct Cursor([u8; 8]);
@@ -262,8 +272,8 @@ impl Cursor {
     }
 
     fn read(&self, text: &str) -> Option<i64> {
-        let mut bytes = [0; 16];
-        if text.len() != 2 * bytes.len() {
+        let mut bytes = [0; CURSOR_DIGITS / 2];
+        if text.len() != CURSOR_DIGITS {
             return None;
         }
         faster_hex::hex_decode(text.as_bytes(), &mut bytes).ok()?;

@@ -59,8 +59,8 @@ fn page(name: &str, summary: &str, path: [&str; 2]) -> Value {
         "name": "cursor",
         "in": "query",
         "required": false,
-        "description": "`next` of the page before; it fits no other resource.",
-        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "description": "`next` of the page before. One of another resource is a 404.",
+        "schema": {"type": "string", "pattern": format!("^[0-9a-f]{{{}}}$", rows::CURSOR_DIGITS)},
     }));
     parameters.extend(fields(&rows::FIELDS));
     let row: Map<_, _> = rows::FIELDS
