@@ -95,7 +95,7 @@ sections! {
         /// empty: any. With names, requests for others are refused with 421, which
         /// keeps web pages out that give their own name this server's address.
         /// Addresses and localhost go in any case.
-        host_names: Vec<String> = Vec::new(), example "[\"hashes.farm.example\"]";
+        host_names: Vec<String> = Vec::new();
         /// After a stop signal, requests in hand get this long to finish.
         stop_seconds: u64 = 4;
         /// Further addresses, each table with TLS as it says.
