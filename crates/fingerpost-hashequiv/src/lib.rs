@@ -8,6 +8,8 @@
 
 pub mod cache;
 pub mod moving;
+pub mod paging;
+pub mod progress;
 pub mod query;
 pub mod rules;
 pub mod siginfo;

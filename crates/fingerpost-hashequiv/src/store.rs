@@ -6,6 +6,8 @@ use futures_util::future::BoxFuture;
 
 use crate::cache::MethodId;
 use crate::namespace::{Chain, NamespaceId};
+use crate::paging::{OutputFilter, OutputKey};
+use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
 
 /// The answer of a store.
@@ -225,4 +227,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Counts rows of all namespaces, for `get-db-usage`.
     fn usage(&self) -> Stored<'_, Usage>;
+
+    /// Rows of the relation O after the one numbered `after`, at most `limit`, in
+    /// the order of their numbers. The text of listings is not read: that of a
+    /// row that has one is empty.
+    fn output_rows(
+        &self,
+        at: NamespaceId,
+        filter: OutputFilter,
+        after: i64,
+        limit: usize,
+    ) -> Stored<'_, Vec<OutputRow>>;
+
+    /// The listing of one row of the relation O.
+    fn siginfo(&self, at: &Chain, key: OutputKey) -> Stored<'_, Option<String>>;
+
+    /// How far the methods are that work in batches.
+    fn progress(&self) -> &Progress;
 }

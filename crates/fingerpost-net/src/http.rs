@@ -24,7 +24,7 @@ use crate::http_io::HttpIo;
 use crate::metrics::{Metrics, Protocol, Reason, VERSION};
 use crate::ready::Ready;
 use crate::refusal::Refusals;
-use crate::{ConnectionGuard, ForwardedBy, LineDoor, Peer, TrustedProxies, websocket};
+use crate::{ConnectionGuard, ForwardedBy, LineDoor, Peer, TrustedProxies, authority, websocket};
 
 /// Says whether the server can do its work: `Err` holds a sentence why not,
 /// which `/readyz` shows. Called at every probe, so it must not block.
@@ -51,6 +51,9 @@ pub struct HttpOptions {
     /// The values of `Origin` that may upgrade to WebSocket and use writing
     /// methods, as browsers send them (`https://host`); `*` allows all. None.
     pub allowed_origins: Vec<String>,
+    /// Names that requests may be for, without ports; empty: any. Addresses and
+    /// `localhost` go in any case. None.
+    pub host_names: Vec<String>,
     /// Whether `/metrics` is also on the listeners of the service, not only on
     /// those of the probes. True.
     pub metrics_everywhere: bool,
@@ -67,6 +70,7 @@ impl Default for HttpOptions {
             write_stall_max: Duration::from_secs(60),
             forwarded_by: ForwardedBy::XForwarded,
             allowed_origins: Vec::new(),
+            host_names: Vec::new(),
             metrics_everywhere: true,
         }
     }
@@ -153,6 +157,9 @@ impl<D: LineDoor> Shell<D> {
             self.metrics.count_refused(Reason::PlaintextHttp);
             return upgrade_required(request.version());
         }
+        if !authority::is_ours(&self.options.host_names, request.uri(), request.headers()) {
+            return self.refuse_host(&request, &link.peer);
+        }
         let upgrade = self
             .door
             .as_ref()
@@ -177,7 +184,7 @@ impl<D: LineDoor> Shell<D> {
         }
         let request = Request::from_parts(parts, Body::new(body));
         match self.router.clone().call(request).await {
-            Ok(response) => response,
+            Ok(response) => for_later(response),
             Err(never) => match never {},
         }
     }
@@ -197,12 +204,37 @@ impl<D: LineDoor> Shell<D> {
             })
     }
 
+    fn refuse_host(&self, request: &Request<Incoming>, peer: &Peer) -> Response {
+        let in_uri = request.uri().authority().map(|one| one.as_str().as_bytes());
+        let in_header = request.headers().get(header::HOST);
+        let host = in_header.map(HeaderValue::as_bytes).or(in_uri);
+        let host = String::from_utf8_lossy(host.unwrap_or_default());
+        self.refusals.host(peer, &host);
+        authority::misdirected()
+    }
+
     fn refuse_origin(&self, request: &Request<Incoming>, peer: &Peer) -> Response {
         let origin = request.headers().get(header::ORIGIN);
         let origin = String::from_utf8_lossy(origin.map_or(b"", HeaderValue::as_bytes));
         self.refusals.origin(peer, &origin);
         (StatusCode::FORBIDDEN, "this Origin is not allowed here\n").into_response()
     }
+}
+
+/// Says when to come again to whoever is told to.
+fn for_later(mut response: Response) -> Response {
+    /// Seconds: what is busy or away now seldom is for longer.
+    const SOON: HeaderValue = HeaderValue::from_static("1");
+    let is_for_later = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ]
+    .contains(&response.status());
+    if is_for_later {
+        let headers = response.headers_mut();
+        headers.entry(header::RETRY_AFTER).or_insert(SOON);
+    }
+    response
 }
 
 /// HTTP/2 has neither of the headers.

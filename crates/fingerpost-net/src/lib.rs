@@ -16,6 +16,7 @@
 mod accept;
 mod address;
 mod admission;
+mod authority;
 mod bind;
 mod detect;
 mod door;

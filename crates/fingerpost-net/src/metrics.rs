@@ -55,6 +55,8 @@ pub(crate) enum Reason {
     PlaintextHttp,
     NotHttp,
     Origin,
+    /// The request was for another name.
+    Host,
     MessageTooBig,
 }
 
@@ -105,6 +107,7 @@ impl Reason {
             Self::PlaintextHttp => "plaintext_http",
             Self::NotHttp => "not_http",
             Self::Origin => "origin",
+            Self::Host => "host",
             Self::MessageTooBig => "message_too_big",
         }
     }

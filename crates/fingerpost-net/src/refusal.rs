@@ -25,6 +25,7 @@ pub(crate) struct Refusals {
     plaintext: Seldom,
     not_http: Seldom,
     origin: Seldom,
+    host: Seldom,
 }
 
 impl Refusals {
@@ -40,6 +41,7 @@ impl Refusals {
             plaintext: Seldom::new(LOG_SETUP_EVERY),
             not_http: Seldom::new(LOG_EVERY),
             origin: Seldom::new(LOG_EVERY),
+            host: Seldom::new(LOG_SETUP_EVERY),
         }
     }
 
@@ -131,6 +133,19 @@ impl Refusals {
         if let Some(held_back) = self.not_http.now() {
             let listener = &peer.listener;
             tracing::info!(%peer, %listener, held_back, "closed a connection: only HTTP is spoken here");
+        }
+    }
+
+    /// A request was for another name.
+    pub(crate) fn host(&self, peer: &Peer, host: &str) {
+        self.metrics.count_refused(Reason::Host);
+        if let Some(held_back) = self.host.now() {
+            let listener = &peer.listener;
+            tracing::warn!(
+                %peer, %listener, host, held_back,
+                "refused a request for another host; if that is a name of this server, add it to \
+                 server.host_names"
+            );
         }
     }
 

@@ -4,6 +4,7 @@
 use axum::http::StatusCode;
 use fingerpost_core::{Field, Shape};
 use fingerpost_net::percent_decoded;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
@@ -14,7 +15,7 @@ pub(super) fn argument(
     fields: &[Field],
     route: &Route,
     path: &[(String, String)],
-    query: &str,
+    query: Vec<(String, String)>,
     body: Option<&[u8]>,
 ) -> Result<String, Problem> {
     let mut argument = match body {
@@ -23,7 +24,7 @@ pub(super) fn argument(
     };
     let is_in_path = |name: &str| path.iter().any(|(known, _)| known == name);
     let is_fixed = |name: &str| route.fixed.iter().any(|(known, _)| *known == name);
-    for (name, text) in parameters(query)? {
+    for (name, text) in query {
         let field = fields.iter().find(|field| field.name == name);
         let field = field
             .filter(|_| body.is_none())
@@ -57,6 +58,16 @@ pub(super) fn argument(
     Ok(Value::Object(argument).to_string())
 }
 
+/// Reads an object of named fields. A struct is read from a list as well, which
+/// no client means.
+pub(super) fn of_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    let read = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+    if json.trim_ascii_start().starts_with(b"{") {
+        return Ok(read);
+    }
+    Err(bad("an object is needed".to_owned()))
+}
+
 fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
@@ -71,7 +82,7 @@ pub(super) fn malformed(error: &serde_json::Error) -> Problem {
 }
 
 /// Names and values of a query.
-fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
+pub(super) fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let decoded = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -80,6 +91,17 @@ fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
     });
     let all: Option<Vec<_>> = decoded.collect();
     all.ok_or_else(|| bad("the query is no text".to_owned()))
+}
+
+/// Takes one parameter out of a query.
+pub(super) fn take(query: &mut Vec<(String, String)>, name: &str) -> Option<String> {
+    let place = query.iter().position(|(known, _)| known == name)?;
+    Some(query.remove(place).1)
+}
+
+/// Refuses what is left of a query.
+pub(super) fn nothing_else(query: &[(String, String)]) -> Result<(), Problem> {
+    query.first().map_or(Ok(()), |(name, _)| Err(unknown(name)))
 }
 
 /// The value of a field in a query.

@@ -6,6 +6,8 @@ use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+const VARY: HeaderValue = HeaderValue::from_static("authorization");
 /// A found unihash is right until rows are deleted, of which clients do not hear.
 const FOR_ALL: HeaderValue = HeaderValue::from_static("public, max-age=60");
 const FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=60");
@@ -15,10 +17,10 @@ const FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=60");
 pub(super) fn conditional(
     asked: &HeaderMap,
     mut response: Response,
-    bytes: &[u8],
+    tag: String,
     anybody: bool,
 ) -> Response {
-    let tag = tag(bytes);
+    // The weak comparison: an answer that went out compressed has a weak tag.
     let has_it = asked
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -37,12 +39,16 @@ pub(super) fn conditional(
     }
     let control = if anybody { FOR_ALL } else { FOR_ONE };
     headers.insert(header::CACHE_CONTROL, control);
-    headers.insert(header::VARY, HeaderValue::from_name(header::AUTHORIZATION));
+    headers.insert(header::VARY, VARY);
     response
 }
 
-/// The name of exactly these bytes.
-fn tag(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    format!("\"{}\"", faster_hex::hex_string(&digest[..16]))
+/// The name of exactly these bytes, as long as nothing is deleted.
+pub(super) fn tag(deletion_epoch: u64, bytes: &[u8]) -> String {
+    let mut digest = Sha256::new();
+    // The one namespace that there is.
+    digest.update(b"default\0");
+    digest.update(deletion_epoch.to_be_bytes());
+    digest.update(bytes);
+    format!("\"{}\"", faster_hex::hex_string(&digest.finalize()[..16]))
 }

@@ -1,12 +1,14 @@
 //! The description of the door, out of the declarations of the commands.
 
-use fingerpost_core::{Availability, Field, Shape};
+use fingerpost_core::{Availability, Field, Registry, Shape};
 use fingerpost_hashequiv::HashEquiv;
 use serde_json::{Map, Value, json};
 
-use super::JsonOptions;
 use super::arguments::SECONDS_MAX;
 use super::routes::{self, ROUTES, Route, Verb};
+
+mod many;
+mod rows;
 
 type Entry = fingerpost_core::Entry<HashEquiv>;
 
@@ -19,9 +21,10 @@ pub fn openapi() -> Value {
             continue;
         };
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.verb.name()] = operation(route, entry);
+        path[route.verb.name()] = operation(&commands, route, entry);
     }
-    paths.insert(routes::LOOKUPS.to_owned(), json!({"post": lookups()}));
+    paths.extend(many::paths(&commands));
+    paths.extend(rows::paths());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -50,7 +53,7 @@ pub fn openapi() -> Value {
     })
 }
 
-fn operation(route: &Route, entry: &Entry) -> Value {
+fn operation(commands: &Registry<HashEquiv>, route: &Route, entry: &Entry) -> Value {
     let declaration = &entry.declaration;
     let needs: Vec<_> = declaration
         .access
@@ -72,7 +75,7 @@ fn operation(route: &Route, entry: &Entry) -> Value {
         "operationId": route.operation_id(),
         "summary": declaration.summary,
         "description": description,
-        "responses": responses(route, declaration.answer_example),
+        "responses": responses(route, routes::answer_example(commands, route)),
     });
     let (in_path, elsewhere): (Vec<_>, Vec<_>) = fields(route, entry).partition(|(_, is)| *is);
     let mut parameters: Vec<_> = in_path
@@ -89,6 +92,10 @@ fn operation(route: &Route, entry: &Entry) -> Value {
                 .map(|(field, _)| parameter(route, field, "query")),
         );
     }
+    if route.command == "report" {
+        parameters.push(many::idempotency_key());
+    }
+    parameters.extend(rows::fields(&routes::answer_fields(commands, route)));
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -118,6 +125,12 @@ fn parameter(route: &Route, field: &Field, place: &str) -> Value {
 }
 
 fn request_body(route: &Route, fields: &[&Field]) -> Value {
+    let schema = argument_schema(route, fields);
+    json!({"required": true, "content": {"application/json": {"schema": schema}}})
+}
+
+/// The object that is a command's argument.
+fn argument_schema(route: &Route, fields: &[&Field]) -> Value {
     let properties: Map<_, _> = fields
         .iter()
         .map(|field| {
@@ -131,13 +144,12 @@ fn request_body(route: &Route, fields: &[&Field]) -> Value {
         .filter(|field| is_needed(route, field))
         .map(|field| field.name)
         .collect();
-    let schema = json!({
+    json!({
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": false,
-    });
-    json!({"required": true, "content": {"application/json": {"schema": schema}}})
+    })
 }
 
 fn schema(field: &Field) -> Value {
@@ -151,8 +163,7 @@ fn schema(field: &Field) -> Value {
     }
 }
 
-fn responses(route: &Route, example: &str) -> Value {
-    let example: Value = serde_json::from_str(example).unwrap_or(Value::Null);
+fn responses(route: &Route, example: Value) -> Value {
     let mut answer = json!({"schema": schema_of(&example)});
     answer["example"] = example;
     let mut responses = json!({
@@ -185,40 +196,6 @@ fn schema_of(example: &Value) -> Value {
     }
 }
 
-fn lookups() -> Value {
-    let task = json!({
-        "type": "object",
-        "properties": {"method": {"type": "string"}, "taskhash": {"type": "string"}},
-        "required": ["method", "taskhash"],
-        "additionalProperties": false,
-    });
-    let answer = json!({
-        "type": "object",
-        "properties": {
-            "method": {"type": "string"},
-            "taskhash": {"type": "string"},
-            "unihash": {"type": ["string", "null"]},
-        },
-        "required": ["method", "taskhash", "unihash"],
-    });
-    json!({
-        "operationId": "look-up-many",
-        "summary": "Looks many unihashes up, as an array or line by line.",
-        "description": "Needs @read. The answers are in the order of the questions. Lines are answered while they come; what goes wrong with one is the last line, `{\"error\": ...}`.",
-        "requestBody": {"required": true, "content": {
-            "application/json": {"schema": {"type": "array", "items": task, "maxItems": JsonOptions::default().lookups_max}},
-            "application/x-ndjson": {"schema": {"type": "string"}},
-        }},
-        "responses": {
-            "200": {"description": "The answers.", "content": {
-                "application/json": {"schema": {"type": "array", "items": answer}},
-                "application/x-ndjson": {"schema": {"type": "string"}},
-            }},
-            "default": problem_response(),
-        },
-    })
-}
-
 fn problem_response() -> Value {
     let schema = json!({"$ref": "#/components/schemas/Problem"});
     json!({
@@ -231,12 +208,18 @@ fn problem() -> Value {
     let text = json!({"type": "string"});
     json!({
         "type": "object",
-        "description": "RFC 9457; `code` is a stable word for programs.",
+        "description": "RFC 9457; `code` is a stable word for programs. Without `request_id` the request was refused before it was looked at.",
         "properties": {
             "type": text, "title": text, "status": {"type": "integer"}, "code": text,
             "detail": text, "request_id": text,
+            "limit": {
+                "type": "object",
+                "description": "The limit that the request hit.",
+                "properties": {"name": text, "max": {"type": "integer"}},
+                "required": ["name", "max"],
+            },
         },
-        "required": ["type", "title", "status", "code", "request_id"],
+        "required": ["type", "title", "status", "code"],
     })
 }
 
@@ -278,6 +261,6 @@ mod tests {
                 assert!(names.insert(name), "{name}");
             }
         }
-        assert_eq!(names.len(), ROUTES.len() + 1);
+        assert_eq!(names.len(), ROUTES.len() + 6);
     }
 }

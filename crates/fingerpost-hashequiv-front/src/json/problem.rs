@@ -16,7 +16,16 @@ pub(super) struct Problem {
     code: &'static str,
     /// A sentence for people.
     detail: Option<String>,
-    not_stored: bool,
+    limit: Option<Limit>,
+    /// What an answer says beside the problem.
+    header: Option<(&'static str, &'static str)>,
+}
+
+/// The limit that a request hit.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Limit {
+    name: &'static str,
+    max: u64,
 }
 
 /// Its form on the wire.
@@ -29,6 +38,8 @@ struct Told<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Limit>,
     request_id: &'a str,
 }
 
@@ -38,7 +49,8 @@ impl Problem {
             status,
             code,
             detail: None,
-            not_stored: false,
+            limit: None,
+            header: None,
         }
     }
 
@@ -47,9 +59,30 @@ impl Problem {
         self
     }
 
-    /// Says that nobody may remember it.
-    pub(super) const fn not_stored(mut self) -> Self {
-        self.not_stored = true;
+    /// Says which of many questions it is about, counted from 1.
+    pub(super) fn at(mut self, what: &str, number: usize) -> Self {
+        let detail = self.detail.as_deref().unwrap_or("it is wrong");
+        self.detail = Some(format!("{what} {number}: {detail}"));
+        self
+    }
+
+    /// Names the limit that was hit.
+    pub(super) const fn limit(mut self, name: &'static str, max: u64) -> Self {
+        self.limit = Some(Limit { name, max });
+        self
+    }
+
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn limit_name(&self) -> Option<&'static str> {
+        self.limit.map(|limit| limit.name)
+    }
+
+    /// Says something in a header.
+    pub(super) const fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.header = Some((name, value));
         self
     }
 
@@ -92,6 +125,7 @@ impl Problem {
             status: self.status.as_u16(),
             code: self.code,
             detail: self.detail.as_deref(),
+            limit: self.limit,
             request_id,
         };
         serde_json::to_vec(&told).unwrap_or_default()
@@ -102,14 +136,19 @@ impl Problem {
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, PROBLEM);
-        if self.not_stored {
-            headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
-        }
+        headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, SOON);
+        let is_for_later = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
+        if is_for_later.contains(&self.status) {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if let Some((name, value)) = self.header {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         response
     }
@@ -124,9 +163,9 @@ fn status_of(code: &str) -> StatusCode {
     }
 }
 
+/// Seconds: what is busy or away now seldom is for longer.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const CHALLENGE: HeaderValue = HeaderValue::from_static(
     "Basic realm=\"fingerpost\", charset=\"UTF-8\", Bearer realm=\"fingerpost\"",
 );
-/// Seconds.
-const SOON: HeaderValue = HeaderValue::from_static("5");

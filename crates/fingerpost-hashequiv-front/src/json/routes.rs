@@ -1,5 +1,10 @@
 //! Which command is which resource.
 
+use fingerpost_core::Registry;
+use fingerpost_hashequiv::HashEquiv;
+use fingerpost_hashequiv::progress::{Job, Running};
+use serde_json::{Value, json};
+
 /// A command as a resource.
 #[derive(Debug)]
 pub(super) struct Route {
@@ -16,6 +21,10 @@ pub(super) struct Route {
     pub(super) absent: &'static str,
     /// Whether the answer may be remembered by a client for a while.
     pub(super) is_looked_up: bool,
+    /// The command whose answer it has, if it is another's.
+    pub(super) answers_as: Option<&'static str>,
+    /// Whether the answer tells of running jobs too, which the native one does not.
+    pub(super) shows_progress: bool,
 }
 
 /// The methods of HTTP that are used. What is not in the path comes from the query
@@ -30,6 +39,12 @@ pub(super) enum Verb {
 
 /// Many look-ups in one request, which stand for the native stream.
 pub(super) const LOOKUPS: &str = "/v1/lookups";
+/// Many questions whether a unihash is known.
+pub(super) const EXISTENCE: &str = "/v1/existence";
+/// Many reports in one request.
+pub(super) const REPORTS: &str = "/v1/reports/batch";
+
+pub(super) const REPORT: Route = route("report", Verb::Post, "/v1/reports");
 
 const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
     Route {
@@ -40,6 +55,8 @@ const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
         defaults: &[],
         absent: "not-found",
         is_looked_up: false,
+        answers_as: None,
+        shows_progress: false,
     }
 }
 
@@ -54,6 +71,7 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         fixed: &[("all", "true")],
+        answers_as: Some("get-outhash"),
         absent: "unknown-task",
         ..route("get", Verb::Get, "/v1/outputs/{method}/{taskhash}")
     },
@@ -63,14 +81,17 @@ pub(super) const ROUTES: &[Route] = &[
         absent: "unknown-output",
         ..route("get-outhash", Verb::Get, "/v1/outhashes/{method}/{outhash}")
     },
-    route("report", Verb::Post, "/v1/reports"),
+    REPORT,
     route("report-equiv", Verb::Post, "/v1/equivalences"),
     route("remove", Verb::Post, "/v1/removals"),
     route("get-stats", Verb::Get, "/v1/statistics"),
     route("reset-stats", Verb::Delete, "/v1/statistics"),
     route("get-db-usage", Verb::Get, "/v1/database/usage"),
     route("get-db-query-columns", Verb::Get, "/v1/database/columns"),
-    route("gc-status", Verb::Get, "/v1/gc"),
+    Route {
+        shows_progress: true,
+        ..route("gc-status", Verb::Get, "/v1/gc")
+    },
     route("gc-mark", Verb::Post, "/v1/gc/marks"),
     route("gc-sweep", Verb::Post, "/v1/gc/sweeps"),
     route("clean-unused", Verb::Post, "/v1/gc/unused"),
@@ -90,11 +111,55 @@ pub(super) const ROUTES: &[Route] = &[
     route("refresh-token", Verb::Post, "/v1/users/{username}/token"),
 ];
 
+/// An example of what a route answers.
+pub(super) fn answer_example(commands: &Registry<HashEquiv>, route: &Route) -> Value {
+    let command = route.answers_as.unwrap_or(route.command);
+    let found = commands.find(command, false);
+    let example = found.map_or("null", |(_, entry)| entry.declaration.answer_example);
+    let mut example = serde_json::from_str(example).unwrap_or(Value::Null);
+    if route.shows_progress {
+        let sweep = Running {
+            job: Job::Sweep,
+            count: 1,
+            rows: 400,
+        };
+        example[RUNNING] = progress(&[sweep]);
+    }
+    example
+}
+
+/// The field that tells of running jobs.
+const RUNNING: &str = "running";
+
+/// Adds the running jobs to an answer.
+pub(super) fn with_progress(answer: &[u8], jobs: &[Running]) -> Option<Vec<u8>> {
+    let mut answer: Value = serde_json::from_slice(answer).ok()?;
+    answer
+        .as_object_mut()?
+        .insert(RUNNING.to_owned(), progress(jobs));
+    serde_json::to_vec(&answer).ok()
+}
+
+fn progress(jobs: &[Running]) -> Value {
+    let told = jobs.iter().map(|running| {
+        json!({"job": running.job.as_str(), "count": running.count, "rows": running.rows})
+    });
+    told.collect()
+}
+
+/// The fields that a client can choose from.
+pub(super) fn answer_fields(commands: &Registry<HashEquiv>, route: &Route) -> Vec<String> {
+    match answer_example(commands, route) {
+        Value::Object(fields) => fields.into_iter().map(|(name, _)| name).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Commands that are no resource, and why.
 #[cfg(test)]
 pub(super) const WITHOUT: &[(&str, &str)] = &[
     ("get-stream", "many look-ups are POST /v1/lookups"),
-    ("exists-stream", "planned with many look-ups of unihashes"),
+    ("exists-stream", "many unihashes are POST /v1/existence"),
     (
         "gc-mark-stream",
         "POST /v1/gc/marks once for each condition",

@@ -26,6 +26,19 @@ fn every_command_is_a_resource_or_says_why_not() {
     }
 }
 
+/// The parameter that chooses fields of the answer hides none of the argument.
+#[test]
+fn no_command_has_a_field_that_is_called_fields() {
+    for entry in fingerpost_hashequiv::commands().entries() {
+        assert!(
+            entry
+                .fields
+                .iter()
+                .all(|field| field.name != fields::FIELDS)
+        );
+    }
+}
+
 /// What a path names is a field of the command.
 #[test]
 fn paths_and_fixed_fields_are_fields_of_their_command() {

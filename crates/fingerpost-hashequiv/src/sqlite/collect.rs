@@ -17,6 +17,7 @@ use super::rows::{OutputRow, Query, UnihashRow, find_outputs, find_unihashes};
 use super::tasks::remove_unused_task;
 use super::{SqliteStore, failed, listing};
 use crate::namespace::NamespaceId;
+use crate::progress::Job;
 use crate::query::{Conditions, GcStatus};
 use crate::store::StoreError;
 
@@ -64,6 +65,7 @@ pub(super) async fn remove(
     at: NamespaceId,
     conditions: Conditions,
 ) -> Result<u64, StoreError> {
+    let progress = store.progress.begin(Job::Remove);
     let conditions = Arc::new(conditions);
     let mut walk = Walk::Unihashes(0);
     let mut total = 0;
@@ -72,6 +74,7 @@ pub(super) async fn remove(
         let job = move |tx: &mut Tx<'_>| remove_batch(tx, at, &epoch, &conditions, walk);
         let batch = store.db.write_background(job).await.map_err(failed)?;
         total += batch.rows;
+        progress.add(batch.rows);
         walk = batch.next;
     }
     store.shrink().await;
@@ -118,6 +121,7 @@ pub(super) async fn mark(
     conditions: Conditions,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
+    let progress = store.progress.begin(Job::Mark);
     let (mark, conditions) = (Arc::new(mark), Arc::new(conditions.on_unihashes()));
     let mut after = Some(0);
     let mut total = 0;
@@ -136,6 +140,7 @@ pub(super) async fn mark(
         };
         let (rows, next) = store.db.write_background(job).await.map_err(failed)?;
         total += rows;
+        progress.add(rows);
         after = next;
     }
     Ok(total)
@@ -207,6 +212,7 @@ pub(super) async fn sweep(
     at: NamespaceId,
     mark: String,
 ) -> Result<u64, StoreError> {
+    let progress = store.progress.begin(Job::Sweep);
     let (mark, holder) = (Arc::new(mark), Arc::new(store.holder()));
     let mut after = 0;
     let mut total = 0;
@@ -228,6 +234,7 @@ pub(super) async fn sweep(
         match store.db.write_background(job).await.map_err(failed)? {
             Swept::Rows(rows, next) => {
                 total += rows;
+                progress.add(rows);
                 match next {
                     Some(next) => after = next,
                     None => break,
@@ -295,6 +302,7 @@ pub(super) async fn clean_unused(
     at: NamespaceId,
     before: Timestamp,
 ) -> Result<u64, StoreError> {
+    let progress = store.progress.begin(Job::CleanUnused);
     let mut after = Some(0);
     let mut total = 0;
     while let Some(start) = after {
@@ -308,6 +316,7 @@ pub(super) async fn clean_unused(
         };
         let (rows, next) = store.db.write_background(job).await.map_err(failed)?;
         total += rows;
+        progress.add(rows);
         after = next;
     }
     store.shrink().await;

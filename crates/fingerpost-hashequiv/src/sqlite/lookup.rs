@@ -90,7 +90,9 @@ pub(super) fn exist(
 /// A row as it was read, its listing still encoded: decoding is not SQLite's error.
 pub(super) type RawRow = (OutputRow, Option<StoredListing>);
 
-const ROW: &str = "SELECT outhash.id, method.name, task.taskhash, outhash.outhash, outhash.created,
+/// Reads what [`read_row`] takes, and the number of the listing.
+pub(super) const ROW: &str =
+    "SELECT outhash.id, method.name, task.taskhash, outhash.outhash, outhash.created,
         metadata.owner, metadata.pn, metadata.pv, metadata.pr, metadata.task,
         unihash.unihash, collection.mark, outhash.siginfo
    FROM outhash
@@ -211,7 +213,7 @@ fn row_by_id(conn: &Connection, id: i64, with_unihash: bool) -> rusqlite::Result
     Ok(Some((row, listing)))
 }
 
-fn read_row(row: &Row<'_>, with_unihash: bool) -> rusqlite::Result<OutputRow> {
+pub(super) fn read_row(row: &Row<'_>, with_unihash: bool) -> rusqlite::Result<OutputRow> {
     let unihash: Option<Hash<Unihash>> = row.get(10)?;
     let mark: Option<String> = row.get(11)?;
     Ok(OutputRow {

@@ -1,6 +1,6 @@
 //! The store on SQLite.
 //!
-//! One file per subject: `lookup` reads, `report` adds, `listing` keeps
+//! One file per subject: `lookup` reads, `paging` reads page by page, `report` adds, `listing` keeps
 //! siginfo, `collect` deletes and marks the rows
 //! that `rows` finds, `epoch` tells caches about it.
 
@@ -9,6 +9,7 @@ mod epoch;
 mod listing;
 mod lookup;
 mod namespaces;
+mod paging;
 mod report;
 mod rows;
 mod tasks;
@@ -26,6 +27,8 @@ pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_met
 pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
 use crate::namespace::{Chain, DEFAULT_NAMESPACE, NameChain, NamespaceId};
+use crate::paging::{OutputFilter, OutputKey};
+use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
 use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
 
@@ -75,6 +78,7 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     /// Leases that were asked for, to tell their holders apart.
     leases: AtomicU64,
+    progress: Progress,
 }
 
 impl SqliteStore {
@@ -115,6 +119,7 @@ impl SqliteStore {
             poller,
             clock,
             leases: AtomicU64::new(0),
+            progress: Progress::default(),
         };
         Ok((store, chains))
     }
@@ -261,5 +266,32 @@ impl Store for SqliteStore {
 
     fn usage(&self) -> Stored<'_, Usage> {
         Box::pin(async { self.db.read(lookup::usage).await.map_err(failed) })
+    }
+
+    fn output_rows(
+        &self,
+        at: NamespaceId,
+        filter: OutputFilter,
+        after: i64,
+        limit: usize,
+    ) -> Stored<'_, Vec<OutputRow>> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| {
+                paging::output_rows(conn, at, &filter, after, limit)
+            };
+            self.db.read(job).await.map_err(failed)
+        })
+    }
+
+    fn siginfo(&self, at: &Chain, key: OutputKey) -> Stored<'_, Option<String>> {
+        let at = at.clone();
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| paging::siginfo(conn, &at, &key);
+            paging::decoded(self.db.read(job).await.map_err(failed)?)
+        })
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.progress
     }
 }

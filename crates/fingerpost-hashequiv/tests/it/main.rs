@@ -7,5 +7,6 @@ mod listing;
 mod model;
 mod namespaces;
 mod order;
+mod paging;
 mod upstream;
 mod world;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::StatusCode;
 use axum::routing::{get as on_get, post};
 use fingerpost_net::Peer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
+use crate::authority::Authority;
 use crate::world::{Client, PATIENCE, Plan, connect, get};
 
 #[tokio::test]
@@ -198,6 +200,59 @@ async fn writing_for_a_web_page_needs_a_listed_origin() {
         world.metric(r#"fingerpost_refused_total{reason="origin"}"#),
         2
     );
+}
+
+#[tokio::test]
+async fn a_request_for_another_name_is_misdirected() {
+    let names = vec!["farm.example".to_owned()];
+    let mut plan = Plan::with(|options| options.http.host_names = names);
+    plan.router = Router::new().route("/x", on_get(async || "here"));
+    let world = plan.start();
+    let ask = async |host: &str| {
+        let request = format!("GET /x HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        world.connect().await.http(&request).await
+    };
+    for host in ["farm.example:8686", "127.0.0.1", "localhost"] {
+        assert!(ask(host).await.ends_with("here"), "{host}");
+    }
+    let refused = ask("evil.example").await;
+    assert!(refused.starts_with("HTTP/1.1 421 "), "{refused}");
+    assert!(refused.contains("application/problem+json"), "{refused}");
+    let upgrade = "GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: upgrade, close\r\n\
+                   upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    let refused = world.connect().await.http(upgrade).await;
+    assert!(refused.starts_with("HTTP/1.1 421 "), "{refused}");
+    // HTTP/2 says it as `:authority`.
+    let port = world.address.host_port().unwrap().1;
+    for (host, status) in [("evil.example", 421), ("farm.example", 200)] {
+        let client = reqwest::Client::builder()
+            .http2_prior_knowledge()
+            .no_proxy()
+            .tls_backend_preconfigured(Authority::new().client(None))
+            .resolve(host, ([127, 0, 0, 1], port).into())
+            .build()
+            .unwrap();
+        let answer = client.get(format!("http://{host}:{port}/x")).send();
+        assert_eq!(answer.await.unwrap().status(), status);
+    }
+    assert_eq!(
+        world.metric(r#"fingerpost_refused_total{reason="host"}"#),
+        3
+    );
+}
+
+#[tokio::test]
+async fn who_is_told_to_come_again_is_told_when() {
+    let later = on_get(async || StatusCode::TOO_MANY_REQUESTS);
+    let plan = Plan {
+        router: Router::new().route("/x", later),
+        ..Plan::default()
+    };
+    let world = plan.start();
+    let request = "GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = world.connect().await.http(request).await;
+    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
 }
 
 #[tokio::test]

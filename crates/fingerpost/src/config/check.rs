@@ -40,6 +40,14 @@ impl Config {
         }
         self.accounts.check()?;
         self.check_oidc()?;
+        let is_name = |name: &String| {
+            let fits =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            !name.is_empty() && name.bytes().all(fits)
+        };
+        if !self.server.host_names.iter().all(is_name) {
+            return refuse("server.host_names are names of hosts, without scheme and port");
+        }
         self.check_redirects()?;
         self.hg.check()
     }

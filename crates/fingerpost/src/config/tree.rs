@@ -109,6 +109,11 @@ sections! {
         /// Values of the Origin header that may open websockets and write over
         /// HTTP. Browsers send it, build tools do not; none is allowed at first.
         allowed_origins: Vec<String> = Vec::new();
+        /// Names that HTTP requests may be for (Host, `:authority`), without ports;
+        /// empty: any. With names, requests for others are refused with 421, which
+        /// keeps web pages out that give their own name this server's address.
+        /// Addresses and localhost go in any case.
+        host_names: Vec<String> = Vec::new();
         /// After a stop signal, requests in hand get this long to finish.
         stop_seconds: u64 = 4;
         /// Further addresses, each table with TLS as it says.
@@ -273,7 +278,7 @@ sections! {
         hg_program: Option<PathBuf> = None, example "\"/usr/bin/hg\"";
         /// How long `hg` and its hooks may take.
         pushkey_seconds: u64 = 60;
-        /// Repositories: URL path and directory. The path "" is the root; healthz, readyz, version and metrics are the server's own.
+        /// Repositories: URL path and directory. The path "" is the root; healthz, readyz, version, metrics, v1, ns, docs and openapi.json are the server's own.
         repositories: BTreeMap<String, PathBuf> = BTreeMap::new(),
             example "\"tools/build\" = \"/srv/hg/build\"";
         /// Directories whose repositories appear below a URL path, at any depth,

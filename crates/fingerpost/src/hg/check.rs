@@ -244,7 +244,16 @@ impl Facts {
 }
 
 /// What `serve` answers itself on every address.
-const OWN_PATHS: [&str; 4] = ["/healthz", "/readyz", "/version", "/metrics"];
+const OWN_PATHS: [&str; 8] = [
+    "/healthz",
+    "/readyz",
+    "/version",
+    "/metrics",
+    "/v1",
+    "/ns",
+    "/docs",
+    "/openapi.json",
+];
 const WRONG: &str = "The configuration is wrong";
 const NOTHING: &str = "No repository is configured: name one, or see [hg] in the configuration";
 

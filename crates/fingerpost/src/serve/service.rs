@@ -60,7 +60,8 @@ pub(super) async fn doors(
     }
     let placement = Placement::new(namespaces.clone(), config.placement())?;
     let native = NativeDoor::new(placement, door_options(config));
-    let mut http = JsonDoor::new(Arc::clone(&service), json_options(config)).router();
+    let json = JsonDoor::new(Arc::clone(&service), json_options(config));
+    let mut http = json.router();
     if let Some(hg) = super::hg::front(config, service.logins().clone(), metrics)? {
         http = http.merge(hg);
     }
@@ -69,6 +70,7 @@ pub(super) async fn doors(
         namespaces.register_metrics(registry);
         service.logins().register_metrics(registry);
         native.register_metrics(registry);
+        json.register_metrics(registry);
         registry.register_collector(Box::new(collector));
     });
     Ok(Doors {
@@ -161,6 +163,7 @@ pub(super) fn server_options(config: &Config, open_files: u64) -> ServerOptions 
             },
             write_stall_max: Duration::from_secs(limits.write_stall_seconds),
             allowed_origins: config.server.allowed_origins.clone(),
+            host_names: config.server.host_names.clone(),
             metrics_everywhere: config.metrics.everywhere,
             ..HttpOptions::default()
         },

@@ -1,16 +1,21 @@
 //! The JSON door, asked as a router.
 
+mod coding;
+mod input;
+mod many;
+mod rows;
+mod watching;
+
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use fingerpost_hashequiv_front::{JsonDoor, JsonOptions};
 use fingerpost_net::PeerAddress;
-use futures_util::StreamExt as _;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
-use crate::world::{PATIENCE, World, peer};
+use crate::world::{World, peer};
 
 const METHOD: &str = "a.method";
 
@@ -21,6 +26,7 @@ fn hash(digit: char) -> String {
 /// A door with verbs.
 struct Json {
     router: Router,
+    registry: Registry,
     _world: World,
 }
 
@@ -32,11 +38,17 @@ struct Told {
 
 impl Json {
     async fn new() -> Self {
+        Self::with(JsonOptions::default()).await
+    }
+
+    async fn with(options: JsonOptions) -> Self {
         let world = World::new().await;
-        let service = std::sync::Arc::clone(&world.service);
-        let router = JsonDoor::new(service, JsonOptions::default()).router();
+        let door = JsonDoor::new(std::sync::Arc::clone(&world.service), options);
+        let mut registry = Registry::with_prefix("fingerpost");
+        door.register_metrics(&mut registry);
         Self {
-            router,
+            router: door.router(),
+            registry,
             _world: world,
         }
     }
@@ -56,6 +68,12 @@ impl Json {
         told(self.send(request.body(body.into()).unwrap()).await).await
     }
 
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
     async fn report(&self, taskhash: char, outhash: char, unihash: char) -> Told {
         let report = json!({
             "method": METHOD, "taskhash": hash(taskhash), "outhash": hash(outhash),
@@ -67,7 +85,7 @@ impl Json {
 
 async fn told(response: Response<Body>) -> Told {
     let (parts, body) = response.into_parts();
-    let bytes = to_bytes(body, 1 << 20).await.unwrap();
+    let bytes = to_bytes(body, 64 << 20).await.unwrap();
     Told {
         status: parts.status,
         headers: parts.headers,
@@ -176,85 +194,6 @@ async fn a_found_unihash_may_be_remembered_for_a_minute() {
 }
 
 #[tokio::test]
-async fn bad_input_is_named_and_stores_nothing() {
-    let json = Json::new().await;
-    let bad = async |verb: &str, path: &str, body: Value, status: u16, code: &str| {
-        json.ask(verb, path, Some(&body))
-            .await
-            .is_problem(status, code);
-    };
-    bad("POST", "/v1/reports", json!([]), 400, "bad-argument").await;
-    bad(
-        "POST",
-        "/v1/reports",
-        json!({"method": 1}),
-        400,
-        "bad-argument",
-    )
-    .await;
-    bad(
-        "POST",
-        "/v1/reports",
-        json!({"nonsense": 1}),
-        400,
-        "unknown-field",
-    )
-    .await;
-    let mut report =
-        json!({"method": METHOD, "taskhash": hash('1'), "outhash": hash('a'), "unihash": "x"});
-    bad(
-        "POST",
-        "/v1/reports",
-        report.clone(),
-        422,
-        "invalid-unihash",
-    )
-    .await;
-    report.as_object_mut().unwrap().remove("unihash");
-    bad("POST", "/v1/reports", report, 400, "bad-argument").await;
-    bad("POST", "/v1/lookups", json!({}), 400, "malformed-json").await;
-    bad(
-        "PUT",
-        "/v1/users/eve/permissions",
-        json!({"permissions": ["@all"]}),
-        401,
-        "login-needed",
-    )
-    .await;
-    bad(
-        "PUT",
-        "/v1/users/eve/permissions",
-        json!({"username": "bob", "permissions": []}),
-        400,
-        "unknown-field",
-    )
-    .await;
-    for (kind, body, status, code) in [
-        ("text/plain", "{}", 415, "media-type"),
-        ("application/json", "{\"a\": ", 400, "malformed-json"),
-        ("application/json", "\u{0}", 400, "malformed-json"),
-        (
-            "application/json",
-            &"[".repeat(100_000),
-            400,
-            "malformed-json",
-        ),
-    ] {
-        let request = Request::post("/v1/reports").header(header::CONTENT_TYPE, kind);
-        let request = request.body(Body::from(body.to_owned())).unwrap();
-        told(json.send(request).await)
-            .await
-            .is_problem(status, code);
-    }
-    let query = json
-        .ask("GET", &format!("/v1/unihashes/{METHOD}/x?all=true"), None)
-        .await;
-    query.is_problem(400, "unknown-field");
-    let count = json.ask("GET", "/v1/database/usage", None).await;
-    assert_eq!(count.body["usage"]["outhashes_v2"]["rows"], 0);
-}
-
-#[tokio::test]
 async fn a_wrong_login_is_not_taken_for_nobody() {
     let json = Json::new().await;
     for login in ["Basic YTpi", "Basic ???", "Bearer x"] {
@@ -263,84 +202,4 @@ async fn a_wrong_login_is_not_taken_for_nobody() {
         told.is_problem(401, "wrong-login");
         assert!(told.headers.contains_key(header::WWW_AUTHENTICATE));
     }
-}
-
-#[tokio::test]
-async fn many_look_ups_are_answered_in_order() {
-    let json = Json::new().await;
-    json.report('1', 'a', 'd').await;
-    json.report('2', 'b', 'e').await;
-    let task = |digit| json!({"method": METHOD, "taskhash": hash(digit)});
-    for _ in 0..2 {
-        let asked = json!([task('2'), task('9'), task('1')]);
-        let found = json.ask("POST", "/v1/lookups", Some(&asked)).await;
-        let unihashes: Vec<_> = found
-            .body
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|row| row["unihash"].clone())
-            .collect();
-        assert_eq!(unihashes, [json!(hash('e')), Value::Null, json!(hash('d'))]);
-    }
-    let empty = json.ask("POST", "/v1/lookups", Some(&json!([]))).await;
-    assert_eq!(empty.body, json!([]));
-}
-
-/// A body that is sent as the test likes.
-fn body(lines: mpsc::Receiver<Bytes>) -> Body {
-    Body::from_stream(futures_util::stream::unfold(lines, async |mut lines| {
-        let line = lines.recv().await?;
-        Some((Ok::<_, std::io::Error>(line), lines))
-    }))
-}
-
-#[tokio::test]
-async fn lines_are_answered_before_the_last_is_asked() {
-    let json = Json::new().await;
-    json.report('1', 'a', 'd').await;
-    let (lines, sent) = mpsc::channel(4);
-    let request = Request::post("/v1/lookups").header(header::CONTENT_TYPE, "application/x-ndjson");
-    let response = json.send(request.body(body(sent)).unwrap()).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let mut answers = response.into_body().into_data_stream();
-    let line = format!(
-        "{{\"method\":\"{METHOD}\",\"taskhash\":\"{}\"}}\n",
-        hash('1')
-    );
-    for _ in 0..3 {
-        // In two parts, as it may come.
-        let (begin, end) = line.split_at(20);
-        lines.send(begin.to_owned().into()).await.unwrap();
-        lines.send(end.to_owned().into()).await.unwrap();
-        let answer = tokio::time::timeout(PATIENCE, answers.next())
-            .await
-            .unwrap();
-        let answer: Value = serde_json::from_slice(&answer.unwrap().unwrap()).unwrap();
-        assert_eq!(answer["unihash"], hash('d'));
-    }
-    lines.send("not json\n".into()).await.unwrap();
-    let answer = answers.next().await.unwrap().unwrap();
-    let answer: Value = serde_json::from_slice(&answer).unwrap();
-    assert_eq!(answer["error"]["code"], "malformed-json");
-    assert!(answers.next().await.is_none());
-}
-
-#[tokio::test]
-async fn a_line_without_an_end_is_refused_before_it_fills_the_memory() {
-    let json = Json::new().await;
-    let (lines, sent) = mpsc::channel(1);
-    let request = Request::post("/v1/lookups").header(header::CONTENT_TYPE, "application/x-ndjson");
-    let response = json.send(request.body(body(sent)).unwrap()).await;
-    let sending = tokio::spawn(async move {
-        let mut taken = 0;
-        while lines.send(Bytes::from_static(&[b'x'; 4096])).await.is_ok() {
-            taken += 1;
-        }
-        taken
-    });
-    let all = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-    let answer: Value = serde_json::from_slice(&all).unwrap();
-    assert_eq!(answer["error"]["code"], "line-too-long");
-    assert!(sending.await.unwrap() < 10);
 }

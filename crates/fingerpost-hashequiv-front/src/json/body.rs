@@ -1,0 +1,72 @@
+//! Bodies that are taken as a whole.
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use super::{Shared, coding};
+
+pub(super) const JSON: &str = "application/json";
+
+/// Refuses a body of another type: no web page can send one of these without
+/// being asked whether it may.
+pub(super) fn demand_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+    match media_type(headers) {
+        Some(given) if given.eq_ignore_ascii_case(wanted) => Ok(()),
+        _ => Err(
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type")
+                .detail(format!("the body must be {wanted}")),
+        ),
+    }
+}
+
+/// The type of the body without its parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    given.split(';').next().map(str::trim)
+}
+
+impl Shared {
+    /// The whole body of a request.
+    pub(super) async fn json_body(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Vec<u8>, Problem> {
+        demand_media_type(headers, JSON)?;
+        let max = self.options.body_bytes_max;
+        let too_long = || {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-long")
+                .detail(format!("the body is longer than {max} bytes"))
+                .limit("body_bytes", max as u64)
+        };
+        if body.size_hint().lower() > max as u64 {
+            return Err(too_long());
+        }
+        let mut pieces = coding::pieces(headers, body)?;
+        let reading = async {
+            let mut all = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                let piece = piece?;
+                if all.len() + piece.len() > max {
+                    return Err(too_long());
+                }
+                all.extend_from_slice(&piece);
+            }
+            Ok(all)
+        };
+        // Of a body that comes at all, all comes within so many stalls.
+        let limit = self.options.body_stall * 2;
+        let read = timeout(limit, reading).await;
+        read.unwrap_or_else(|_| Err(self.too_slow()))
+    }
+
+    /// A client that keeps us waiting.
+    pub(super) fn too_slow(&self) -> Problem {
+        let seconds = self.options.body_stall.as_secs();
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow")
+            .limit("body_stall_seconds", seconds)
+    }
+}

@@ -1,0 +1,239 @@
+//! Many questions in one request: as an array, or line by line while they come.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Buf as _, BytesMut};
+use fingerpost_core::Failure;
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use super::coding::{self, Pieces};
+use super::problem::Problem;
+use super::{Caller, JSON, JsonOptions, Shared, arguments, caching, media_type};
+
+pub(super) const NDJSON: &str = "application/x-ndjson";
+
+/// What can be asked by the thousand.
+pub(super) trait Many: Send + Sync + 'static {
+    /// The command that it stands for, whose permission it needs.
+    const COMMAND: &'static str;
+    /// Questions that are answered together.
+    const BATCH: usize;
+    /// A question that was looked at and can be answered.
+    type Question: Send;
+    type Answer: Serialize + Send;
+
+    /// Bytes of one line.
+    fn line_bytes_max(options: &JsonOptions) -> usize;
+
+    /// Reads a question; it is one object.
+    fn read(shared: &Shared, json: &[u8]) -> Result<Self::Question, Problem>;
+
+    /// Answers at most [`Many::BATCH`] questions, in order.
+    fn answer(
+        shared: &Shared,
+        caller: &Caller,
+        questions: Vec<Self::Question>,
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, Problem>> + Send;
+}
+
+/// Answers what the body asks, in its form.
+pub(super) async fn answer<M: Many>(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    let permitted = shared.entry(M::COMMAND)?.permit(&caller.principal);
+    permitted.map_err(|failure| Problem::of(&failure, M::COMMAND, caller))?;
+    let (parts, body) = request.into_parts();
+    if media_type(&parts.headers).is_some_and(|given| given.eq_ignore_ascii_case(NDJSON)) {
+        let pieces = coding::pieces(&parts.headers, body)?;
+        return Ok(line_by_line::<M>(shared, caller, pieces));
+    }
+    let bytes = shared.json_body(&parts.headers, body).await?;
+    let answers = array::<M>(shared, caller, &bytes).await?;
+    Ok(answers_in(answers.into(), JSON))
+}
+
+/// Answers an array. All of it is looked at before any of it is answered: a bad
+/// question leaves nothing done.
+async fn array<M: Many>(
+    shared: &Shared,
+    caller: &Caller,
+    bytes: &[u8],
+) -> Result<Vec<u8>, Problem> {
+    let raw: Vec<&RawValue> =
+        serde_json::from_slice(bytes).map_err(|error| arguments::malformed(&error))?;
+    let max = shared.options.items_max;
+    if raw.len() > max {
+        return Err(
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-items")
+                .detail(format!("an array has at most {max}; {NDJSON} has no limit"))
+                .limit("items", max as u64),
+        );
+    }
+    let read = |(place, one): (usize, &RawValue)| {
+        M::read(shared, one.get().as_bytes()).map_err(|problem| problem.at("item", place + 1))
+    };
+    let questions: Result<Vec<_>, _> = raw.into_iter().enumerate().map(read).collect();
+    let mut questions = questions?.into_iter();
+    let mut out = vec![b'['];
+    loop {
+        let batch: Vec<_> = questions.by_ref().take(M::BATCH).collect();
+        if batch.is_empty() {
+            break;
+        }
+        for answer in M::answer(shared, caller, batch).await? {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            let written = serde_json::to_writer(&mut out, &answer);
+            written.map_err(|error| Problem::of(&Failure::internal(error), M::COMMAND, caller))?;
+        }
+    }
+    out.push(b']');
+    Ok(out)
+}
+
+fn answers_in(body: Body, media_type: &'static str) -> Response {
+    let mut response = (StatusCode::OK, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
+    response
+}
+
+/// A stream of questions, and what is not answered yet of it.
+struct Questions {
+    shared: Arc<Shared>,
+    body: Pieces,
+    /// Less than a line and a piece of the body.
+    read: BytesMut,
+    /// So much of `read` has no end of a line.
+    looked_at: usize,
+    /// Lines that were taken.
+    lines: usize,
+    has_ended: bool,
+    caller: Caller,
+}
+
+/// Answers each line as soon as it is there: lines that came together are answered
+/// together. What goes wrong is the last line, because the status is sent.
+fn line_by_line<M: Many>(shared: &Arc<Shared>, caller: &Caller, body: Pieces) -> Response {
+    let questions = Questions {
+        shared: Arc::clone(shared),
+        body,
+        read: BytesMut::new(),
+        looked_at: 0,
+        lines: 0,
+        has_ended: false,
+        caller: caller.clone(),
+    };
+    let answers = stream::unfold(Some(questions), async |questions| {
+        let mut questions = questions?;
+        match questions.next::<M>().await {
+            Ok(None) => None,
+            Ok(Some(answers)) => Some((Ok::<_, std::io::Error>(answers), Some(questions))),
+            Err(problem) => {
+                questions.caller.running.failed(&problem);
+                let told = problem.to_json(&questions.caller.request_id);
+                let line = [b"{\"error\":", &told[..], b"}\n"].concat();
+                Some((Ok(Bytes::from(line)), None))
+            }
+        }
+    });
+    answers_in(Body::from_stream(answers), NDJSON)
+}
+
+impl Questions {
+    /// The answers to the next lines; `None` at the end.
+    async fn next<M: Many>(&mut self) -> Result<Option<Bytes>, Problem> {
+        let max = M::line_bytes_max(&self.shared.options);
+        loop {
+            let (questions, problem) = self.take_lines::<M>(max);
+            if !questions.is_empty() {
+                // The lines before a bad one are answered; then it comes again.
+                let found = M::answer(&self.shared, &self.caller, questions).await?;
+                let mut out = Vec::with_capacity(found.len() * 200);
+                for answer in &found {
+                    // Plain texts cannot fail to be written to memory.
+                    _ = serde_json::to_writer(&mut out, answer);
+                    out.push(b'\n');
+                }
+                return Ok(Some(out.into()));
+            }
+            if let Some(problem) = problem {
+                return Err(problem);
+            }
+            if self.has_ended {
+                return Ok(None);
+            }
+            self.read_on(max).await?;
+        }
+    }
+
+    /// Whole lines out of what was read, so many as are answered together, up to
+    /// one that is wrong, which stays.
+    fn take_lines<M: Many>(&mut self, max: usize) -> (Vec<M::Question>, Option<Problem>) {
+        let mut questions = Vec::new();
+        while questions.len() < M::BATCH {
+            let unseen = &self.read[self.looked_at..];
+            let end = memchr::memchr(b'\n', unseen).map(|place| self.looked_at + place);
+            let len = match end {
+                Some(end) => end,
+                None if self.has_ended => self.read.len(),
+                None => {
+                    self.looked_at = self.read.len();
+                    break;
+                }
+            };
+            if len > max {
+                return (questions, Some(too_long(max)));
+            }
+            let line = &self.read[..len];
+            if !line.trim_ascii().is_empty() {
+                match M::read(&self.shared, line) {
+                    Ok(question) => questions.push(question),
+                    Err(problem) => return (questions, Some(problem.at("line", self.lines + 1))),
+                }
+            }
+            self.lines += 1;
+            self.read.advance(len + usize::from(end.is_some()));
+            self.looked_at = 0;
+            if end.is_none() {
+                break;
+            }
+        }
+        (questions, None)
+    }
+
+    async fn read_on(&mut self, max: usize) -> Result<(), Problem> {
+        if self.read.len() > max {
+            return Err(too_long(max));
+        }
+        match timeout(self.shared.options.body_stall, self.body.next()).await {
+            Ok(Some(Ok(bytes))) => {
+                self.read.extend_from_slice(&bytes);
+                Ok(())
+            }
+            Ok(None) => {
+                self.has_ended = true;
+                Ok(())
+            }
+            Ok(Some(Err(problem))) => Err(problem),
+            Err(_) => Err(self.shared.too_slow()),
+        }
+    }
+}
+
+fn too_long(max: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "line-too-long")
+        .detail(format!("a line has at most {max} bytes"))
+        .limit("line_bytes", max as u64)
+}

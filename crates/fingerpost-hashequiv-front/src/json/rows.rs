@@ -1,0 +1,342 @@
+//! Rows of the relation O a page at a time, and their listings as text.
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use fingerpost_core::Failure;
+use fingerpost_hashequiv::paging::{OutputFilter, OutputKey};
+use fingerpost_hashequiv::store::{OutputRow, Task};
+use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest as _, Sha256};
+
+use super::fields::Fields;
+use super::problem::Problem;
+use super::{Caller, Shared, arguments, caching};
+
+/// The rows of an output.
+pub(super) const ROWS: &str = "/v1/outhashes/{method}/{outhash}/rows";
+/// The rows of a task.
+pub(super) const OUTPUTS: &str = "/v1/tasks/{method}/{taskhash}/outputs";
+/// The listing of one row.
+pub(super) const SIGINFO: &str = "/v1/siginfos/{method}/{taskhash}/{outhash}";
+
+/// Rows of a page, at most, and if a client does not say.
+pub(super) const LIMIT_MAX: usize = 1000;
+pub(super) const LIMIT: usize = 100;
+
+/// The command whose permission they need.
+pub(super) const COMMAND: &str = "get-outhash";
+
+/// What a row has.
+pub(super) const FIELDS: [&str; 12] = [
+    "id",
+    "method",
+    "taskhash",
+    "outhash",
+    "created",
+    "owner",
+    "PN",
+    "PV",
+    "PR",
+    "task",
+    "unihash",
+    "has_siginfo",
+];
+
+/// A row as it is told.
+#[derive(Serialize)]
+struct Told {
+    id: i64,
+    method: Method,
+    taskhash: Taskhash,
+    outhash: Outhash,
+    created: Option<String>,
+    owner: Option<String>,
+    #[serde(rename = "PN")]
+    pn: Option<String>,
+    #[serde(rename = "PV")]
+    pv: Option<String>,
+    #[serde(rename = "PR")]
+    pr: Option<String>,
+    task: Option<String>,
+    /// Of the task; null if it has none.
+    unihash: Option<Unihash>,
+    has_siginfo: bool,
+}
+
+#[derive(Serialize)]
+struct Page {
+    rows: Vec<Box<RawValue>>,
+    /// The cursor of the next page.
+    next: Option<String>,
+}
+
+impl From<OutputRow> for Told {
+    fn from(row: OutputRow) -> Self {
+        Self {
+            id: row.id,
+            method: row.method,
+            taskhash: row.taskhash,
+            outhash: row.outhash,
+            created: row.created,
+            owner: row.metadata.owner,
+            pn: row.metadata.pn,
+            pv: row.metadata.pv,
+            pr: row.metadata.pr,
+            task: row.metadata.task,
+            unihash: row.unihash.map(|(unihash, _)| unihash),
+            has_siginfo: row.siginfo.is_some(),
+        }
+    }
+}
+
+type Named = [(String, String)];
+
+/// What is read without a command of its own.
+pub(super) trait Resource: Send + Sync + 'static {
+    /// What it is called where requests are counted.
+    const NAME: &'static str;
+
+    /// Answers; `path` has what the path's names stand for.
+    fn answer(
+        shared: &Shared,
+        caller: &Caller,
+        path: &Named,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, Problem>> + Send;
+}
+
+fn named<'a>(path: &'a Named, name: &str) -> &'a str {
+    let mut all = path.iter();
+    all.find(|(known, _)| known == name)
+        .map_or("", |(_, value)| value)
+}
+
+fn task(path: &Named) -> Task {
+    Task {
+        method: Method::new(named(path, "method")),
+        taskhash: Taskhash::parse(named(path, "taskhash")),
+    }
+}
+
+/// The rows of an output.
+pub(super) struct OfOutput;
+
+impl Resource for OfOutput {
+    const NAME: &'static str = "output-rows";
+
+    async fn answer(
+        shared: &Shared,
+        caller: &Caller,
+        path: &Named,
+        request: Request,
+    ) -> Result<Response, Problem> {
+        let filter = OutputFilter::Outhash {
+            method: Method::new(named(path, "method")),
+            outhash: Outhash::parse(named(path, "outhash")),
+        };
+        page(shared, caller, filter, request).await
+    }
+}
+
+/// The rows of a task.
+pub(super) struct OfTask;
+
+impl Resource for OfTask {
+    const NAME: &'static str = "task-outputs";
+
+    async fn answer(
+        shared: &Shared,
+        caller: &Caller,
+        path: &Named,
+        request: Request,
+    ) -> Result<Response, Problem> {
+        page(shared, caller, OutputFilter::Task(task(path)), request).await
+    }
+}
+
+async fn page(
+    shared: &Shared,
+    caller: &Caller,
+    filter: OutputFilter,
+    request: Request,
+) -> Result<Response, Problem> {
+    permit(shared, caller)?;
+    let uri = request.uri();
+    let mut query = arguments::parameters(uri.query().unwrap_or_default())?;
+    let fields = Fields::take(&mut query, &FIELDS)?;
+    let (limit, after) = (limit(&mut query)?, cursor(&mut query, &filter)?);
+    arguments::nothing_else(&query)?;
+    let mark = Cursor::of(&filter);
+    let page = shared.service.output_page(filter, after, limit).await;
+    let page = page.map_err(|failure| Problem::of(&failure, COMMAND, caller))?;
+    let next = page.next.map(|after| mark.text(after));
+    let written = write(page.rows, &fields, next.clone())
+        .map_err(|error| Problem::of(&Failure::internal(error), COMMAND, caller))?;
+    let mut response = (StatusCode::OK, Body::from(written)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(super::JSON));
+    headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
+    if let Some(next) = next {
+        // The other parameters as they came.
+        let others = uri.query().unwrap_or_default().split('&');
+        let others = others.filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+        let query: String = others.map(|pair| format!("{pair}&")).collect();
+        let link = format!("<{}?{query}cursor={next}>; rel=\"next\"", uri.path());
+        if let Ok(link) = HeaderValue::from_str(&link) {
+            headers.insert(header::LINK, link);
+        }
+    }
+    Ok(response)
+}
+
+fn write(
+    rows: Vec<OutputRow>,
+    fields: &Fields,
+    next: Option<String>,
+) -> serde_json::Result<Vec<u8>> {
+    let rows = rows.into_iter().map(|row| {
+        let whole = serde_json::to_vec(&Told::from(row))?;
+        let chosen = fields.of_object(whole.into());
+        let raw: &RawValue = serde_json::from_slice(&chosen)?;
+        to_raw_value(raw)
+    });
+    let rows = rows.collect::<serde_json::Result<_>>()?;
+    serde_json::to_vec(&Page { rows, next })
+}
+
+fn permit(shared: &Shared, caller: &Caller) -> Result<(), Problem> {
+    let permitted = shared.entry(COMMAND)?.permit(&caller.principal);
+    permitted.map_err(|failure| Problem::of(&failure, COMMAND, caller))
+}
+
+fn limit(query: &mut Vec<(String, String)>) -> Result<usize, Problem> {
+    let Some(text) = arguments::take(query, "limit") else {
+        return Ok(LIMIT);
+    };
+    let limit = text.parse().ok();
+    let fits = limit.filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    let detail = format!("limit must be a number from 1 to {LIMIT_MAX}");
+    fits.ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-argument")
+            .detail(detail)
+            .limit("page_rows", LIMIT_MAX as u64)
+    })
+}
+
+fn cursor(query: &mut Vec<(String, String)>, filter: &OutputFilter) -> Result<i64, Problem> {
+    let Some(text) = arguments::take(query, "cursor") else {
+        return Ok(0);
+    };
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_formed = text.len() == CURSOR_DIGITS && text.bytes().all(is_digit);
+    Cursor::of(filter).read(&text).ok_or_else(|| {
+        // One that these rows have never given leads nowhere.
+        let status = match is_formed {
+            true => StatusCode::NOT_FOUND,
+            false => StatusCode::BAD_REQUEST,
+        };
+        Problem::new(status, "wrong-cursor")
+            .detail("a cursor comes from `next` of an earlier page of the same rows")
+    })
+}
+
+/// Hex digits of a cursor.
+pub(super) const CURSOR_DIGITS: usize = 32;
+
+/// Which rows a cursor goes through; it fits no others.
+struct Cursor([u8; 8]);
+
+impl Cursor {
+    fn of(filter: &OutputFilter) -> Self {
+        let mut digest = Sha256::new();
+        let (kind, method, hash) = match filter {
+            OutputFilter::Outhash { method, outhash } => ("outhash", method, outhash.to_text()),
+            OutputFilter::Task(task) => ("task", &task.method, task.taskhash.to_text()),
+        };
+        for part in [kind, method.as_str(), &hash] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let mut mark = [0; 8];
+        mark.copy_from_slice(&digest.finalize()[..8]);
+        Self(mark)
+    }
+
+    /// The cursor of the rows after the one numbered so.
+    fn text(&self, after: i64) -> String {
+        faster_hex::hex_string(&[self.0, after.to_be_bytes()].concat())
+    }
+
+    fn read(&self, text: &str) -> Option<i64> {
+        let mut bytes = [0; CURSOR_DIGITS / 2];
+        if text.len() != CURSOR_DIGITS {
+            return None;
+        }
+        faster_hex::hex_decode(text.as_bytes(), &mut bytes).ok()?;
+        let (mark, after) = bytes.split_first_chunk::<8>()?;
+        let after = i64::from_be_bytes(after.try_into().ok()?);
+        (*mark == self.0 && after >= 0).then_some(after)
+    }
+}
+
+/// The listing of one row, as text.
+pub(super) struct Siginfo;
+
+impl Resource for Siginfo {
+    const NAME: &'static str = "siginfo";
+
+    async fn answer(
+        shared: &Shared,
+        caller: &Caller,
+        path: &Named,
+        request: Request,
+    ) -> Result<Response, Problem> {
+        permit(shared, caller)?;
+        let query = arguments::parameters(request.uri().query().unwrap_or_default())?;
+        arguments::nothing_else(&query)?;
+        let epoch = shared.service.deletion_epoch();
+        let key = OutputKey {
+            task: task(path),
+            outhash: Outhash::parse(named(path, "outhash")),
+        };
+        let found = shared.service.siginfo(key).await;
+        let found = found.map_err(|failure| Problem::of(&failure, COMMAND, caller))?;
+        let text = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-siginfo"))?;
+        let text = Bytes::from(text);
+        let mut response = (StatusCode::OK, Body::from(text.clone())).into_response();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        let open = shared.anybody_may(COMMAND);
+        Ok(caching::conditional(
+            request.headers(),
+            response,
+            caching::tag(epoch, &text),
+            open,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_fits_the_rows_that_it_came_from() {
+        let of = |taskhash: &str| {
+            Cursor::of(&OutputFilter::Task(Task {
+                method: Method::new("m"),
+                taskhash: Taskhash::parse(taskhash),
+            }))
+        };
+        let text = of("1").text(77);
+        assert_eq!(of("1").read(&text), Some(77));
+        assert_eq!(of("2").read(&text), None);
+        for wrong in ["", "x", &text[1..], &"g".repeat(32), &of("1").text(-1)] {
+            assert_eq!(of("1").read(wrong), None, "{wrong}");
+        }
+    }
+}
