@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::budget::Budget;
+use crate::guards::Guards;
 use crate::link::{ByteLink, ServerSocket};
 use crate::metrics::Metrics;
 use crate::options::DoorOptions;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) budget: Arc<Budget>,
     pub(crate) log: Log,
+    pub(crate) guards: Guards,
     commands: Commands<HashEquiv>,
     /// Names that this server knows, by place in `commands`; the others' are empty.
     names: Vec<&'static str>,
@@ -49,8 +51,13 @@ pub(crate) enum Opens {
 }
 
 impl NativeDoor {
-    /// A door to `service`.
+    /// A door to `service` with the default limits and no audit log.
     pub fn new(service: Arc<HashEquiv>, options: DoorOptions) -> Self {
+        Self::guarded(service, options, Guards::default())
+    }
+
+    /// A door to `service` behind `guards`, which other doors may share.
+    pub fn guarded(service: Arc<HashEquiv>, options: DoorOptions, guards: Guards) -> Self {
         let commands = fingerpost_hashequiv::commands();
         let entries = commands.entries();
         let read_only = service.is_read_only();
@@ -68,6 +75,7 @@ impl NativeDoor {
             metrics: Metrics::new(&commands),
             budget: Arc::new(Budget::new(options.buffered_bytes_total)),
             log: Log::default(),
+            guards,
             names: entries.iter().map(name).collect(),
             opens: entries.iter().map(opens).collect(),
             connections: AtomicU64::new(0),

@@ -23,15 +23,18 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
-use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Principal, Registry, Reply};
+use fingerpost_core::{
+    Availability, Call, Encoded, Entry, Failure, Origin, Principal, Registry, Reply,
+};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::Peer;
+use fingerpost_net::{Asker, Peer};
 use tokio::time::timeout;
 
 pub use self::openapi::openapi;
 use self::problem::Problem;
 use self::request_id::RequestIds;
 use self::routes::{Route, Verb};
+use crate::guards::{Guards, LOGIN, Stopped, Told};
 
 /// Limits of the JSON door.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,7 @@ struct Shared {
     options: JsonOptions,
     commands: Registry<HashEquiv>,
     ids: RequestIds,
+    guards: Guards,
 }
 
 /// Refuses whatever is asked.
@@ -87,17 +91,44 @@ fn refuse(
 struct Caller {
     principal: Principal,
     peer: String,
+    host: Origin,
     request_id: String,
 }
 
+impl Caller {
+    /// Who asks, for limits.
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            host: self.host,
+            user: self.principal.name(),
+        }
+    }
+
+    /// What the audit log is told.
+    fn told(&self) -> Told {
+        Told {
+            door: "json",
+            request_id: self.request_id.clone(),
+            peer: self.peer.clone(),
+            user: self.principal.name().map(str::to_owned),
+        }
+    }
+}
+
 impl JsonDoor {
-    /// A door to `service`.
+    /// A door to `service` with the default limits and no audit log.
     pub fn new(service: Arc<HashEquiv>, options: JsonOptions) -> Self {
+        Self::guarded(service, options, Guards::default())
+    }
+
+    /// A door to `service` behind `guards`, which other doors may share.
+    pub fn guarded(service: Arc<HashEquiv>, options: JsonOptions, guards: Guards) -> Self {
         Self(Arc::new(Shared {
             service,
             options,
             commands: fingerpost_hashequiv::commands(),
             ids: RequestIds::default(),
+            guards,
         }))
     }
 
@@ -164,10 +195,18 @@ impl Shared {
         run: impl AsyncFnOnce(&Self, &Caller, Request) -> Result<Response, Problem>,
     ) -> Response {
         let request_id = self.ids.of(request.headers());
+        let host = host(&request);
+        let told = Told {
+            door: "json",
+            request_id: request_id.clone(),
+            peer: peer(&request),
+            user: None,
+        };
         let answered = async {
             let caller = Caller {
-                principal: login::principal(&self.service, request.headers()).await?,
-                peer: peer(&request),
+                principal: self.principal(request.headers(), host, &told).await?,
+                peer: told.peer,
+                host,
                 request_id: request_id.clone(),
             };
             run(self, &caller, request).await
@@ -178,6 +217,29 @@ impl Shared {
         };
         request_id::tell(&request_id, response.headers_mut());
         response
+    }
+
+    /// Who asks. Wrong logins are counted and told, and too many are not looked at.
+    async fn principal(
+        &self,
+        headers: &HeaderMap,
+        host: Origin,
+        told: &Told,
+    ) -> Result<Principal, Problem> {
+        if headers.contains_key(header::AUTHORIZATION) {
+            let may = self.guards.admission.may_log_in(&host);
+            may.map_err(|crowded| Problem::crowded(&crowded))?;
+        }
+        let principal = login::principal(&self.service, headers).await;
+        if principal.as_ref().is_err_and(Problem::is_wrong_login) {
+            self.guards.admission.login_failed(&host);
+            if let Some((_, entry)) = self.commands.find(LOGIN, false) {
+                let wrong = Failure::refused("wrong-login", "");
+                let tell = || told.clone();
+                self.guards.tell(entry, "", Some(&wrong), tell).await;
+            }
+        }
+        principal
     }
 
     async fn call(
@@ -236,9 +298,24 @@ impl Shared {
             peer: &caller.peer,
         };
         let started = std::time::Instant::now();
-        let called = entry.call(call, argument).await;
+        let working = self
+            .guards
+            .call(entry, caller.asker(), Duration::ZERO, call, argument);
+        let called = working.await;
         self.service.requests().record(1, started.elapsed());
-        let reply = called.map(|called| called.reply);
+        let (reply, crowded) = match called {
+            Ok(called) => (Ok(called.reply), None),
+            Err(Stopped::Failed(failure)) => (Err(failure), None),
+            Err(Stopped::Crowded(crowded)) => {
+                (Err(Stopped::Crowded(crowded).into()), Some(crowded))
+            }
+        };
+        let failure = reply.as_ref().err();
+        let tell = || caller.told();
+        self.guards.tell(entry, argument, failure, tell).await;
+        if let Some(crowded) = crowded {
+            return Err(Problem::crowded(&crowded));
+        }
         match reply {
             Ok(Reply::Object(encoded) | Reply::Encoded(encoded)) => Ok(encoded),
             Ok(Reply::Objects(_) | Reply::Redirect(_)) => {
@@ -291,6 +368,11 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 fn peer(request: &Request) -> String {
     let peer = request.extensions().get::<Peer>();
     peer.map_or_else(|| "unknown".to_owned(), ToString::to_string)
+}
+
+fn host(request: &Request) -> Origin {
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or(Origin::Unknown, Peer::host)
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ impl Gets {
             .lines
             .inc_by(taken.lines);
         answered.map_err(|failure| turn.fail(self.command, &failure))?;
+        turn.rest(taken.lines).await;
         stopped(taken.stop, &mut turn.wire.out)
     }
 
@@ -235,6 +236,7 @@ impl Exists {
         for known in known.map_err(|failure| turn.fail(self.command, &failure))? {
             turn.wire.out.line(if known { "true" } else { "false" });
         }
+        turn.rest(lines).await;
         stopped(stop, &mut turn.wire.out)
     }
 }

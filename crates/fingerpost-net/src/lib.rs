@@ -16,6 +16,7 @@
 mod accept;
 mod address;
 mod admission;
+pub mod audit;
 mod bind;
 mod detect;
 mod door;

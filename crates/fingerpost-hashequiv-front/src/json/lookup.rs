@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{Caller, JSON, JsonOptions, Shared, arguments, caching, media_type};
+use crate::guards::Guards;
 
 /// A question.
 #[derive(Debug, Deserialize)]
@@ -45,6 +46,11 @@ pub(super) async fn answer(
         .find("get-stream", false)
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-command"))?;
     let permitted = entry.permit(&caller.principal);
+    let tell = || caller.told();
+    shared
+        .guards
+        .tell(entry, "", permitted.as_ref().err(), tell)
+        .await;
     permitted.map_err(|failure| Problem::of(&failure, "get-stream", caller))?;
     let (parts, body) = request.into_parts();
     if media_type(&parts.headers).is_some_and(|given| given.eq_ignore_ascii_case(NDJSON)) {
@@ -60,8 +66,10 @@ pub(super) async fn answer(
                 .detail(format!("an array has at most {max}; {NDJSON} has no limit")),
         );
     }
+    let lines = tasks.len();
     let found = look_up(&shared.service, tasks).await;
     let found = found.map_err(|failure| Problem::of(&failure, "get-stream", caller))?;
+    shared.guards.rest(caller.asker(), lines).await;
     let body = serde_json::to_vec(&found);
     let body =
         body.map_err(|error| Problem::of(&Failure::internal(error), "get-stream", caller))?;
@@ -92,6 +100,7 @@ async fn look_up(service: &HashEquiv, tasks: Vec<Task>) -> Result<Vec<Answer>, F
 struct Questions<S> {
     service: std::sync::Arc<HashEquiv>,
     options: JsonOptions,
+    guards: Guards,
     body: S,
     read: BytesMut,
     has_ended: bool,
@@ -107,6 +116,7 @@ fn line_by_line(shared: &Shared, caller: &Caller, body: Body) -> Response {
     let questions = Questions {
         service: std::sync::Arc::clone(&shared.service),
         options: shared.options,
+        guards: shared.guards.clone(),
         body: body.into_data_stream(),
         read: BytesMut::new(),
         has_ended: false,
@@ -136,7 +146,9 @@ where
         loop {
             let tasks = self.take_lines()?;
             if !tasks.is_empty() {
+                let lines = tasks.len();
                 let found = look_up(&self.service, tasks).await;
+                self.guards.rest(self.caller.asker(), lines).await;
                 let found =
                     found.map_err(|failure| Problem::of(&failure, "get-stream", &self.caller))?;
                 let mut out = Vec::with_capacity(found.len() * 200);

@@ -4,9 +4,11 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fingerpost_core::Failure;
+use fingerpost_net::Crowded;
 use serde::Serialize;
 
 use super::{Caller, caching};
+use crate::guards::code;
 
 /// A problem on its way to a client.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct Problem {
     /// A sentence for people.
     detail: Option<String>,
     not_stored: bool,
+    /// Seconds until it may be tried again.
+    retry_after: Option<u64>,
 }
 
 /// Its form on the wire.
@@ -39,7 +43,25 @@ impl Problem {
             code,
             detail: None,
             not_stored: false,
+            retry_after: None,
         }
+    }
+
+    /// A request that is not worked on now.
+    pub(super) fn crowded(crowded: &Crowded) -> Self {
+        let (status, seconds) = match crowded {
+            Crowded::Rate(wait) => (StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1),
+            Crowded::Places => (StatusCode::SERVICE_UNAVAILABLE, 5),
+        };
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(status, code(crowded)).detail(crowded.to_string())
+        }
+    }
+
+    /// Whether it says that what was shown is wrong.
+    pub(super) fn is_wrong_login(&self) -> bool {
+        self.code == "wrong-login"
     }
 
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -104,6 +126,9 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, PROBLEM);
         if self.not_stored {
             headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);

@@ -47,15 +47,31 @@ impl World {
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
     ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = Settings::new(directory.path().join("test.fingerpost"));
-        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
         let config = Config {
             anonymous: PermissionSet::of(&[
                 Permission::Read,
                 Permission::Report,
                 Permission::DbAdmin,
             ]),
+            ..config
+        };
+        Self::over(options, config, upstream).await
+    }
+
+    /// A world whose anonymous clients may do what `config` says.
+    pub(crate) async fn with_anonymous_as_configured(config: Config) -> Self {
+        Self::over(DoorOptions::default(), config, None).await
+    }
+
+    async fn over(
+        options: DoorOptions,
+        config: Config,
+        upstream: Option<Arc<dyn Upstream>>,
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings::new(directory.path().join("test.fingerpost"));
+        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
+        let config = Config {
             failed_login_delay: Duration::from_millis(10),
             ..config
         };

@@ -13,11 +13,13 @@ use fingerpost_hashequiv_front::{
     DoorOptions, JsonDoor, JsonOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions,
 };
 use fingerpost_hashequiv_proto::Limits;
+use fingerpost_net::audit::Audit;
 use fingerpost_net::{
     ForwardedBy, HttpOptions, Metrics, ServerOptions, TrustedProxies, default_connection_limit,
 };
 
 use super::database_metrics::DatabaseCollector;
+use super::guards;
 use crate::config::{self, Config};
 
 /// The doors of the server.
@@ -27,6 +29,8 @@ pub(super) struct Doors {
     /// What answers HTTP: hash equivalence as JSON, and Mercurial repositories if
     /// any are configured.
     pub(super) http: Router,
+    /// What both tell of changes.
+    pub(super) audit: Audit,
 }
 
 /// Builds the services over `database`, makes the configured administrator, and
@@ -49,8 +53,10 @@ pub(super) async fn doors(
             .await
             .with_context(|| format!("cannot make the administrator {name}"))?;
     }
-    let native = NativeDoor::new(Arc::clone(&service), door_options(config));
-    let mut http = JsonDoor::new(Arc::clone(&service), json_options(config)).router();
+    let guards = guards::guards(config)?;
+    let json = JsonDoor::guarded(Arc::clone(&service), json_options(config), guards.clone());
+    let native = NativeDoor::guarded(Arc::clone(&service), door_options(config), guards.clone());
+    let mut http = json.router();
     if let Some(hg) = super::hg::front(config, service.accounts().clone(), metrics)? {
         http = http.merge(hg);
     }
@@ -58,9 +64,16 @@ pub(super) async fn doors(
     metrics.register(|registry| {
         service.metrics().register(registry);
         native.register_metrics(registry);
+        guards.admission.register(registry);
+        guards.audit.register(registry);
         registry.register_collector(Box::new(collector));
     });
-    Ok(Doors { native, http })
+    let audit = guards.audit;
+    Ok(Doors {
+        native,
+        http,
+        audit,
+    })
 }
 
 /// The configured upstream, not connected yet.

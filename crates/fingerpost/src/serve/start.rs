@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use fingerpost_db::Sqlite;
 use fingerpost_hashequiv_front::NativeDoor;
+use fingerpost_net::audit::Audit;
 use fingerpost_net::{Address, Listener, Metrics, Server, Shutdown, raise_open_files};
 
 use super::database::Opened;
@@ -17,6 +18,7 @@ use crate::config::Loaded;
 pub(super) struct Started {
     pub(super) server: Server<NativeDoor>,
     pub(super) database: Sqlite,
+    pub(super) audit: Audit,
 }
 
 /// Opens the database first: whoever is accepted is served.
@@ -53,7 +55,12 @@ pub(super) async fn start(
         options.connections_max
     );
     let server = Server::new(doors.native, options, metrics, shutdown).router(doors.http);
-    assemble(server, listeners, opened, &loaded)
+    let (server, database) = assemble(server, listeners, opened, &loaded)?;
+    Ok(Started {
+        server,
+        database,
+        audit: doors.audit,
+    })
 }
 
 /// Gives the server its listeners, and says where it is.
@@ -62,7 +69,7 @@ fn assemble(
     listeners: Listeners,
     opened: Opened,
     loaded: &Loaded,
-) -> anyhow::Result<Started> {
+) -> anyhow::Result<(Server<NativeDoor>, Sqlite)> {
     let watch = DatabaseWatch::start(opened.database.clone());
     let mut server = server.readiness(move || watch.state());
     let addresses: Vec<Address> = listeners
@@ -80,8 +87,5 @@ fn assemble(
     if let Some(file) = &loaded.config.server.address_file {
         announce::write_addresses(file, &addresses)?;
     }
-    Ok(Started {
-        server,
-        database: opened.database,
-    })
+    Ok((server, opened.database))
 }
