@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::budget::Budget;
+use crate::guards::Guards;
 use crate::link::{ByteLink, ServerSocket};
 use crate::metrics::Metrics;
 use crate::options::DoorOptions;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) budget: Arc<Budget>,
     pub(crate) log: Log,
+    pub(crate) guards: Guards,
     commands: Commands<HashEquiv>,
     /// Names that this server knows, by place in `commands`; the others' are empty.
     names: Vec<&'static str>,
@@ -54,8 +56,15 @@ pub(crate) enum Opens {
 }
 
 impl NativeDoor {
-    /// A door to the namespaces of `placement`.
+    /// A door to the namespaces of `placement` with the default limits and no audit
+    /// log.
     pub fn new(placement: impl Into<Placement>, options: DoorOptions) -> Self {
+        Self::guarded(placement, options, Guards::default())
+    }
+
+    /// A door to the namespaces of `placement` behind `guards`, which other doors
+    /// may share.
+    pub fn guarded(placement: impl Into<Placement>, options: DoorOptions, guards: Guards) -> Self {
         let placement = placement.into();
         let commands = fingerpost_hashequiv::commands();
         let entries = commands.entries();
@@ -74,6 +83,7 @@ impl NativeDoor {
             metrics: Metrics::new(&commands),
             budget: Arc::new(Budget::new(options.buffered_bytes_total)),
             log: Log::default(),
+            guards,
             names: entries.iter().map(name).collect(),
             opens: entries.iter().map(opens).collect(),
             login: commands.find("auth", read_only).map(|(place, _)| place),

@@ -33,9 +33,9 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
-use fingerpost_core::{Entry, Principal, Registry as Commands};
+use fingerpost_core::{Entry, Failure, Origin, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::Peer;
+use fingerpost_net::{Asker, ForwardedHost, Peer};
 use prometheus_client::registry::Registry;
 
 use self::body::{JSON, media_type};
@@ -50,6 +50,8 @@ use self::reports::Reports;
 use self::request_id::RequestIds;
 use self::routes::{Route, Verb};
 use self::rows::{OfOutput, OfTask, Resource, Siginfo};
+use crate::guards::{Guards, LOGIN, Told};
+use crate::placement::{PATH_PREFIX, Place, Placement};
 
 /// Limits of the JSON door.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +83,12 @@ impl Default for JsonOptions {
 pub struct JsonDoor(Arc<Shared>);
 
 struct Shared {
-    service: Arc<HashEquiv>,
+    placement: Placement,
     options: JsonOptions,
     commands: Commands<HashEquiv>,
     ids: RequestIds,
     metrics: Arc<Metrics>,
+    guards: Guards,
 }
 
 /// Refuses whatever is asked.
@@ -115,9 +118,22 @@ fn resource<R: Resource>() -> MethodRouter<JsonDoor> {
     )
 }
 
-/// The parts of a path that stand for something, by name.
+/// A resource where callers say no namespace, and where they do.
+fn in_every_namespace(
+    router: Router<JsonDoor>,
+    path: &str,
+    handler: MethodRouter<JsonDoor>,
+) -> Router<JsonDoor> {
+    let named = format!("{PATH_PREFIX}{{{NAMESPACE}}}{path}");
+    router.route(path, handler.clone()).route(&named, handler)
+}
+
+/// What stands in a path for the namespace.
+const NAMESPACE: &str = "namespace";
+
+/// The parts of a path that stand for something, by name, but for the namespace.
 fn named(params: &RawPathParams) -> Vec<(String, String)> {
-    let pairs = params.iter();
+    let pairs = params.iter().filter(|(name, _)| *name != NAMESPACE);
     pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
@@ -136,22 +152,58 @@ fn many<M: Many>() -> MethodRouter<JsonDoor> {
 /// Who asks, and what their request is called.
 #[derive(Clone)]
 struct Caller {
+    /// The namespace that they work in.
+    place: Place,
     principal: Principal,
-    peer: String,
-    request_id: String,
+    host: Origin,
+    /// What the audit log is told.
+    told: Told,
     /// Counts the request when the last one has dropped it.
     running: Arc<Running>,
 }
 
+impl Caller {
+    /// Who asks, for limits.
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            host: self.host,
+            user: self.principal.name(),
+        }
+    }
+
+    /// The service in the caller's namespace.
+    fn service(&self) -> &Arc<HashEquiv> {
+        &self.place.service
+    }
+
+    fn request_id(&self) -> &str {
+        &self.told.request_id
+    }
+
+    /// Whether a command can be asked here without a login.
+    fn anybody_may(&self, entry: &Entry<HashEquiv>) -> bool {
+        let open = self.service().anonymous();
+        open.allows(entry.declaration.access.needs)
+    }
+}
+
 impl JsonDoor {
-    /// A door to `service`.
-    pub fn new(service: Arc<HashEquiv>, options: JsonOptions) -> Self {
+    /// A door to the namespaces of `placement` with the default limits and no audit
+    /// log.
+    pub fn new(placement: impl Into<Placement>, options: JsonOptions) -> Self {
+        Self::guarded(placement, options, Guards::default())
+    }
+
+    /// A door to the namespaces of `placement` behind `guards`, which other doors
+    /// may share.
+    pub fn guarded(placement: impl Into<Placement>, options: JsonOptions, guards: Guards) -> Self {
         Self(Arc::new(Shared {
-            service,
+            placement: placement.into(),
             options,
             commands: fingerpost_hashequiv::commands(),
             ids: RequestIds::default(),
             metrics: Arc::default(),
+            guards,
         }))
     }
 
@@ -160,31 +212,35 @@ impl JsonDoor {
         self.0.metrics.register(registry);
     }
 
-    /// Everything below `/v1`, and `/openapi.json`. Handlers need a [`Peer`] among a request's
+    /// Everything below `/v1` and `/ns/{namespace}/v1`, and `/openapi.json`. Handlers need a [`Peer`] among a request's
     /// extensions, as [`fingerpost_net::Server`] gives it.
     pub fn router(&self) -> Router {
+        let nothing = any(refuse(StatusCode::NOT_FOUND, "no-such-path"));
         let mut router = Router::new();
         for route in routes::ROUTES {
-            router = router.route(route.path, self.handler(route));
+            router = in_every_namespace(router, route.path, self.handler(route));
+        }
+        for (path, handler) in [
+            (rows::ROWS, resource::<OfOutput>()),
+            (rows::OUTPUTS, resource::<OfTask>()),
+            (rows::SIGINFO, resource::<Siginfo>()),
+            (routes::LOOKUPS, many::<LookUps>()),
+            (routes::EXISTENCE, many::<Existence>()),
+            (routes::REPORTS, many::<Reports>()),
+            ("/v1", nothing.clone()),
+            ("/v1/{*rest}", nothing),
+        ] {
+            router = in_every_namespace(router, path, handler);
         }
         // The same for everybody, and made once.
         let document = openapi();
         let description = bytes::Bytes::from(document.to_string());
         let describe =
             async move || ([(header::CONTENT_TYPE, JSON)], description.clone()).into_response();
-        let nothing = any(refuse(StatusCode::NOT_FOUND, "no-such-path"));
         let wrong_method = refuse(StatusCode::METHOD_NOT_ALLOWED, "method");
         router
-            .route(rows::ROWS, resource::<OfOutput>())
-            .route(rows::OUTPUTS, resource::<OfTask>())
-            .route(rows::SIGINFO, resource::<Siginfo>())
-            .route(routes::LOOKUPS, many::<LookUps>())
-            .route(routes::EXISTENCE, many::<Existence>())
-            .route(routes::REPORTS, many::<Reports>())
             .route("/openapi.json", get(describe))
             .merge(docs::router(&document))
-            .route("/v1", nothing.clone())
-            .route("/v1/{*rest}", nothing)
             .method_not_allowed_fallback(wrong_method)
             .layer(axum::middleware::from_fn(compress::layer))
             .with_state(self.clone())
@@ -239,11 +295,24 @@ impl Shared {
         let running = Running::begin(&self.metrics, command, request.method());
         let running = Arc::new(running);
         let answered = async {
-            let (headers, from) = (request.headers(), request.extensions().get::<Peer>());
-            let caller = Caller {
-                principal: login::principal(&self.service, headers, from).await?,
-                peer: peer(&request),
+            let place = self.place(&request)?;
+            let from = request.extensions().get::<Peer>();
+            let shown = (request.headers(), from);
+            let mut told = Told {
+                door: "json",
                 request_id: request_id.clone(),
+                peer: from.map_or_else(|| "unknown".to_owned(), ToString::to_string),
+                user: None,
+                namespace: place.service.namespace().to_owned(),
+            };
+            let (place, principal) = self.principal(place, shown, &told).await?;
+            told.user = principal.name().map(str::to_owned);
+            told.namespace = place.service.namespace().to_owned();
+            let caller = Caller {
+                place,
+                principal,
+                host: host(from),
+                told,
                 running: Arc::clone(&running),
             };
             run(self, &caller, request).await
@@ -269,17 +338,46 @@ impl Shared {
         found.map(|(_, entry)| entry).ok_or_else(unknown)
     }
 
-    /// Whether a command can be asked without a login.
-    fn anybody_may(&self, command: &str) -> bool {
-        let open = self.service.anonymous();
-        let found = self.commands.find(command, false);
-        found.is_some_and(|(_, entry)| open.allows(entry.declaration.access.needs))
+    /// The namespace that a request is for before anybody logged in.
+    fn place(&self, request: &Request) -> Result<Place, Problem> {
+        let forwarded = request.extensions().get::<ForwardedHost>();
+        let own = || fingerpost_net::host_of(request);
+        let host = forwarded.map_or_else(own, |host| Some(&host.0));
+        let peer = request.extensions().get::<Peer>();
+        let listener = peer.and_then(|peer| peer.listener_name.as_deref());
+        let place = self
+            .placement
+            .of_request(request.uri().path(), host, listener);
+        place.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no-such-namespace"))
+    }
+
+    /// Who asks. Wrong logins are counted and told, and too many are not looked at.
+    async fn principal(
+        &self,
+        place: Place,
+        (headers, peer): (&HeaderMap, Option<&Peer>),
+        told: &Told,
+    ) -> Result<(Place, Principal), Problem> {
+        let host = host(peer);
+        if headers.contains_key(header::AUTHORIZATION) {
+            let may = self.guards.admission.may_log_in(&host);
+            may.map_err(|crowded| Problem::crowded(&crowded))?;
+        }
+        let found = login::principal(&self.placement, place, headers, peer).await;
+        if found.as_ref().is_err_and(Problem::is_wrong_login) {
+            self.guards.admission.login_failed(&host);
+            if let Some((_, entry)) = self.commands.find(LOGIN, false) {
+                let wrong = Failure::refused("wrong-login", "");
+                let tell = || told.clone();
+                self.guards.tell(entry, "", Some(&wrong), tell).await;
+            }
+        }
+        found
     }
 }
 
-fn peer(request: &Request) -> String {
-    let peer = request.extensions().get::<Peer>();
-    peer.map_or_else(|| "unknown".to_owned(), ToString::to_string)
+fn host(peer: Option<&Peer>) -> Origin {
+    peer.map_or(Origin::Unknown, Peer::host)
 }
 
 #[cfg(test)]

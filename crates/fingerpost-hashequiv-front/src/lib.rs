@@ -15,6 +15,7 @@ pub mod client;
 mod budget;
 mod door;
 mod ended;
+mod guards;
 mod json;
 mod link;
 mod metrics;
@@ -29,6 +30,7 @@ mod upstream;
 mod wire;
 
 pub use door::NativeDoor;
+pub use guards::Guards;
 pub use json::{JsonDoor, JsonOptions, openapi};
 pub use options::DoorOptions;
 pub use placement::{Placement, PlacementOptions, UnknownNamespace};

@@ -35,6 +35,7 @@ pub struct Placement(Arc<Inner>);
 struct Inner {
     set: NamespaceSet,
     listeners: Rules,
+    hosts: Rules,
     users: Rules,
 }
 
@@ -58,8 +59,11 @@ impl Placement {
             };
             list.into_iter().map(rule).collect::<Result<Rules, _>>()
         };
+        let hosts = options.hosts.into_iter();
+        let hosts = hosts.map(|(host, namespace)| (host.to_ascii_lowercase(), namespace));
         Ok(Self(Arc::new(Inner {
             listeners: rules(options.listeners)?,
+            hosts: rules(hosts.collect())?,
             users: rules(options.users)?,
             set,
         })))
@@ -80,8 +84,23 @@ impl Placement {
         self.by_name(name)
     }
 
+    /// Where a request of HTTP leads: its path, else its host, else its listener
+    /// says so. `None` if the path names a namespace that there is not.
+    pub(crate) fn of_request(
+        &self,
+        path: &str,
+        host: Option<&str>,
+        listener: Option<&str>,
+    ) -> Option<Place> {
+        if path.starts_with(PATH_PREFIX) {
+            return self.by_path(path, listener);
+        }
+        let rule = host.and_then(|host| self.0.hosts.get(&*host.to_ascii_lowercase()));
+        Some(rule.map_or_else(|| self.by_listener(listener), chosen))
+    }
+
     /// The namespace of this name.
-    pub(crate) fn by_name(&self, name: &str) -> Option<Place> {
+    fn by_name(&self, name: &str) -> Option<Place> {
         self.0.set.find(name).map(chosen)
     }
 
@@ -129,6 +148,7 @@ impl From<NamespaceSet> for Placement {
         Self(Arc::new(Inner {
             set,
             listeners: Rules::new(),
+            hosts: Rules::new(),
             users: Rules::new(),
         }))
     }

@@ -85,6 +85,7 @@ impl Gets {
         metrics.lines.inc_by(taken.lines);
         metrics.durations.observe(elapsed);
         answered.map_err(|failure| turn.fail(self.command, &failure))?;
+        turn.rest(taken.lines).await;
         stopped(taken.stop, &mut turn.wire.out)
     }
 
@@ -238,6 +239,7 @@ impl Exists {
         for known in known.map_err(|failure| turn.fail(self.command, &failure))? {
             turn.wire.out.line(if known { "true" } else { "false" });
         }
+        turn.rest(lines).await;
         stopped(stop, &mut turn.wire.out)
     }
 }

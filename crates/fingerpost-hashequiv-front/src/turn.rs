@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use fingerpost_accounts::{Door, Login, Way};
-use fingerpost_core::{Call, Ends, Failure, NewCaller, Principal, Timestamp};
+use fingerpost_core::{Call, Ends, Failure, Kind, NewCaller, Origin, Principal, Timestamp};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_hashequiv_proto::{outbox, request};
-use fingerpost_net::Peer;
+use fingerpost_net::{Asker, Peer};
 
 use crate::door::{Opens, Shared};
 use crate::ended::Ended;
+use crate::guards::{REST_MAX, Told};
 use crate::link::Link;
 use crate::placement::Place;
 use crate::respond::{self, RequestId};
@@ -37,6 +38,8 @@ pub(crate) struct Caller {
     is_private: bool,
     /// The peer's address.
     pub(crate) peer: String,
+    /// Where limits see it.
+    host: Origin,
     /// Number of the connection since the start of the process.
     connection: u64,
     /// Requests, lines and batches of lines that were taken.
@@ -53,6 +56,7 @@ impl Caller {
             until: None,
             is_private: peer.is_private(),
             peer: peer.to_string(),
+            host: peer.host(),
             connection: shared.next_connection(),
             taken: 0,
         };
@@ -64,6 +68,25 @@ impl Caller {
             caller.enter(shared, new);
         }
         caller
+    }
+
+    /// Who asks, for limits.
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        Asker {
+            host: self.host,
+            user: self.principal.name(),
+        }
+    }
+
+    /// What the audit log is told.
+    fn told(&self) -> Told {
+        Told {
+            door: "native",
+            request_id: self.request_id().to_string(),
+            peer: self.peer.clone(),
+            user: self.principal.name().map(str::to_owned),
+            namespace: self.place.service.namespace().to_owned(),
+        }
     }
 
     pub(crate) const fn request_id(&self) -> RequestId {
@@ -108,7 +131,12 @@ impl<L: Link> Turn<'_, L> {
             Opens::Lines => Activity::Lines(command),
         };
         self.caller.taken += 1;
-        let permitted = self.shared.entry(command).permit(&self.caller.principal);
+        let entry = self.shared.entry(command);
+        let permitted = entry.permit(&self.caller.principal);
+        // Its lines are not told one by one.
+        let tell = || self.caller.told();
+        let guards = &self.shared.guards;
+        guards.tell(entry, "", permitted.as_ref().err(), tell).await;
         permitted.map_err(|failure| self.fail(command, &failure))?;
         self.shared.metrics.commands[command].count(None);
         self.wire.out.message(outbox::STREAM_BEGIN.as_bytes());
@@ -160,12 +188,19 @@ impl<L: Link> Turn<'_, L> {
             principal: &self.caller.principal,
             peer: &self.caller.peer,
         };
-        let working = self.shared.entry(command).call(call, argument);
+        let (entry, guards) = (self.shared.entry(command), &self.shared.guards);
+        let working = guards.call(entry, self.caller.asker(), PATIENCE, call, argument);
         let outcome = self.wire.during(working).await;
         let elapsed = started.elapsed();
         self.service().requests().record(1, elapsed);
         let metrics = &self.shared.metrics.commands[command];
         metrics.durations.observe(elapsed);
+        let outcome = outcome.map_err(Failure::from);
+        if entry.declaration.kind == Kind::Once || outcome.is_err() {
+            let failure = outcome.as_ref().err();
+            let tell = || self.caller.told();
+            guards.tell(entry, argument, failure, tell).await;
+        }
         let done = outcome.and_then(|outcome| {
             respond::reply(outcome.reply, &mut self.wire.out)?;
             Ok(outcome.login)
@@ -179,6 +214,16 @@ impl<L: Link> Turn<'_, L> {
                 Ok(())
             }
             Err(failure) => Err(self.fail(command, &failure)),
+        }
+    }
+
+    /// Rests after a batch of look-ups, if the caller asks too much.
+    pub(crate) async fn rest(&mut self, lines: u64) {
+        let admission = &self.shared.guards.admission;
+        let pause = admission.lines(self.caller.asker(), lines, REST_MAX);
+        if !pause.is_zero() {
+            // Boxed, so that idle connections have no room for it.
+            Box::pin(self.wire.during(tokio::time::sleep(pause))).await;
         }
     }
 
@@ -205,3 +250,6 @@ fn plaintext_login() -> Failure {
                    or ask the operator to set accounts.plaintext_logins";
     Failure::refused("plaintext-login", message)
 }
+/// How long a request that is over its rate may wait: BitBake cannot be told, and
+/// gives up after 30 s.
+const PATIENCE: Duration = Duration::from_secs(10);

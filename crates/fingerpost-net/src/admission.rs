@@ -85,6 +85,11 @@ pub struct Pass {
     _place: Option<OwnedSemaphorePermit>,
 }
 
+impl Pass {
+    /// For what [`Admission::is_free`].
+    pub const FREE: Self = Self { _place: None };
+}
+
 /// Why a request is not worked on now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Crowded {
@@ -150,6 +155,11 @@ impl Admission {
         self.report_places
             .register(registry, "reports_waiting", about);
         self.dear_places.register(registry, "dear_waiting", about);
+    }
+
+    /// Whether [`Admission::enter`] never waits or refuses for such a request.
+    pub const fn is_free(&self, cost: Cost) -> bool {
+        matches!(cost, Cost::Cheap) && self.cheap.address.is_off() && self.cheap.user.is_off()
     }
 
     /// Lets one request of a command in. One that is over its rate waits for its

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::body::Body;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 /// Whether a request is for this server: a web page can give its own name any
@@ -22,6 +22,18 @@ pub(crate) fn is_ours(names: &[String], uri: &Uri, headers: &HeaderMap) -> bool 
     });
     let mut all = asked.into_iter().chain(hosts).peekable();
     all.peek().is_some() && all.all(|is_ours| is_ours)
+}
+
+/// The host that a request is for, without its port: of HTTP/2 from its URI.
+pub fn host_of<B>(request: &Request<B>) -> Option<&str> {
+    if let Some(host) = request.uri().host() {
+        return Some(host);
+    }
+    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    let port = host
+        .rfind(':')
+        .filter(|colon| !host[*colon..].contains(']'));
+    Some(&host[..port.unwrap_or(host.len())])
 }
 
 fn is_named(names: &[String], authority: &Authority) -> bool {

@@ -16,6 +16,7 @@
 mod accept;
 mod address;
 mod admission;
+pub mod audit;
 mod authority;
 mod bind;
 mod detect;
@@ -44,6 +45,7 @@ mod websocket;
 
 pub use address::{Address, Host, ParseAddressError};
 pub use admission::{Admission, AdmissionOptions, Asker, Crowded, Pass, Rates};
+pub use authority::host_of;
 pub use bind::{BindError, BindOptions, bind};
 pub use detect::{Detected, detect};
 pub use door::{LineDoor, NoLines, Peer, PeerAddress, Transport};

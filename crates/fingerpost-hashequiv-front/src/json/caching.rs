@@ -43,11 +43,11 @@ pub(super) fn conditional(
     response
 }
 
-/// The name of exactly these bytes, as long as nothing is deleted.
-pub(super) fn tag(deletion_epoch: u64, bytes: &[u8]) -> String {
+/// The name of exactly these bytes in a namespace, as long as nothing is deleted.
+pub(super) fn tag(namespace: &str, deletion_epoch: u64, bytes: &[u8]) -> String {
     let mut digest = Sha256::new();
-    // The one namespace that there is.
-    digest.update(b"default\0");
+    digest.update(namespace);
+    digest.update([0]);
     digest.update(deletion_epoch.to_be_bytes());
     digest.update(bytes);
     format!("\"{}\"", faster_hex::hex_string(&digest.finalize()[..16]))

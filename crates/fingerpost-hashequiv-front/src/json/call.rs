@@ -1,5 +1,7 @@
 //! A request for a resource that is a command.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
@@ -11,6 +13,7 @@ use super::fields::Fields;
 use super::problem::Problem;
 use super::routes::{self, Route, Verb};
 use super::{Caller, Shared, arguments, caching};
+use crate::guards::Stopped;
 
 /// What of a command is asked.
 pub(super) struct Asked<'a> {
@@ -35,14 +38,14 @@ impl Shared {
             known,
             path,
         } = asked;
-        let entry = &self.commands.entries()[command];
-        if entry.declaration.availability == Availability::Writable && self.service.is_read_only() {
+        let (entry, service) = (&self.commands.entries()[command], caller.service());
+        if entry.declaration.availability == Availability::Writable && service.is_read_only() {
             return Err(Problem::new(StatusCode::FORBIDDEN, "read-only"));
         }
         let (parts, body) = request.into_parts();
         let mut query = arguments::parameters(parts.uri.query().unwrap_or_default())?;
         let fields = Fields::take(&mut query, known)?;
-        let epoch = self.service.deletion_epoch();
+        let epoch = service.deletion_epoch();
         let body = match route.verb {
             Verb::Get | Verb::Delete => None,
             Verb::Post | Verb::Put => Some(self.json_body(&parts.headers, body).await?),
@@ -55,7 +58,7 @@ impl Shared {
             return Err(problem);
         }
         let bytes = match route.shows_progress {
-            true => self.with_progress(encoded.bytes),
+            true => with_progress(service, encoded.bytes),
             false => encoded.bytes,
         };
         let bytes = fields.of_object(bytes);
@@ -67,17 +70,12 @@ impl Shared {
             return Ok(caching::conditional(
                 &parts.headers,
                 response,
-                caching::tag(epoch, &bytes),
-                self.anybody_may(route.command),
+                caching::tag(service.namespace(), epoch, &bytes),
+                caller.anybody_may(entry),
             ));
         }
         headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
         Ok(response)
-    }
-
-    fn with_progress(&self, answer: Bytes) -> Bytes {
-        let jobs = self.service.running_jobs();
-        routes::with_progress(&answer, &jobs).map_or(answer, Bytes::from)
     }
 
     /// Runs a command as every door does.
@@ -88,14 +86,30 @@ impl Shared {
         argument: &str,
     ) -> Result<Encoded, Problem> {
         let call = Call {
-            service: &self.service,
+            service: caller.service(),
             principal: &caller.principal,
-            peer: &caller.peer,
+            peer: &caller.told.peer,
         };
         let started = std::time::Instant::now();
-        let called = entry.call(call, argument).await;
-        self.service.requests().record(1, started.elapsed());
-        let reply = called.map(|called| called.reply);
+        let asker = caller.asker();
+        let working = self
+            .guards
+            .call(entry, asker, Duration::ZERO, call, argument);
+        let called = working.await;
+        caller.service().requests().record(1, started.elapsed());
+        let (reply, crowded) = match called {
+            Ok(called) => (Ok(called.reply), None),
+            Err(Stopped::Failed(failure)) => (Err(failure), None),
+            Err(Stopped::Crowded(crowded)) => {
+                (Err(Stopped::Crowded(crowded).into()), Some(crowded))
+            }
+        };
+        let tell = || caller.told.clone();
+        let failure = reply.as_ref().err();
+        self.guards.tell(entry, argument, failure, tell).await;
+        if let Some(crowded) = crowded {
+            return Err(Problem::crowded(&crowded));
+        }
         match reply {
             Ok(Reply::Object(encoded) | Reply::Encoded(encoded)) => Ok(encoded),
             Ok(Reply::Objects(_) | Reply::Redirect(_)) => {
@@ -105,4 +119,9 @@ impl Shared {
             Err(failure) => Err(Problem::of(&failure, entry.declaration.name, caller)),
         }
     }
+}
+
+fn with_progress(service: &HashEquiv, answer: Bytes) -> Bytes {
+    let jobs = service.running_jobs();
+    routes::with_progress(&answer, &jobs).map_or(answer, Bytes::from)
 }

@@ -39,12 +39,12 @@ impl Many for Existence {
     }
 
     async fn answer(
-        shared: &Shared,
+        _: &Shared,
         caller: &Caller,
         asked: Vec<Asked>,
     ) -> Result<Vec<Answer>, Problem> {
         let unihashes = asked.iter().map(|one| one.unihash.clone()).collect();
-        let known = shared.service.exist(unihashes).await;
+        let known = caller.service().exist(unihashes).await;
         let known = known.map_err(|failure| Problem::of(&failure, Self::COMMAND, caller))?;
         let answers = asked.into_iter().zip(known).map(|(one, exists)| Answer {
             unihash: one.unihash,

@@ -3,17 +3,19 @@
 use axum::http::{HeaderMap, StatusCode, header};
 use fingerpost_accounts::{Door, LoginError, Way};
 use fingerpost_core::Principal;
-use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::Peer;
 
 use super::problem::Problem;
+use crate::placement::{Place, Placement};
 
-/// The caller of a request. One whose login is wrong is not taken for anonymous.
+/// The caller of a request, and where they work. One whose login is wrong is not
+/// taken for anonymous.
 pub(super) async fn principal(
-    service: &HashEquiv,
+    placement: &Placement,
+    place: Place,
     headers: &HeaderMap,
     peer: Option<&Peer>,
-) -> Result<Principal, Problem> {
+) -> Result<(Place, Principal), Problem> {
     let way = Way {
         door: Door::Json,
         // Of whom nothing is known, nothing is known to be private.
@@ -22,9 +24,17 @@ pub(super) async fn principal(
     };
     let given = headers.get_all(header::AUTHORIZATION).iter();
     let given = given.map(header::HeaderValue::as_bytes);
-    match service.logins().of_request(way, given).await {
-        Ok(None) => Ok(service.anonymous()),
-        Ok(Some(login)) => Ok(service.principal_of(&login)),
+    match place.service.logins().of_request(way, given).await {
+        Ok(None) => {
+            let anonymous = place.service.anonymous();
+            Ok((place, anonymous))
+        }
+        Ok(Some(login)) => {
+            let place = placement.after_login(&place, login.name());
+            let principal = place.service.principal_of(&login);
+            let principal = place.service.admit(principal);
+            Ok((place, principal))
+        }
         Err(error) => Err(problem(&error)),
     }
 }

@@ -42,13 +42,9 @@ impl Many for LookUps {
     }
 
     /// What memory knows, then the rest together.
-    async fn answer(
-        shared: &Shared,
-        caller: &Caller,
-        tasks: Vec<Task>,
-    ) -> Result<Vec<Answer>, Problem> {
+    async fn answer(_: &Shared, caller: &Caller, tasks: Vec<Task>) -> Result<Vec<Answer>, Problem> {
         let keys = tasks.iter().map(|task| (&*task.method, &*task.taskhash));
-        let found = shared.service.remembered_unihashes(keys).await;
+        let found = caller.service().remembered_unihashes(keys).await;
         let found = found.map_err(|failure| Problem::of(&failure, Self::COMMAND, caller))?;
         let answers = tasks.into_iter().zip(found).map(|(task, unihash)| Answer {
             method: task.method,

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf as _, BytesMut};
-use fingerpost_core::Failure;
+use fingerpost_core::{Failure, Kind};
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -49,7 +49,14 @@ pub(super) async fn answer<M: Many>(
     caller: &Caller,
     request: Request,
 ) -> Result<Response, Problem> {
-    let permitted = shared.entry(M::COMMAND)?.permit(&caller.principal);
+    let entry = shared.entry(M::COMMAND)?;
+    let permitted = entry.permit(&caller.principal);
+    // What is many of a command is told of each.
+    if entry.declaration.kind == Kind::Stream {
+        let tell = || caller.told.clone();
+        let failure = permitted.as_ref().err();
+        shared.guards.tell(entry, "", failure, tell).await;
+    }
     permitted.map_err(|failure| Problem::of(&failure, M::COMMAND, caller))?;
     let (parts, body) = request.into_parts();
     if media_type(&parts.headers).is_some_and(|given| given.eq_ignore_ascii_case(NDJSON)) {
@@ -89,7 +96,10 @@ async fn array<M: Many>(
         if batch.is_empty() {
             break;
         }
-        for answer in M::answer(shared, caller, batch).await? {
+        let lines = batch.len();
+        let answers = M::answer(shared, caller, batch).await?;
+        shared.guards.rest(caller.asker(), lines).await;
+        for answer in answers {
             if out.len() > 1 {
                 out.push(b',');
             }
@@ -142,7 +152,7 @@ fn line_by_line<M: Many>(shared: &Arc<Shared>, caller: &Caller, body: Pieces) ->
             Ok(Some(answers)) => Some((Ok::<_, std::io::Error>(answers), Some(questions))),
             Err(problem) => {
                 questions.caller.running.failed(&problem);
-                let told = problem.to_json(&questions.caller.request_id);
+                let told = problem.to_json(questions.caller.request_id());
                 let line = [b"{\"error\":", &told[..], b"}\n"].concat();
                 Some((Ok(Bytes::from(line)), None))
             }
@@ -159,7 +169,9 @@ impl Questions {
             let (questions, problem) = self.take_lines::<M>(max);
             if !questions.is_empty() {
                 // The lines before a bad one are answered; then it comes again.
+                let lines = questions.len();
                 let found = M::answer(&self.shared, &self.caller, questions).await?;
+                self.shared.guards.rest(self.caller.asker(), lines).await;
                 let mut out = Vec::with_capacity(found.len() * 200);
                 for answer in &found {
                     // Plain texts cannot fail to be written to memory.

@@ -4,9 +4,11 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fingerpost_core::Failure;
+use fingerpost_net::Crowded;
 use serde::Serialize;
 
 use super::{Caller, caching};
+use crate::guards::code;
 
 /// A problem on its way to a client.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Problem {
     limit: Option<Limit>,
     /// What an answer says beside the problem.
     header: Option<(&'static str, &'static str)>,
+    /// Seconds until it may be tried again.
+    retry_after: Option<u64>,
 }
 
 /// The limit that a request hit.
@@ -51,7 +55,25 @@ impl Problem {
             detail: None,
             limit: None,
             header: None,
+            retry_after: None,
         }
+    }
+
+    /// A request that is not worked on now.
+    pub(super) fn crowded(crowded: &Crowded) -> Self {
+        let (status, seconds) = match crowded {
+            Crowded::Rate(wait) => (StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1),
+            Crowded::Places => (StatusCode::SERVICE_UNAVAILABLE, 5),
+        };
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(status, code(crowded)).detail(crowded.to_string())
+        }
+    }
+
+    /// Whether it says that what was shown is wrong.
+    pub(super) fn is_wrong_login(&self) -> bool {
+        self.code == "wrong-login"
     }
 
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -98,8 +120,8 @@ impl Problem {
             Failure::Unknown => (StatusCode::NOT_FOUND, "unknown-command"),
             Failure::Internal(cause) => {
                 tracing::error!(
-                    request_id = caller.request_id,
-                    peer = caller.peer,
+                    request_id = caller.request_id(),
+                    peer = caller.told.peer,
                     user = caller.principal.name(),
                     command,
                     "Failed {command}: {cause}"
@@ -108,8 +130,8 @@ impl Problem {
             }
         };
         tracing::debug!(
-            request_id = caller.request_id,
-            peer = caller.peer,
+            request_id = caller.request_id(),
+            peer = caller.told.peer,
             user = caller.principal.name(),
             command,
             "Refused {command}: {failure}"
@@ -145,7 +167,8 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE,
         ];
         if is_for_later.contains(&self.status) {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            let seconds = self.retry_after.unwrap_or(RETRY_AFTER);
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if let Some((name, value)) = self.header {
             headers.insert(name, HeaderValue::from_static(value));
@@ -164,7 +187,7 @@ fn status_of(code: &str) -> StatusCode {
 }
 
 /// Seconds: what is busy or away now seldom is for longer.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+const RETRY_AFTER: u64 = 1;
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const CHALLENGE: HeaderValue = HeaderValue::from_static(
     "Basic realm=\"fingerpost\", charset=\"UTF-8\", Bearer realm=\"fingerpost\"",

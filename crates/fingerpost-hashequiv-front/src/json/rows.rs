@@ -171,7 +171,7 @@ async fn page(
     let (limit, after) = (limit(&mut query)?, cursor(&mut query, &filter)?);
     arguments::nothing_else(&query)?;
     let mark = Cursor::of(&filter);
-    let page = shared.service.output_page(filter, after, limit).await;
+    let page = caller.service().output_page(filter, after, limit).await;
     let page = page.map_err(|failure| Problem::of(&failure, COMMAND, caller))?;
     let next = page.next.map(|after| mark.text(after));
     let written = write(page.rows, &fields, next.clone())
@@ -298,23 +298,23 @@ impl Resource for Siginfo {
         permit(shared, caller)?;
         let query = arguments::parameters(request.uri().query().unwrap_or_default())?;
         arguments::nothing_else(&query)?;
-        let epoch = shared.service.deletion_epoch();
+        let epoch = caller.service().deletion_epoch();
         let key = OutputKey {
             task: task(path),
             outhash: Outhash::parse(named(path, "outhash")),
         };
-        let found = shared.service.siginfo(key).await;
+        let found = caller.service().siginfo(key).await;
         let found = found.map_err(|failure| Problem::of(&failure, COMMAND, caller))?;
         let text = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown-siginfo"))?;
         let text = Bytes::from(text);
         let mut response = (StatusCode::OK, Body::from(text.clone())).into_response();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, plain);
-        let open = shared.anybody_may(COMMAND);
+        let open = caller.anybody_may(shared.entry(COMMAND)?);
         Ok(caching::conditional(
             request.headers(),
             response,
-            caching::tag(epoch, &text),
+            caching::tag(caller.service().namespace(), epoch, &text),
             open,
         ))
     }

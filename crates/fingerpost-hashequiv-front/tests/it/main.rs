@@ -1,6 +1,7 @@
 //! The door and the client against each other, and against peers that misbehave.
 
 mod commands;
+mod guards;
 mod json;
 mod limits;
 mod logins;

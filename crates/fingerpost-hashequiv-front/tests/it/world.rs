@@ -77,6 +77,11 @@ impl World {
         Self::build(clock, DoorOptions::default(), config, None, placement).await
     }
 
+    /// A world whose anonymous clients may do what `config` says.
+    pub(crate) async fn with_anonymous_as_configured(config: Config) -> Self {
+        Self::at(Arc::new(SystemClock), DoorOptions::default(), config, None).await
+    }
+
     pub(crate) async fn at(
         clock: Arc<dyn Clock>,
         options: DoorOptions,

@@ -48,8 +48,31 @@ impl Config {
         if !self.server.host_names.iter().all(is_name) {
             return refuse("server.host_names are names of hosts, without scheme and port");
         }
+        self.check_rates()?;
         self.check_redirects()?;
         self.hg.check()
+    }
+
+    fn check_rates(&self) -> Result<(), BadConfig> {
+        let rates = &self.rates;
+        for (key, number) in [
+            ("rates.cheap_per_address", rates.cheap_per_address),
+            ("rates.cheap_per_user", rates.cheap_per_user),
+            ("rates.reports_per_address", rates.reports_per_address),
+            ("rates.reports_per_user", rates.reports_per_user),
+            ("rates.dear_per_address", rates.dear_per_address),
+            ("rates.dear_per_user", rates.dear_per_user),
+            ("rates.bad_logins_per_address", rates.bad_logins_per_address),
+        ] {
+            check_range(key, number, 0..=RATE_MAX)?;
+        }
+        check_range("rates.burst_seconds", rates.burst_seconds, 1..=3600)?;
+        check_range(
+            "rates.reports_at_once",
+            rates.reports_at_once,
+            1..=NUMBER_MAX,
+        )?;
+        check_range("rates.dear_at_once", rates.dear_at_once, 1..=NUMBER_MAX)
     }
 
     /// Checks keys that need each other and may come from different places.
@@ -111,6 +134,7 @@ pub(super) fn check_range(
 
 /// So that no number overflows when it is turned into bytes or milliseconds.
 pub(super) const NUMBER_MAX: u64 = 1_000_000;
+const RATE_MAX: u64 = 100_000_000;
 const MISS_SECONDS_MAX: u64 = 30;
 const UPSTREAM_TIMEOUT_MS_MAX: u64 = 20_000;
 const LINE_BYTES_MIN: u64 = 65_536;

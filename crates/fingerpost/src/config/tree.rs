@@ -423,6 +423,42 @@ sections! {
         batch_lines: u64 = 1000;
     }
 
+    /// How often one client may ask, and how much costly work is done at once.
+    /// Addresses are single ones of IPv4, and networks (/64) of IPv6. 0 is any number.
+    rates: Rates {
+        /// Look-ups a second of one address, lines of streams included. Whoever asks
+        /// more gets answers later; over HTTP, 429.
+        cheap_per_address: u64 = 0;
+        /// Look-ups a second of one user.
+        cheap_per_user: u64 = 0;
+        /// Reports a second of one address.
+        reports_per_address: u64 = 0;
+        /// Reports a second of one user.
+        reports_per_user: u64 = 0;
+        /// Dear requests a second of one address: collections, listings, accounts.
+        dear_per_address: u64 = 0;
+        /// Dear requests a second of one user.
+        dear_per_user: u64 = 0;
+        /// Wrong logins a second of one address; no further login of it is looked at
+        /// until then.
+        bad_logins_per_address: u64 = 10;
+        /// Whoever was quiet for so long may do at once what is for that time.
+        burst_seconds: u64 = 10;
+        /// Reports that are worked on at once; others wait up to 30 seconds.
+        reports_at_once: u64 = 256;
+        /// Dear requests that are worked on at once; others wait up to 30 seconds.
+        dear_at_once: u64 = 16;
+    }
+
+    /// The audit log: a JSON line for every change and every denial.
+    audit: Audit {
+        /// File that lines are appended to, made with mode 0600. `-`: into the log.
+        /// Opened again after SIGHUP, or when it was moved.
+        file: Option<PathBuf> = None, example "\"/var/log/fingerpost/audit.jsonl\"";
+        /// Reports too, which may be hundreds of thousands a day.
+        reports: bool = false;
+    }
+
     /// Logs, written to standard error.
     log: Log {
         /// `error`, `warning`, `info`, `debug` or `trace`. What the library for

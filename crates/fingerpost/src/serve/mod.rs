@@ -6,6 +6,7 @@ mod args;
 mod cache;
 mod database;
 mod database_metrics;
+mod guards;
 mod hg;
 mod listen;
 mod logins;
@@ -15,12 +16,15 @@ mod service;
 mod start;
 mod stores;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
 use fingerpost_db::Sqlite;
 use fingerpost_net::Shutdown;
+use fingerpost_net::audit::Audit;
 use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -74,8 +78,13 @@ async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
         started = start::start(loaded, import, shutdown.clone()) => started?,
     };
     let mut serving = tokio::spawn(started.server.run());
+    let audit = started.audit;
+    // Without an audit log SIGHUP ends the program, as it does others.
+    let hang_ups = audit.is_on().then(|| signal(SignalKind::hangup()));
+    let hang_ups = hang_ups.transpose().context("cannot catch signals")?;
     notify(NotifyState::Ready);
     tokio::select! {
+        never = reopen(&audit, hang_ups) => match never {},
         signal = signals.next() => {
             tracing::info!(signal, "stopping: requests in hand finish, idle connections close");
         }
@@ -86,8 +95,19 @@ async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
     }
     notify(NotifyState::Stopping);
     shutdown.start();
-    stop(serving, started.chores, started.database).await;
+    stop(serving, started.chores, started.database, &audit).await;
     Ok(Exit::Ok)
+}
+
+/// Opens the audit log again at every SIGHUP, as programs that rotate logs ask.
+async fn reopen(audit: &Audit, mut hang_ups: Option<Signal>) -> Infallible {
+    while let Some(hang_ups) = &mut hang_ups
+        && hang_ups.recv().await.is_some()
+    {
+        tracing::info!("SIGHUP: the audit log is opened again");
+        audit.reopen();
+    }
+    std::future::pending().await
 }
 
 /// Waits for what is in hand, within [`STOP_MAX`]. Further signals change
@@ -96,6 +116,7 @@ async fn stop(
     serving: JoinHandle<std::io::Result<usize>>,
     chores: JoinHandle<()>,
     database: Sqlite,
+    audit: &Audit,
 ) {
     let deadline = Instant::now() + STOP_MAX;
     // Its errors are those of taking the sockets in, which is long past.
@@ -103,6 +124,12 @@ async fn stop(
     let _ = timeout_at(deadline, chores).await;
     if !matches!(timeout_at(deadline, database.close()).await, Ok(true)) {
         tracing::warn!("the database was still at work; what was answered is safe");
+    }
+    if !audit
+        .flush(deadline.saturating_duration_since(Instant::now()))
+        .await
+    {
+        tracing::error!("the audit log may lack its last lines");
     }
 }
 

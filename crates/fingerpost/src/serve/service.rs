@@ -17,11 +17,13 @@ use fingerpost_hashequiv_front::{
     Placement,
 };
 use fingerpost_hashequiv_proto::Limits;
+use fingerpost_net::audit::Audit;
 use fingerpost_net::{
     ForwardedBy, HttpOptions, Metrics, ServerOptions, TrustedProxies, default_connection_limit,
 };
 
 use super::database_metrics::DatabaseCollector;
+use super::guards;
 use crate::config::{self, Config};
 
 /// The doors of the server.
@@ -33,6 +35,8 @@ pub(super) struct Doors {
     /// What answers HTTP: hash equivalence as JSON, and Mercurial repositories if
     /// any are configured.
     pub(super) http: Router,
+    /// What both tell of changes.
+    pub(super) audit: Audit,
 }
 
 /// Builds the services over `database`, makes the configured administrator, and
@@ -58,9 +62,10 @@ pub(super) async fn doors(
             .await
             .with_context(|| format!("cannot make the administrator {name}"))?;
     }
+    let guards = guards::guards(config)?;
     let placement = Placement::new(namespaces.clone(), config.placement())?;
-    let native = NativeDoor::new(placement, door_options(config));
-    let json = JsonDoor::new(Arc::clone(&service), json_options(config));
+    let native = NativeDoor::guarded(placement.clone(), door_options(config), guards.clone());
+    let json = JsonDoor::guarded(placement, json_options(config), guards.clone());
     let mut http = json.router();
     if let Some(hg) = super::hg::front(config, service.logins().clone(), metrics)? {
         http = http.merge(hg);
@@ -71,12 +76,16 @@ pub(super) async fn doors(
         service.logins().register_metrics(registry);
         native.register_metrics(registry);
         json.register_metrics(registry);
+        guards.admission.register(registry);
+        guards.audit.register(registry);
         registry.register_collector(Box::new(collector));
     });
+    let audit = guards.audit;
     Ok(Doors {
         service,
         native,
         http,
+        audit,
     })
 }
 

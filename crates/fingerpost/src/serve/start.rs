@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use fingerpost_db::Sqlite;
 use fingerpost_hashequiv_front::NativeDoor;
+use fingerpost_net::audit::Audit;
 use fingerpost_net::{Address, Listener, Metrics, Server, Shutdown, raise_open_files};
 
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ pub(super) struct Started {
     pub(super) database: Sqlite,
     /// What is done beside serving, until it stops.
     pub(super) chores: JoinHandle<()>,
+    pub(super) audit: Audit,
 }
 
 /// Opens the database first: whoever is accepted is served.
@@ -59,7 +61,13 @@ pub(super) async fn start(
     );
     let chores = logins::look_after(doors.service, shutdown.clone());
     let server = Server::new(doors.native, options, metrics, shutdown).router(doors.http);
-    assemble(server, listeners, opened, &loaded, chores)
+    let (server, database) = assemble(server, listeners, opened, &loaded)?;
+    Ok(Started {
+        server,
+        database,
+        chores,
+        audit: doors.audit,
+    })
 }
 
 /// Gives the server its listeners, and says where it is.
@@ -68,8 +76,7 @@ fn assemble(
     listeners: Listeners,
     opened: Opened,
     loaded: &Loaded,
-    chores: JoinHandle<()>,
-) -> anyhow::Result<Started> {
+) -> anyhow::Result<(Server<NativeDoor>, Sqlite)> {
     let watch = DatabaseWatch::start(opened.database.clone());
     let mut server = server.readiness(move || watch.state());
     let addresses: Vec<Address> = listeners
@@ -87,9 +94,5 @@ fn assemble(
     if let Some(file) = &loaded.config.server.address_file {
         announce::write_addresses(file, &addresses)?;
     }
-    Ok(Started {
-        server,
-        database: opened.database,
-        chores,
-    })
+    Ok((server, opened.database))
 }

@@ -1,0 +1,140 @@
+//! What stands between the doors and the service: limits, and the audit log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fingerpost_core::{Call, Called, Entry, Failure};
+use fingerpost_hashequiv::HashEquiv;
+use fingerpost_net::audit::{self, Audit, Event};
+use fingerpost_net::{Admission, AdmissionOptions, Asker, Crowded, Pass};
+
+/// The limits and the audit log of a server, which its doors share.
+#[derive(Clone, Debug)]
+pub struct Guards {
+    /// Who may have something done now.
+    pub admission: Arc<Admission>,
+    /// Where changes and denials are told.
+    pub audit: Audit,
+}
+
+impl Default for Guards {
+    /// The default limits, and no audit log.
+    fn default() -> Self {
+        Self {
+            admission: Arc::new(Admission::new(AdmissionOptions::default())),
+            audit: Audit::default(),
+        }
+    }
+}
+
+/// Why a command gave no answer.
+pub(crate) enum Stopped {
+    /// It was not begun.
+    Crowded(Crowded),
+    /// It failed.
+    Failed(Failure),
+}
+
+impl Guards {
+    /// Calls a command when its caller may have that done, which takes at most
+    /// `patience` and the wait for a place.
+    pub(crate) async fn call(
+        &self,
+        entry: &Entry<HashEquiv>,
+        asker: Asker<'_>,
+        patience: Duration,
+        call: Call<'_, HashEquiv>,
+        argument: &str,
+    ) -> Result<Called, Stopped> {
+        let facts = &entry.declaration;
+        let is_login = facts.name == LOGIN;
+        if is_login {
+            let may = self.admission.may_log_in(&asker.host);
+            may.map_err(Stopped::Crowded)?;
+        }
+        let _pass = match self.admission.is_free(facts.cost) {
+            true => Pass::FREE,
+            // Boxed, so that idle connections have no room for it.
+            false => Box::pin(self.admission.enter(facts, asker, patience))
+                .await
+                .map_err(Stopped::Crowded)?,
+        };
+        let called = entry.call(call, argument).await;
+        if is_login && matches!(&called, Err(Failure::Refused { .. })) {
+            self.admission.login_failed(&asker.host);
+        }
+        called.map_err(Stopped::Failed)
+    }
+
+    /// Rests after look-ups that were answered, if the caller asks too much.
+    pub(crate) async fn rest(&self, asker: Asker<'_>, lines: usize) {
+        let lines = u64::try_from(lines).unwrap_or(u64::MAX);
+        let pause = self.admission.lines(asker, lines, REST_MAX);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Tells the audit log of a command that ended, if that is for it. `event` is
+    /// completed with what is known here.
+    pub(crate) async fn tell(
+        &self,
+        entry: &Entry<HashEquiv>,
+        argument: &str,
+        failure: Option<&Failure>,
+        event: impl FnOnce() -> Told,
+    ) {
+        let facts = &entry.declaration;
+        let Some(outcome) = self.audit.outcome(facts.effect, failure) else {
+            return;
+        };
+        let told = event();
+        let argument = audit::summary(entry.fields, argument);
+        let event = Event {
+            door: told.door,
+            request_id: &told.request_id,
+            peer: &told.peer,
+            user: told.user.as_deref(),
+            credential: None,
+            namespace: Some(&told.namespace),
+            command: facts.name,
+            argument: argument.as_deref(),
+            outcome,
+        };
+        // Boxed for the same reason.
+        Box::pin(self.audit.record(&event)).await;
+    }
+}
+
+/// What a door knows of a request.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) door: &'static str,
+    pub(crate) request_id: String,
+    pub(crate) peer: String,
+    pub(crate) user: Option<String>,
+    pub(crate) namespace: String,
+}
+
+/// A refusal for doors that tell it as the service's own.
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Failed(failure) => failure,
+            Stopped::Crowded(crowded) => Self::refused(code(&crowded), crowded.to_string()),
+        }
+    }
+}
+
+/// The stable word of a refusal.
+pub(crate) const fn code(crowded: &Crowded) -> &'static str {
+    match crowded {
+        Crowded::Rate(_) => "rate-limited",
+        Crowded::Places => "busy",
+    }
+}
+
+/// The command that logs a connection in.
+pub(crate) const LOGIN: &str = "auth";
+/// The longest rest after a batch of look-ups.
+pub(crate) const REST_MAX: Duration = Duration::from_secs(2);
