@@ -17,6 +17,10 @@ pub struct Certificates {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+    /// The certificate of a client, `builder.example`, by the same authority.
+    pub client: PathBuf,
+    /// Its key.
+    pub client_key: PathBuf,
 }
 
 impl Certificates {
@@ -33,14 +37,24 @@ impl Certificates {
         let key = KeyPair::generate()?;
         let params = CertificateParams::new(vec!["localhost".to_owned()])?;
         let certificate = params.signed_by(&key, &authority)?;
+        let client_key = KeyPair::generate()?;
+        let params = CertificateParams::new(vec!["builder.example".to_owned()])?;
+        let client = params.signed_by(&client_key, &authority)?;
         let made = Self {
             authority: directory.join("authority.pem"),
             certificate: directory.join("certificate.pem"),
             key: directory.join("key.pem"),
+            client: directory.join("client.pem"),
+            client_key: directory.join("client-key.pem"),
         };
         std::fs::write(&made.authority, pem("CERTIFICATE", authority.der()))?;
         std::fs::write(&made.certificate, pem("CERTIFICATE", certificate.der()))?;
         std::fs::write(&made.key, pem("PRIVATE KEY", &key.serialize_der()))?;
+        std::fs::write(&made.client, pem("CERTIFICATE", client.der()))?;
+        std::fs::write(
+            &made.client_key,
+            pem("PRIVATE KEY", &client_key.serialize_der()),
+        )?;
         Ok(made)
     }
 }

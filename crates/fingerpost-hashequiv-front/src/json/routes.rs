@@ -109,6 +109,19 @@ pub(super) const ROUTES: &[Route] = &[
         "/v1/users/{username}/permissions",
     ),
     route("refresh-token", Verb::Post, "/v1/users/{username}/token"),
+    route("get-tokens", Verb::Get, "/v1/users/{username}/tokens"),
+    route("new-token", Verb::Post, "/v1/users/{username}/tokens"),
+    route(
+        "revoke-token",
+        Verb::Delete,
+        "/v1/users/{username}/tokens/{id}",
+    ),
+    route("set-password", Verb::Put, "/v1/users/{username}/password"),
+    route(
+        "remove-password",
+        Verb::Delete,
+        "/v1/users/{username}/password",
+    ),
 ];
 
 /// An example of what a route answers.

@@ -347,3 +347,158 @@ async fn what_is_taken_from_a_user_is_taken_from_their_tokens_at_once() {
         json!([401, "wrong-login"])
     );
 }
+
+/// A request with a body, and its status and answer.
+async fn send(site: &Site, verb: &str, path: &str, login: &str, body: Value) -> (u16, Value) {
+    let request = Request::builder().method(verb).uri(path);
+    let request = request
+        .header(header::AUTHORIZATION, login)
+        .header(header::CONTENT_TYPE, "application/json");
+    let body = match body {
+        Value::Null => Body::empty(),
+        body => Body::from(body.to_string()),
+    };
+    let mut request = request.body(body).unwrap();
+    request.extensions_mut().insert(here());
+    let response = site.json.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn users_make_list_and_revoke_their_tokens() {
+    let site = Site::new(LoginOptions::default()).await;
+    let own = basic("ci", &site.user("ci", BUILDER).await);
+    let tokens = "/v1/users/ci/tokens";
+    let ends = site.clock.now().0 / SECOND + 3600;
+    let wanted = json!({"name": "nightly", "permissions": ["@read"], "namespaces": ["main"],
+                        "expires": ends});
+    let (status, made) = send(&site, "POST", tokens, &own, wanted.clone()).await;
+    assert_eq!(
+        (status, &made["expires"], &made["namespaces"]),
+        (200, &json!(ends), &json!(["main"]))
+    );
+    let acting = format!("Bearer {}", made["token"].as_str().unwrap());
+    let (_, listed) = send(&site, "GET", tokens, &own, Value::Null).await;
+    assert_eq!(
+        (&listed["tokens"][0]["id"], &listed["tokens"][0]["token"]),
+        (&made["id"], &Value::Null)
+    );
+    // Who acts for a user gives nothing away, nor do others.
+    let admin = basic("admin", "secret");
+    for (verb, path, login, body, told) in [
+        (
+            "POST",
+            tokens,
+            &own,
+            wanted.clone(),
+            json!([409, "token-exists"]),
+        ),
+        (
+            "POST",
+            tokens,
+            &acting,
+            wanted.clone(),
+            json!([403, "denied"]),
+        ),
+        ("GET", tokens, &acting, Value::Null, json!([403, "denied"])),
+        (
+            "GET",
+            "/v1/users/admin/tokens",
+            &own,
+            Value::Null,
+            json!([403, "denied"]),
+        ),
+        (
+            "GET",
+            "/v1/users/nobody/tokens",
+            &admin,
+            Value::Null,
+            json!([404, "no-such-user"]),
+        ),
+        (
+            "POST",
+            tokens,
+            &own,
+            json!({"name": "all", "permissions": ["@all"]}),
+            json!([422, "beyond-user"]),
+        ),
+        (
+            "POST",
+            tokens,
+            &own,
+            json!({"name": "late", "permissions": [], "expires": 1}),
+            json!([422, "expired"]),
+        ),
+        (
+            "DELETE",
+            "/v1/users/ci/tokens/x",
+            &own,
+            Value::Null,
+            json!([404, "no-such-token"]),
+        ),
+        (
+            "PUT",
+            "/v1/users/ci/password",
+            &acting,
+            json!({"password": "a good one"}),
+            json!([403, "denied"]),
+        ),
+        (
+            "PUT",
+            "/v1/users/ci/password",
+            &own,
+            json!({"password": "short"}),
+            json!([422, "unfit-password"]),
+        ),
+        (
+            "DELETE",
+            "/v1/users/ci/password",
+            &own,
+            Value::Null,
+            json!([404, "no-such-password"]),
+        ),
+    ] {
+        let (status, answer) = send(&site, verb, path, login, body).await;
+        assert_eq!(
+            json!([status, answer["code"]]),
+            told,
+            "{verb} {path}: {answer}"
+        );
+    }
+    assert_eq!(
+        send(&site, "GET", "/v1/ping", &acting, Value::Null).await.0,
+        200
+    );
+    let one = format!("{tokens}/{}", made["id"].as_str().unwrap());
+    assert_eq!(
+        send(&site, "DELETE", &one, &admin, Value::Null).await.0,
+        200
+    );
+    assert_eq!(
+        send(&site, "GET", "/v1/ping", &acting, Value::Null).await.0,
+        401
+    );
+}
+
+#[tokio::test]
+async fn users_choose_a_password_and_drop_it() {
+    let site = Site::new(LoginOptions::default()).await;
+    let own = basic("ci", &site.user("ci", BUILDER).await);
+    let path = "/v1/users/ci/password";
+    let chosen = json!({"password": "a good one"});
+    assert_eq!(send(&site, "PUT", path, &own, chosen).await.0, 200);
+    let by_password = basic("ci", "a good one");
+    assert_eq!(site.who(here(), Some(&by_password)).await, "ci");
+    assert_eq!(
+        send(&site, "DELETE", path, &by_password, Value::Null)
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        site.who(here(), Some(&by_password)).await,
+        json!([401, "wrong-login"])
+    );
+}

@@ -136,6 +136,53 @@ pub struct Columns {
     pub columns: Vec<String>,
 }
 
+/// A bearer token without its secret. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct BearerToken {
+    /// The public id.
+    pub id: String,
+    /// Whose it is.
+    pub username: String,
+    /// What its user calls it.
+    pub name: String,
+    /// What it allows, as far as its user may.
+    pub permissions: Vec<String>,
+    /// Where it allows that; `None`: everywhere.
+    pub namespaces: Option<Vec<String>>,
+    /// When it was made.
+    pub created: i64,
+    /// When it ends.
+    pub expires: Option<i64>,
+    /// When it was revoked.
+    pub revoked: Option<i64>,
+    /// When it was last used, to ten minutes.
+    pub used: Option<i64>,
+}
+
+/// Answer to `get-tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BearerTokens {
+    /// The oldest first.
+    pub tokens: Vec<BearerToken>,
+}
+
+/// Answer to `new-token`.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NewBearerToken {
+    /// What it is.
+    #[serde(flatten)]
+    pub info: BearerToken,
+    /// Its text, which is told once.
+    pub token: String,
+}
+
+/// Answer to `revoke-token`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RevokedToken {
+    /// The public id.
+    pub id: String,
+}
+
 /// Answer to `auth`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Login {
@@ -203,6 +250,14 @@ impl std::fmt::Debug for NewUser {
         f.debug_struct("NewUser")
             .field("username", &self.username)
             .field("permissions", &self.permissions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for NewBearerToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewBearerToken")
+            .field("info", &self.info)
             .finish_non_exhaustive()
     }
 }

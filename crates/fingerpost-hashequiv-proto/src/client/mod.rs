@@ -10,8 +10,9 @@ pub mod request;
 pub mod stream;
 
 pub use answer::{
-    Alive, Columns, Count, FullRow, GcStatus, Login, NewUser, Stats, StatsAnswer, StreamOpened,
-    TableUsage, Tasks, Token, UnihashRow, Usage, UserInfo, Username, Users,
+    Alive, BearerToken, BearerTokens, Columns, Count, FullRow, GcStatus, Login, NewBearerToken,
+    NewUser, RevokedToken, Stats, StatsAnswer, StreamOpened, TableUsage, Tasks, Token, UnihashRow,
+    Usage, UserInfo, Username, Users,
 };
 pub use inbox::AnswerInbox;
 pub use request::{Report, Request};

@@ -194,10 +194,7 @@ impl Argument for UsernameArgs {
 impl UsernameArgs {
     /// The named user, or the caller.
     pub(super) fn or_self(self, caller: &Principal) -> Result<String, BadArgument> {
-        self.username
-            .map(|name| name.0)
-            .or_else(|| caller.name().map(str::to_owned))
-            .ok_or_else(|| BadArgument("username is missing".to_owned()))
+        or_self(self.username, caller)
     }
 
     /// The named user.
@@ -207,6 +204,21 @@ impl UsernameArgs {
             .ok_or_else(|| BadArgument("username is missing".to_owned()))
     }
 }
+
+/// The named user, or the caller.
+pub(super) fn or_self(username: Option<Name>, caller: &Principal) -> Result<String, BadArgument> {
+    username
+        .map(|name| name.0)
+        .or_else(|| caller.name().map(str::to_owned))
+        .ok_or_else(|| BadArgument("username is missing".to_owned()))
+}
+
+/// `username`, which may be left out.
+pub(super) const OWN_USERNAME_FIELD: Field = Field {
+    required: false,
+    about: "name of the user; oneself when left out",
+    ..USERNAME_FIELD
+};
 
 /// An argument that gives a user permissions.
 #[derive(Deserialize)]
@@ -236,22 +248,27 @@ impl Argument for PermissionsArgs {
 impl PermissionsArgs {
     /// The permissions as a set.
     pub(super) fn set(&self) -> Result<PermissionSet, Failure> {
-        let Value::Array(names) = &self.permissions else {
-            let message = "Unexpected type for permissions";
-            return Err(Failure::refused("bad-permissions", message));
-        };
-        let names: Vec<String> = names
-            .iter()
-            .map(|name| {
-                name.as_str()
-                    .map_or_else(|| name.to_string(), str::to_owned)
-            })
-            .collect();
-        PermissionSet::parse_names(names.iter().map(String::as_str)).map_err(|unknown| {
-            let message = format!("Unknown permissions {}", unknown.join(", "));
-            Failure::refused("unknown-permissions", message)
-        })
+        permission_set(&self.permissions)
     }
+}
+
+/// A list of names of permissions as a set.
+pub(super) fn permission_set(names: &Value) -> Result<PermissionSet, Failure> {
+    let Value::Array(names) = names else {
+        let message = "Unexpected type for permissions";
+        return Err(Failure::refused("bad-permissions", message));
+    };
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| {
+            name.as_str()
+                .map_or_else(|| name.to_string(), str::to_owned)
+        })
+        .collect();
+    PermissionSet::parse_names(names.iter().map(String::as_str)).map_err(|unknown| {
+        let message = format!("Unknown permissions {}", unknown.join(", "));
+        Failure::refused("unknown-permissions", message)
+    })
 }
 
 #[cfg(test)]

@@ -19,15 +19,21 @@ mod get_db_usage;
 mod get_outhash;
 mod get_stats;
 mod get_stream;
+mod get_tokens;
 mod get_user;
+mod new_token;
 mod new_user;
 mod ping;
 mod refresh_token;
 mod remove;
+mod remove_password;
 mod report;
 mod report_equiv;
 mod reset_stats;
+mod revoke_token;
+mod set_password;
 mod set_user_perms;
+mod token_answer;
 
 use fingerpost_core::{Entry, Registry};
 
@@ -63,6 +69,12 @@ pub fn commands() -> Registry<HashEquiv> {
         Entry::of::<set_user_perms::SetUserPerms>(),
         Entry::of::<new_user::NewUser>(),
         Entry::of::<delete_user::DeleteUser>(),
+        // Ours, behind those of the reference.
+        Entry::of::<new_token::NewToken>(),
+        Entry::of::<get_tokens::GetTokens>(),
+        Entry::of::<revoke_token::RevokeToken>(),
+        Entry::of::<set_password::SetPassword>(),
+        Entry::of::<remove_password::RemovePassword>(),
     ])
 }
 
@@ -96,6 +108,6 @@ mod tests {
             .iter()
             .map(|entry| entry.declaration.name)
             .collect();
-        assert_eq!((names.len(), commands.entries().len()), (26, 26));
+        assert_eq!((names.len(), commands.entries().len()), (31, 31));
     }
 }

@@ -7,6 +7,7 @@ mod measure;
 mod netrc;
 mod output;
 mod retention;
+mod tokens;
 mod users;
 
 use std::path::Path;
@@ -79,6 +80,12 @@ enum Command {
     NewUser(users::PermissionsArgs),
     /// Delete a user.
     DeleteUser(users::DeleteArgs),
+    /// Make a bearer token for a program; it is shown once.
+    TokenNew(tokens::NewArgs),
+    /// Show the bearer tokens of a user.
+    TokenList(users::OwnOrOther),
+    /// Revoke a bearer token.
+    TokenRevoke(tokens::RevokeArgs),
 }
 
 impl Command {
@@ -153,6 +160,9 @@ async fn dispatch(args: &Args, options: ClientOptions) -> anyhow::Result<Exit> {
         Command::GetAllUsers => users::get_all_users(session).await,
         Command::NewUser(args) => users::new_user(session, args).await,
         Command::DeleteUser(args) => users::delete_user(session, args).await,
+        Command::TokenNew(args) => tokens::token_new(session, args).await,
+        Command::TokenList(args) => tokens::token_list(session, args.username()).await,
+        Command::TokenRevoke(args) => tokens::token_revoke(session, args).await,
     }
 }
 

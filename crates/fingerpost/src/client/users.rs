@@ -14,6 +14,12 @@ pub(super) struct OwnOrOther {
     username: Option<String>,
 }
 
+impl OwnOrOther {
+    pub(super) fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct DeleteArgs {
     /// The user.

@@ -112,6 +112,38 @@ async fn users_are_shown_in_aligned_lines() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_made_shown_used_and_revoked() -> Result<()> {
+    let desk = Desk::open().await?;
+    let login = ["--login", "admin", "--password", "secret", "--json"];
+    let run = |arguments: &[&str]| desk.run(&[&login[..], arguments].concat());
+    let (out, code) = run(&[
+        "token-new",
+        "--name",
+        "nightly",
+        "--days",
+        "30",
+        "@db-admin",
+    ])?;
+    let made: Value = serde_json::from_str(&out)?;
+    ensure!(code == 0 && made["permissions"][0] == "@db-admin", "{out}");
+    let (id, token) = (made["id"].as_str(), made["token"].as_str());
+    let (id, token) = id.zip(token).context("no token")?;
+    let with_token = ["-l", "admin", "-p", token, "get-db-usage"];
+    ensure!(desk.run(&with_token)?.1 == 0);
+    // It acts for the user, and has no account to manage.
+    ensure!(desk.run(&["-l", "admin", "-p", token, "token-list"])?.1 == 1);
+    let (out, _) = desk.run(&["-l", "admin", "-p", "secret", "token-list"])?;
+    ensure!(
+        out.contains(id) && out.contains("nightly: @db-admin in all"),
+        "{out}"
+    );
+    let revoke = ["-l", "admin", "-p", "secret", "token-revoke", id];
+    desk.check(&revoke, &format!("Revoked:     {id}\n"), 0)?;
+    let told = "ERROR: Unable to authenticate as admin\n";
+    desk.check(&with_token, told, 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn netrc_is_read_with_the_whole_address_as_machine() -> Result<()> {
     let desk = Desk::open().await?;
     let netrc = format!(

@@ -14,6 +14,7 @@ async fn nginx_serves_a_directory_of_answers_over_tls() -> Result<()> {
         authority,
         certificate,
         key,
+        ..
     } = Certificates::make(plan.farm.directory())?;
     let nginx = Nginx::start(
         port,
