@@ -24,6 +24,7 @@ mod principal;
 mod redirects;
 mod reply;
 mod secret_url;
+mod spans;
 mod spool;
 
 #[cfg(any(test, feature = "testing"))]
@@ -49,4 +50,5 @@ pub use reply::{
     Certificates, Encode, Encoded, Json, More, Objects, Outcome, Redirect, RedirectTarget, Reply,
 };
 pub use secret_url::SecretUrl;
+pub use spans::SPANS;
 pub use spool::{Spool, SpoolOptions, SpoolRoom};

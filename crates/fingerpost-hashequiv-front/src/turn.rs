@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use fingerpost_core::{Call, Failure, Principal};
+use fingerpost_core::{Call, Failure, Principal, SPANS};
 use fingerpost_hashequiv_proto::{outbox, request};
 use fingerpost_net::Peer;
+use tracing::Instrument as _;
 
 use crate::door::{Opens, Shared};
 use crate::ended::Ended;
@@ -83,8 +84,22 @@ impl<L: Link> Turn<'_, L> {
             principal: &self.caller.principal,
             peer: &self.caller.peer,
         };
-        let working = self.shared.entry(command).call(call, argument);
+        let entry = self.shared.entry(command);
+        let span = tracing::info_span!(
+            target: SPANS,
+            "command",
+            otel.name = entry.declaration.name,
+            otel.kind = "server",
+            otel.status_code = tracing::field::Empty,
+            peer = %self.caller.peer,
+            user = self.caller.principal.name(),
+            request_id = %self.caller.request_id(),
+        );
+        let working = entry.call(call, argument).instrument(span.clone());
         let outcome = self.wire.during(working).await;
+        if matches!(outcome, Err(Failure::Internal(_))) {
+            span.record("otel.status_code", "ERROR");
+        }
         let elapsed = started.elapsed();
         self.shared.service.requests().record(1, elapsed);
         let metrics = &self.shared.metrics.commands[command];

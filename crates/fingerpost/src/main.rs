@@ -22,8 +22,15 @@ mod moving;
 mod notice;
 mod out;
 mod progress;
+mod scrape;
 mod serve;
 mod signals;
+mod top;
+#[cfg(feature = "otlp")]
+mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "traces_absent.rs"]
+mod traces;
 
 use std::process::ExitCode;
 

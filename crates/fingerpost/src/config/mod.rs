@@ -27,7 +27,7 @@ pub(crate) use layer::Setting;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
 pub(crate) use tables::{Further, ObjectPlace, RedirectTarget};
-pub(crate) use tree::{Cache, Config, Hg, Redirect};
+pub(crate) use tree::{Cache, Config, Hg, Redirect, Traces};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, LogFormat, LogLevel, MaybeAddress, ReadWrite,
     TlsMode, TlsVersion,

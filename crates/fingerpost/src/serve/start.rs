@@ -12,6 +12,7 @@ use super::listen::Listeners;
 use super::readiness::DatabaseWatch;
 use super::{announce, database, listen, service};
 use crate::config::Loaded;
+use crate::traces;
 
 /// A server whose sockets listen, and what it stands on.
 pub(super) struct Started {
@@ -52,7 +53,8 @@ pub(super) async fn start(
         "at most {} connections (open files: {open_files})",
         options.connections_max
     );
-    let server = Server::new(doors.native, options, metrics, shutdown).router(doors.http);
+    let server =
+        Server::new(doors.native, options, metrics, shutdown).router(traces::around(doors.http));
     assemble(server, listeners, opened, &loaded)
 }
 

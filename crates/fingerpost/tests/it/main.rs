@@ -34,6 +34,8 @@ mod store_faults;
 mod store_limits;
 mod sweeping;
 mod tls;
+mod top;
+mod traces;
 mod transcripts;
 mod upstream;
 mod warming;
