@@ -25,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
 use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Principal, Registry, Reply};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::Peer;
+use fingerpost_net::{Peer, Seldom};
 use tokio::time::timeout;
 
 pub use self::openapi::openapi;
@@ -67,6 +67,7 @@ struct Shared {
     options: JsonOptions,
     commands: Registry<HashEquiv>,
     ids: RequestIds,
+    failed_logins: Seldom,
 }
 
 /// Refuses whatever is asked.
@@ -98,6 +99,7 @@ impl JsonDoor {
             options,
             commands: fingerpost_hashequiv::commands(),
             ids: RequestIds::default(),
+            failed_logins: Seldom::new(LOG_EVERY),
         }))
     }
 
@@ -164,20 +166,37 @@ impl Shared {
         run: impl AsyncFnOnce(&Self, &Caller, Request) -> Result<Response, Problem>,
     ) -> Response {
         let request_id = self.ids.of(request.headers());
+        let peer = peer(&request);
         let answered = async {
             let caller = Caller {
                 principal: login::principal(&self.service, request.headers()).await?,
-                peer: peer(&request),
+                peer: peer.clone(),
                 request_id: request_id.clone(),
             };
             run(self, &caller, request).await
         };
         let mut response = match answered.await {
             Ok(response) => response,
-            Err(problem) => problem.into_response(&request_id),
+            Err(problem) => {
+                self.note(&problem, &request_id, &peer);
+                problem.into_response(&request_id)
+            }
         };
         request_id::tell(&request_id, response.headers_mut());
         response
+    }
+
+    /// Logs what an answer told, so that who complains can be found by its
+    /// request id; and counts logins that failed, as the native door does.
+    fn note(&self, problem: &Problem, request_id: &str, peer: &str) {
+        if !problem.is_failed_login() {
+            let code = problem.code();
+            return tracing::debug!(request_id, peer, code, "Answered a problem: {code}");
+        }
+        self.service.metrics().logins_failed.inc();
+        if let Some(held_back) = self.failed_logins.now() {
+            tracing::info!(request_id, peer, held_back, "A login failed");
+        }
     }
 
     async fn call(
@@ -268,6 +287,7 @@ impl Shared {
     }
 }
 
+const LOG_EVERY: Duration = Duration::from_millis(100);
 const JSON: &str = "application/json";
 
 /// Refuses a body of another type: no web page can send one of these without

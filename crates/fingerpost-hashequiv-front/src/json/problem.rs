@@ -47,6 +47,16 @@ impl Problem {
         self
     }
 
+    /// The stable word for programs.
+    pub(super) const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Whether somebody showed a login that is none.
+    pub(super) fn is_failed_login(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED && self.code != "login-needed"
+    }
+
     /// Says that nobody may remember it.
     pub(super) const fn not_stored(mut self) -> Self {
         self.not_stored = true;

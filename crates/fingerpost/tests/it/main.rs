@@ -18,6 +18,7 @@ mod fuzz;
 mod hostile;
 mod in_process;
 mod keys;
+mod logs;
 mod lying;
 mod moving;
 mod private;
