@@ -44,12 +44,14 @@ test: prepare
 	tests/peers/hg/run
 	tests/peers/schema/run
 	tests/peers/prometheus/run
+	$(CARGO) nextest run --workspace --features fingerpost/otlp -E 'package(fingerpost) & test(traces::)'
 	$(CARGO) nextest run --workspace
 
 # Private items are documented too, so links to them are fine.
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets --features fingerpost/otlp -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private-intra-doc-links' $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	$(CARGO) xtask tidy
 	$(CARGO) xtask dependencies

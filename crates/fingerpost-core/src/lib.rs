@@ -26,6 +26,7 @@ mod principal;
 mod redirects;
 mod reply;
 mod secret_url;
+mod spans;
 mod spool;
 
 #[cfg(any(test, feature = "testing"))]
@@ -54,4 +55,5 @@ pub use reply::{
     RedirectTarget, Reply,
 };
 pub use secret_url::SecretUrl;
+pub use spans::SPANS;
 pub use spool::{Spool, SpoolOptions, SpoolRoom};

@@ -35,7 +35,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
 use fingerpost_core::{Entry, Failure, Origin, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::{Asker, ForwardedHost, Peer};
+use fingerpost_net::{Asker, ForwardedHost, Peer, Seldom};
 use prometheus_client::registry::Registry;
 
 use self::body::{JSON, media_type};
@@ -89,6 +89,7 @@ struct Shared {
     ids: RequestIds,
     metrics: Arc<Metrics>,
     guards: Guards,
+    failed_logins: Seldom,
 }
 
 /// Refuses whatever is asked.
@@ -204,6 +205,7 @@ impl JsonDoor {
             ids: RequestIds::default(),
             metrics: Arc::default(),
             guards,
+            failed_logins: Seldom::new(LOG_EVERY),
         }))
     }
 
@@ -294,14 +296,16 @@ impl Shared {
         let request_id = self.ids.of(request.headers());
         let running = Running::begin(&self.metrics, command, request.method());
         let running = Arc::new(running);
+        let from = request.extensions().get::<Peer>();
+        let from = from.map_or_else(|| "unknown".to_owned(), ToString::to_string);
         let answered = async {
             let place = self.place(&request)?;
-            let from = request.extensions().get::<Peer>();
-            let shown = (request.headers(), from);
+            let peer = request.extensions().get::<Peer>();
+            let shown = (request.headers(), peer);
             let mut told = Told {
                 door: "json",
                 request_id: request_id.clone(),
-                peer: from.map_or_else(|| "unknown".to_owned(), ToString::to_string),
+                peer: from.clone(),
                 user: None,
                 namespace: place.service.namespace().to_owned(),
             };
@@ -311,7 +315,7 @@ impl Shared {
             let caller = Caller {
                 place,
                 principal,
-                host: host(from),
+                host: host(peer),
                 told,
                 running: Arc::clone(&running),
             };
@@ -324,11 +328,24 @@ impl Shared {
             }
             Err(problem) => {
                 running.failed(&problem);
+                self.note(&problem, &request_id, &from);
                 problem.into_response(&request_id)
             }
         };
         request_id::tell(&request_id, response.headers_mut());
         response
+    }
+
+    /// Logs what an answer told, so that who complains can be found by its
+    /// request id.
+    fn note(&self, problem: &Problem, request_id: &str, peer: &str) {
+        if !problem.is_wrong_login() {
+            let code = problem.code();
+            return tracing::debug!(request_id, peer, code, "Answered a problem: {code}");
+        }
+        if let Some(held_back) = self.failed_logins.now() {
+            tracing::info!(request_id, peer, held_back, "A login failed");
+        }
     }
 
     /// A command that there is.
@@ -379,6 +396,9 @@ impl Shared {
 fn host(peer: Option<&Peer>) -> Origin {
     peer.map_or(Origin::Unknown, Peer::host)
 }
+
+/// Failed logins are logged at most so often.
+const LOG_EVERY: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use fingerpost_accounts::{Door, Login, Way};
-use fingerpost_core::{Call, Ends, Failure, Kind, NewCaller, Origin, Principal, Timestamp};
+use fingerpost_core::{Call, Ends, Failure, Kind, NewCaller, Origin, Principal, SPANS, Timestamp};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_hashequiv_proto::{outbox, request};
 use fingerpost_net::{Asker, Peer};
+use tracing::Instrument as _;
 
 use crate::door::{Opens, Shared};
 use crate::ended::Ended;
-use crate::guards::{REST_MAX, Told};
+use crate::guards::{REST_MAX, Stopped, Told};
 use crate::link::Link;
 use crate::placement::Place;
 use crate::respond::{self, RequestId};
@@ -189,8 +190,22 @@ impl<L: Link> Turn<'_, L> {
             peer: &self.caller.peer,
         };
         let (entry, guards) = (self.shared.entry(command), &self.shared.guards);
+        let span = tracing::info_span!(
+            target: SPANS,
+            "command",
+            otel.name = entry.declaration.name,
+            otel.kind = "server",
+            otel.status_code = tracing::field::Empty,
+            peer = %self.caller.peer,
+            user = self.caller.principal.name(),
+            request_id = %self.caller.request_id(),
+        );
         let working = guards.call(entry, self.caller.asker(), PATIENCE, call, argument);
+        let working = working.instrument(span.clone());
         let outcome = self.wire.during(working).await;
+        if matches!(outcome, Err(Stopped::Failed(Failure::Internal(_)))) {
+            span.record("otel.status_code", "ERROR");
+        }
         let elapsed = started.elapsed();
         self.service().requests().record(1, elapsed);
         let metrics = &self.shared.metrics.commands[command];

@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::exit::Exit;
 use crate::{
     backup, bench, cache, check_config, client, config, demo, docs, hg, key, moving, serve,
-    snapshot,
+    snapshot, top,
 };
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
@@ -43,6 +43,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Serve, ask and check Mercurial repositories.
     Hg(hg::Args),
+    /// Show what a running server does, again and again.
+    Top(top::Args),
     /// Look at remembered answers, fill and empty their stores.
     Cache(cache::Args),
     /// Make and keep the keys that rows of hash equivalence are signed with.
@@ -82,6 +84,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Hg(args) => hg::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),

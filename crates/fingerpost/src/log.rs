@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use fingerpost_core::{Clock, SystemClock};
+use fingerpost_core::{Clock, SPANS, SystemClock};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -18,14 +18,40 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{JsonFields, Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, LogLevel};
 
+/// What takes spans of requests, if anything does.
+pub(crate) type Spans = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Starts logging, for the whole process. Later calls change nothing.
 pub(crate) fn start(level: LogLevel, format: LogFormat) {
+    start_with(level, format, None);
+}
+
+/// The same, and spans go to `spans`.
+pub(crate) fn start_with(level: LogLevel, format: LogFormat, spans: Option<Spans>) {
+    // An error says that a subscriber is there already, which is as good.
+    let _ = match spans {
+        // A filter for all costs less than one for each layer.
+        None => tracing_subscriber::registry()
+            .with(filter(level))
+            .with(lines(format))
+            .try_init(),
+        Some(spans) => tracing_subscriber::registry()
+            .with(spans)
+            .with(lines(format).with_filter(filter(level)))
+            .try_init(),
+    };
+}
+
+fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,
@@ -36,19 +62,19 @@ pub(crate) fn start(level: LogLevel, format: LogFormat) {
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(terminal);
-    let registry = tracing_subscriber::registry().with(filter(level));
-    // An error says that a subscriber is there already, which is as good.
-    let _ = if json {
-        let lines = lines
-            .fmt_fields(JsonFields::new())
-            .event_format(JsonLines(Arc::new(SystemClock)));
-        registry.with(lines).try_init()
+    if json {
+        Box::new(
+            lines
+                .fmt_fields(JsonFields::new())
+                .event_format(JsonLines(Arc::new(SystemClock))),
+        )
     } else {
-        let lines = lines
-            .with_timer(UtcTime(SystemClock))
-            .fmt_fields(debug_fn(write_field).delimited(" "));
-        registry.with(lines).try_init()
-    };
+        Box::new(
+            lines
+                .with_timer(UtcTime(SystemClock))
+                .fmt_fields(debug_fn(write_field).delimited(" ")),
+        )
+    }
 }
 
 /// What is logged at a level. At the default one, libraries that tell of their own
@@ -62,7 +88,10 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
     };
     let talkative = TALKATIVE.map(|library| (library, theirs));
-    Targets::new().with_default(ours).with_targets(talkative)
+    Targets::new()
+        .with_default(ours)
+        .with_targets(talkative)
+        .with_target(SPANS, LevelFilter::OFF)
 }
 
 /// It tells of every request that it tries again, which is counted as failures of
@@ -258,6 +287,7 @@ mod tests {
         check(LogLevel::Info, ours, [true, true, true, false]);
         check(LogLevel::Info, theirs, [true, true, false, false]);
         check(LogLevel::Debug, theirs, [true; 4]);
+        check(LogLevel::Trace, SPANS, [false; 4]);
     }
 
     #[test]

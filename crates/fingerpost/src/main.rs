@@ -22,9 +22,16 @@ mod moving;
 mod notice;
 mod out;
 mod progress;
+mod scrape;
 mod serve;
 mod signals;
 mod snapshot;
+mod top;
+#[cfg(feature = "otlp")]
+mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "traces_absent.rs"]
+mod traces;
 
 use std::process::ExitCode;
 

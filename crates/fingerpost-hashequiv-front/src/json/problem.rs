@@ -81,6 +81,11 @@ impl Problem {
         self
     }
 
+    /// The stable word for programs.
+    pub(super) const fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Says which of many questions it is about, counted from 1.
     pub(super) fn at(mut self, what: &str, number: usize) -> Self {
         let detail = self.detail.as_deref().unwrap_or("it is wrong");

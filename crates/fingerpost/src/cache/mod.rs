@@ -5,7 +5,7 @@ mod ls;
 mod name;
 mod show;
 mod stats;
-mod tiers;
+pub(crate) mod tiers;
 mod warm;
 
 use crate::exit::Exit;

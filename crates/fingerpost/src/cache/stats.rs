@@ -1,16 +1,13 @@
 //! `fingerpost cache stats`: what a running server counts.
 
-mod page;
-mod place;
 mod table;
 
 use serde_json::{Map, Value};
 
-use self::page::Sample;
-use self::place::Place;
 use super::tiers::{Which, block_on};
 use crate::exit::Exit;
 use crate::out::Out;
+use crate::scrape::{self, Place, Sample};
 
 /// Where the names of what concerns answers begin, and what that is called.
 const SECTIONS: [(&str, &str); 4] = [
@@ -42,7 +39,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         None => Place::configured(&args.which.load()?.config)?,
     };
     let text = block_on(place.fetch())?;
-    let samples = page::parse(&text);
+    let samples = scrape::parse(&text);
     let mut out = Out::default();
     let mut shown = 0;
     for (prefix, title) in SECTIONS {

@@ -14,7 +14,7 @@ use crate::serve::{self, Part, Stores};
 
 /// The configuration that `serve` would have.
 #[derive(Debug, clap::Args)]
-pub(super) struct Which {
+pub(crate) struct Which {
     /// Configuration file instead of `$FINGERPOST_CONFIG` or
     /// `/etc/fingerpost/fingerpost.toml`.
     #[arg(short, long, value_name = "FILE")]
@@ -22,7 +22,7 @@ pub(super) struct Which {
 }
 
 impl Which {
-    pub(super) fn load(&self) -> anyhow::Result<Loaded> {
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
         let sources = Sources {
             file: self.config.clone(),
             environment: Sources::process_environment(),
@@ -33,7 +33,7 @@ impl Which {
 }
 
 /// Runs work that waits for stores or servers.
-pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

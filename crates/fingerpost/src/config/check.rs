@@ -49,6 +49,7 @@ impl Config {
             return refuse("server.host_names are names of hosts, without scheme and port");
         }
         self.check_rates()?;
+        self.check_traces()?;
         self.check_redirects()?;
         self.hg.check()
     }
@@ -73,6 +74,27 @@ impl Config {
             1..=NUMBER_MAX,
         )?;
         check_range("rates.dear_at_once", rates.dear_at_once, 1..=NUMBER_MAX)
+    }
+
+    fn check_traces(&self) -> Result<(), BadConfig> {
+        let endpoint = &self.traces.endpoint;
+        if endpoint.is_empty() {
+            return Ok(());
+        }
+        if !cfg!(feature = "otlp") {
+            return Err(BadConfig(
+                "traces.endpoint is set, and this program was built without traces \
+                 (`cargo build --features otlp`)"
+                    .to_owned(),
+            ));
+        }
+        let authority = endpoint.strip_prefix("http://").unwrap_or_default();
+        if authority.is_empty() || authority.trim_end_matches('/').contains(['/', '?', '#']) {
+            return Err(BadConfig(
+                "traces.endpoint is http://HOST:PORT, usually http://127.0.0.1:4318".to_owned(),
+            ));
+        }
+        check_range("traces.one_in", self.traces.one_in, 1..=NUMBER_MAX)
     }
 
     /// Checks keys that need each other and may come from different places.

@@ -459,6 +459,20 @@ sections! {
         reports: bool = false;
     }
 
+    /// Traces for OpenTelemetry: a span for each HTTP request, which goes on with the
+    /// trace of a `traceparent`, and for each command over BitBake's protocol but the
+    /// lines of a stream. Only in programs that were built with the feature `otlp`.
+    traces: Traces {
+        /// A collector that takes OTLP over HTTP, without TLS: one beside the
+        /// server. Empty for none.
+        endpoint: String = String::new();
+        /// Of so many requests one is traced, those aside that a traced parent
+        /// sends.
+        one_in: u64 = 100;
+        /// What the service is called in traces.
+        service_name: String = "fingerpost".to_owned();
+    }
+
     /// Logs, written to standard error.
     log: Log {
         /// `error`, `warning`, `info`, `debug` or `trace`. What the library for

@@ -37,15 +37,20 @@ use crate::config::{self, Loaded};
 use crate::exit::{Exit, OrExit};
 use crate::log;
 use crate::signals::StopSignals;
+use crate::traces::Traces;
 
 /// Serves until a stop signal.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let sources = args.sources().or_exit(Exit::Configuration, WRONG)?;
     let loaded = config::load(sources).or_exit(Exit::Configuration, WRONG)?;
-    log::start(loaded.config.log.level, loaded.config.log.format);
-    announce::warn_of_visible_passwords(&args.visible_passwords());
     let runtime = runtime(loaded.config.server.worker_threads)?;
+    let (traces, spans) = Traces::start(&loaded.config.traces, runtime.handle())?.unzip();
+    log::start_with(loaded.config.log.level, loaded.config.log.format, spans);
+    announce::warn_of_visible_passwords(&args.visible_passwords());
     let outcome = runtime.block_on(serve(loaded, args.import));
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     // A start that was interrupted may still be at work on a blocking thread;
     // the database is built for a process that ends at any moment.
     runtime.shutdown_background();

@@ -15,6 +15,7 @@ use super::listen::Listeners;
 use super::readiness::DatabaseWatch;
 use super::{announce, database, listen, logins, service};
 use crate::config::Loaded;
+use crate::traces;
 
 /// A server whose sockets listen, and what it stands on.
 pub(super) struct Started {
@@ -60,7 +61,8 @@ pub(super) async fn start(
         options.connections_max
     );
     let chores = logins::look_after(doors.service, shutdown.clone());
-    let server = Server::new(doors.native, options, metrics, shutdown).router(doors.http);
+    let http = traces::around(doors.http);
+    let server = Server::new(doors.native, options, metrics, shutdown).router(http);
     let (server, database) = assemble(server, listeners, opened, &loaded)?;
     Ok(Started {
         server,

@@ -1,6 +1,6 @@
 //! Samples as tables that people read.
 
-use super::page::Sample;
+use crate::scrape::Sample;
 
 /// A table for each label that samples of a section have first, whose values
 /// make its lines; further labels are part of the names. A table that would
@@ -132,8 +132,8 @@ pub(super) fn whole(value: f64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::parse;
     use super::*;
+    use crate::scrape::parse;
 
     fn check(page: &str, expected: &str) {
         let samples = parse(page);

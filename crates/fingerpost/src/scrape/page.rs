@@ -2,15 +2,15 @@
 
 /// A number with its name and labels.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sample {
-    pub(super) name: String,
+pub(crate) struct Sample {
+    pub(crate) name: String,
     /// In the order of the page.
-    pub(super) labels: Vec<(String, String)>,
-    pub(super) value: f64,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: f64,
 }
 
 /// All samples in the order of the page. Lines that are none are passed over.
-pub(super) fn parse(page: &str) -> Vec<Sample> {
+pub(crate) fn parse(page: &str) -> Vec<Sample> {
     page.lines().filter_map(sample).collect()
 }
 

@@ -13,7 +13,7 @@ use crate::exit::{Exit, OrExit, failure};
 
 /// The page, and the socket if it is not one of TCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     url: Url,
     socket: Option<PathBuf>,
 }
@@ -51,7 +51,7 @@ impl fmt::Display for Place {
 
 impl Place {
     /// Where the server with this configuration has its metrics.
-    pub(super) fn configured(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn configured(config: &Config) -> anyhow::Result<Self> {
         let everywhere = config.server.bind.first();
         let everywhere = everywhere.filter(|_| config.metrics.everywhere);
         let address = config.metrics.bind.0.as_ref().or(everywhere);
@@ -86,7 +86,7 @@ impl Place {
     }
 
     /// The page, of at most 16 MiB, within 10 s.
-    pub(super) async fn fetch(&self) -> anyhow::Result<String> {
+    pub(crate) async fn fetch(&self) -> anyhow::Result<String> {
         let fetching = self.try_fetch();
         let page = fetching.await.map_err(reqwest::Error::without_url);
         let page = page.or_exit(Exit::Unavailable, format!("{self} does not answer"))?;

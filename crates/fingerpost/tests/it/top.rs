@@ -1,0 +1,53 @@
+//! `fingerpost top` against a server.
+
+use anyhow::{Context as _, Result, ensure};
+use fingerpost_testkit::Report;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::outcome;
+use crate::world::server;
+
+/// Exit code and both outputs of `fingerpost top --once WORDS`.
+async fn top(words: &[&str]) -> Result<(i32, String, String)> {
+    let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+    let running = tokio::task::spawn_blocking(move || {
+        let words = words.iter().map(String::as_str);
+        let words: Vec<&str> = ["top", "--once"].into_iter().chain(words).collect();
+        outcome(&TempDir::new()?, &words)
+    });
+    running.await?
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_look_is_for_people_or_for_programs() -> Result<()> {
+    let (_farm, server) = server().await?;
+    let mut session = server.session().await?;
+    session.report(&Report::new(1, 1)).await?;
+
+    let (code, shown, error) = top(&[server.host_and_port()]).await?;
+    ensure!(code == 0 && error.is_empty(), "{code}: {error}");
+    ensure!(
+        shown.contains("ready\n") && shown.contains("look-ups "),
+        "{shown}"
+    );
+    ensure!(!shown.contains('\x1b'), "it is no terminal");
+
+    let (code, line, error) = top(&["--json", server.host_and_port()]).await?;
+    ensure!(code == 0 && error.is_empty(), "{code}: {error}");
+    let figures: Value = serde_json::from_str(&line)?;
+    ensure!(figures["ready"] == true, "{figures}");
+    let connections = figures["connections"].as_f64();
+    ensure!(connections.context("no connections")? >= 1.0, "{figures}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_ends_it() -> Result<()> {
+    let (code, _, error) = top(&["http://127.0.0.1:1"]).await?;
+    ensure!(
+        code == 69 && error.contains("does not answer"),
+        "{code}: {error}"
+    );
+    Ok(())
+}
