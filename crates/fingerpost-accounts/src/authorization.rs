@@ -1,5 +1,7 @@
 //! Logins as a door gets them: how somebody came, and what they show.
 
+use fingerpost_core::Origin;
+
 use crate::basic::basic_credentials;
 use crate::{Login, LoginError, Logins};
 
@@ -36,6 +38,8 @@ pub struct Way<'a> {
     /// The name in the certificate that they showed, with its kind in front:
     /// `dns:builder.example`.
     pub certificate: Option<&'a str>,
+    /// From where: who fails there again and again has to wait.
+    pub origin: Origin,
 }
 
 impl Logins {
@@ -68,8 +72,13 @@ impl Logins {
 
     /// A name with something secret, on a way that was [admitted](Self::admit).
     /// Counted.
-    pub async fn of_name(&self, door: Door, name: &str, secret: &str) -> Result<Login, LoginError> {
-        let found = self.by_name(name, secret).await.map(Some);
+    pub async fn of_name(
+        &self,
+        (door, origin): (Door, Origin),
+        name: &str,
+        secret: &str,
+    ) -> Result<Login, LoginError> {
+        let found = self.guess(&origin, name, secret).await.map(Some);
         self.note(door, &found);
         found?.ok_or(LoginError::Wrong("user"))
     }
@@ -98,7 +107,21 @@ impl Logins {
             return self.by_token(token).await;
         }
         let (name, secret) = basic_credentials(header).ok_or(LoginError::Wrong("form"))?;
-        self.by_name(&name, &secret).await
+        self.guess(&way.origin, &name, &secret).await
+    }
+
+    /// A name with something secret, which may be a guess: looked at when it is the
+    /// turn of its origin and user.
+    async fn guess(&self, origin: &Origin, name: &str, secret: &str) -> Result<Login, LoginError> {
+        let attempt = self.throttle.check(origin, name)?;
+        let found = self.by_name(name, secret).await;
+        match &found {
+            Ok(_) => attempt.succeeded(),
+            Err(LoginError::Wrong(_)) => attempt.failed(),
+            // Says nothing of the secret.
+            Err(_) => drop(attempt),
+        }
+        found
     }
 
     fn note(&self, door: Door, found: &Result<Option<Login>, LoginError>) {
@@ -137,6 +160,7 @@ mod tests {
         door: Door::Json,
         is_private: true,
         certificate: None,
+        origin: Origin::User(0),
     };
 
     fn logins(world: &World) -> Logins {
@@ -212,6 +236,25 @@ mod tests {
         assert!(logins.admit(way).is_err() && logins.admit(HERE).is_ok());
         logins.plaintext = true;
         assert_eq!(ask(&logins, way, &[&right]).await, "ci");
+    }
+
+    #[tokio::test]
+    async fn guesses_have_to_wait() {
+        let world = World::new();
+        let secret = world.user("ci", BUILDER).await;
+        let logins = logins(&world);
+        let (right, wrong) = (basic("ci", secret.reveal()), basic("ci", "guess"));
+        for _ in 0..5 {
+            ask(&logins, HERE, &[&wrong]).await;
+        }
+        assert!(ask(&logins, HERE, &[&right]).await.contains("too many"));
+        let elsewhere = Way {
+            origin: Origin::User(1),
+            ..HERE
+        };
+        assert_eq!(ask(&logins, elsewhere, &[&right]).await, "ci");
+        world.clock.advance_micros(1_000_000);
+        assert_eq!(ask(&logins, HERE, &[&right]).await, "ci");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use crate::metrics::LoginMetrics;
 use crate::oidc::{Refusal, Verifier};
 use crate::passwords::{PasswordError, PasswordOptions, Passwords};
 use crate::tokens::{BearerTokens, VerifyError, is_bearer_token};
-use crate::{Accounts, AccountsError, Grant, Namespaces, Way};
+use crate::{Accounts, AccountsError, Grant, Namespaces, Throttle, ThrottleOptions, Wait, Way};
 
 /// Which ways to log in there are beside users' tokens, passwords and bearer
 /// tokens.
@@ -39,6 +39,7 @@ pub struct Logins {
     /// Jobs of CI systems, if any issuer is configured.
     pub workloads: Option<Verifier>,
     pub(crate) plaintext: bool,
+    pub(crate) throttle: Throttle,
     certificates: Arc<BTreeMap<String, String>>,
     pub(crate) metrics: LoginMetrics,
 }
@@ -70,6 +71,10 @@ pub enum LoginError {
     /// Others could have read on its way what was shown: 403. It was not looked at.
     #[error("logins are taken through TLS or from this host only")]
     Plaintext,
+    /// Logins of this user failed from there again and again: 429. It was not looked
+    /// at.
+    #[error(transparent)]
+    Throttled(#[from] Wait),
     /// The database failed.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
@@ -89,7 +94,8 @@ impl Logins {
         Ok(Self {
             accounts: Accounts::new(db.clone()),
             passwords: Passwords::new(db.clone(), clock.clone(), passwords)?,
-            tokens: BearerTokens::new(db, clock)?,
+            tokens: BearerTokens::new(db, clock.clone())?,
+            throttle: Throttle::new(ThrottleOptions::default(), clock),
             workloads: options.workloads,
             plaintext: options.plaintext,
             certificates: Arc::new(options.certificates),
@@ -210,6 +216,7 @@ impl LoginError {
             Self::Wrong(reason) => ("wrong", reason),
             Self::NotNow(reason) => ("not_now", reason),
             Self::Plaintext => ("plaintext", ""),
+            Self::Throttled(_) => ("throttled", ""),
             Self::Accounts(_) => ("failed", ""),
         }
     }

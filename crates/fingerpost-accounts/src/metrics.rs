@@ -35,7 +35,7 @@ impl LoginMetrics {
     /// Adds the counters to `registry`, whose prefix is `fingerpost`.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("accounts");
-        let help = "Logins by door, outcome (ok, wrong, not_now, plaintext, failed) and reason; \
+        let help = "Logins by door, outcome (ok, wrong, not_now, plaintext, throttled, failed) and reason; \
                     over HTTP one for each request that has a login or a mapped certificate";
         registry.register("logins", help, self.logins.clone());
     }

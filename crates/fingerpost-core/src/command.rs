@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::{Access, CachePolicy, Dependency, Encode, Failure, Outcome, Principal};
+use crate::{Access, CachePolicy, Dependency, Encode, Failure, Origin, Outcome, Principal};
 
 /// What the commands of a branch work on.
 pub trait Service: Send + Sync + 'static {
@@ -191,6 +191,8 @@ pub struct Call<'a, S> {
     pub principal: &'a Principal,
     /// The peer's address, for the log.
     pub peer: &'a str,
+    /// Where the peer comes from, for limits.
+    pub origin: Origin,
 }
 
 impl<S> Clone for Call<'_, S> {

@@ -242,6 +242,7 @@ mod tests {
             service: &service,
             principal,
             peer: "test",
+            origin: crate::Origin::Unknown,
         };
         let mut future = std::pin::pin!(entry.call(call, text));
         match future

@@ -142,6 +142,7 @@ impl Shared {
                     door: Door::Native,
                     is_private: peer.is_private(),
                     certificate: Some(certificate),
+                    origin: peer.origin(),
                 };
                 // Boxed, so that the many others do not carry its size.
                 let found = Box::pin(place.service.logins().of_connection(way)).await;

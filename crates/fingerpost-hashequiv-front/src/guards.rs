@@ -60,7 +60,7 @@ impl Guards {
                 .map_err(Stopped::Crowded)?,
         };
         let called = entry.call(call, argument).await;
-        if is_login && matches!(&called, Err(Failure::Refused { .. })) {
+        if is_login && matches!(&called, Err(Failure::Refused { code: WRONG, .. })) {
             self.admission.login_failed(&asker.host);
         }
         called.map_err(Stopped::Failed)
@@ -134,6 +134,8 @@ pub(crate) const fn code(crowded: &Crowded) -> &'static str {
     }
 }
 
+/// What it says of a wrong login.
+const WRONG: &str = "bad-login";
 /// The command that logs a connection in.
 pub(crate) const LOGIN: &str = "auth";
 /// The longest rest after a batch of look-ups.

@@ -57,8 +57,6 @@ pub struct SharedMetrics {
     pub backfill_dropped: Counter,
     /// Rows that wait to be copied.
     pub backfill_queue: Gauge<i64, AtomicI64>,
-    /// Failed logins.
-    pub logins_failed: Counter,
 }
 
 /// How a question to the upstream ended: `answered`, `failed` or `timed_out`.
@@ -207,7 +205,6 @@ impl SharedMetrics {
                 "Rows not copied, the queue was full",
                 &self.backfill_dropped,
             ),
-            ("logins_failed", "Failed logins", &self.logins_failed),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());

@@ -14,11 +14,13 @@ use fingerpost_core::{Clock, Permission, PermissionSet, Registry};
 use fingerpost_hg::site::{Catalogue, Decision, Found, Operation, RepositoryEntry};
 use fingerpost_hg::{Mercurial, RepositoryView};
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
-use fingerpost_net::percent_decoded;
+use fingerpost_net::audit::Audit;
+use fingerpost_net::{Admission, percent_decoded};
 
 use crate::answer::{self, Handshakes};
 use crate::answers::AnswerCache;
 use crate::caller::follower;
+use crate::guards::{Came, Guards};
 use crate::lanes::Lanes;
 use crate::login::login;
 use crate::metrics::Metrics;
@@ -83,6 +85,7 @@ pub(crate) struct Door {
     pub(crate) lanes: Lanes,
     handshakes: Handshakes,
     pub(crate) cache: Option<AnswerCache>,
+    pub(crate) guards: Guards,
 }
 
 impl HgFront {
@@ -102,6 +105,7 @@ impl HgFront {
             lanes: Lanes::new(options.answers_max, options.wait),
             handshakes: Handshakes::default(),
             cache: None,
+            guards: Guards::default(),
             catalogue,
             mercurial,
             logins,
@@ -115,6 +119,15 @@ impl HgFront {
     pub fn remembering(mut self, cache: AnswerCache) -> Self {
         if let Some(door) = Arc::get_mut(&mut self.0) {
             door.cache = Some(cache);
+        }
+        self
+    }
+
+    /// Shares the limits and the audit log of other doors from now on.
+    #[must_use]
+    pub fn guarded(mut self, admission: Arc<Admission>, audit: Audit) -> Self {
+        if let Some(door) = Arc::get_mut(&mut self.0) {
+            door.guards = Guards { admission, audit };
         }
         self
     }
@@ -135,9 +148,12 @@ impl HgFront {
 
 async fn serve(State(front): State<HgFront>, request: Request<Body>) -> Response {
     let door = front.0;
-    match door.answer(request).await {
+    let (parts, body) = request.into_parts();
+    let came = Came::of(&parts);
+    match door.answer(&came, parts, body).await {
         Ok(response) => response,
         Err(refusal) => {
+            door.guards.denied(&came, &refusal).await;
             door.metrics.count_refusal(refusal.status.as_u16());
             refusal.into_response()
         }
@@ -186,10 +202,19 @@ impl Asking {
 }
 
 impl Door {
-    async fn answer(self: &Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
-        let (parts, body) = request.into_parts();
+    async fn answer(
+        self: &Arc<Self>,
+        came: &Came,
+        parts: Parts,
+        body: Body,
+    ) -> Result<Response, Refusal> {
         let path = percent_decoded(parts.uri.path()).ok_or_else(Refusal::nothing_here)?;
-        let login = login(&parts, self.logins.as_ref()).await?;
+        self.guards.may_log_in(came)?;
+        let login = login(&parts, self.logins.as_ref()).await;
+        if login.as_ref().is_err_and(Refusal::asks_for_login) {
+            self.guards.login_failed(came);
+        }
+        let login = login?;
         let asks_v1 = command_of_v1(&parts).is_some();
         let Some((repository, rest)) = self.find(path.clone(), asks_v1).await? else {
             return match parts.method == Method::GET && !asks_v1 {

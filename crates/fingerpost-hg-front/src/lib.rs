@@ -17,6 +17,7 @@ mod body;
 mod caller;
 mod encoded;
 mod front;
+mod guards;
 mod index;
 mod lanes;
 mod login;

@@ -3,6 +3,7 @@
 use axum::http::header;
 use axum::http::request::Parts;
 use fingerpost_accounts::{Door, Login, LoginError, Logins, Way};
+use fingerpost_core::Origin;
 use fingerpost_net::Peer;
 
 use crate::refusal::Refusal;
@@ -28,6 +29,7 @@ pub(crate) async fn login(
         // Of whom nothing is known, nothing is known to be private.
         is_private: peer.is_some_and(Peer::is_private),
         certificate: peer.and_then(|peer| peer.certificate.as_deref()),
+        origin: peer.map_or(Origin::Unknown, Peer::origin),
     };
     logins
         .of_request(way, given)
@@ -42,6 +44,7 @@ fn refusal(error: &LoginError) -> Refusal {
             Refusal::wrong_login()
         }
         LoginError::Plaintext => Refusal::ssl_required(),
+        LoginError::Throttled(wait) => Refusal::busy(wait.0),
         LoginError::NotNow(reason) => {
             tracing::info!(reason, "A login cannot be checked now");
             Refusal::busy(SOON)

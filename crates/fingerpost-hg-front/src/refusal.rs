@@ -107,6 +107,11 @@ impl Refusal {
         }
     }
 
+    /// Whether a client is to try again with a password.
+    pub(crate) const fn asks_for_login(&self) -> bool {
+        matches!(self.extra, Extra::Login)
+    }
+
     /// Name and password of a login are wrong.
     pub(crate) fn wrong_login() -> Self {
         Self::not_authorized(Operation::Read, true)

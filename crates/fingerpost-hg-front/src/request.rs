@@ -91,7 +91,7 @@ impl Door {
             let level = level(frames.encoding, door.options.compression_level);
             Ok(Work::new(
                 (Arc::clone(&door.commands), Arc::clone(&door.metrics)),
-                door.cache.clone(),
+                (door.cache.clone(), door.guards.clone()),
                 view,
                 caller,
                 frames.asked,

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::answers::AnswerCache;
 use crate::caller::Caller;
+use crate::guards::Guards;
 use crate::lanes::Place;
 use crate::metrics::{Metrics, Outcome};
 use crate::shared::{Broken, Sharing, Step, Taken};
@@ -46,6 +47,7 @@ pub(crate) struct Work {
     commands: Arc<Registry<RepositoryView>>,
     metrics: Arc<Metrics>,
     cache: Option<AnswerCache>,
+    guards: Guards,
     encoding: (Option<ContentEncoding>, i32),
     view: Arc<RepositoryView>,
     caller: Caller,
@@ -100,7 +102,7 @@ impl Work {
     /// Work on `view` for a caller. Must be made on a thread of the runtime.
     pub(crate) fn new(
         (commands, metrics): (Arc<Registry<RepositoryView>>, Arc<Metrics>),
-        cache: Option<AnswerCache>,
+        (cache, guards): (Option<AnswerCache>, Guards),
         view: Arc<RepositoryView>,
         caller: Caller,
         asked: Vec<Asked>,
@@ -111,6 +113,7 @@ impl Work {
             commands,
             metrics,
             cache,
+            guards,
             encoding,
             view,
             caller,

@@ -89,6 +89,7 @@ impl Shared {
             service: caller.service(),
             principal: &caller.principal,
             peer: &caller.told.peer,
+            origin: caller.host,
         };
         let started = std::time::Instant::now();
         let asker = caller.asker();

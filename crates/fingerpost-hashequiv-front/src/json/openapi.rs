@@ -33,7 +33,14 @@ pub fn openapi() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [
+            {"url": "/"},
+            {
+                "url": "/ns/{namespace}",
+                "description": "In a namespace of one's choice. Without it, that of the host, of the listener or of the user.",
+                "variables": {"namespace": {"default": "default"}},
+            },
+        ],
         // An anonymous caller may do what the server is configured for.
         "security": [{}, {"basic": []}, {"bearer": []}],
         "paths": paths,

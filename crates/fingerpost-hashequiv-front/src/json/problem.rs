@@ -1,5 +1,7 @@
 //! What clients are told of what went wrong: RFC 9457.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -61,13 +63,21 @@ impl Problem {
 
     /// A request that is not worked on now.
     pub(super) fn crowded(crowded: &Crowded) -> Self {
-        let (status, seconds) = match crowded {
-            Crowded::Rate(wait) => (StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1),
-            Crowded::Places => (StatusCode::SERVICE_UNAVAILABLE, 5),
-        };
+        match crowded {
+            Crowded::Rate(wait) => Self::later(*wait, code(crowded), crowded),
+            Crowded::Places => Self {
+                retry_after: Some(5),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code(crowded))
+                    .detail(crowded.to_string())
+            },
+        }
+    }
+
+    /// A caller who comes too often.
+    pub(super) fn later(wait: Duration, code: &'static str, why: &impl ToString) -> Self {
         Self {
-            retry_after: Some(seconds),
-            ..Self::new(status, code(crowded)).detail(crowded.to_string())
+            retry_after: Some(wait.as_secs() + 1),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, code).detail(why.to_string())
         }
     }
 

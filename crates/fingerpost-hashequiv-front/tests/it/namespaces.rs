@@ -10,8 +10,9 @@ use fingerpost_net::Address;
 use crate::world::{HANDSHAKE, Listening, Wire, World, taskhash, unihash};
 
 /// `release` falls back to `default`, `lab` to nothing and has one member.
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let config = Config {
+        anonymous: PermissionSet::of(&[Permission::Read, Permission::Report, Permission::DbAdmin]),
         namespaces: vec![
             NamespaceConfig {
                 fallback: Some("default".to_owned()),
@@ -28,8 +29,8 @@ async fn world() -> World {
     let pair = |name: &str, namespace: &str| (name.to_owned(), namespace.to_owned());
     let placement = PlacementOptions {
         listeners: vec![pair("second", "release")],
+        hosts: vec![pair("Release.example", "release")],
         users: vec![pair("bot", "lab"), pair("admin", "lab")],
-        ..PlacementOptions::default()
     };
     let world = World::placed(config, placement).await;
     let report = PermissionSet::of(&[Permission::Read, Permission::Report]);

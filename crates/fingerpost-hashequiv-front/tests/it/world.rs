@@ -24,6 +24,7 @@ pub(crate) const HANDSHAKE: &str = "OEHASHEQUIV 1.1\nneeds-headers: false\n\n";
 /// A service with its door, in a directory of its own.
 pub(crate) struct World {
     pub(crate) service: Arc<HashEquiv>,
+    pub(crate) placement: Placement,
     pub(crate) door: NativeDoor,
     pub(crate) shutdown: Shutdown,
     pub(crate) directory: tempfile::TempDir,
@@ -121,9 +122,10 @@ impl World {
             .await
             .unwrap();
         let placement = Placement::new(namespaces, placement).unwrap();
-        let door = NativeDoor::new(placement, options);
+        let door = NativeDoor::new(placement.clone(), options);
         Self {
             service,
+            placement,
             door,
             shutdown: Shutdown::new(),
             directory,

@@ -92,16 +92,21 @@ async fn login_of(
     token: &str,
 ) -> Result<Login, Failure> {
     let service = call.service;
-    let found = service.logins.of_name(Door::Native, username, token).await;
+    let found = service
+        .logins
+        .of_name((Door::Native, call.origin), username, token)
+        .await;
     match found {
         Ok(login) => Ok(login),
         Err(LoginError::Wrong(reason)) => {
-            service.metrics.shared.logins_failed.inc();
             let peer = call.peer;
             tracing::info!(user = username, peer, reason, "A login failed");
             tokio::time::sleep(service.config.failed_login_delay).await;
             let message = format!("Unable to authenticate as {username}");
             Err(Failure::refused("bad-login", message))
+        }
+        Err(LoginError::Throttled(wait)) => {
+            Err(Failure::refused("too-many-failed-logins", wait.to_string()))
         }
         Err(LoginError::NotNow(why)) => {
             let message =

@@ -111,6 +111,7 @@ impl World {
             service: &self.service,
             principal: &principal,
             peer: "test",
+            origin: fingerpost_core::Origin::Unknown,
         };
         match entry.call(call, argument).await {
             Ok(outcome) => match outcome.reply {

@@ -2,7 +2,7 @@
 //! remembered, or taken part in.
 
 use bytes::Bytes;
-use fingerpost_core::{CacheKey, Call, Called, Failure, Objects, Reply};
+use fingerpost_core::{CacheKey, Call, Called, Failure, Objects, Origin, Reply};
 use fingerpost_hg_proto::{ContentEncoding, Location};
 use futures_util::future::join;
 
@@ -25,9 +25,17 @@ impl Work {
             service: &self.view,
             principal: &self.caller.principal,
             peer: &self.caller.peer,
+            // No command of a repository takes a login.
+            origin: Origin::Unknown,
         };
-        let running = entry.call(call, &asked.request.args);
-        self.runtime.block_on(running)
+        let args = &asked.request.args;
+        let called = self.runtime.block_on(entry.call(call, args));
+        let repository = self.view.entry().id().as_str();
+        let about = (repository, &self.caller);
+        let failure = called.as_ref().err();
+        self.guards
+            .called(entry, about, args, failure, &self.runtime);
+        called
     }
 
     /// Where the answer comes from. What the caller may have was decided in the

@@ -70,6 +70,7 @@ pub(crate) fn run(
         service: view,
         principal: &Principal::anonymous(PermissionSet::of(&[Permission::Pull])),
         peer: "test",
+        origin: fingerpost_core::Origin::Unknown,
     };
     let mut called = pin!(entry.call(call, &wire));
     // Nothing in a command waits for anything but the disk.

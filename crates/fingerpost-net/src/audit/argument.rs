@@ -59,13 +59,17 @@ fn cut(value: &Value) -> Value {
     }
 }
 
-const SHOWN: [&str; 20] = [
+const SHOWN: [&str; 24] = [
     "bookmark",
+    "expires",
+    "id",
     "key",
     "mark",
     "max_age_seconds",
     "method",
+    "name",
     "namespace",
+    "namespaces",
     "new",
     "old",
     "outhash",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use fingerpost_accounts::Logins;
 use fingerpost_core::{Clock, SystemClock};
+use fingerpost_hashequiv_front::Guards;
 use fingerpost_hg::pushkey::PushkeyProgram;
 use fingerpost_hg::site::Catalogue;
 use fingerpost_hg::{Limits, Mercurial, MercurialOptions};
@@ -22,6 +23,7 @@ use crate::exit::{Exit, OrExit};
 pub(super) fn front(
     config: &Config,
     logins: Logins,
+    guards: &Guards,
     metrics: &Metrics,
 ) -> anyhow::Result<Option<Router>> {
     let hg = &config.hg;
@@ -44,7 +46,8 @@ pub(super) fn front(
         Some(logins),
         clock,
         front_options(config),
-    );
+    )
+    .guarded(Arc::clone(&guards.admission), guards.audit.clone());
     let Some(answers) = Answers::open(&config.cache, &config.redirect)? else {
         metrics.register(|registry| front.register_metrics(registry));
         return Ok(Some(front.router()));

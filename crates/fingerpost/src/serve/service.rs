@@ -67,7 +67,7 @@ pub(super) async fn doors(
     let native = NativeDoor::guarded(placement.clone(), door_options(config), guards.clone());
     let json = JsonDoor::guarded(placement, json_options(config), guards.clone());
     let mut http = json.router();
-    if let Some(hg) = super::hg::front(config, service.logins().clone(), metrics)? {
+    if let Some(hg) = super::hg::front(config, service.logins().clone(), &guards, metrics)? {
         http = http.merge(hg);
     }
     let collector = DatabaseCollector::new(database.clone());

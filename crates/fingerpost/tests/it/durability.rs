@@ -118,6 +118,7 @@ async fn remove_until_failure(service: Arc<HashEquiv>, first: u64) -> Answered {
         service: &service,
         principal: &principal,
         peer: "test",
+        origin: fingerpost_core::Origin::Unknown,
     };
     let mut removed = Answered::new();
     for number in first.. {

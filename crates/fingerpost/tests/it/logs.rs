@@ -20,7 +20,9 @@ async fn lines_for_programs_are_json_and_name_the_request() -> Result<()> {
     );
     let request = "GET /v1/none HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     http(&server, request).await?;
-    ensure!(metric(&server, "fingerpost_hashequiv_logins_failed_total", "").await? == 1.0);
+    let logins = "fingerpost_accounts_logins_total";
+    let wrong = metric(&server, logins, "outcome=\"wrong\"").await?;
+    ensure!(wrong == 1.0);
 
     let log = server.stop().await?.log;
     // What people paste into their configuration goes to standard output, as it is.

@@ -3,6 +3,7 @@
 mod coding;
 mod input;
 mod many;
+mod namespaces;
 mod rows;
 mod watching;
 
@@ -42,8 +43,11 @@ impl Json {
     }
 
     async fn with(options: JsonOptions) -> Self {
-        let world = World::new().await;
-        let door = JsonDoor::new(std::sync::Arc::clone(&world.service), options);
+        Self::to(World::new().await, options)
+    }
+
+    fn to(world: World, options: JsonOptions) -> Self {
+        let door = JsonDoor::new(world.placement.clone(), options);
         let mut registry = Registry::with_prefix("fingerpost");
         door.register_metrics(&mut registry);
         Self {
