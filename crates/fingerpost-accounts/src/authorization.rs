@@ -17,6 +17,9 @@ pub enum Door {
 }
 
 impl Door {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Json, Self::Mercurial];
+
     /// A word for counters.
     pub const fn as_str(self) -> &'static str {
         match self {

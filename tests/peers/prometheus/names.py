@@ -10,7 +10,7 @@ SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ")
 LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)=\"")
 # What Prometheus adds to every series.
 GIVEN_LABELS = {"job", "instance"}
-SERIES_OF_ONE_NAME_MAX = 600
+SERIES_OF_ONE_NAME_MAX = 1000
 
 
 class Page:
