@@ -130,6 +130,11 @@ pub enum Shape {
     Text,
     /// 64 lower-case hex digits.
     Unihash,
+    /// What somebody calls something of theirs: 1 to 64 bytes without control
+    /// characters, and without blanks at the ends.
+    Label,
+    /// A password that is chosen: 8 to 512 bytes.
+    Password,
     /// A truth value; anything is taken by its truth.
     Flag,
     /// A number of seconds, fractions allowed.

@@ -159,6 +159,8 @@ fn cache(policy: &CachePolicy) -> String {
 fn shape(shape: Shape) -> Cow<'static, str> {
     let words = match shape {
         Shape::Text => "text",
+        Shape::Label => "1 to 64 bytes, printable",
+        Shape::Password => "8 to 512 bytes",
         Shape::Unihash => "64 lower-case hex digits",
         Shape::Flag => "truth value",
         Shape::Seconds => "seconds, fractions allowed",

@@ -27,10 +27,6 @@ mod serve;
 mod signals;
 mod snapshot;
 mod top;
-#[cfg(feature = "otlp")]
-mod traces;
-#[cfg(not(feature = "otlp"))]
-#[path = "traces_absent.rs"]
 mod traces;
 
 use std::process::ExitCode;

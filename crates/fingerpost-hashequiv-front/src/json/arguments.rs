@@ -119,7 +119,7 @@ fn of_text(field: &Field, text: String) -> Result<Value, Problem> {
 /// Whether a value is of its field's type.
 fn check(field: &Field, value: &Value) -> Result<(), Problem> {
     let (fits, what) = match field.shape {
-        Shape::Text => (value.is_string(), "a text"),
+        Shape::Text | Shape::Label | Shape::Password => (value.is_string(), "a text"),
         Shape::Unihash => (value.is_string(), "64 lower-case hex digits"),
         Shape::Flag | Shape::Bool => (value.is_boolean(), "true or false"),
         Shape::Seconds => (

@@ -162,6 +162,12 @@ fn argument_schema(route: &Route, fields: &[&Field]) -> Value {
 fn schema(field: &Field) -> Value {
     match field.shape {
         Shape::Unihash => json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+        // A part of what is taken that every reader of patterns agrees on.
+        Shape::Label => json!({"type": "string", "pattern": "^[!-~]([ -~]{0,62}[!-~])?$"}),
+        Shape::Password => json!({
+            "type": "string", "pattern": "^[ -~]{8,512}$", "format": "password",
+            "not": {"pattern": "^(fp_|eyJ)"},
+        }),
         Shape::Flag | Shape::Bool => json!({"type": "boolean"}),
         Shape::Seconds => json!({"type": "number", "minimum": 0, "maximum": SECONDS_MAX}),
         Shape::Names => json!({"type": "array", "items": {"type": "string"}}),

@@ -44,7 +44,7 @@ const fn field(name: &'static str, shape: Shape, required: bool, about: &'static
 impl Argument for NewTokenArgs {
     const FIELDS: &'static [Field] = &[
         OWN_USERNAME_FIELD,
-        field("name", Shape::Text, true, "what its user calls it"),
+        field("name", Shape::Label, true, "what its user calls it"),
         field(
             "permissions",
             Shape::Names,

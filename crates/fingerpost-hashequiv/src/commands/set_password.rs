@@ -28,7 +28,7 @@ impl Argument for SetPasswordArgs {
         OWN_USERNAME_FIELD,
         Field {
             name: "password",
-            shape: Shape::Text,
+            shape: Shape::Password,
             required: true,
             about: "8 to 512 bytes that do not look like a token",
         },
