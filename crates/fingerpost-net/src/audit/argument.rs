@@ -59,7 +59,7 @@ fn cut(value: &Value) -> Value {
     }
 }
 
-const SHOWN: [&str; 20] = [
+const SHOWN: [&str; 22] = [
     "bookmark",
     "key",
     "mark",
@@ -74,6 +74,8 @@ const SHOWN: [&str; 20] = [
     "PN",
     "PR",
     "PV",
+    "rows",
+    "signature",
     "task",
     "taskhash",
     "unihash",
