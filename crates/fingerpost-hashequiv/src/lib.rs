@@ -14,6 +14,7 @@ pub mod query;
 pub mod rules;
 pub mod siginfo;
 pub mod signed;
+pub mod signing;
 pub mod sqlite;
 pub mod stats;
 pub mod store;
