@@ -4,6 +4,7 @@ mod coding;
 mod input;
 mod many;
 mod rows;
+mod signed;
 mod watching;
 
 use axum::Router;
