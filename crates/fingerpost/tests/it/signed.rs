@@ -34,14 +34,8 @@ impl Farm {
             let public = format!("{name}.public");
             farm.run(&["key", "export-public", "--ring", &ring, "--output", &public])?;
         }
-        let both: Result<Vec<_>, _> = ["one.public", "two.public"]
-            .map(|file| fs::read_to_string(farm.farm.path(file)))
-            .into_iter()
-            .collect();
-        let (one, two) = {
-            let both = both?;
-            (both[0].clone(), both[1].clone())
-        };
+        let public = |name| fs::read_to_string(farm.farm.path(&format!("{name}.public")));
+        let (one, two) = (public("one")?, public("two")?);
         let keys = two.split_once("[[key]]").context("no key")?.1.to_owned();
         fs::write(
             farm.farm.path("readers.toml"),
@@ -109,7 +103,12 @@ impl Farm {
             &report.method,
             &report.taskhash,
         ];
-        let told: Value = serde_json::from_str(&self.client(&words)?.out)?;
+        let out = self.client(&words)?.out;
+        if policy == "off" {
+            // As without signatures, and nothing is counted.
+            return Ok(("unchecked".to_owned(), !out.is_empty()));
+        }
+        let told: Value = serde_json::from_str(&out)?;
         let counts = told["counts"].as_object().context("no counts")?;
         let word = counts.keys().next().context("nothing counted")?;
         Ok((word.clone(), !told["row"].is_null()))
@@ -157,8 +156,7 @@ async fn a_second_reporter_signs_what_they_were_answered_if_they_believe_it() ->
         let (unihash, counts) = farm.report(&b, "one", policy)?;
         let expected = if takes { &a.unihash } else { &b.unihash };
         ensure!(unihash == *expected, "{first} {policy}: {unihash}");
-        let signed = if takes { ", 1 " } else { "" };
-        ensure!(counts.contains(word), "{first} {policy}: {counts} {signed}");
+        ensure!(counts.contains(word), "{first} {policy}: {counts}");
         ensure!(counts.contains("signature_stored 1") == takes, "{counts}");
         // The first task as readers see it, then the second.
         let believed = first == "two";
@@ -229,20 +227,9 @@ async fn the_second_implementation_verifies_what_the_server_tells() -> Result<()
     let farm = Farm::open().await?;
     let report = Report::new(1, 1);
     farm.report(&report, "one", "require")?;
-    let row = farm.client(&[
-        "--json",
-        "--policy",
-        "off",
-        "--sign-with",
-        "one.toml",
-        "get",
-        &report.method,
-        &report.taskhash,
-    ]);
-    ensure!(row.is_ok());
     let mut session = farm.server.session().await?;
     let asked = json!({"get-signed": {"method": report.method, "taskhash": report.taskhash}});
-    let told = session.ask(&asked).await?;
+    let told = session.ask(asked).await?;
     let verify = |row: &Value, word: &str| -> Result<()> {
         fs::write(farm.farm.path("rows"), row.to_string())?;
         let output = Command::new("python3")
