@@ -26,7 +26,13 @@ struct Told {
 impl Farm {
     async fn open() -> Result<Self> {
         let farm = farm();
-        let server = farm.server().start().await?;
+        let config = farm.path("fingerpost.toml");
+        fs::write(
+            &config,
+            "[hashequiv.namespaces.release]\nfallback = \"default\"\n",
+        )?;
+        let options = farm.server().argument("--config").argument(config);
+        let server = options.start().await?;
         let farm = Self { farm, server };
         for name in ["one", "two", "stranger"] {
             let ring = format!("{name}.toml");
@@ -257,7 +263,7 @@ async fn the_second_implementation_verifies_what_the_server_tells() -> Result<()
         Ok(())
     };
     verify(&told, "hit verified")?;
-    let mut other = told.clone();
+    let mut other = told;
     other["unihash"] = Report::new(9, 9).unihash.into();
     verify(&other, "miss mismatch")
 }
@@ -329,4 +335,109 @@ async fn imported_rows_are_signed_resigned_and_counted_before_a_revocation() -> 
     );
     farm.check(&report, "require", ("verified", true))?;
     farm.check(&Report::new(3, 3), "require", ("revoked", false))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_a_fallback_is_verified_as_what_it_is_and_only_where_it_is_expected() -> Result<()>
+{
+    let farm = Farm::open().await?;
+    let (a, b) = (Report::new(1, 1), Report::new(2, 1));
+    farm.report(&a, "two", "off")?;
+    let release = format!("ws://{}/ns/release", farm.server.host_and_port());
+    let first = [
+        "client",
+        "--address",
+        &release,
+        "--json",
+        "--policy",
+        "require",
+    ];
+    let first = [&first[..], &["--ring", "readers.toml"]].concat();
+    let (own, both) = (
+        ["--namespace", "release"],
+        ["--namespace", "release", "--namespace", "default"],
+    );
+    let get = |namespaces: &[&str], report: &Report| -> Result<Value> {
+        let words = ["get", &report.method, &report.taskhash];
+        let told = farm.run(&[&first, namespaces, &words].concat())?;
+        Ok(serde_json::from_str(&told.out)?)
+    };
+    let told = get(&both, &a)?;
+    ensure!(
+        told["row"]["namespace"] == "default" && told["counts"]["verified"] == 1,
+        "{told}"
+    );
+    let told = get(&own, &a)?;
+    ensure!(
+        told == json!({"row": null, "counts": {"other_row": 1}}),
+        "{told}"
+    );
+    // Of the same output, in the namespace that falls back.
+    let report = ["report", &b.method, &b.taskhash, &b.outhash, &b.unihash];
+    let signer = ["--sign-with", "one.toml"];
+    let told = farm
+        .run(&[&first[..], &both, &signer, &report].concat())?
+        .out;
+    let lines: Vec<Value> = told
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    ensure!(lines[0]["unihash"] == a.unihash.as_str(), "{told}");
+    let counts = json!({"counts": {"signature_stored": 1, "verified": 1}});
+    ensure!(lines[1] == counts, "{told}");
+    let told = get(&own, &b)?;
+    ensure!(
+        told["row"]["namespace"] == "release" && told["counts"]["verified"] == 1,
+        "{told}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rows_are_reported_by_lines_and_an_output_is_verified_too() -> Result<()> {
+    let farm = Farm::open().await?;
+    let reports: Vec<_> = (1..=20).map(|task| Report::new(task, task)).collect();
+    let lines = reports.iter().map(|report| {
+        let Report {
+            method,
+            taskhash,
+            outhash,
+            unihash,
+            ..
+        } = report;
+        format!("{method} {taskhash} {outhash} {unihash}\n")
+    });
+    fs::write(farm.farm.path("lines"), lines.collect::<String>())?;
+    let output = Command::new(env!("CARGO_BIN_EXE_fingerpost"))
+        .args([
+            "client",
+            "--address",
+            farm.server.address(),
+            "--sign-with",
+            "one.toml",
+            "report",
+        ])
+        .current_dir(farm.farm.directory())
+        .stdin(fs::File::open(farm.farm.path("lines"))?)
+        .output()?;
+    let unihashes: String = reports
+        .iter()
+        .map(|report| format!("{}\n", report.unihash))
+        .collect();
+    ensure!(String::from_utf8(output.stdout)? == unihashes);
+    ensure!(String::from_utf8(output.stderr)? == "own 20, signature_stored 20\n");
+    let last = &reports[19];
+    let words = [
+        "--policy",
+        "require",
+        "--ring",
+        "readers.toml",
+        "get-outhash",
+        &last.method,
+        &last.outhash,
+        &last.taskhash,
+    ];
+    let told: Value = serde_json::from_str(&farm.client(&words)?.out)?;
+    ensure!(told["unihash"] == last.unihash.as_str(), "{told}");
+    Ok(())
 }
