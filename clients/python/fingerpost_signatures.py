@@ -297,6 +297,17 @@ def judge(policy, ring, row, signature):
     return ring.verify(row, signature)
 
 
+def judge_all(policy, ring, row, signatures):
+    """What an answer with several signatures is to a reader: one that verifies is enough.
+
+    If none does, the reason is that of the signature that says most.
+    """
+    if policy == "off" or not signatures:
+        return judge(policy, ring, row, None)
+    verdicts = [judge(policy, ring, row, signature) for signature in signatures]
+    return max(verdicts, key=("unknown_key", "malformed", "revoked", "mismatch", "verified").index)
+
+
 def arguments(words):
     parser = argparse.ArgumentParser(
         prog="python3 -m fingerpost_signatures",
@@ -319,20 +330,30 @@ def arguments(words):
 
 
 def rows(options):
-    """(row, signature) of the command line or of a file of JSON lines."""
+    """(row, signatures) of the command line or of a file of JSON lines."""
     if not options.rows:
-        yield {field: getattr(options, field) for field in FIELDS}, options.signature
+        given = options.signature
+        yield {field: getattr(options, field) for field in FIELDS}, [] if given is None else [given]
         return
     with open(0 if options.rows == "-" else options.rows, encoding="utf-8", closefd=options.rows != "-") as lines:
         for number, line in enumerate(lines, 1):
             value = json.loads(line)
-            signature = value.get("signature") if type(value) is dict else 0
-            if signature is not None and type(signature) is not str:
+            signatures = signatures_of(value)
+            if signatures is None:
                 raise ValueError(f"line {number}: not an object, or its signature is no text")
             row = {field: value.get(field) for field in FIELDS}
             if not all(type(text) is str for text in row.values()):
                 raise ValueError(f"line {number}: a field of the row is missing or no text")
-            yield row, signature
+            yield row, signatures
+
+
+def signatures_of(value):
+    """The texts in `signature` or, as a server answers them, in `signatures`; None if they are none."""
+    if type(value) is not dict:
+        return None
+    signature = value.get("signature")
+    texts = value.get("signatures", []) if signature is None else [signature]
+    return texts if type(texts) is list and all(type(text) is str for text in texts) else None
 
 
 def main(words=None):
@@ -347,8 +368,8 @@ def main(words=None):
     misses = 0
     try:
         ring = KeyRing.load(options.ring)
-        for row, signature in rows(options):
-            verdict = judge(options.policy, ring, row, signature)
+        for row, signatures in rows(options):
+            verdict = judge_all(options.policy, ring, row, signatures)
             misses += verdict not in HITS
             print("hit" if verdict in HITS else "miss", verdict)
     except (BadRing, OSError, RecursionError, ValueError) as error:

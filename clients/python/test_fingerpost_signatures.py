@@ -149,7 +149,11 @@ class CommandLine(unittest.TestCase):
             [line.split()[1] for line in out.splitlines()],
             [case["verdicts"]["require"] for case in VECTORS["cases"]],
         )
-        for wrong in ("[]", "{}", "{", '{"signature": 5}', "5"):
+        first = VECTORS["cases"][0]
+        for texts, words in (([], "unsigned"), (["x", first["signature"]], "verified"), (["x"], "malformed")):
+            file.write_text(json.dumps({**first["row"], "signatures": texts}), encoding="utf-8")
+            self.assertEqual(self.run_main("--rows", str(file))[1].split()[1], words)
+        for wrong in ('{"signatures": [5]}', "[]", "{}", "{", '{"signature": 5}', "5"):
             file.write_text(wrong, encoding="utf-8")
             self.assertEqual(self.run_main("--rows", str(file))[0], 65, wrong)
 

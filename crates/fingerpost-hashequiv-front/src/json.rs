@@ -24,6 +24,7 @@ mod reports;
 mod request_id;
 mod routes;
 mod rows;
+mod signed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,7 @@ use self::reports::Reports;
 use self::request_id::RequestIds;
 use self::routes::{Route, Verb};
 use self::rows::{OfOutput, OfTask, Resource, Siginfo};
+use self::signed::{Signatures, SignedLookUps, SignedReports};
 use crate::guards::{Guards, LOGIN, Told};
 use crate::placement::{PATH_PREFIX, Place, Placement};
 
@@ -229,6 +231,9 @@ impl JsonDoor {
             (routes::LOOKUPS, many::<LookUps>()),
             (routes::EXISTENCE, many::<Existence>()),
             (routes::REPORTS, many::<Reports>()),
+            (routes::SIGNED_LOOKUPS, many::<SignedLookUps>()),
+            (routes::SIGNED_REPORTS, many::<SignedReports>()),
+            (routes::SIGNATURES, many::<Signatures>()),
             ("/v1", nothing.clone()),
             ("/v1/{*rest}", nothing),
         ] {

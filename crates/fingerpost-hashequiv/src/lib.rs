@@ -13,6 +13,8 @@ pub mod progress;
 pub mod query;
 pub mod rules;
 pub mod siginfo;
+pub mod signed;
+pub mod signing;
 pub mod sqlite;
 pub mod stats;
 pub mod store;

@@ -53,7 +53,10 @@ impl HashEquiv {
         Ok(found)
     }
 
-    async fn unihashes_of(&self, tasks: Vec<Task>) -> Result<Vec<Option<Unihash>>, Failure> {
+    pub(crate) async fn unihashes_of(
+        &self,
+        tasks: Vec<Task>,
+    ) -> Result<Vec<Option<Unihash>>, Failure> {
         let mut found = self.stored_unihashes(&tasks).await?;
         self.complete_from_upstream(&tasks, &mut found).await;
         let hits = found.iter().filter(|unihash| unihash.is_some()).count();

@@ -53,6 +53,10 @@ pub struct SharedMetrics {
     pub upstream_misses_remembered: Counter,
     /// Rows that were copied from the upstream.
     pub backfilled: Counter,
+    /// Signatures that were kept.
+    pub signatures_stored: Counter,
+    /// Signatures that were not kept, because no row is the signed one.
+    pub signatures_refused: Counter,
     /// Rows that were not copied, because the queue was full.
     pub backfill_dropped: Counter,
     /// Rows that wait to be copied.
@@ -199,6 +203,16 @@ impl SharedMetrics {
                 "backfilled",
                 "Rows copied from the upstream",
                 &self.backfilled,
+            ),
+            (
+                "signatures_stored",
+                "Signatures of rows kept",
+                &self.signatures_stored,
+            ),
+            (
+                "signatures_refused",
+                "Signatures not kept, no row is the signed one",
+                &self.signatures_refused,
             ),
             (
                 "backfill_dropped",

@@ -9,6 +9,7 @@ use crate::namespace::{Chain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
+use crate::signed::{Offered, Put, SignedRow};
 
 /// The answer of a store.
 pub type Stored<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -241,6 +242,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// The listing of one row of the relation O.
     fn siginfo(&self, at: &Chain, key: OutputKey) -> Stored<'_, Option<String>>;
+
+    /// The rows of tasks with their signatures, in order: of the nearest namespace in
+    /// which a task has a unihash. Of several outputs the oldest signed one, else the
+    /// oldest. May come in any number; the caller bounds it.
+    fn signed_rows(&self, at: &Chain, tasks: Vec<Task>) -> Stored<'_, Vec<Option<SignedRow>>>;
+
+    /// The row that speaks for `unihash` as the unihash of a task with this output:
+    /// a signed one of the task itself, else of the same output, else an unsigned
+    /// one of the same output; of equal ones the nearest and then the oldest.
+    fn evidence(
+        &self,
+        at: &Chain,
+        task: Task,
+        outhash: Outhash,
+        unihash: Unihash,
+    ) -> Stored<'_, Option<SignedRow>>;
+
+    /// Keeps signatures of rows, each of which must be exactly the stored one; one of
+    /// each key for a row, and the newest [`crate::signed::SIGNATURES_MAX`] of them.
+    /// Says of each what became of it. The caller bounds the number.
+    fn put_signatures(&self, at: NamespaceId, offered: Vec<Offered>) -> Stored<'_, Vec<Put>>;
 
     /// How far the methods are that work in batches.
     fn progress(&self) -> &Progress;

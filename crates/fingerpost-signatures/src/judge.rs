@@ -141,3 +141,82 @@ pub fn judge(policy: Policy, ring: &KeyRing, row: &Row, signature: Option<&str>)
             .map_or_else(Verdict::Miss, Verdict::Verified),
     }
 }
+
+/// Judges an answer that may have several signatures, as [`judge()`] does: one that
+/// verifies is enough. If none does, the reason is that of the signature that says
+/// most: one that a trusted key did not make goes before a revoked key, a malformed
+/// text and an unknown key.
+pub fn judge_all(
+    policy: Policy,
+    ring: &KeyRing,
+    row: &Row,
+    signatures: &[impl AsRef<str>],
+) -> Verdict {
+    if policy == Policy::Off || signatures.is_empty() {
+        return judge(policy, ring, row, None);
+    }
+    let mut worst = Reason::Unsigned;
+    for signature in signatures {
+        match judge(policy, ring, row, Some(signature.as_ref())) {
+            Verdict::Miss(reason) if rank(reason) > rank(worst) => worst = reason,
+            Verdict::Miss(_) => {}
+            hit => return hit,
+        }
+    }
+    Verdict::Miss(worst)
+}
+
+const fn rank(reason: Reason) -> u8 {
+    match reason {
+        Reason::Unsigned => 0,
+        Reason::UnknownKey => 1,
+        Reason::Malformed => 2,
+        Reason::Revoked => 3,
+        Reason::Mismatch => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Key, KeyName, SigningKey, UnixTime};
+
+    #[test]
+    fn one_signature_that_verifies_is_enough() {
+        let row = Row {
+            namespace: "main".to_owned(),
+            method: "m".into(),
+            taskhash: "t".into(),
+            outhash: "o".into(),
+            unihash: "u".into(),
+        };
+        let (key, unknown) = (SigningKey::ed25519(&[1; 32]), SigningKey::ed25519(&[9; 32]));
+        let mut ring = KeyRing::default();
+        let name = KeyName::parse("ci").unwrap();
+        ring.add(Key::signing(name, UnixTime::MAX, key.clone()))
+            .unwrap();
+        let sign = |key: &SigningKey, row| key.sign(row, UnixTime::MAX).to_string();
+        let (good, strange) = (sign(&key, &row), sign(&unknown, &row));
+        let other = sign(
+            &key,
+            &Row {
+                unihash: "v".into(),
+                ..row.clone()
+            },
+        );
+        let check = |signatures: &[&str], prefer, require| {
+            let of = |policy| judge_all(policy, &ring, &row, signatures).as_str();
+            assert_eq!(of(Policy::Off), "unchecked");
+            assert_eq!(
+                (of(Policy::Prefer), of(Policy::Require)),
+                (prefer, require),
+                "{signatures:?}"
+            );
+        };
+        check(&[], "unsigned_hit", "unsigned");
+        check(&[&strange, &good], "verified", "verified");
+        check(&["nonsense", &good], "verified", "verified");
+        check(&[&strange], "unknown_key", "unknown_key");
+        check(&[&strange, &other, "nonsense"], "mismatch", "mismatch");
+    }
+}

@@ -21,6 +21,11 @@ impl KeyId {
         Self(bytes)
     }
 
+    /// The bytes.
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+
     /// The id of an Ed25519 public key: the first 8 bytes of a SHA-256.
     pub(crate) fn of_public(public: &[u8; 32]) -> Self {
         let digest = Sha256::new().chain_update(DOMAIN).chain_update(public);

@@ -24,7 +24,7 @@ mod time;
 mod two_step;
 
 pub use document::Document;
-pub use judge::{Policy, Reason, UnknownPolicy, Verdict, judge};
+pub use judge::{Policy, Reason, UnknownPolicy, Verdict, judge, judge_all};
 pub use key_id::KeyId;
 pub use keys::{BadKey, SECRET_BYTES, SigningKey, VerifyingKey};
 pub use ring::{

@@ -8,7 +8,7 @@ use std::fmt;
 
 use fingerpost_hashequiv_proto::types::Unihash;
 
-use crate::{KeyRing, Policy, Reason, Row, Verdict, judge};
+use crate::{KeyRing, Policy, Reason, Row, Verdict, judge, judge_all};
 
 /// What a reporter reported, and how it judges answers.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +29,9 @@ pub struct Proposal<'a> {
 pub struct Answered<'a> {
     /// The unihash that the reported task has now.
     pub unihash: &'a Unihash,
-    /// The row that it came from, if the server told, and the text of its
-    /// signature, if it has one.
-    pub from: Option<(&'a Row, Option<&'a str>)>,
+    /// The row that it came from, if the server told, and the texts of its
+    /// signatures.
+    pub from: Option<(&'a Row, &'a [String])>,
 }
 
 /// What the reporter does.
@@ -82,7 +82,7 @@ pub fn sign_as_answered(proposal: &Proposal<'_>, answered: &Answered<'_>) -> Dec
         Some((from, _)) if proposal.policy != Policy::Off && !fits(proposal, answered, from) => {
             return Decision::KeepOwn(KeepReason::OtherRow);
         }
-        Some((from, signature)) => judge(proposal.policy, proposal.ring, from, signature),
+        Some((from, signatures)) => judge_all(proposal.policy, proposal.ring, from, signatures),
         None => judge(proposal.policy, proposal.ring, own, None),
     };
     if let Verdict::Miss(reason) = verdict {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     /// What a reporter of (t2, u2) with the fallback `main` decides.
-    fn decide(policy: Policy, unihash: &str, from: Option<(&Row, Option<&str>)>) -> Decision {
+    fn decide(policy: Policy, unihash: &str, from: Option<(&Row, &[String])>) -> Decision {
         let mut ring = KeyRing::default();
         let name = KeyName::parse("ci").unwrap();
         ring.add(Key::signing(name, TIME, trusted())).unwrap();
@@ -163,9 +163,9 @@ mod tests {
     fn an_answer_of_a_trusted_key_is_signed_under_each_policy() {
         for namespace in ["release", "main"] {
             let first = row(namespace, "t1", "u1");
-            let signature = trusted().sign(&first, TIME).to_string();
+            let signatures = [trusted().sign(&first, TIME).to_string()];
             for policy in POLICIES {
-                let decision = decide(policy, "u1", Some((&first, Some(&signature))));
+                let decision = decide(policy, "u1", Some((&first, &signatures[..])));
                 assert_eq!(signs(&decision).unwrap(), "t2 u1");
             }
         }
@@ -175,8 +175,8 @@ mod tests {
     fn an_older_report_of_the_task_is_a_source_too() {
         let mut earlier = row("release", "t2", "u1");
         earlier.outhash = "another".into();
-        let signature = trusted().sign(&earlier, TIME).to_string();
-        let decision = decide(Policy::Require, "u1", Some((&earlier, Some(&signature))));
+        let signatures = [trusted().sign(&earlier, TIME).to_string()];
+        let decision = decide(Policy::Require, "u1", Some((&earlier, &signatures[..])));
         let verified = Some(Verdict::Verified(trusted().id()));
         assert_eq!(
             decision,
@@ -188,8 +188,8 @@ mod tests {
     fn an_answer_of_an_unknown_key_is_kept_out_unless_signatures_are_off() {
         let first = row("release", "t1", "u1");
         let unknown = SigningKey::ed25519(&[9; 32]);
-        let signature = unknown.sign(&first, TIME).to_string();
-        let from = Some((&first, Some(signature.as_str())));
+        let signatures = [unknown.sign(&first, TIME).to_string()];
+        let from = Some((&first, &signatures[..]));
         assert!(signs(&decide(Policy::Off, "u1", from)).is_some());
         let keep = Decision::KeepOwn(KeepReason::Miss(Reason::UnknownKey));
         assert_eq!(decide(Policy::Prefer, "u1", from), keep);
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn an_unsigned_answer_is_signed_unless_signatures_are_required() {
         let first = row("release", "t1", "u1");
-        for from in [None, Some((&first, None))] {
+        for from in [None, Some((&first, &[][..]))] {
             for policy in [Policy::Off, Policy::Prefer] {
                 assert_eq!(signs(&decide(policy, "u1", from)).unwrap(), "t2 u1");
             }
@@ -213,8 +213,8 @@ mod tests {
         let check = |change: fn(&mut Row)| {
             let mut first = row("release", "t1", "u1");
             change(&mut first);
-            let signature = trusted().sign(&first, TIME).to_string();
-            let from = Some((&first, Some(signature.as_str())));
+            let signatures = [trusted().sign(&first, TIME).to_string()];
+            let from = Some((&first, &signatures[..]));
             for policy in [Policy::Prefer, Policy::Require] {
                 let keep = Decision::KeepOwn(KeepReason::OtherRow);
                 assert_eq!(decide(policy, "u1", from), keep, "{first:?}");

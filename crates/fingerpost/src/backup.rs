@@ -32,7 +32,7 @@ pub(crate) struct RestoreArgs {
 
 /// The database that a command works on: the one that `serve` would open.
 #[derive(Debug, clap::Args)]
-struct WhichDatabase {
+pub(crate) struct WhichDatabase {
     /// Configuration file instead of `$FINGERPOST_CONFIG` or
     /// `/etc/fingerpost/fingerpost.toml`.
     #[arg(short, long, value_name = "FILE")]
@@ -43,7 +43,12 @@ struct WhichDatabase {
 }
 
 impl WhichDatabase {
-    fn path(&self) -> anyhow::Result<PathBuf> {
+    /// Whether the caller named it.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.database.is_some()
+    }
+
+    pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
         let flag = self.database.as_ref();
         let flags = flag.map(|file| Setting::new("database.path", file.as_str(), "--database"));
         let sources = Sources {

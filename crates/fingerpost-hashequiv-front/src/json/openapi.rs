@@ -9,6 +9,7 @@ use super::routes::{self, ROUTES, Route, Verb};
 
 mod many;
 mod rows;
+mod signed;
 
 type Entry = fingerpost_core::Entry<HashEquiv>;
 
@@ -24,6 +25,7 @@ pub fn openapi() -> Value {
         path[route.verb.name()] = operation(&commands, route, entry);
     }
     paths.extend(many::paths(&commands));
+    paths.extend(signed::paths(&commands));
     paths.extend(rows::paths());
     json!({
         "openapi": "3.1.0",
@@ -99,7 +101,7 @@ fn operation(commands: &Registry<HashEquiv>, route: &Route, entry: &Entry) -> Va
                 .map(|(field, _)| parameter(route, field, "query")),
         );
     }
-    if route.command == "report" {
+    if matches!(route.command, "report" | "report-signed") {
         parameters.push(many::idempotency_key());
     }
     parameters.extend(rows::fields(&routes::answer_fields(commands, route)));
@@ -171,6 +173,7 @@ fn schema(field: &Field) -> Value {
         Shape::Flag | Shape::Bool => json!({"type": "boolean"}),
         Shape::Seconds => json!({"type": "number", "minimum": 0, "maximum": SECONDS_MAX}),
         Shape::Names => json!({"type": "array", "items": {"type": "string"}}),
+        Shape::List => json!({"type": "array"}),
         Shape::Where => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         _ => json!({"type": "string"}),
     }
@@ -274,6 +277,6 @@ mod tests {
                 assert!(names.insert(name), "{name}");
             }
         }
-        assert_eq!(names.len(), ROUTES.len() + 6);
+        assert_eq!(names.len(), ROUTES.len() + 9);
     }
 }

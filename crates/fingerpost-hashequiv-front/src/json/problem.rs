@@ -195,7 +195,9 @@ impl Problem {
 /// The status of a refusal by the service.
 fn status_of(code: &str) -> StatusCode {
     match code {
-        "no-such-user" | "no-such-token" | "no-such-password" => StatusCode::NOT_FOUND,
+        "no-such-user" | "no-such-token" | "no-such-password" | "no-such-row" => {
+            StatusCode::NOT_FOUND
+        }
         "user-exists" | "token-exists" | "wrong-mark" => StatusCode::CONFLICT,
         "not-now" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,

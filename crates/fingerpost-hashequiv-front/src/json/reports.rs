@@ -36,10 +36,12 @@ struct Proposed<'a> {
     unihash: Cow<'a, str>,
 }
 
+/// So many are on their way to the disk at once, and share its commits.
+pub(super) const BATCH: usize = 64;
+
 impl Many for Reports {
     const COMMAND: &'static str = "report";
-    /// So many are on their way to the disk at once, and share its commits.
-    const BATCH: usize = 64;
+    const BATCH: usize = BATCH;
     /// The argument of the command.
     type Question = String;
     type Answer = Answer;
@@ -50,44 +52,58 @@ impl Many for Reports {
     }
 
     fn read(shared: &Shared, json: &[u8]) -> Result<String, Problem> {
-        let entry = shared.entry(Self::COMMAND)?;
-        let argument = arguments::argument(entry.fields, &REPORT, &[], Vec::new(), Some(json))?;
-        // Before any of them is stored, and not by the command after some are.
-        let proposed: Proposed<'_> =
-            serde_json::from_str(&argument).map_err(|error| arguments::malformed(&error))?;
-        if Unihash::parse(&proposed.unihash).is_valid() {
-            return Ok(argument);
-        }
-        Err(
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-unihash")
-                .detail("unihash must be 64 lower-case hex digits"),
-        )
+        read(shared, json)
     }
 
-    /// All at once: the database takes them in groups. Each is durable when it is
-    /// answered.
     async fn answer(
         shared: &Shared,
         caller: &Caller,
         arguments: Vec<String>,
     ) -> Result<Vec<Answer>, Problem> {
-        let entry = shared.entry(Self::COMMAND)?;
-        let mut running: FuturesOrdered<_> = arguments
-            .iter()
-            .map(|argument| shared.run(entry, caller, argument))
-            .collect();
-        let mut answers = Vec::with_capacity(arguments.len());
-        let mut failed = None;
-        while let Some(answered) = running.next().await {
-            match answered {
-                Ok(encoded) => answers.push(Answer(encoded)),
-                // The others have begun, and go on to their end.
-                Err(problem) => failed = failed.or(Some(problem)),
-            }
+        run_all(Self::COMMAND, shared, caller, arguments).await
+    }
+}
+
+/// Reads a report into the argument of the command.
+pub(super) fn read(shared: &Shared, json: &[u8]) -> Result<String, Problem> {
+    let entry = shared.entry(REPORT.command)?;
+    let argument = arguments::argument(entry.fields, &REPORT, &[], Vec::new(), Some(json))?;
+    // Before any of them is stored, and not by the command after some are.
+    let proposed: Proposed<'_> =
+        serde_json::from_str(&argument).map_err(|error| arguments::malformed(&error))?;
+    if Unihash::parse(&proposed.unihash).is_valid() {
+        return Ok(argument);
+    }
+    Err(
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-unihash")
+            .detail("unihash must be 64 lower-case hex digits"),
+    )
+}
+
+/// Runs a command with all arguments at once: the database takes them in groups. Each
+/// is durable when it is answered.
+pub(super) async fn run_all(
+    command: &'static str,
+    shared: &Shared,
+    caller: &Caller,
+    arguments: Vec<String>,
+) -> Result<Vec<Answer>, Problem> {
+    let entry = shared.entry(command)?;
+    let mut running: FuturesOrdered<_> = arguments
+        .iter()
+        .map(|argument| shared.run(entry, caller, argument))
+        .collect();
+    let mut answers = Vec::with_capacity(arguments.len());
+    let mut failed = None;
+    while let Some(answered) = running.next().await {
+        match answered {
+            Ok(encoded) => answers.push(Answer(encoded)),
+            // The others have begun, and go on to their end.
+            Err(problem) => failed = failed.or(Some(problem)),
         }
-        match failed {
-            Some(problem) => Err(problem),
-            None => Ok(answers),
-        }
+    }
+    match failed {
+        Some(problem) => Err(problem),
+        None => Ok(answers),
     }
 }

@@ -44,6 +44,13 @@ pub(super) const EXISTENCE: &str = "/v1/existence";
 /// Many reports in one request.
 pub(super) const REPORTS: &str = "/v1/reports/batch";
 
+/// Many look-ups of rows with their signatures.
+pub(super) const SIGNED_LOOKUPS: &str = "/v1/lookups/signed";
+/// Many reports that are answered with what they came from.
+pub(super) const SIGNED_REPORTS: &str = "/v1/reports/signed/batch";
+/// Many signatures.
+pub(super) const SIGNATURES: &str = "/v1/signatures";
+
 pub(super) const REPORT: Route = route("report", Verb::Post, "/v1/reports");
 
 const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
@@ -82,6 +89,20 @@ pub(super) const ROUTES: &[Route] = &[
         ..route("get-outhash", Verb::Get, "/v1/outhashes/{method}/{outhash}")
     },
     REPORT,
+    Route {
+        absent: "unknown-task",
+        ..route(
+            "get-signed",
+            Verb::Get,
+            "/v1/unihashes/{method}/{taskhash}/signed",
+        )
+    },
+    route("report-signed", Verb::Post, "/v1/reports/signed"),
+    route(
+        "put-signature",
+        Verb::Post,
+        "/v1/unihashes/{method}/{taskhash}/signatures",
+    ),
     route("report-equiv", Verb::Post, "/v1/equivalences"),
     route("remove", Verb::Post, "/v1/removals"),
     route("get-stats", Verb::Get, "/v1/statistics"),
@@ -172,6 +193,7 @@ pub(super) fn answer_fields(commands: &Registry<HashEquiv>, route: &Route) -> Ve
 #[cfg(test)]
 pub(super) const WITHOUT: &[(&str, &str)] = &[
     ("get-stream", "many look-ups are POST /v1/lookups"),
+    ("put-signatures", "many signatures are POST /v1/signatures"),
     ("exists-stream", "many unihashes are POST /v1/existence"),
     (
         "gc-mark-stream",

@@ -60,6 +60,49 @@ pub struct FullRow {
     pub gc_mark: Option<String>,
 }
 
+/// Answer to `get-signed`, and the evidence of `report-signed`: what the server says
+/// that a row is, to be verified.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct SignedRow {
+    /// Method of the row.
+    pub method: Method,
+    /// Hash of the task's inputs.
+    pub taskhash: Taskhash,
+    /// The namespace where the row lives.
+    pub namespace: String,
+    /// Hash of the task's output; `None`: the unihash was told without one.
+    pub outhash: Option<Outhash>,
+    /// The unihash.
+    pub unihash: Unihash,
+    /// Texts of signatures.
+    pub signatures: Vec<String>,
+}
+
+/// Answer to `report-signed`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ReportedRow {
+    /// The unihash that the task has now.
+    pub unihash: Unihash,
+    /// The row that it came from, if there is one.
+    pub evidence: Option<SignedRow>,
+}
+
+/// Answer to `put-signatures`: what became of each, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PutOutcomes {
+    /// One of each row.
+    pub outcomes: Vec<PutOutcome>,
+}
+
+/// What became of one signature.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PutOutcome {
+    /// 200, 404 or 422.
+    pub status: u16,
+    /// `stored`, or why not.
+    pub code: String,
+}
+
 /// Answer to `ping`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Alive {

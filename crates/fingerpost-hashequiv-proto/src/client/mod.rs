@@ -11,8 +11,8 @@ pub mod stream;
 
 pub use answer::{
     Alive, BearerToken, BearerTokens, Columns, Count, FullRow, GcStatus, Login, NewBearerToken,
-    NewUser, RevokedToken, Stats, StatsAnswer, StreamOpened, TableUsage, Tasks, Token, UnihashRow,
-    Usage, UserInfo, Username, Users,
+    NewUser, PutOutcome, PutOutcomes, ReportedRow, RevokedToken, SignedRow, Stats, StatsAnswer,
+    StreamOpened, TableUsage, Tasks, Token, UnihashRow, Usage, UserInfo, Username, Users,
 };
 pub use inbox::AnswerInbox;
 pub use request::{Report, Request};

@@ -17,6 +17,7 @@ mod get_all_users;
 mod get_db_query_columns;
 mod get_db_usage;
 mod get_outhash;
+mod get_signed;
 mod get_stats;
 mod get_stream;
 mod get_tokens;
@@ -24,15 +25,19 @@ mod get_user;
 mod new_token;
 mod new_user;
 mod ping;
+mod put_signature;
+mod put_signatures;
 mod refresh_token;
 mod remove;
 mod remove_password;
 mod report;
 mod report_equiv;
+mod report_signed;
 mod reset_stats;
 mod revoke_token;
 mod set_password;
 mod set_user_perms;
+mod signed_row;
 mod token_answer;
 
 use fingerpost_core::{Entry, Registry};
@@ -75,6 +80,10 @@ pub fn commands() -> Registry<HashEquiv> {
         Entry::of::<revoke_token::RevokeToken>(),
         Entry::of::<set_password::SetPassword>(),
         Entry::of::<remove_password::RemovePassword>(),
+        Entry::of::<get_signed::GetSigned>(),
+        Entry::of::<report_signed::ReportSigned>(),
+        Entry::of::<put_signature::PutSignature>(),
+        Entry::of::<put_signatures::PutSignatures>(),
     ])
 }
 
@@ -108,6 +117,6 @@ mod tests {
             .iter()
             .map(|entry| entry.declaration.name)
             .collect();
-        assert_eq!((names.len(), commands.entries().len()), (31, 31));
+        assert_eq!((names.len(), commands.entries().len()), (35, 35));
     }
 }

@@ -4,7 +4,7 @@ use fingerpost_core::{
     Access, Argument, Availability, BadArgument, CachePolicy, Call, Command, Cost, Declaration,
     Effect, Failure, Field, Json, Kind, Outcome, Permission, Shape,
 };
-use fingerpost_hashequiv_proto::types::Outhash;
+use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
 use serde::Deserialize;
 
 use super::answers::UnihashAnswer;
@@ -97,28 +97,55 @@ impl Command<HashEquiv> for Report {
         call: Call<'_, HashEquiv>,
         args: ReportArgs,
     ) -> Result<Outcome<Self::Answer>, Failure> {
-        let proposed = args.unihash.valid()?;
-        let method = required("method", args.method)?;
-        let taskhash = required("taskhash", args.taskhash)?;
-        let outhash = required("outhash", args.outhash)?;
-        let Some(task) = task(method.clone(), taskhash.clone()) else {
+        let (asked, report) = args.read()?;
+        let Some(report) = report else {
             // Without both names there is nothing to store; the answer stands.
-            return Ok(Json(UnihashAnswer::new(taskhash, method, &proposed)).into());
-        };
-        let report = Reported {
-            task,
-            outhash: outhash.map(|outhash| Outhash::parse(&outhash)),
-            proposed,
-            metadata: Metadata {
-                owner: args.owner.text(),
-                pn: args.pn.text(),
-                pv: args.pv.text(),
-                pr: args.pr.text(),
-                task: args.task.text(),
-            },
-            siginfo: args.outhash_siginfo.text(),
+            return Ok(Json(asked.answer(&asked.proposed)).into());
         };
         let unihash = call.service.report(call.principal, report).await?;
-        Ok(Json(UnihashAnswer::new(taskhash, method, &unihash)).into())
+        Ok(Json(asked.answer(&unihash)).into())
+    }
+}
+
+/// What a report's answer repeats.
+pub(super) struct Asked {
+    taskhash: Option<String>,
+    method: Option<String>,
+    pub(super) proposed: Unihash,
+}
+
+impl Asked {
+    pub(super) fn answer(&self, unihash: &Unihash) -> UnihashAnswer {
+        UnihashAnswer::new(self.taskhash.clone(), self.method.clone(), unihash)
+    }
+}
+
+impl ReportArgs {
+    /// The report; `None` if method or taskhash is null.
+    pub(super) fn read(self) -> Result<(Asked, Option<Reported>), Failure> {
+        let proposed = self.unihash.valid()?;
+        let method = required("method", self.method)?;
+        let taskhash = required("taskhash", self.taskhash)?;
+        let outhash = required("outhash", self.outhash)?;
+        let task = task(method.clone(), taskhash.clone());
+        let report = task.map(|task| Reported {
+            task,
+            outhash: outhash.map(|outhash| Outhash::parse(&outhash)),
+            proposed: proposed.clone(),
+            metadata: Metadata {
+                owner: self.owner.text(),
+                pn: self.pn.text(),
+                pv: self.pv.text(),
+                pr: self.pr.text(),
+                task: self.task.text(),
+            },
+            siginfo: self.outhash_siginfo.text(),
+        });
+        let asked = Asked {
+            taskhash,
+            method,
+            proposed,
+        };
+        Ok((asked, report))
     }
 }

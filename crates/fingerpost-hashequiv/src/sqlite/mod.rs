@@ -1,7 +1,7 @@
 //! The store on SQLite.
 //!
 //! One file per subject: `lookup` reads, `paging` reads page by page, `report` adds, `listing` keeps
-//! siginfo, `collect` deletes and marks the rows
+//! siginfo, `signed` has signatures, `collect` deletes and marks the rows
 //! that `rows` finds, `epoch` tells caches about it.
 
 mod collect;
@@ -12,6 +12,7 @@ mod namespaces;
 mod paging;
 mod report;
 mod rows;
+mod signed;
 mod tasks;
 mod value;
 
@@ -23,6 +24,7 @@ use fingerpost_core::{Clock, Timestamp};
 use fingerpost_db::{DbError, Migration, Poller, Sqlite};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 
+pub(crate) use self::signed::insert as insert_signature;
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
 pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
@@ -30,6 +32,7 @@ use crate::namespace::{Chain, DEFAULT_NAMESPACE, NameChain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
+use crate::signed::{Offered, Put, SignedRow};
 use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
 
 /// The tables of hash equivalence, in the order of their versions.
@@ -44,6 +47,12 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 2,
         name: "credentials",
         sql: fingerpost_accounts::CREDENTIALS_SQL,
+        min_reader: 1,
+    },
+    Migration {
+        version: 3,
+        name: "signatures",
+        sql: include_str!("signatures.sql"),
         min_reader: 1,
     },
 ];
@@ -288,6 +297,37 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let job = move |conn: &rusqlite::Connection| paging::siginfo(conn, &at, &key);
             paging::decoded(self.db.read(job).await.map_err(failed)?)
+        })
+    }
+
+    fn signed_rows(&self, at: &Chain, tasks: Vec<Task>) -> Stored<'_, Vec<Option<SignedRow>>> {
+        let at = at.clone();
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| signed::rows(conn, &at, &tasks);
+            self.db.read(job).await.map_err(failed)
+        })
+    }
+
+    fn evidence(
+        &self,
+        at: &Chain,
+        task: Task,
+        outhash: Outhash,
+        unihash: Unihash,
+    ) -> Stored<'_, Option<SignedRow>> {
+        let at = at.clone();
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| {
+                signed::evidence(conn, &at, &task, &outhash, &unihash)
+            };
+            self.db.read(job).await.map_err(failed)
+        })
+    }
+
+    fn put_signatures(&self, at: NamespaceId, offered: Vec<Offered>) -> Stored<'_, Vec<Put>> {
+        Box::pin(async move {
+            let job = move |tx: &mut fingerpost_db::Tx<'_>| signed::put(tx.conn(), at, &offered);
+            self.db.write(job).await.map_err(failed)
         })
     }
 

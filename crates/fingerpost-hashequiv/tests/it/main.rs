@@ -8,5 +8,6 @@ mod model;
 mod namespaces;
 mod order;
 mod paging;
+mod signed;
 mod upstream;
 mod world;

@@ -59,7 +59,7 @@ fn cut(value: &Value) -> Value {
     }
 }
 
-const SHOWN: [&str; 24] = [
+const SHOWN: [&str; 26] = [
     "bookmark",
     "expires",
     "id",
@@ -78,6 +78,8 @@ const SHOWN: [&str; 24] = [
     "PN",
     "PR",
     "PV",
+    "rows",
+    "signature",
     "task",
     "taskhash",
     "unihash",

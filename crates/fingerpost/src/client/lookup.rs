@@ -3,6 +3,7 @@
 use fingerpost_hashequiv_proto::client::{FullRow, request};
 use serde_json::{Value, json};
 
+use super::signing::{self, Counts};
 use super::{Session, output};
 use crate::exit::Exit;
 
@@ -41,6 +42,9 @@ pub(super) struct StatsArgs {
 }
 
 pub(super) async fn get(session: &mut Session, args: &GetArgs) -> anyhow::Result<Exit> {
+    if session.judges() {
+        return get_signed(session, (&args.method, &args.taskhash, None)).await;
+    }
     let row = session
         .client
         .call(&request::get_all(&args.method, &args.taskhash))
@@ -54,6 +58,12 @@ pub(super) async fn get_outhash(
 ) -> anyhow::Result<Exit> {
     let request = request::get_outhash(&args.method, &args.outhash, &args.taskhash, true);
     let row = session.client.call(&request).await?;
+    if session.judges() {
+        // It says where to look, and nothing else of it is used.
+        let taskhash = row.and_then(|row| row.taskhash);
+        let taskhash = taskhash.map_or_else(|| args.taskhash.clone(), |hash| hash.to_text());
+        return get_signed(session, (&args.method, &taskhash, Some(&args.outhash))).await;
+    }
     show_row(session, row)
 }
 
@@ -127,6 +137,39 @@ pub(super) async fn get_db_query_columns(session: &mut Session) -> anyhow::Resul
         for column in columns {
             println!("{column}");
         }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Looks a row up and judges it. A miss is shown as what is not known, and said.
+async fn get_signed(
+    session: &mut Session,
+    asked: (&str, &str, Option<&str>),
+) -> anyhow::Result<Exit> {
+    let told = session
+        .client
+        .call(&request::get_signed(asked.0, asked.1))
+        .await?;
+    let mut counts = Counts::new();
+    let mut row = Value::Null;
+    match (&told, &session.trust) {
+        (Some(told), Some(trust)) => {
+            let (is_hit, word) = trust.judge(asked, told);
+            signing::count(&mut counts, word);
+            match is_hit {
+                true => row = serde_json::to_value(told)?,
+                false => eprintln!("A miss, the answer is not believed: {word}"),
+            }
+        }
+        _ => signing::count(&mut counts, "unknown"),
+    }
+    if session.json {
+        show_json(
+            session,
+            &json!({"row": row, "counts": signing::to_json(&counts)}),
+        );
+    } else if !row.is_null() {
+        show_json(session, &row);
     }
     Ok(Exit::Ok)
 }

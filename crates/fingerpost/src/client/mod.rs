@@ -6,7 +6,9 @@ mod lookup;
 mod measure;
 mod netrc;
 mod output;
+mod report;
 mod retention;
+mod signing;
 mod tokens;
 mod users;
 
@@ -31,6 +33,8 @@ pub(crate) struct Args {
     log: config::LogLevel,
     #[command(flatten)]
     login: login::LoginArgs,
+    #[command(flatten)]
+    signing: signing::SigningArgs,
     /// Print one line of JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -44,6 +48,8 @@ enum Command {
     Get(lookup::GetArgs),
     /// Show what is known of an output.
     GetOuthash(lookup::GetOuthashArgs),
+    /// Tell what tasks produced, and print the unihashes that they have.
+    Report(report::ReportArgs),
     /// Tell whether any task has a unihash.
     UnihashExists(lookup::UnihashExistsArgs),
     /// Show statistics of requests.
@@ -137,11 +143,13 @@ async fn dispatch(args: &Args, options: ClientOptions) -> anyhow::Result<Exit> {
     let mut session = Session {
         client: Client::new(options.clone()),
         json: args.json,
+        trust: args.signing.load()?,
     };
     let session = &mut session;
     match &args.command {
         Command::Get(args) => lookup::get(session, args).await,
         Command::GetOuthash(args) => lookup::get_outhash(session, args).await,
+        Command::Report(args) => report::report(session, args).await,
         Command::UnihashExists(args) => lookup::unihash_exists(session, args).await,
         Command::Stats(args) => lookup::stats(session, args).await,
         Command::Stress(args) => measure::stress(&options, args).await,
@@ -170,6 +178,15 @@ async fn dispatch(args: &Args, options: ClientOptions) -> anyhow::Result<Exit> {
 struct Session {
     client: Client,
     json: bool,
+    /// Whom to believe, if signatures are of concern.
+    trust: Option<signing::Trust>,
+}
+
+impl Session {
+    /// Whether the signatures of what is looked up count.
+    fn judges(&self) -> bool {
+        self.trust.as_ref().is_some_and(signing::Trust::judges)
+    }
 }
 
 /// The reference's socket in the current directory where there is one, else

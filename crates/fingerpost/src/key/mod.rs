@@ -8,6 +8,7 @@ mod retire;
 mod revoke;
 mod ring;
 mod show;
+mod signing;
 
 pub(crate) use ring::{find as find_key, load as load_ring};
 
@@ -35,6 +36,10 @@ enum Command {
     Revoke(revoke::Args),
     /// Write the key ring that readers need: no secrets.
     ExportPublic(export_public::Args),
+    /// Sign the rows that a database has.
+    SignExisting(signing::ExistingArgs),
+    /// Sign with one key what another one signed.
+    Resign(signing::ResignArgs),
 }
 
 /// Runs the subcommand.
@@ -46,5 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Retire(args) => retire::run(args),
         Command::Revoke(args) => revoke::run(args),
         Command::ExportPublic(args) => export_public::run(args),
+        Command::SignExisting(args) => signing::sign_existing(args),
+        Command::Resign(args) => signing::resign(args),
     }
 }

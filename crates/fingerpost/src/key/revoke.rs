@@ -2,9 +2,12 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use fingerpost_signatures::{Key, State};
+use fingerpost_hashequiv::signing::revocation;
+use fingerpost_signatures::{Key, KeyId, KeyRing, State};
 
 use super::ring::{RingArgs, find, refused};
+use super::signing::explain;
+use crate::backup::WhichDatabase;
 use crate::exit::{Exit, failure};
 use crate::out::Out;
 
@@ -19,6 +22,8 @@ pub(super) struct Args {
     ring: RingArgs,
     /// Its id or its name.
     key: String,
+    #[command(flatten)]
+    which: WhichDatabase,
     /// Do not ask whether that is meant.
     #[arg(long)]
     yes: bool,
@@ -29,6 +34,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut ring = args.ring.load()?;
     let key = find(&ring, &args.key)?;
     let id = key.id();
+    tell_misses(args, &ring, id)?;
     if !args.yes && !confirmed(key)? {
         return Ok(Exit::Found);
     }
@@ -38,6 +44,34 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         .print(&mut Out::default(), &ring, find(&ring, &args.key)?)?;
     eprintln!("Give readers the ring anew: each believes what its own ring says.");
     Ok(Exit::Ok)
+}
+
+/// Says how many rows become misses. What is wrong with a database that the caller
+/// did not name stops no revocation: the key may be a stolen one.
+fn tell_misses(args: &Args, ring: &KeyRing, id: KeyId) -> anyhow::Result<()> {
+    match misses(args, ring, id) {
+        Ok(told) => eprintln!("{told}"),
+        Err(error) if args.which.is_named() => return Err(error),
+        Err(error) => eprintln!(
+            "The rows that become misses were not counted, --database FILE says where: {error:#}"
+        ),
+    }
+    Ok(())
+}
+
+fn misses(args: &Args, ring: &KeyRing, id: KeyId) -> anyhow::Result<String> {
+    let path = args.which.path()?;
+    let others = ring.keys().iter();
+    let others = others.filter(|key| key.state() != State::Revoked && key.id() != id);
+    let others: Vec<KeyId> = others.map(Key::id).collect();
+    let counted = revocation(&path, id, &others).map_err(explain)?;
+    Ok(format!(
+        "{}: {} rows are signed by this key, {} of them by no other believed key of the ring: \
+         these become misses",
+        path.display(),
+        counted.signed,
+        counted.misses
+    ))
 }
 
 fn confirmed(key: &Key) -> anyhow::Result<bool> {

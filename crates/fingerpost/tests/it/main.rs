@@ -29,6 +29,7 @@ mod redirect_nginx;
 mod redirect_targets;
 mod redirects;
 mod sharing;
+mod signed;
 mod small_disk;
 mod snapshots;
 mod spoiling;

@@ -67,15 +67,15 @@ pub(super) fn idempotency_key() -> Value {
     })
 }
 
-struct Described {
-    name: &'static str,
-    summary: &'static str,
-    about: &'static str,
-    question: Value,
-    answer: Value,
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) about: &'static str,
+    pub(super) question: Value,
+    pub(super) answer: Value,
 }
 
-fn operation(described: Described) -> Value {
+pub(super) fn operation(described: Described) -> Value {
     let Described {
         name,
         summary,
@@ -102,13 +102,13 @@ fn operation(described: Described) -> Value {
 }
 
 /// An object of exactly these fields.
-fn object(fields: &[(&str, Value)]) -> Value {
+pub(super) fn object(fields: &[(&str, Value)]) -> Value {
     let mut schema = open_object(fields);
     schema["additionalProperties"] = false.into();
     schema
 }
 
-fn open_object(fields: &[(&str, Value)]) -> Value {
+pub(super) fn open_object(fields: &[(&str, Value)]) -> Value {
     let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
     let properties: serde_json::Map<_, _> = fields
         .iter()

@@ -15,7 +15,7 @@ fn lines_to(path: &str, body: Body) -> Request<Body> {
 }
 
 /// Sends these lines; what came back, line by line.
-async fn lines(json: &Json, path: &str, lines: &[Value]) -> Vec<Value> {
+pub(super) async fn lines(json: &Json, path: &str, lines: &[Value]) -> Vec<Value> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let response = json.send(lines_to(path, text.into())).await;
     assert_eq!(response.status(), StatusCode::OK);

@@ -5,6 +5,7 @@ mod input;
 mod many;
 mod namespaces;
 mod rows;
+mod signed;
 mod watching;
 
 use axum::Router;

@@ -2,6 +2,7 @@
 
 mod administration;
 mod lookup;
+mod signed;
 mod tokens;
 mod users;
 
@@ -25,6 +26,7 @@ pub use administration::{
 pub use lookup::{
     Report, exists_stream, get, get_all, get_outhash, get_stream, ping, report, report_equiv,
 };
+pub use signed::{SignedRowArgs, get_signed, put_signatures, report_signed};
 pub use tokens::{NewToken, get_tokens, new_token, revoke_token};
 pub use users::{
     auth, become_user, delete_user, get_all_users, get_user, new_user, refresh_token,
