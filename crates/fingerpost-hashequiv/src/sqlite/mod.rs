@@ -1,9 +1,10 @@
 //! The store on SQLite.
 //!
 //! One file per subject: `lookup` reads, `paging` reads page by page, `report` adds, `listing` keeps
-//! siginfo, `collect` deletes and marks the rows
+//! siginfo, `changes` tells what changed, `collect` deletes and marks the rows
 //! that `rows` finds, `epoch` tells caches about it.
 
+pub(crate) mod changes;
 mod collect;
 mod epoch;
 mod listing;
@@ -26,6 +27,7 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
 pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
+use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::namespace::{Chain, DEFAULT_NAMESPACE, NameChain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
@@ -44,6 +46,12 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 2,
         name: "credentials",
         sql: fingerpost_accounts::CREDENTIALS_SQL,
+        min_reader: 1,
+    },
+    Migration {
+        version: 4,
+        name: "changes",
+        sql: include_str!("changes.sql"),
         min_reader: 1,
     },
 ];
@@ -104,6 +112,7 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
         names: &[NameChain],
     ) -> Result<(Self, Vec<Chain>), StoreError> {
+        changes::settle_history(&db).await.map_err(failed)?;
         let chains = namespaces::chains(&db, names).await.map_err(failed)?;
         let (of, known) = (Arc::clone(&cache), chains.clone());
         let epoch = db.read(move |conn| epoch::Epoch::new(conn, of, &known));
@@ -289,6 +298,39 @@ impl Store for SqliteStore {
             let job = move |conn: &rusqlite::Connection| paging::siginfo(conn, &at, &key);
             paging::decoded(self.db.read(job).await.map_err(failed)?)
         })
+    }
+
+    fn cut(&self, at: NamespaceId) -> Stored<'_, Cut> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| changes::cut(conn, at);
+            self.db.read(job).await.map_err(failed)
+        })
+    }
+
+    fn mappings(&self, at: NamespaceId, after: i64, limit: usize) -> Stored<'_, MappingPage> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| changes::mappings(conn, at, after, limit);
+            self.db.read(job).await.map_err(failed)
+        })
+    }
+
+    fn changes(&self, at: NamespaceId, since: u64, limit: usize) -> Stored<'_, ChangesSince> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| changes::since(conn, at, since, limit);
+            self.db.read_snapshot(job).await.map_err(failed)
+        })
+    }
+
+    fn forget_changes(&self, before: Timestamp, now: Timestamp) -> Stored<'_, u64> {
+        Box::pin(async move { changes::forget(&self.db, before, now).await.map_err(failed) })
+    }
+
+    fn hold_lease(&self, lease: ChoreLease, now: Timestamp) -> Stored<'_, bool> {
+        Box::pin(collect::hold_lease(self, lease, now))
+    }
+
+    fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()> {
+        Box::pin(collect::release(self, lease))
     }
 
     fn progress(&self) -> &Progress {
