@@ -9,6 +9,7 @@ mod arguments;
 mod body;
 mod caching;
 mod call;
+mod changes;
 mod coding;
 mod compress;
 mod docs;
@@ -24,8 +25,9 @@ mod reports;
 mod request_id;
 mod routes;
 mod rows;
+mod snapshots;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -37,6 +39,7 @@ use fingerpost_core::{Entry, Failure, Origin, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::{Asker, ForwardedHost, Peer, Seldom};
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 
 use self::body::{JSON, media_type};
 use self::call::Asked;
@@ -52,6 +55,7 @@ use self::routes::{Route, Verb};
 use self::rows::{OfOutput, OfTask, Resource, Siginfo};
 use crate::guards::{Guards, LOGIN, Told};
 use crate::placement::{PATH_PREFIX, Place, Placement};
+use crate::snapshots::SnapshotShelf;
 
 /// Limits of the JSON door.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +94,9 @@ struct Shared {
     metrics: Arc<Metrics>,
     guards: Guards,
     failed_logins: Seldom,
+    /// Who waits for a change.
+    waiting: Semaphore,
+    snapshots: OnceLock<SnapshotShelf>,
 }
 
 /// Refuses whatever is asked.
@@ -206,7 +213,16 @@ impl JsonDoor {
             metrics: Arc::default(),
             guards,
             failed_logins: Seldom::new(LOG_EVERY),
+            waiting: Semaphore::new(changes::WAITING_MAX),
+            snapshots: OnceLock::new(),
         }))
+    }
+
+    /// Serves these snapshots, with all of its clones. The first ones stay.
+    #[must_use]
+    pub fn serving_snapshots(self, snapshots: SnapshotShelf) -> Self {
+        let _ = self.0.snapshots.set(snapshots);
+        self
     }
 
     /// Adds the door's counters to `registry`, whose prefix is `fingerpost`.
@@ -226,6 +242,12 @@ impl JsonDoor {
             (rows::ROWS, resource::<OfOutput>()),
             (rows::OUTPUTS, resource::<OfTask>()),
             (rows::SIGINFO, resource::<Siginfo>()),
+            (changes::CHANGES, resource::<changes::OfNamespace>()),
+            (snapshots::SNAPSHOTS, resource::<snapshots::List>()),
+            (snapshots::SNAPSHOT, resource::<snapshots::One>()),
+            (snapshots::MANIFEST, resource::<snapshots::ManifestOf>()),
+            (snapshots::SIGNATURE, resource::<snapshots::SignatureOf>()),
+            (snapshots::SHARD, resource::<snapshots::ShardOf>()),
             (routes::LOOKUPS, many::<LookUps>()),
             (routes::EXISTENCE, many::<Existence>()),
             (routes::REPORTS, many::<Reports>()),
@@ -346,6 +368,10 @@ impl Shared {
         if let Some(held_back) = self.failed_logins.now() {
             tracing::info!(request_id, peer, held_back, "A login failed");
         }
+    }
+
+    fn shelf(&self) -> Option<&SnapshotShelf> {
+        self.snapshots.get()
     }
 
     /// A command that there is.
