@@ -26,7 +26,7 @@ pub(super) fn cut(conn: &Connection, at: NamespaceId) -> rusqlite::Result<Cut> {
 /// The mappings among the next `limit` rows of all namespaces after the task `after`,
 /// in the order of tasks. Another namespace's rows count against `limit`, so that a
 /// page costs the same wherever it is.
-pub(crate) fn mappings(
+pub(super) fn mappings(
     conn: &Connection,
     at: NamespaceId,
     after: i64,

@@ -4,12 +4,13 @@
 //! siginfo, `changes` tells what changed, `collect` deletes and marks the rows
 //! that `rows` finds, `epoch` tells caches about it.
 
-pub(crate) mod changes;
+mod changes;
 mod collect;
 mod epoch;
 mod listing;
 mod lookup;
 mod namespaces;
+mod offline;
 mod paging;
 mod report;
 mod rows;
@@ -24,6 +25,7 @@ use fingerpost_core::{Clock, Timestamp};
 use fingerpost_db::{DbError, Migration, Poller, Sqlite};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 
+pub use self::offline::{FileError, NamespaceFile};
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
 pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
