@@ -9,6 +9,7 @@ use super::routes::{self, ROUTES, Route, Verb};
 
 mod many;
 mod rows;
+mod snapshots;
 
 type Entry = fingerpost_core::Entry<HashEquiv>;
 
@@ -25,6 +26,7 @@ pub fn openapi() -> Value {
     }
     paths.extend(many::paths(&commands));
     paths.extend(rows::paths());
+    paths.extend(snapshots::paths());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -261,6 +263,6 @@ mod tests {
                 assert!(names.insert(name), "{name}");
             }
         }
-        assert_eq!(names.len(), ROUTES.len() + 6);
+        assert_eq!(names.len(), ROUTES.len() + 12);
     }
 }

@@ -4,6 +4,7 @@ mod coding;
 mod input;
 mod many;
 mod rows;
+mod snapshots;
 mod watching;
 
 use axum::Router;
@@ -27,7 +28,7 @@ fn hash(digit: char) -> String {
 struct Json {
     router: Router,
     registry: Registry,
-    _world: World,
+    world: World,
 }
 
 struct Told {
@@ -49,7 +50,7 @@ impl Json {
         Self {
             router: door.router(),
             registry,
-            _world: world,
+            world,
         }
     }
 
