@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-db",
             "fingerpost-hashequiv-proto",
             "fingerpost-signatures",
+            "fingerpost-snapshot",
         ],
     ),
     (
@@ -39,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-hashequiv-proto",
             "fingerpost-net",
             "fingerpost-signatures",
+            "fingerpost-snapshot",
         ],
     ),
     ("fingerpost-hg-proto", &["fingerpost-core"]),

@@ -9,6 +9,7 @@ mod arguments;
 mod body;
 mod caching;
 mod call;
+mod changes;
 mod coding;
 mod compress;
 mod docs;
@@ -25,8 +26,9 @@ mod request_id;
 mod routes;
 mod rows;
 mod signed;
+mod snapshots;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -38,6 +40,7 @@ use fingerpost_core::{Entry, Failure, Origin, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::{Asker, ForwardedHost, Peer, Seldom};
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 
 use self::body::{JSON, media_type};
 use self::call::Asked;
@@ -54,6 +57,7 @@ use self::rows::{OfOutput, OfTask, Resource, Siginfo};
 use self::signed::{Signatures, SignedLookUps, SignedReports};
 use crate::guards::{Guards, LOGIN, Told};
 use crate::placement::{PATH_PREFIX, Place, Placement};
+use crate::snapshots::SnapshotShelf;
 
 /// Limits of the JSON door.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +96,9 @@ struct Shared {
     metrics: Arc<Metrics>,
     guards: Guards,
     failed_logins: Seldom,
+    /// Who waits for a change.
+    waiting: Semaphore,
+    snapshots: OnceLock<SnapshotShelf>,
 }
 
 /// Refuses whatever is asked.
@@ -208,7 +215,16 @@ impl JsonDoor {
             metrics: Arc::default(),
             guards,
             failed_logins: Seldom::new(LOG_EVERY),
+            waiting: Semaphore::new(changes::WAITING_MAX),
+            snapshots: OnceLock::new(),
         }))
+    }
+
+    /// Serves these snapshots, with all of its clones. The first ones stay.
+    #[must_use]
+    pub fn serving_snapshots(self, snapshots: SnapshotShelf) -> Self {
+        let _ = self.0.snapshots.set(snapshots);
+        self
     }
 
     /// Adds the door's counters to `registry`, whose prefix is `fingerpost`.
@@ -228,6 +244,12 @@ impl JsonDoor {
             (rows::ROWS, resource::<OfOutput>()),
             (rows::OUTPUTS, resource::<OfTask>()),
             (rows::SIGINFO, resource::<Siginfo>()),
+            (changes::CHANGES, resource::<changes::OfNamespace>()),
+            (snapshots::SNAPSHOTS, resource::<snapshots::List>()),
+            (snapshots::SNAPSHOT, resource::<snapshots::One>()),
+            (snapshots::MANIFEST, resource::<snapshots::ManifestOf>()),
+            (snapshots::SIGNATURE, resource::<snapshots::SignatureOf>()),
+            (snapshots::SHARD, resource::<snapshots::ShardOf>()),
             (routes::LOOKUPS, many::<LookUps>()),
             (routes::EXISTENCE, many::<Existence>()),
             (routes::REPORTS, many::<Reports>()),
@@ -351,6 +373,10 @@ impl Shared {
         if let Some(held_back) = self.failed_logins.now() {
             tracing::info!(request_id, peer, held_back, "A login failed");
         }
+    }
+
+    fn shelf(&self) -> Option<&SnapshotShelf> {
+        self.snapshots.get()
     }
 
     /// A command that there is.

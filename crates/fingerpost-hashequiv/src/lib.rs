@@ -7,6 +7,7 @@
 //! doors' business.
 
 pub mod cache;
+pub mod changes;
 pub mod moving;
 pub mod paging;
 pub mod progress;

@@ -5,6 +5,7 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use futures_util::future::BoxFuture;
 
 use crate::cache::MethodId;
+use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::namespace::{Chain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
@@ -263,6 +264,24 @@ pub trait Store: Send + Sync + 'static {
     /// each key for a row, and the newest [`crate::signed::SIGNATURES_MAX`] of them.
     /// Says of each what became of it. The caller bounds the number.
     fn put_signatures(&self, at: NamespaceId, offered: Vec<Offered>) -> Stored<'_, Vec<Put>>;
+
+    /// Where the namespace's sequence of changes is.
+    fn cut(&self, at: NamespaceId) -> Stored<'_, Cut>;
+
+    /// Mappings after `after`; `limit` rows are looked at.
+    fn mappings(&self, at: NamespaceId, after: i64, limit: usize) -> Stored<'_, MappingPage>;
+
+    /// At most `limit` changes after the position `since`.
+    fn changes(&self, at: NamespaceId, since: u64, limit: usize) -> Stored<'_, ChangesSince>;
+
+    /// Forgets deletions of before `before`, in batches; returns how many.
+    fn forget_changes(&self, before: Timestamp, now: Timestamp) -> Stored<'_, u64>;
+
+    /// Takes or prolongs a lease for this process; whether it has it now.
+    fn hold_lease(&self, lease: ChoreLease, now: Timestamp) -> Stored<'_, bool>;
+
+    /// Gives a lease back.
+    fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()>;
 
     /// How far the methods are that work in batches.
     fn progress(&self) -> &Progress;

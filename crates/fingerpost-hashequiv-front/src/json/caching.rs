@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-const VARY: HeaderValue = HeaderValue::from_static("authorization");
+pub(super) const VARY: HeaderValue = HeaderValue::from_static("authorization");
 /// A found unihash is right until rows are deleted, of which clients do not hear.
 const FOR_ALL: HeaderValue = HeaderValue::from_static("public, max-age=60");
 const FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=60");
@@ -20,15 +20,7 @@ pub(super) fn conditional(
     tag: String,
     anybody: bool,
 ) -> Response {
-    // The weak comparison: an answer that went out compressed has a weak tag.
-    let has_it = asked
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|one| one.trim().trim_start_matches("W/"))
-        .any(|one| one == "*" || one == tag);
-    if has_it {
+    if has(asked, &tag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
         response.headers_mut().remove(header::CONTENT_TYPE);
@@ -41,6 +33,18 @@ pub(super) fn conditional(
     headers.insert(header::CACHE_CONTROL, control);
     headers.insert(header::VARY, VARY);
     response
+}
+
+/// Whether a client has what bears this tag. The weak comparison: an answer that went
+/// out compressed has a weak tag.
+pub(super) fn has(asked: &HeaderMap, tag: &str) -> bool {
+    asked
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|one| one.trim().trim_start_matches("W/"))
+        .any(|one| one == "*" || one == tag)
 }
 
 /// The name of exactly these bytes in a namespace, as long as nothing is deleted.

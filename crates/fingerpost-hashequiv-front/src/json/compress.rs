@@ -33,7 +33,9 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         .size_hint()
         .exact()
         .is_some_and(|len| len < BYTES_MIN);
-    if is_short || response.headers().contains_key(header::CONTENT_ENCODING) {
+    // Shards are hashes, which nothing compresses, and may be asked for in parts.
+    let is_parts = response.headers().contains_key(header::ACCEPT_RANGES);
+    if is_short || is_parts || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
     }
     let vary = HeaderValue::from_static("accept-encoding");

@@ -10,6 +10,7 @@ use super::routes::{self, ROUTES, Route, Verb};
 mod many;
 mod rows;
 mod signed;
+mod snapshots;
 
 type Entry = fingerpost_core::Entry<HashEquiv>;
 
@@ -27,6 +28,7 @@ pub fn openapi() -> Value {
     paths.extend(many::paths(&commands));
     paths.extend(signed::paths(&commands));
     paths.extend(rows::paths());
+    paths.extend(snapshots::paths());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -277,6 +279,6 @@ mod tests {
                 assert!(names.insert(name), "{name}");
             }
         }
-        assert_eq!(names.len(), ROUTES.len() + 9);
+        assert_eq!(names.len(), ROUTES.len() + 15);
     }
 }

@@ -1,5 +1,7 @@
 //! Rows of the relation O a page at a time, and their listings as text.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -93,7 +95,7 @@ impl From<OutputRow> for Told {
     }
 }
 
-type Named = [(String, String)];
+pub(super) type Named = [(String, String)];
 
 /// What is read without a command of its own.
 pub(super) trait Resource: Send + Sync + 'static {
@@ -102,14 +104,14 @@ pub(super) trait Resource: Send + Sync + 'static {
 
     /// Answers; `path` has what the path's names stand for.
     fn answer(
-        shared: &Shared,
+        shared: &Arc<Shared>,
         caller: &Caller,
         path: &Named,
         request: Request,
     ) -> impl Future<Output = Result<Response, Problem>> + Send;
 }
 
-fn named<'a>(path: &'a Named, name: &str) -> &'a str {
+pub(super) fn named<'a>(path: &'a Named, name: &str) -> &'a str {
     let mut all = path.iter();
     all.find(|(known, _)| known == name)
         .map_or("", |(_, value)| value)
@@ -129,7 +131,7 @@ impl Resource for OfOutput {
     const NAME: &'static str = "output-rows";
 
     async fn answer(
-        shared: &Shared,
+        shared: &Arc<Shared>,
         caller: &Caller,
         path: &Named,
         request: Request,
@@ -149,7 +151,7 @@ impl Resource for OfTask {
     const NAME: &'static str = "task-outputs";
 
     async fn answer(
-        shared: &Shared,
+        shared: &Arc<Shared>,
         caller: &Caller,
         path: &Named,
         request: Request,
@@ -164,7 +166,7 @@ async fn page(
     filter: OutputFilter,
     request: Request,
 ) -> Result<Response, Problem> {
-    permit(shared, caller)?;
+    permit(shared, caller, COMMAND)?;
     let uri = request.uri();
     let mut query = arguments::parameters(uri.query().unwrap_or_default())?;
     let fields = Fields::take(&mut query, &FIELDS)?;
@@ -208,9 +210,14 @@ fn write(
     serde_json::to_vec(&Page { rows, next })
 }
 
-fn permit(shared: &Shared, caller: &Caller) -> Result<(), Problem> {
-    let permitted = shared.entry(COMMAND)?.permit(&caller.principal);
-    permitted.map_err(|failure| Problem::of(&failure, COMMAND, caller))
+/// Whether the caller has the permission of a command.
+pub(super) fn permit(
+    shared: &Shared,
+    caller: &Caller,
+    command: &'static str,
+) -> Result<(), Problem> {
+    let permitted = shared.entry(command)?.permit(&caller.principal);
+    permitted.map_err(|failure| Problem::of(&failure, command, caller))
 }
 
 fn limit(query: &mut Vec<(String, String)>) -> Result<usize, Problem> {
@@ -290,12 +297,12 @@ impl Resource for Siginfo {
     const NAME: &'static str = "siginfo";
 
     async fn answer(
-        shared: &Shared,
+        shared: &Arc<Shared>,
         caller: &Caller,
         path: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        permit(shared, caller)?;
+        permit(shared, caller, COMMAND)?;
         let query = arguments::parameters(request.uri().query().unwrap_or_default())?;
         arguments::nothing_else(&query)?;
         let epoch = caller.service().deletion_epoch();

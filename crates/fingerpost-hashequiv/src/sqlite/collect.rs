@@ -16,6 +16,7 @@ use super::epoch::{DeletedTask, Epoch};
 use super::rows::{OutputRow, Query, UnihashRow, find_outputs, find_unihashes};
 use super::tasks::remove_unused_task;
 use super::{SqliteStore, failed, listing};
+use crate::changes::ChoreLease;
 use crate::namespace::NamespaceId;
 use crate::progress::Job;
 use crate::query::{Conditions, GcStatus};
@@ -40,6 +41,25 @@ impl Lease {
     fn release(self, tx: &Tx<'_>, holder: &str) -> rusqlite::Result<()> {
         release_lease(tx, self.name, holder)
     }
+}
+
+/// Takes or prolongs a lease for this process.
+pub(super) async fn hold_lease(
+    store: &SqliteStore,
+    lease: ChoreLease,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let holder = format!("{:016x}", store.epoch.author());
+    let ttl_ms = u64::try_from(lease.term.as_millis()).unwrap_or(u64::MAX);
+    let job = move |tx: &mut Tx<'_>| try_lease(tx, lease.name, &holder, ttl_ms, now);
+    store.db.write_background(job).await.map_err(failed)
+}
+
+/// Gives a lease of this process back.
+pub(super) async fn release(store: &SqliteStore, lease: ChoreLease) -> Result<(), StoreError> {
+    let holder = format!("{:016x}", store.epoch.author());
+    let job = move |tx: &mut Tx<'_>| release_lease(tx, lease.name, &holder);
+    store.db.write_background(job).await.map_err(failed)
 }
 
 /// Where a walk stands.

@@ -1,14 +1,16 @@
 //! The store on SQLite.
 //!
 //! One file per subject: `lookup` reads, `paging` reads page by page, `report` adds, `listing` keeps
-//! siginfo, `signed` has signatures, `collect` deletes and marks the rows
+//! siginfo, `signed` has signatures, `changes` tells what changed, `collect` deletes and marks the rows
 //! that `rows` finds, `epoch` tells caches about it.
 
+mod changes;
 mod collect;
 mod epoch;
 mod listing;
 mod lookup;
 mod namespaces;
+mod offline;
 mod paging;
 mod report;
 mod rows;
@@ -24,10 +26,12 @@ use fingerpost_core::{Clock, Timestamp};
 use fingerpost_db::{DbError, Migration, Poller, Sqlite};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 
+pub use self::offline::{FileError, NamespaceFile};
 pub(crate) use self::signed::insert as insert_signature;
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
 pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
+use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::namespace::{Chain, DEFAULT_NAMESPACE, NameChain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
@@ -53,6 +57,12 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 3,
         name: "signatures",
         sql: include_str!("signatures.sql"),
+        min_reader: 1,
+    },
+    Migration {
+        version: 4,
+        name: "changes",
+        sql: include_str!("changes.sql"),
         min_reader: 1,
     },
 ];
@@ -113,6 +123,7 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
         names: &[NameChain],
     ) -> Result<(Self, Vec<Chain>), StoreError> {
+        changes::settle_history(&db).await.map_err(failed)?;
         let chains = namespaces::chains(&db, names).await.map_err(failed)?;
         let (of, known) = (Arc::clone(&cache), chains.clone());
         let epoch = db.read(move |conn| epoch::Epoch::new(conn, of, &known));
@@ -308,6 +319,13 @@ impl Store for SqliteStore {
         })
     }
 
+    fn cut(&self, at: NamespaceId) -> Stored<'_, Cut> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| changes::cut(conn, at);
+            self.db.read(job).await.map_err(failed)
+        })
+    }
+
     fn evidence(
         &self,
         at: &Chain,
@@ -324,11 +342,37 @@ impl Store for SqliteStore {
         })
     }
 
+    fn mappings(&self, at: NamespaceId, after: i64, limit: usize) -> Stored<'_, MappingPage> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| changes::mappings(conn, at, after, limit);
+            self.db.read(job).await.map_err(failed)
+        })
+    }
+
     fn put_signatures(&self, at: NamespaceId, offered: Vec<Offered>) -> Stored<'_, Vec<Put>> {
         Box::pin(async move {
             let job = move |tx: &mut fingerpost_db::Tx<'_>| signed::put(tx.conn(), at, &offered);
             self.db.write(job).await.map_err(failed)
         })
+    }
+
+    fn changes(&self, at: NamespaceId, since: u64, limit: usize) -> Stored<'_, ChangesSince> {
+        Box::pin(async move {
+            let job = move |conn: &rusqlite::Connection| changes::since(conn, at, since, limit);
+            self.db.read_snapshot(job).await.map_err(failed)
+        })
+    }
+
+    fn forget_changes(&self, before: Timestamp, now: Timestamp) -> Stored<'_, u64> {
+        Box::pin(async move { changes::forget(&self.db, before, now).await.map_err(failed) })
+    }
+
+    fn hold_lease(&self, lease: ChoreLease, now: Timestamp) -> Stored<'_, bool> {
+        Box::pin(collect::hold_lease(self, lease, now))
+    }
+
+    fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()> {
+        Box::pin(collect::release(self, lease))
     }
 
     fn progress(&self) -> &Progress {

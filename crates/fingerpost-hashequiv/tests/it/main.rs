@@ -1,6 +1,7 @@
 //! The service over a temporary SQLite file. The same suite is meant for every
 //! store: nothing here names SQLite but the world that it runs in.
 
+mod changes;
 mod collect;
 mod equivalence;
 mod listing;

@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
+
 use super::BadConfig;
 use super::tree::Config;
 
@@ -51,6 +53,9 @@ impl Config {
         self.check_rates()?;
         self.check_traces()?;
         self.check_redirects()?;
+        let snapshots = &self.snapshots;
+        check_range("snapshots.every_hours", snapshots.every_hours, 0..=8760)?;
+        check_range("snapshots.keep", snapshots.keep, 1..=100)?;
         self.hg.check()
     }
 
@@ -74,6 +79,25 @@ impl Config {
             1..=NUMBER_MAX,
         )?;
         check_range("rates.dear_at_once", rates.dear_at_once, 1..=NUMBER_MAX)
+    }
+
+    fn check_snapshots(&self) -> Result<(), BadConfig> {
+        let snapshots = &self.snapshots;
+        if snapshots.every_hours > 0 && snapshots.directory.is_none() {
+            return Err(BadConfig(
+                "snapshots.every_hours needs snapshots.directory".to_owned(),
+            ));
+        }
+        let known = self.namespaces();
+        let is_known = |name: &String| {
+            name == DEFAULT_NAMESPACE || known.iter().any(|known| known.name == *name)
+        };
+        match snapshots.namespaces.iter().find(|name| !is_known(name)) {
+            None => Ok(()),
+            Some(name) => Err(BadConfig(format!(
+                "snapshots.namespaces: '{name}' is not configured"
+            ))),
+        }
     }
 
     fn check_traces(&self) -> Result<(), BadConfig> {
@@ -134,6 +158,7 @@ impl Config {
         self.check_accounts_together()?;
         self.check_tls_together()?;
         self.check_namespaces()?;
+        self.check_snapshots()?;
         self.check_redirects_together()?;
         self.hg.check_together()
     }

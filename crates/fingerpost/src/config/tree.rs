@@ -370,6 +370,27 @@ sections! {
         targets: BTreeMap<String, RedirectTarget> = BTreeMap::new();
     }
 
+    /// Snapshots: what a namespace knows, as files that clients fetch and look up in
+    /// without the server.
+    snapshots: Snapshots {
+        /// Directory with a directory for each snapshot, of which those of this server
+        /// are served and, with `every_hours`, made. Needs room for `keep` + 1 of them:
+        /// up to 63 bytes for each mapping, and 100 while one is made.
+        directory: Option<PathBuf> = None, example "\"/var/lib/fingerpost/snapshots\"";
+        /// A snapshot of each namespace is made so often. 0: none is made here. One of
+        /// the servers on a database file does it; a read-only one does not.
+        every_hours: u64 = 0;
+        /// The namespaces. Each snapshot has the mappings of one alone, and none of
+        /// those that it falls back to.
+        namespaces: Vec<String> = vec!["default".to_owned()];
+        /// So many snapshots of a namespace that are published stay, and so many that
+        /// are not.
+        keep: u64 = 3;
+        /// Serves only what was signed with `fingerpost snapshot publish`. Whoever
+        /// serves others has readers that trust the server.
+        published_only: bool = true;
+    }
+
     /// Another hash equivalence server that is asked for what is unknown here.
     upstream: Upstream {
         /// Its address: `HOST:PORT`, `unix://PATH`, `ws://HOST[:PORT]` or

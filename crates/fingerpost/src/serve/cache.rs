@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use fingerpost_content::{ContentEndpoint, Tiers};
-use fingerpost_core::{Dispatch, DispatchOptions, EntryNames};
+use fingerpost_core::{Dispatch, DispatchOptions, EntryNames, Redirects as CoreRedirects};
 use fingerpost_hg_front::AnswerCache;
 use prometheus_client::registry::Registry;
 
@@ -22,6 +22,7 @@ pub(crate) struct Answers {
     pub(crate) cache: AnswerCache,
     tiers: Arc<Tiers>,
     redirects: Option<Redirects>,
+    names: EntryNames,
 }
 
 impl Answers {
@@ -58,12 +59,19 @@ impl Answers {
             cache,
             tiers,
             redirects,
+            names: EntryNames::new(&secret),
         }))
     }
 
     /// What serves answers to clients that were redirected here, if any are.
     pub(crate) fn endpoint(&self) -> Option<&ContentEndpoint> {
         self.redirects.as_ref()?.endpoint()
+    }
+
+    /// Where else clients may be sent, and the names of what lies there.
+    pub(crate) fn redirects(&self) -> Option<(Arc<dyn CoreRedirects>, EntryNames)> {
+        let targets = self.redirects.as_ref()?.targets();
+        Some((targets, self.names.clone()))
     }
 
     /// Puts what the tiers and targets count on a registry.

@@ -19,11 +19,13 @@ use super::service::{MIB, size};
 use crate::config::{Config, Hg, Sources};
 use crate::exit::{Exit, OrExit};
 
-/// What answers for the configured repositories; `None` if there are none.
+/// What answers for the configured repositories; `None` if there are none. Answers
+/// are remembered in `answers`.
 pub(super) fn front(
     config: &Config,
     logins: Logins,
     guards: &Guards,
+    answers: Option<&Answers>,
     metrics: &Metrics,
 ) -> anyhow::Result<Option<Router>> {
     let hg = &config.hg;
@@ -48,20 +50,12 @@ pub(super) fn front(
         front_options(config),
     )
     .guarded(Arc::clone(&guards.admission), guards.audit.clone());
-    let Some(answers) = Answers::open(&config.cache, &config.redirect)? else {
-        metrics.register(|registry| front.register_metrics(registry));
-        return Ok(Some(front.router()));
+    let front = match answers {
+        Some(answers) => front.remembering(answers.cache.clone()),
+        None => front,
     };
-    let front = front.remembering(answers.cache.clone());
-    metrics.register(|registry| {
-        front.register_metrics(registry);
-        answers.register_metrics(registry);
-    });
-    let router = front.router();
-    Ok(Some(match answers.endpoint() {
-        Some(endpoint) => endpoint.router().merge(router),
-        None => router,
-    }))
+    metrics.register(|registry| front.register_metrics(registry));
+    Ok(Some(front.router()))
 }
 
 /// Names in the log each repository that is refused by what its configuration

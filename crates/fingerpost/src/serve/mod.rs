@@ -13,6 +13,7 @@ mod logins;
 mod readiness;
 mod redirect;
 mod service;
+mod snapshots;
 mod start;
 mod stores;
 

@@ -22,8 +22,9 @@ use fingerpost_net::{
     ForwardedBy, HttpOptions, Metrics, ServerOptions, TrustedProxies, default_connection_limit,
 };
 
+use super::cache::Answers;
 use super::database_metrics::DatabaseCollector;
-use super::guards;
+use super::{guards, snapshots};
 use crate::config::{self, Config};
 
 /// The doors of the server.
@@ -37,6 +38,8 @@ pub(super) struct Doors {
     pub(super) http: Router,
     /// What both tell of changes.
     pub(super) audit: Audit,
+    /// What becomes of snapshots and changes.
+    pub(super) snapshots: snapshots::Chores,
 }
 
 /// Builds the services over `database`, makes the configured administrator, and
@@ -66,10 +69,20 @@ pub(super) async fn doors(
     let placement = Placement::new(namespaces.clone(), config.placement())?;
     let native = NativeDoor::guarded(placement.clone(), door_options(config), guards.clone());
     let json = JsonDoor::guarded(placement, json_options(config), guards.clone());
+    let answers = answers(config, metrics)?;
+    let json = match snapshots::shelf(&config.snapshots, answers.as_ref()) {
+        Some(shelf) => json.serving_snapshots(shelf),
+        None => json,
+    };
     let mut http = json.router();
-    if let Some(hg) = super::hg::front(config, service.logins().clone(), &guards, metrics)? {
+    let logins = service.logins().clone();
+    if let Some(hg) = super::hg::front(config, logins, &guards, answers.as_ref(), metrics)? {
         http = http.merge(hg);
     }
+    if let Some(endpoint) = answers.as_ref().and_then(Answers::endpoint) {
+        http = http.merge(endpoint.router());
+    }
+    let chores = snapshots::Chores::new(namespaces.clone(), &config.snapshots, metrics);
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         namespaces.register_metrics(registry);
@@ -86,7 +99,22 @@ pub(super) async fn doors(
         native,
         http,
         audit,
+        snapshots: chores,
     })
+}
+
+/// Where answers are remembered, if anything is there that has some: repositories, or
+/// snapshots whose clients are sent elsewhere.
+fn answers(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Answers>> {
+    let has_shards = config.snapshots.directory.is_some() && !config.redirect.targets.is_empty();
+    if !config.hg.is_used() && !has_shards {
+        return Ok(None);
+    }
+    let answers = Answers::open(&config.cache, &config.redirect)?;
+    if let Some(answers) = &answers {
+        metrics.register(|registry| answers.register_metrics(registry));
+    }
+    Ok(answers)
 }
 
 /// The configured upstream, not connected yet.

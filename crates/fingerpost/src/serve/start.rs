@@ -60,7 +60,16 @@ pub(super) async fn start(
         "at most {} connections (open files: {open_files})",
         options.connections_max
     );
-    let chores = logins::look_after(doors.service, shutdown.clone());
+    let chores = [
+        logins::look_after(doors.service, shutdown.clone()),
+        doors.snapshots.start(shutdown.clone()),
+    ];
+    let chores = tokio::spawn(async move {
+        for chore in chores {
+            // One that panicked has said so.
+            let _ = chore.await;
+        }
+    });
     let http = traces::around(doors.http);
     let server = Server::new(doors.native, options, metrics, shutdown).router(http);
     let (server, database) = assemble(server, listeners, opened, &loaded)?;

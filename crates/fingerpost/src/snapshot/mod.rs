@@ -1,6 +1,8 @@
 //! `fingerpost snapshot`: files with what a namespace knew at one moment.
 //! `docs/snapshots.md` is their format.
 
+mod make;
+mod making;
 mod publish;
 mod show;
 mod verify;
@@ -10,9 +12,11 @@ use std::path::Path;
 use fingerpost_signatures::KeyRing;
 use fingerpost_snapshot::{Residence, Snapshot, SnapshotError};
 
+pub(crate) use making::{PAGE_ROWS, make};
+
 use crate::exit::{Exit, failure};
 
-/// Verify, look at and publish snapshots.
+/// Make, verify, look at and publish snapshots.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -22,6 +26,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Make a snapshot of a database file.
+    Make(make::Args),
     /// Check every file of a snapshot, and who published it.
     Verify(verify::Args),
     /// Show what a snapshot says of itself, or look one taskhash up.
@@ -33,6 +39,7 @@ enum Command {
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
+        Command::Make(args) => make::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Show(args) => show::run(args),
         Command::Publish(args) => publish::run(args),

@@ -28,6 +28,7 @@ mod questions;
 mod redirect_nginx;
 mod redirect_targets;
 mod redirects;
+mod serving_snapshots;
 mod sharing;
 mod signed;
 mod small_disk;

@@ -6,6 +6,7 @@ mod many;
 mod namespaces;
 mod rows;
 mod signed;
+mod snapshots;
 mod watching;
 
 use axum::Router;
@@ -29,7 +30,7 @@ fn hash(digit: char) -> String {
 struct Json {
     router: Router,
     registry: Registry,
-    _world: World,
+    world: World,
 }
 
 struct Told {
@@ -54,7 +55,7 @@ impl Json {
         Self {
             router: door.router(),
             registry,
-            _world: world,
+            world,
         }
     }
 

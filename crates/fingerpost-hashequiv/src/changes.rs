@@ -1,0 +1,120 @@
+//! Every mapping of a namespace, and what changed since a position: what snapshots
+//! and their readers live on.
+//!
+//! A mapping never changes, it only comes and goes. So who reads the position first
+//! and then the mappings page by page, however long that takes, has with the changes
+//! since that position what the namespace has: rows that came meanwhile may be there
+//! already, which does no harm, and those that went are among the changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fingerpost_core::{Failure, Timestamp};
+use fingerpost_snapshot::Change;
+
+use crate::service::HashEquiv;
+
+/// Where a namespace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The last position of its sequence of changes.
+    pub position: u64,
+    /// Its deletion epoch.
+    pub epoch: u64,
+}
+
+/// A mapping of 32 bytes to 32 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// The method's name.
+    pub method: Arc<str>,
+    /// The taskhash.
+    pub taskhash: [u8; 32],
+    /// Its unihash.
+    pub unihash: [u8; 32],
+}
+
+/// Some mappings, and where to go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MappingPage {
+    /// In no order that means anything.
+    pub rows: Vec<Mapping>,
+    /// Mappings that are no snapshot's, because a hash is not 64 lower-case hex
+    /// digits or the method's name does not fit.
+    pub left_out: u64,
+    /// What to ask for next, if there are more.
+    pub next: Option<i64>,
+}
+
+/// What is known of changes since a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangesSince {
+    /// Not everything that was deleted since is known any more, or the position is
+    /// none that was ever told.
+    Gone {
+        /// The oldest position from which changes are known.
+        oldest: u64,
+        /// The position where the namespace is.
+        newest: u64,
+    },
+    /// Some changes.
+    Told(Changes),
+}
+
+/// Changes after a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The deletion epoch at that position.
+    pub epoch: u64,
+    /// In the order of their positions.
+    pub changes: Vec<Change>,
+    /// Everything up to this position was told.
+    pub position: u64,
+    /// Whether there are no more now.
+    pub is_all: bool,
+}
+
+/// A job that one process of those on the file does at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChoreLease {
+    /// Its name.
+    pub name: &'static str,
+    /// Unless it is held again within this time, another process may do it.
+    pub term: Duration,
+}
+
+impl HashEquiv {
+    /// Where this namespace is now.
+    pub async fn cut(&self) -> Result<Cut, Failure> {
+        Ok(self.store.cut(self.at.own()).await?)
+    }
+
+    /// The next mappings of this namespace after `after` (0 for the first) and none of
+    /// those it falls back to. `limit` rows are looked at: that is what it costs.
+    pub async fn mappings(&self, after: i64, limit: usize) -> Result<MappingPage, Failure> {
+        Ok(self.store.mappings(self.at.own(), after, limit).await?)
+    }
+
+    /// At most `limit` changes of this namespace after a position, of those that it
+    /// falls back to only that something was deleted.
+    pub async fn changes(&self, since: u64, limit: usize) -> Result<ChangesSince, Failure> {
+        Ok(self.store.changes(self.at.own(), since, limit).await?)
+    }
+
+    /// Forgets what was deleted before `before` in whatever namespace, in batches;
+    /// returns how many rows went. Call it once a day: when something was deleted is
+    /// known as precisely as that.
+    pub async fn forget_changes(&self, before: Timestamp) -> Result<u64, Failure> {
+        Ok(self.store.forget_changes(before, self.now()).await?)
+    }
+
+    /// Takes or prolongs a lease; whether this process has it now.
+    pub async fn hold_lease(&self, lease: ChoreLease) -> Result<bool, Failure> {
+        Ok(self.store.hold_lease(lease, self.now()).await?)
+    }
+
+    /// Gives a lease back.
+    pub async fn release_lease(&self, lease: ChoreLease) -> Result<(), Failure> {
+        Ok(self.store.release_lease(lease).await?)
+    }
+}
