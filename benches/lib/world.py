@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .load import Generator
+from .process import Process
 
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -18,7 +19,7 @@ FILL_SECONDS = 1800
 NEED = Path(__file__).resolve().parent.parent.parent / "scripts" / "need"
 
 
-class Server:
+class Server(Process):
     """A running server: where it listens and which process it is."""
 
     def __init__(self, process: subprocess.Popen, address: str, protocol: str):
@@ -26,13 +27,6 @@ class Server:
         self.pid = process.pid
         self.address = address
         self.protocol = protocol
-
-    def status(self, field: str) -> int:
-        """A memory figure of /proc/PID/status, in bytes."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-        raise KeyError(field)
 
 
 class World:
@@ -46,6 +40,7 @@ class World:
         self.seconds = 1.0 if quick else 3.0
         self._work = work
         self._databases: dict[tuple, Path] = {}
+        self._certificate: Path | None = None
 
     def __enter__(self):
         self._directory = tempfile.TemporaryDirectory(prefix="fingerpost-bench-", dir=self._work)
@@ -62,6 +57,11 @@ class World:
         """Runs a subcommand of the program to its end."""
         command = [self.binary, *map(str, words)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=seconds)
+
+    def output(self, *words, seconds: float = FILL_SECONDS) -> str:
+        """What a subcommand of the program prints."""
+        command = [self.binary, *map(str, words)]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=seconds).stdout
 
     def database(self, rows: int) -> Path:
         """A database of so many rows, made once. Servers may read it; what
@@ -80,6 +80,24 @@ class World:
         if of:
             shutil.copyfile(of, path)
         return path
+
+    def certificate(self) -> tuple[Path, Path]:
+        """A certificate for `localhost`, made once, and its key."""
+        if self._certificate is None:
+            subprocess.run([NEED, "openssl"], check=True)
+            made = self.path / "tls.crt"
+            words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+            words += ["-days", "2", "-subj", "/CN=bench", "-addext", "subjectAltName=DNS:localhost"]
+            words += ["-addext", "basicConstraints=critical,CA:FALSE", "-out", made, "-keyout", made.with_suffix(".key")]
+            subprocess.run(list(map(str, words)), check=True, capture_output=True, timeout=60)
+            self._certificate = made
+        return self._certificate, self._certificate.with_suffix(".key")
+
+    def tls(self) -> list[str]:
+        """The options of a server that speaks TLS on its port beside what it speaks anyway."""
+        certificate, key = self.certificate()
+        settings = {"tls.certificate": certificate, "tls.key": key, "server.tls": "optional"}
+        return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
 
     @contextmanager
     def fingerpost(self, database: Path, *options: str):

@@ -4,19 +4,18 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..process import Process
 from ..world import await_port, free_port, stopped
 
 ROOT = Path(__file__).resolve().parents[3]
 HG = ROOT / ".venv-hg-6.0.3" / "bin" / "hg"
-QUIET_ROUNDS, QUIET_SECONDS, SETTLE_SECONDS = 3, 0.02, 30
 
 
-class HgServer:
+class HgServer(Process):
     """A process that serves one repository at `/`."""
 
     def __init__(self, process: subprocess.Popen, port: int):
@@ -24,34 +23,9 @@ class HgServer:
         self.address = ("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{port}/"
 
-    def cpu(self) -> float:
-        """Seconds of processor time of all threads so far, those that ended too: the scheduler's own count, to the nanosecond."""
-        # The clock of a process as Linux numbers it: the complement of its id, and 2 for the scheduler's clock.
-        return time.clock_gettime(~self.pid << 3 | 2)
-
-    def settled_cpu(self) -> float:
-        """The same once nothing is added any more, so that work after an answer counts."""
-        end = time.monotonic() + SETTLE_SECONDS
-        before, quiet = self.cpu(), 0
-        while quiet < QUIET_ROUNDS:
-            time.sleep(QUIET_SECONDS)
-            now = self.cpu()
-            quiet = quiet + 1 if now - before < 0.0005 else 0
-            before = now
-            if time.monotonic() > end:
-                raise RuntimeError("the server did not become idle: its processor time is incomplete")
-        return before
-
     def forget_peak(self) -> None:
         """Begins the peak of memory anew."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-
-    def memory(self, field: str) -> int:
-        """A figure of /proc/PID/status in bytes: VmHWM is the peak, VmRSS the present."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-        raise KeyError(field)
 
     def bytes_read(self) -> int:
         """What it has read so far, from files and sockets."""

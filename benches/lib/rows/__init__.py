@@ -1,9 +1,6 @@
 """The rows of the table, in its order."""
 
-from . import growth, hg, lookups, memory, moving, remembered, reports, start, sweep
+from . import growth, hg, json_door, logins, lookups, memory, moving, remembered, reports, snapshots, start, sweep, tls
 
-ROWS = {
-    row.name: row
-    for module in (lookups, reports, growth, sweep, start, memory, moving, hg, remembered)
-    for row in module.ROWS
-}
+MODULES = (lookups, json_door, tls, logins, reports, growth, sweep, start, memory, moving, snapshots, hg, remembered)
+ROWS = {row.name: row for module in MODULES for row in module.ROWS}

@@ -18,7 +18,7 @@ def memory(world: World) -> list[Result]:
         reports = {"requests": 20_000 // world.scale, "connections": 1000}
         generator.run(mode="report", siginfo="rebuild", **reports)
         generator.run(**load, mode="get-stream", distribution="zipf:1.0", requests=rows // 5)
-        peak, now = server.status("VmHWM"), server.status("VmRSS")
+        peak, now = server.memory("VmHWM"), server.memory("VmRSS")
     database.unlink()
     note = f"{now / 2**20:.0f} MiB at the end"
     label = "memory at 10 M rows, default settings, 1,000 connections: peak"

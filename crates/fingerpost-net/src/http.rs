@@ -1,6 +1,7 @@
 //! The HTTP shell: limits, probes, origins, upgrades.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tower::Service;
 
 use crate::exposition::Exposition;
 use crate::forwarded::forwarded;
+use crate::gathering::Gathering;
 use crate::http_io::HttpIo;
 use crate::metrics::{Metrics, Protocol, Reason, VERSION};
 use crate::ready::Ready;
@@ -101,6 +103,7 @@ struct Link {
     peer: Peer,
     guard: ConnectionGuard,
     answers: Answers,
+    gathering: Arc<Gathering>,
 }
 
 impl<D: LineDoor> Shell<D> {
@@ -116,11 +119,14 @@ impl<D: LineDoor> Shell<D> {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let builder = builder(&self.options);
-        let io = HttpIo::new(io, first, self.options.write_stall_max, guard.permit());
+        let gathering = Arc::new(Gathering::default());
+        let stall_max = self.options.write_stall_max;
+        let io = HttpIo::new(io, first, stall_max, guard.permit(), gathering.clone());
         let link = Arc::new(Link {
             peer,
             guard,
             answers,
+            gathering: gathering.clone(),
         });
         let service = service_fn({
             let link = link.clone();
@@ -132,10 +138,10 @@ impl<D: LineDoor> Shell<D> {
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
+            outcome = poll_fn(|cx| gathering.poll(connection.as_mut(), cx)) => outcome,
             () = link.guard.drained() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                poll_fn(|cx| gathering.poll(connection.as_mut(), cx)).await
             }
         };
         if let Err(error) = outcome {
@@ -173,6 +179,7 @@ impl<D: LineDoor> Shell<D> {
         }
         let (mut parts, body) = request.into_parts();
         if let Some(door) = upgrade {
+            link.gathering.end();
             let peer = client.peer.upgraded();
             self.metrics.count_connection(Protocol::WebSocket, &peer);
             let guard = link.guard.share(self.handshake);
@@ -263,10 +270,7 @@ fn builder(options: &HttpOptions) -> auto::Builder<TokioExecutor> {
         .max_buf_size(bytes_max.max(8 << 10))
         // A client that has said all it wants may close its side and still be answered.
         .half_close(true);
-    // Not `pipeline_flush(true)`, which would spare 5 us of CPU for each of 16
-    // pipelined requests: hyper 1.12 then keeps answers back, or loses them,
-    // while bytes of a next request are unread, and lets answers to a peer
-    // that does not read grow without bound.
+    // Not `pipeline_flush(true)`; see `Gathering`.
     builder
         .http2()
         .timer(TokioTimer::new())

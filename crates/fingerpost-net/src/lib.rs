@@ -24,6 +24,7 @@ mod door;
 mod exposition;
 mod forwarded;
 pub mod fuzz;
+mod gathering;
 mod http;
 mod http_io;
 mod limit;

@@ -5,6 +5,7 @@ mod binding;
 mod detection;
 mod http;
 mod limits;
+mod pipelining;
 mod proxied;
 mod shutdown;
 mod tls;

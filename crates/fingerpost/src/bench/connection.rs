@@ -1,19 +1,14 @@
 //! One raw, nonblocking connection: no runtime between the clock and the socket.
 
 use std::collections::VecDeque;
-use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
-use anyhow::Context as _;
-use rustix::net::SendFlags;
+use rustls::ClientConnection;
 
+use super::target::{Opened, Socket, Target};
 use super::wire::Expected;
-
-/// Connecting to a server that is up takes microseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request whose answer is awaited.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +20,8 @@ pub(super) struct Sent {
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: OwnedFd,
+    socket: Socket,
+    tls: Option<Box<ClientConnection>>,
     /// Bytes to send; those before `written` are on their way.
     pub(super) output: Vec<u8>,
     written: usize,
@@ -44,11 +40,12 @@ pub(super) enum Read {
 }
 
 impl Connection {
-    /// Connects to `HOST:PORT` or `unix://PATH`.
-    pub(super) fn open(address: &str) -> anyhow::Result<Self> {
-        let socket = connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    /// Opens connection `number` of those to a server.
+    pub(super) fn open(target: &Target<'_>, number: usize) -> anyhow::Result<Self> {
+        let Opened { socket, tls } = target.connect(number)?;
         Ok(Self {
             socket,
+            tls,
             output: Vec::new(),
             written: 0,
             rest: Vec::new(),
@@ -59,13 +56,20 @@ impl Connection {
 
     /// Sends as much of `output` as the kernel takes.
     pub(super) fn flush(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(&self.output)?;
+            self.output.clear();
+            while tls.wants_write() {
+                if unless_full(tls.write_tls(&mut self.socket))?.is_none() {
+                    return Ok(());
+                }
+            }
+            return Ok(());
+        }
         while self.written < self.output.len() {
-            let pending = &self.output[self.written..];
-            match rustix::net::send(&self.socket, pending, SendFlags::NOSIGNAL) {
-                Ok(count) => self.written += count,
-                Err(rustix::io::Errno::AGAIN) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            match unless_full(self.socket.write(&self.output[self.written..]))? {
+                Some(count) => self.written += count,
+                None => return Ok(()),
             }
         }
         self.output.clear();
@@ -86,43 +90,51 @@ impl Connection {
                 return Err(io::Error::other("an answer without end"));
             }
             scratch[..kept].copy_from_slice(&self.rest);
-            let count = match rustix::io::read(&self.socket, &mut scratch[kept..]) {
-                Ok(0) => return Ok(Read::Closed),
-                Ok(count) => count,
-                Err(rustix::io::Errno::AGAIN) => return Ok(Read::Drained),
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
+            let count = match self.fill(&mut scratch[kept..])? {
+                Some(0) => return Ok(Read::Closed),
+                Some(count) => count,
+                None => return Ok(Read::Drained),
             };
             let filled = kept + count;
             let used = digest(&mut self.sent, &scratch[..filled]);
             self.rest.clear();
             self.rest.extend_from_slice(&scratch[used..filled]);
             // A short read of a stream socket means that it is drained.
-            if filled < scratch.len() {
+            if self.tls.is_none() && filled < scratch.len() {
                 return Ok(Read::Drained);
             }
         }
+    }
+
+    /// One read; `None` if the kernel has nothing.
+    fn fill(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(tls) = &mut self.tls else {
+            return unless_full(self.socket.read(into));
+        };
+        loop {
+            if let Some(count) = unless_full(tls.reader().read(into))? {
+                return Ok(Some(count));
+            }
+            match unless_full(tls.read_tls(&mut self.socket))? {
+                Some(0) => return Ok(Some(0)),
+                Some(_) => tls.process_new_packets().map_err(io::Error::other)?,
+                None => return Ok(None),
+            };
+        }
+    }
+}
+
+/// The outcome of a call that would have to wait is `None`.
+fn unless_full(outcome: io::Result<usize>) -> io::Result<Option<usize>> {
+    match outcome {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.socket.0.as_fd()
     }
-}
-
-fn connect(address: &str) -> anyhow::Result<OwnedFd> {
-    if let Some(path) = address.strip_prefix("unix://") {
-        let stream = UnixStream::connect(path)?;
-        stream.set_nonblocking(true)?;
-        return Ok(stream.into());
-    }
-    let address = address
-        .to_socket_addrs()?
-        .next()
-        .context("the name has no address")?;
-    let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
-    stream.set_nodelay(true)?;
-    stream.set_nonblocking(true)?;
-    Ok(stream.into())
 }

@@ -10,12 +10,15 @@ use anyhow::Context as _;
 
 use super::connection::Connection;
 use super::draw::{Distribution, Draw};
+use super::http::HttpArgs;
 use super::keys::{Keys, METHOD};
 use super::listing::{self, Trees};
 use super::script::{Mode, Protocol, Reporter, Script, Siginfo};
 use super::server::{self, CpuTimes};
 use super::summary::{ServerCost, Summary};
 use super::tally::Tally;
+use super::target::{Target, TargetArgs};
+use super::values::{seconds, share};
 use super::wire::Wire;
 use super::worker::{Pace, Stage, Worker};
 
@@ -26,9 +29,8 @@ use super::worker::{Pace, Stage, Worker};
 /// server's database with `bench fill`, or load it with `--mode store`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// Server to load: `HOST:PORT` or `unix://PATH`.
-    #[arg(long, default_value = "127.0.0.1:8686")]
-    address: String,
+    #[command(flatten)]
+    target: TargetArgs,
     /// What the server speaks.
     #[arg(long, value_enum, default_value = "hashequiv")]
     protocol: Protocol,
@@ -80,6 +82,8 @@ pub(crate) struct LoadArgs {
     /// Seed of all keys.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    http: HttpArgs,
     /// What the reports carry.
     #[arg(long, value_enum, default_value = "none")]
     siginfo: Siginfo,
@@ -117,9 +121,10 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<Exit> {
         args.connections >= args.threads,
         "every thread needs a connection"
     );
-    let pure =
-        args.protocol == Protocol::Hashequiv || !matches!(args.mode, Mode::Report | Mode::Mixed);
-    anyhow::ensure!(pure, "Redis knows look-ups and stores only");
+    anyhow::ensure!(
+        args.is_spoken(),
+        "Redis knows look-ups and stores only, and over HTTP there are look-ups only"
+    );
     let keys = Keys::new(args.seed);
     let reports = matches!(args.mode, Mode::Report | Mode::Mixed) && args.siginfo != Siginfo::None;
     let trees = if reports {
@@ -148,9 +153,11 @@ fn prime(args: &LoadArgs) -> anyhow::Result<()> {
         wire: args.wire(),
         draw: Draw::each(0, 1),
         reporter: None,
+        http: args.http.clone(),
     };
+    let target = args.target.target()?;
     let connections = (0..4)
-        .map(|_| Connection::open(&args.address))
+        .map(|number| Connection::open(&target, number))
         .collect::<Result<_, _>>()?;
     let pace = Pace::Closed { depth: 100 };
     let worker = Worker::new(
@@ -177,8 +184,9 @@ fn measure(args: &LoadArgs, trees: Option<&Arc<Trees>>) -> anyhow::Result<Summar
     } else {
         Stage::MEASURE
     });
+    let target = args.target.target()?;
     let workers = (0..args.threads)
-        .map(|thread| args.worker(&stage, thread, trees))
+        .map(|thread| args.worker(&stage, &target, thread, trees))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut before = args.cpu()?;
     let mut start = Instant::now();
@@ -233,6 +241,15 @@ fn pause(length: Duration, running: impl Fn() -> bool) {
 }
 
 impl LoadArgs {
+    /// Whether the protocol knows what is to be asked.
+    const fn is_spoken(&self) -> bool {
+        match self.protocol {
+            Protocol::Hashequiv => true,
+            Protocol::Redis => !matches!(self.mode, Mode::Report | Mode::Mixed),
+            Protocol::Http => matches!(self.mode, Mode::Get | Mode::GetStream),
+        }
+    }
+
     fn wire(&self) -> Wire {
         Wire {
             keys: Keys::new(self.seed),
@@ -275,6 +292,7 @@ impl LoadArgs {
     fn worker<'a>(
         &self,
         stage: &'a Stage,
+        target: &Target<'_>,
         thread: u32,
         trees: Option<&Arc<Trees>>,
     ) -> anyhow::Result<Worker<'a>> {
@@ -290,8 +308,11 @@ impl LoadArgs {
                 interval: self.interval(rate)?,
             },
         };
+        // Threads take turns, so that each comes from every address.
+        let numbers = (thread as usize..).step_by(self.threads as usize);
         let connections = (0..share(u64::from(self.connections)))
-            .map(|_| Connection::open(&self.address))
+            .zip(numbers)
+            .map(|(_, number)| Connection::open(target, number))
             .collect::<Result<_, _>>()
             .context("opening the connections")?;
         let quota = self.requests().map(share);
@@ -337,36 +358,7 @@ impl LoadArgs {
             wire: self.wire(),
             draw,
             reporter: Some(reporter),
+            http: self.http.clone(),
         })
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "expected a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    if (0.0..=1.0).contains(&share) {
-        Ok(share)
-    } else {
-        Err("expected 0 to 1".to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_and_shares_are_checked() {
-        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        assert!(seconds("-1").is_err());
-        assert!(seconds("soon").is_err());
-        assert_eq!(share("0.25"), Ok(0.25));
-        assert!(share("1.5").is_err());
     }
 }

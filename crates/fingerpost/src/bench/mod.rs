@@ -10,6 +10,7 @@ use crate::exit::Exit;
 mod connection;
 mod draw;
 mod fill;
+mod http;
 mod keys;
 mod listing;
 mod load;
@@ -19,6 +20,8 @@ mod snapshot;
 mod store;
 mod summary;
 mod tally;
+mod target;
+mod values;
 mod wire;
 mod worker;
 
@@ -31,7 +34,7 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum BenchCommand {
-    Hashequiv(load::LoadArgs),
+    Hashequiv(Box<load::LoadArgs>),
     Fill(fill::FillArgs),
     Store(store::StoreArgs),
     Snapshot(snapshot::SnapshotArgs),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fingerpost_hashequiv_proto::types::encode_hex;
 
 use super::draw::Draw;
+use super::http::HttpArgs;
 use super::listing::Trees;
 use super::wire::{ENTER_STREAM, Expected, HANDSHAKE, LEAVE_STREAM, Wire};
 
@@ -15,6 +16,9 @@ pub(super) enum Protocol {
     Hashequiv,
     /// Redis' protocol, GET and SET only.
     Redis,
+    /// The JSON door over HTTP/1.1, look-ups of one task only; or any other server
+    /// of HTTP with `--http-path`.
+    Http,
 }
 
 /// The kinds of load.
@@ -70,12 +74,13 @@ pub(super) struct Script {
     pub(super) wire: Wire,
     pub(super) draw: Draw,
     pub(super) reporter: Option<Reporter>,
+    pub(super) http: HttpArgs,
 }
 
 impl Script {
     /// What a new connection sends before its first request.
     pub(super) fn open(&self, out: &mut Vec<u8>) -> Option<Expected> {
-        if self.protocol == Protocol::Redis {
+        if self.protocol != Protocol::Hashequiv {
             return None;
         }
         out.extend_from_slice(HANDSHAKE);
@@ -100,6 +105,10 @@ impl Script {
                 sent(Expected::Stored);
             }
             (Protocol::Redis, _) => sent(self.push_redis_get(out)),
+            (Protocol::Http, _) => {
+                let drawn = self.draw.next();
+                sent(self.http.push(out, &self.wire, drawn.key, drawn.present));
+            }
             (Protocol::Hashequiv, Mode::Get) => sent(self.push_get(out)),
             (Protocol::Hashequiv, Mode::GetStream) => sent(self.push_line(out)),
             (Protocol::Hashequiv, Mode::Report) => sent(self.push_report(out)),
@@ -281,6 +290,7 @@ mod tests {
             },
             draw: Draw::random(Distribution::Uniform, 100, 0.0, 1).unwrap(),
             reporter: Some(Reporter::new(siginfo, None, 0, 0, 1)),
+            http: HttpArgs::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use fingerpost_hashequiv_proto::types::encode_hex;
 use memchr::{memchr, memmem};
 
+use super::http;
 use super::keys::Keys;
 
 /// What a client says before its first request. The server answers nothing.
@@ -89,6 +90,12 @@ pub(super) enum Expected {
     Nil,
     /// Redis: stored.
     Stored,
+    /// HTTP: a JSON object that holds the unihash of this key.
+    Found(u64),
+    /// HTTP: a body.
+    File,
+    /// HTTP: a status that says the request was wrong.
+    Refused,
 }
 
 impl Expected {
@@ -112,6 +119,13 @@ impl Expected {
                     text.ends_with(b"\r\n") && (!thorough || text[..64] == hex_of(keys, key));
                 Some(Checked { length: 71, right })
             }
+            Self::Found(_) | Self::File | Self::Refused => {
+                let answer = http::answer(input)?;
+                Some(Checked {
+                    length: answer.length,
+                    right: self.is_answer(&answer, keys, thorough),
+                })
+            }
             _ => {
                 let end = memchr(b'\n', input)?;
                 let right = self.is_line(input[..end].trim_ascii_end(), keys, thorough);
@@ -120,6 +134,19 @@ impl Expected {
                     right,
                 })
             }
+        }
+    }
+
+    fn is_answer(self, answer: &http::Answer<'_>, keys: Keys, thorough: bool) -> bool {
+        let http::Answer { status, body, .. } = *answer;
+        match self {
+            Self::Found(key) => {
+                let holds = || memmem::find(body, &hex_of(keys, key)).is_some();
+                status == 200 && (!thorough || holds())
+            }
+            Self::File => status == 200,
+            Self::Refused => (400..500).contains(&status),
+            _ => false,
         }
     }
 
@@ -135,7 +162,7 @@ impl Expected {
                 let object = line.starts_with(b"{") && line.ends_with(b"}") && line.len() > 200;
                 object && (!thorough || memmem::find(line, &hex_of(keys, key)).is_some())
             }
-            Self::Line(_) | Self::Bulk(_) => false,
+            _ => false,
         }
     }
 }
