@@ -22,7 +22,7 @@ struct Guarded {
 }
 
 const FILE: &str = "audit.jsonl";
-const SECRETS: [&str; 2] = ["token", "outhash_siginfo"];
+const SECRETS: [&str; 3] = ["token", "password", "outhash_siginfo"];
 
 async fn guarded(options: AdmissionOptions) -> Guarded {
     let mut world = World::new().await;

@@ -59,13 +59,17 @@ fn cut(value: &Value) -> Value {
     }
 }
 
-const SHOWN: [&str; 22] = [
+const SHOWN: [&str; 26] = [
     "bookmark",
+    "expires",
+    "id",
     "key",
     "mark",
     "max_age_seconds",
     "method",
+    "name",
     "namespace",
+    "namespaces",
     "new",
     "old",
     "outhash",
