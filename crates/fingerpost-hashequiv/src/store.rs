@@ -251,7 +251,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// The row that speaks for `unihash` as the unihash of a task with this output:
     /// a signed one of the task itself, else of the same output, else an unsigned
-    /// one of the same output; of equal ones the nearest and then the oldest.
+    /// one of the same output; of equal ones the nearest and then the oldest. Only the
+    /// oldest rows of an output are looked at.
     fn evidence(
         &self,
         at: &Chain,

@@ -12,6 +12,10 @@ use crate::namespace::{Chain, NamespaceId};
 use crate::signed::{Offered, Put, SIGNATURES_MAX, SignedRow};
 use crate::store::Task;
 
+/// Rows of one output that are looked at for evidence, the oldest ones: tasks without
+/// any output have the same one by the ten thousand.
+const EVIDENCE_ROWS: i64 = 256;
+
 /// The rows of tasks with their signatures, in order.
 pub(super) fn rows(
     conn: &Connection,
@@ -115,18 +119,26 @@ fn row_of_output(
 ) -> rusqlite::Result<Option<SignedRow>> {
     let found: Option<(i64, Hash<_>)> = conn
         .prepare_cached(
-            "SELECT outhash.id, task.taskhash
-               FROM outhash
-               CROSS JOIN unihash ON unihash.task = outhash.task
-               CROSS JOIN task ON task.id = outhash.task
-              WHERE outhash.namespace = ?1 AND outhash.method = ?2 AND outhash.outhash = ?3
-                AND unihash.unihash = ?4
+            "SELECT oldest.id, task.taskhash
+               FROM (SELECT id, task FROM outhash
+                      WHERE namespace = ?1 AND method = ?2 AND outhash = ?3
+                      ORDER BY id LIMIT ?6) AS oldest
+               CROSS JOIN unihash ON unihash.task = oldest.task
+               CROSS JOIN task ON task.id = oldest.task
+              WHERE unihash.unihash = ?4
                 AND (NOT ?5 OR EXISTS (SELECT 1 FROM signature
-                                        WHERE signature.output = outhash.id))
-              ORDER BY outhash.id LIMIT 1",
+                                        WHERE signature.output = oldest.id))
+              ORDER BY oldest.id LIMIT 1",
         )?
         .query_row(
-            (at.0, method.0, Hash(outhash), Hash(unihash), is_signed),
+            (
+                at.0,
+                method.0,
+                Hash(outhash),
+                Hash(unihash),
+                is_signed,
+                EVIDENCE_ROWS,
+            ),
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;

@@ -219,3 +219,18 @@ async fn what_a_database_has_is_signed_and_signed_anew_and_a_revocation_is_count
     assert_eq!((told.signed, told.misses), (450, 450));
     assert_eq!(world.keys(&"0".repeat(32)).await, [1, 2]);
 }
+
+#[tokio::test]
+async fn a_program_that_does_not_know_signatures_removes_them_with_their_rows() {
+    let world = World::new().await;
+    for name in ["1", "2"] {
+        world.report(name, name, name).await;
+        world.put([name, name, name], 1).await;
+    }
+    let older = world.older_neighbour(2).await;
+    assert_eq!(older.report("3", "1", "e").await, "1");
+    let rows = format!("{{\"where\": {{\"taskhash\": \"{}\"}}}}", hash("1"));
+    older.command("remove", &rows).await.unwrap();
+    assert_eq!(world.signatures().await, 1);
+    assert_eq!(world.keys("2").await, [1]);
+}

@@ -47,6 +47,19 @@ impl World {
         Self::open(Arc::clone(&self.directory), Config::default(), None).await
     }
 
+    /// The same of a program that knows fewer versions of the schema.
+    pub(crate) async fn older_neighbour(&self, versions: usize) -> Self {
+        let directory = Arc::clone(&self.directory);
+        let settings = Settings::new(directory.path().join("test.fingerpost"));
+        let db = Sqlite::open(settings, &MIGRATIONS[..versions]).unwrap();
+        let service = HashEquiv::new(db.clone(), Config::default(), None, Arc::new(SystemClock));
+        Self {
+            service: service.await.unwrap(),
+            db,
+            directory,
+        }
+    }
+
     async fn open(
         directory: Arc<tempfile::TempDir>,
         config: Config,
