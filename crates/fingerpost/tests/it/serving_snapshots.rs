@@ -66,13 +66,14 @@ async fn a_snapshot_that_is_made_under_load_and_the_changes_since_are_what_the_f
 -> Result<()> {
     let farm = farm();
     let shelf = farm.path("shelf");
-    let server = farm.server().start().await?;
-    fill(&server, 0..2000).await?;
-    let database = server.stop().await?;
-    drop(database);
     let options = farm.server();
     let database = options.database_path().to_owned();
-    let server = options
+    let server = options.start().await?;
+    fill(&server, 0..2000).await?;
+    server.stop().await?;
+    let server = farm
+        .server()
+        .database(&database)
         .set("snapshots.directory", &shelf)
         .set("snapshots.every_hours", "1")
         .start()
