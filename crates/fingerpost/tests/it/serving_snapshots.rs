@@ -19,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn rows(directory: &Path) -> Result<(Table, u64)> {
     let snapshot = Snapshot::open(directory, Residence::File, None)?;
     let mut table = Table::new();
-    snapshot.verify_all(|row| drop(table.insert(*row.taskhash, *row.unihash)))?;
+    snapshot.verify_all(|row| {
+        table.insert(*row.taskhash, *row.unihash);
+    })?;
     Ok((table, snapshot.manifest().position))
 }
 
@@ -53,10 +55,10 @@ async fn follow(server: &Server, table: &mut Table, position: u64) -> Result<()>
         match change {
             Change::Adopted {
                 taskhash, unihash, ..
-            } => drop(table.insert(taskhash, unihash)),
-            Change::Deleted { taskhash, .. } => drop(table.remove(&taskhash)),
-            Change::Epoch { .. } => {}
-        }
+            } => table.insert(taskhash, unihash),
+            Change::Deleted { taskhash, .. } => table.remove(&taskhash),
+            Change::Epoch { .. } => None,
+        };
     }
     Ok(())
 }
