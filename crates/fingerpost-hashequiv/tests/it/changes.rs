@@ -54,8 +54,12 @@ async fn follow(world: &World, table: &mut Table, since: u64) -> (u64, u64) {
             match change {
                 Change::Adopted {
                     taskhash, unihash, ..
-                } => drop(table.insert(taskhash, unihash)),
-                Change::Deleted { taskhash, .. } => drop(table.remove(&taskhash)),
+                } => {
+                    table.insert(taskhash, unihash);
+                }
+                Change::Deleted { taskhash, .. } => {
+                    table.remove(&taskhash);
+                }
                 Change::Epoch { epoch: raised, .. } => {
                     assert_eq!(raised, epoch + 1);
                     epoch = raised;

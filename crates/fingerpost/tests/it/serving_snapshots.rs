@@ -55,10 +55,10 @@ async fn follow(server: &Server, table: &mut Table, position: u64) -> Result<()>
         match change {
             Change::Adopted {
                 taskhash, unihash, ..
-            } => drop(table.insert(taskhash, unihash)),
-            Change::Deleted { taskhash, .. } => drop(table.remove(&taskhash)),
-            Change::Epoch { .. } => {}
-        }
+            } => table.insert(taskhash, unihash),
+            Change::Deleted { taskhash, .. } => table.remove(&taskhash),
+            Change::Epoch { .. } => None,
+        };
     }
     Ok(())
 }
@@ -68,13 +68,14 @@ async fn a_snapshot_that_is_made_under_load_and_the_changes_since_are_what_the_f
 -> Result<()> {
     let farm = farm();
     let shelf = farm.path("shelf");
-    let server = farm.server().start().await?;
-    fill(&server, 0..2000).await?;
-    let database = server.stop().await?;
-    drop(database);
     let options = farm.server();
     let database = options.database_path().to_owned();
-    let server = options
+    let server = options.start().await?;
+    fill(&server, 0..2000).await?;
+    server.stop().await?;
+    let server = farm
+        .server()
+        .database(&database)
         .set("snapshots.directory", &shelf)
         .set("snapshots.every_hours", "1")
         .start()

@@ -41,7 +41,7 @@ async fn door(published_only: bool, elsewhere: Option<Arc<Bucket>>) -> Json {
     Json {
         router: door.serving_snapshots(shelf).router(),
         registry: prometheus_client::registry::Registry::default(),
-        world: world,
+        world,
     }
 }
 
