@@ -44,6 +44,9 @@ pub(super) const EXISTENCE: &str = "/v1/existence";
 /// Many reports in one request.
 pub(super) const REPORTS: &str = "/v1/reports/batch";
 
+/// The look-up of one task.
+pub(super) const LOOKED_UP: &str = "/v1/unihashes/{method}/{taskhash}";
+
 pub(super) const REPORT: Route = route("report", Verb::Post, "/v1/reports");
 
 const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
@@ -67,7 +70,7 @@ pub(super) const ROUTES: &[Route] = &[
         fixed: &[("all", "false")],
         absent: "unknown-task",
         is_looked_up: true,
-        ..route("get", Verb::Get, "/v1/unihashes/{method}/{taskhash}")
+        ..route("get", Verb::Get, LOOKED_UP)
     },
     Route {
         fixed: &[("all", "true")],

@@ -3,6 +3,7 @@
 mod coding;
 mod input;
 mod many;
+mod remembered;
 mod rows;
 mod watching;
 
