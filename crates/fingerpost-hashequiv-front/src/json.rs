@@ -21,6 +21,7 @@ mod many;
 mod metrics;
 mod openapi;
 mod problem;
+mod remembered;
 mod reports;
 mod request_id;
 mod routes;
@@ -338,7 +339,9 @@ impl Shared {
             };
             let (place, principal) = self.principal(place, shown, &told).await?;
             told.user = principal.name().map(str::to_owned);
-            told.namespace = place.service.namespace().to_owned();
+            if told.namespace != place.service.namespace() {
+                told.namespace = place.service.namespace().to_owned();
+            }
             let caller = Caller {
                 place,
                 principal,

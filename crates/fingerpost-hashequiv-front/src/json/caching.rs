@@ -54,5 +54,10 @@ pub(super) fn tag(namespace: &str, deletion_epoch: u64, bytes: &[u8]) -> String 
     digest.update([0]);
     digest.update(deletion_epoch.to_be_bytes());
     digest.update(bytes);
-    format!("\"{}\"", faster_hex::hex_string(&digest.finalize()[..16]))
+    [
+        "\"",
+        &faster_hex::hex_string(&digest.finalize()[..16]),
+        "\"",
+    ]
+    .concat()
 }

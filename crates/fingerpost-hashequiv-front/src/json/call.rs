@@ -5,14 +5,14 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Reply};
 use fingerpost_hashequiv::HashEquiv;
 
 use super::fields::Fields;
 use super::problem::Problem;
 use super::routes::{self, Route, Verb};
-use super::{Caller, Shared, arguments, caching};
+use super::{Caller, JSON, Shared, arguments, caching, remembered};
 use crate::guards::Stopped;
 
 /// What of a command is asked.
@@ -32,6 +32,8 @@ impl Shared {
         caller: &Caller,
         request: Request,
     ) -> Result<Response, Problem> {
+        let epoch = caller.service().deletion_epoch();
+        let remembered = remembered::answer(self, &asked, caller, request.uri().query());
         let Asked {
             command,
             route,
@@ -39,13 +41,23 @@ impl Shared {
             path,
         } = asked;
         let (entry, service) = (&self.commands.entries()[command], caller.service());
+        if let Some(bytes) = remembered {
+            let tag = caching::tag(service.namespace(), epoch, &bytes);
+            let response = answered(bytes, JSON);
+            let anybody = caller.anybody_may(entry);
+            return Ok(caching::conditional(
+                request.headers(),
+                response,
+                tag,
+                anybody,
+            ));
+        }
         if entry.declaration.availability == Availability::Writable && service.is_read_only() {
             return Err(Problem::new(StatusCode::FORBIDDEN, "read-only"));
         }
         let (parts, body) = request.into_parts();
         let mut query = arguments::parameters(parts.uri.query().unwrap_or_default())?;
         let fields = Fields::take(&mut query, known)?;
-        let epoch = service.deletion_epoch();
         let body = match route.verb {
             Verb::Get | Verb::Delete => None,
             Verb::Post | Verb::Put => Some(self.json_body(&parts.headers, body).await?),
@@ -62,10 +74,7 @@ impl Shared {
             false => encoded.bytes,
         };
         let bytes = fields.of_object(bytes);
-        let mut response = (StatusCode::OK, Body::from(bytes.clone())).into_response();
-        let headers = response.headers_mut();
-        let media_type = header::HeaderValue::from_static(encoded.media_type);
-        headers.insert(header::CONTENT_TYPE, media_type);
+        let mut response = answered(bytes.clone(), encoded.media_type);
         if route.is_looked_up {
             return Ok(caching::conditional(
                 &parts.headers,
@@ -74,6 +83,7 @@ impl Shared {
                 caller.anybody_may(entry),
             ));
         }
+        let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
         Ok(response)
     }
@@ -120,6 +130,15 @@ impl Shared {
             Err(failure) => Err(Problem::of(&failure, entry.declaration.name, caller)),
         }
     }
+}
+
+fn answered(bytes: Bytes, media_type: &'static str) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    let media_type = header::HeaderValue::from_static(media_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, media_type);
+    response
 }
 
 fn with_progress(service: &HashEquiv, answer: Bytes) -> Bytes {

@@ -50,6 +50,8 @@ pub(super) const SIGNED_LOOKUPS: &str = "/v1/lookups/signed";
 pub(super) const SIGNED_REPORTS: &str = "/v1/reports/signed/batch";
 /// Many signatures.
 pub(super) const SIGNATURES: &str = "/v1/signatures";
+/// The look-up of one task.
+pub(super) const LOOKED_UP: &str = "/v1/unihashes/{method}/{taskhash}";
 
 pub(super) const REPORT: Route = route("report", Verb::Post, "/v1/reports");
 
@@ -74,7 +76,7 @@ pub(super) const ROUTES: &[Route] = &[
         fixed: &[("all", "false")],
         absent: "unknown-task",
         is_looked_up: true,
-        ..route("get", Verb::Get, "/v1/unihashes/{method}/{taskhash}")
+        ..route("get", Verb::Get, LOOKED_UP)
     },
     Route {
         fixed: &[("all", "true")],

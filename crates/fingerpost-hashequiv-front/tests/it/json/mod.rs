@@ -4,6 +4,7 @@ mod coding;
 mod input;
 mod many;
 mod namespaces;
+mod remembered;
 mod rows;
 mod signed;
 mod snapshots;
