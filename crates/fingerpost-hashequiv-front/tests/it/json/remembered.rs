@@ -18,11 +18,7 @@ use crate::world::{PATIENCE, peer};
 /// called.
 #[tokio::test]
 async fn what_memory_answers_is_what_the_command_answers() {
-    let Json {
-        _world: world,
-        router,
-        ..
-    } = Json::new().await;
+    let Json { world, router, .. } = Json::new().await;
     let rates = Rates {
         per_address: 1_000_000,
         per_user: 0,
