@@ -83,6 +83,10 @@ impl Chores {
                 () = shutdown.started() => stop.store(true, Ordering::Relaxed),
                 ((), ()) = async { tokio::join!(self.forget(), self.make_all(&stop)) } => {}
             }
+            // Who starts next need not wait for the end of its term.
+            if let Err(error) = self.namespaces.default().release_lease(LEASE).await {
+                tracing::debug!(%error, "the lease of snapshots is not given back");
+            }
         })
     }
 
