@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::{Failure, Timestamp};
-use fingerpost_snapshot::Change;
+use fingerpost_snapshot::{Change, Signed};
 
 use crate::service::HashEquiv;
 
@@ -32,6 +32,8 @@ pub struct Mapping {
     pub taskhash: [u8; 32],
     /// Its unihash.
     pub unihash: [u8; 32],
+    /// The newest signature of its oldest signed row, if it has one.
+    pub signed: Option<Signed>,
 }
 
 /// Some mappings, and where to go on.

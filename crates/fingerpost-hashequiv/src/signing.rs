@@ -172,7 +172,7 @@ struct Signable {
 
 type Found = (Vec<Signable>, Option<i64>);
 
-/// What [`signable`] reads of the joined tables.
+/// What the query reads of the joined tables.
 const COLUMNS: &str = "outhash.id, outhash.task, namespace.name, method.name, task.taskhash,
         outhash.outhash, unihash.unihash";
 const JOINS: &str = "CROSS JOIN task ON task.id = outhash.task

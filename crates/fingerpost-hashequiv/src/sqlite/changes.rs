@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fingerpost_core::Timestamp;
 use fingerpost_db::{DbError, Sqlite, Tx};
-use fingerpost_snapshot::Change;
+use fingerpost_snapshot::{Change, Signed};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
@@ -39,6 +39,10 @@ pub(super) fn mappings(
            FROM unihash CROSS JOIN task ON task.id = unihash.task
           WHERE unihash.task > ?1 ORDER BY unihash.task LIMIT ?2",
     )?;
+    // Where nobody signs nothing is asked for each row.
+    let are_signed = conn
+        .prepare_cached("SELECT 1 FROM signature LIMIT 1")?
+        .exists([])?;
     let mut rows = statement.query((after, i64::try_from(limit).unwrap_or(i64::MAX)))?;
     let (mut seen, mut last) = (0, after);
     while let Some(row) = rows.next()? {
@@ -53,12 +57,32 @@ pub(super) fn mappings(
                 method,
                 taskhash,
                 unihash,
+                signed: match are_signed {
+                    true => signed(conn, last)?,
+                    false => None,
+                },
             }),
             _ => page.left_out += 1,
         }
     }
     page.next = (seen == limit).then_some(last);
     Ok(page)
+}
+
+/// The newest signature of the oldest signed row of a task.
+fn signed(conn: &Connection, task: i64) -> rusqlite::Result<Option<Signed>> {
+    let found: Option<Option<Signed>> = conn
+        .prepare_cached(
+            "SELECT outhash.outhash, signature.text
+               FROM signature CROSS JOIN outhash ON outhash.id = signature.output
+              WHERE signature.task = ?1 ORDER BY signature.output, signature.id DESC LIMIT 1",
+        )?
+        .query_row([task], |row| {
+            let (outhash, signature) = (hash(row, 0)?, row.get(1)?);
+            Ok(outhash.map(|outhash| Signed { outhash, signature }))
+        })
+        .optional()?;
+    Ok(found.flatten())
 }
 
 /// At most `limit` changes after a position. To be run in one snapshot of the file.

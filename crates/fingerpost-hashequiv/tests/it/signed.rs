@@ -98,6 +98,28 @@ async fn what_is_not_exactly_the_row_is_refused() {
 }
 
 #[tokio::test]
+async fn snapshots_get_the_newest_signature_of_a_row() {
+    let world = World::new().await;
+    world.report("1", "a", "d").await;
+    world.report("2", "b", "e").await;
+    let told = async || {
+        let page = world.service.mappings(0, 10).await.unwrap();
+        let signed = page.rows.into_iter().map(|row| row.signed);
+        signed.collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [None, None]);
+    for number in [1, 2] {
+        world.put(["2", "b", "e"], number).await;
+    }
+    let newest = world.signed("2").await.unwrap().signatures.pop();
+    let told = told().await;
+    assert_eq!(told[0], None);
+    let signed = told[1].as_ref().unwrap();
+    assert_eq!(Some(&signed.signature), newest.as_ref());
+    assert_eq!(Some(&signed.outhash), Outhash::parse(&hash("b")).as_bytes());
+}
+
+#[tokio::test]
 async fn signatures_go_with_their_rows() {
     let world = World::new().await;
     for (name, column) in [("1", "taskhash"), ("2", "unihash"), ("3", "outhash")] {

@@ -30,8 +30,8 @@ pub(crate) fn make(
     let mut next = Some(0);
     while let Some(after) = next {
         let page = pages(after)?;
-        for row in &page.rows {
-            writer.push(&row.method, &row.taskhash, &row.unihash, None)?;
+        for row in page.rows {
+            writer.push(&row.method, &row.taskhash, &row.unihash, row.signed)?;
         }
         writer.leave_out(page.left_out);
         next = page.next;
