@@ -6,7 +6,7 @@ use fingerpost_accounts::Login;
 use fingerpost_core::{Audience, Follower, Following, Permission, PermissionSet, Principal};
 use fingerpost_hg::site::{Decision, Operation};
 use fingerpost_hg_proto::CommandRequest;
-use fingerpost_net::{Peer, PeerAddress};
+use fingerpost_net::Peer;
 
 use crate::front::Asking;
 use crate::redirecting::Follows;
@@ -77,10 +77,7 @@ impl Caller {
 pub(crate) fn follower(parts: &Parts) -> Follower {
     let peer = parts.extensions.get::<Peer>();
     Follower {
-        address: peer.and_then(|peer| match peer.address {
-            PeerAddress::Tcp(address) => Some(address.ip()),
-            PeerAddress::Unix { .. } | PeerAddress::Unnamed => None,
-        }),
+        address: peer.and_then(Peer::ip),
         is_stock: is_stock(&parts.headers),
     }
 }

@@ -128,7 +128,7 @@ impl Peer {
     /// Whether nobody on another machine can read what is sent: it goes through
     /// TLS, or does not leave this one.
     pub fn is_private(&self) -> bool {
-        self.tls || self.address.is_local()
+        self.tls || self.is_local()
     }
 
     /// The same peer after an upgrade.
@@ -148,6 +148,14 @@ impl Peer {
         self.origin_by(Origin::host)
     }
 
+    /// Its address, if it has one.
+    pub const fn ip(&self) -> Option<IpAddr> {
+        match self.address {
+            PeerAddress::Tcp(address) => Some(address.ip()),
+            PeerAddress::Unix { .. } | PeerAddress::Unnamed => None,
+        }
+    }
+
     fn origin_by(&self, of_ip: impl Fn(IpAddr) -> Origin) -> Origin {
         match self.address {
             PeerAddress::Tcp(address) => of_ip(address.ip()),
@@ -164,16 +172,6 @@ impl Peer {
                 PeerAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
                 PeerAddress::Unix { .. } | PeerAddress::Unnamed => true,
             }
-    }
-}
-
-impl PeerAddress {
-    /// Whether the peer is on this machine.
-    pub const fn is_local(&self) -> bool {
-        match self {
-            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            Self::Unix { .. } | Self::Unnamed => true,
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use fingerpost_core::{Audience, Failure, Follower};
-use fingerpost_net::{Peer, PeerAddress};
+use fingerpost_net::Peer;
 use fingerpost_snapshot::Digest;
 use serde_json::{Value, json};
 
@@ -37,6 +37,7 @@ const COMMAND: &str = "get-stream";
 
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const JSON_TYPE: HeaderValue = HeaderValue::from_static(JSON);
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// A year, which is for ever. The name of a shard says what its bytes are.
 const FOR_ALL: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -66,7 +67,7 @@ impl Resource for List {
         _: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        may(shared, caller, &request)?;
+        may(shared, caller, request.uri().query())?;
         let all = match shared.shelf() {
             Some(shelf) => shelf.of(caller.service().namespace()).await,
             None => Ok(Vec::new()),
@@ -74,11 +75,7 @@ impl Resource for List {
         let all = all.map_err(|error| failed(error, caller))?;
         let told: Vec<_> = all.iter().map(|one| entry(one)).collect();
         let told = json!({"snapshots": told}).to_string();
-        Ok(fresh(
-            request.headers(),
-            told.into_bytes(),
-            HeaderValue::from_static(JSON),
-        ))
+        Ok(fresh(request.headers(), told.into_bytes(), JSON_TYPE))
     }
 }
 
@@ -91,14 +88,9 @@ impl Resource for One {
         path: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        may(shared, caller, &request)?;
-        let (one, _) = find(shared, caller, path).await?;
+        let (one, _) = find(shared, caller, path, request.uri().query()).await?;
         let told = entry(&one).to_string().into_bytes();
-        Ok(fresh(
-            request.headers(),
-            told,
-            HeaderValue::from_static(JSON),
-        ))
+        Ok(fresh(request.headers(), told, JSON_TYPE))
     }
 }
 
@@ -111,17 +103,12 @@ impl Resource for ManifestOf {
         path: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        may(shared, caller, &request)?;
-        let (one, _) = find(shared, caller, path).await?;
+        let (one, _) = find(shared, caller, path, request.uri().query()).await?;
         let bytes = one
             .manifest()
             .await
             .map_err(|error| failed(error, caller))?;
-        Ok(fresh(
-            request.headers(),
-            bytes,
-            HeaderValue::from_static(JSON),
-        ))
+        Ok(fresh(request.headers(), bytes, JSON_TYPE))
     }
 }
 
@@ -134,8 +121,7 @@ impl Resource for SignatureOf {
         path: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        may(shared, caller, &request)?;
-        let (one, _) = find(shared, caller, path).await?;
+        let (one, _) = find(shared, caller, path, request.uri().query()).await?;
         if one.signed_by.is_none() {
             return Err(Problem::new(StatusCode::NOT_FOUND, "not-published"));
         }
@@ -156,8 +142,7 @@ impl Resource for ShardOf {
         path: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        may(shared, caller, &request)?;
-        let (one, shelf) = find(shared, caller, path).await?;
+        let (one, shelf) = find(shared, caller, path, request.uri().query()).await?;
         let unknown = || Problem::new(StatusCode::NOT_FOUND, "no-such-shard");
         let digest = Digest::parse(named(path, "sha256")).ok_or_else(unknown)?;
         let bytes = one.shard_bytes(&digest).ok_or_else(unknown)?;
@@ -218,17 +203,20 @@ impl Resource for ShardOf {
 }
 
 /// Whether the caller may, and asks for nothing that there is not.
-fn may(shared: &Shared, caller: &Caller, request: &Request) -> Result<(), Problem> {
+fn may(shared: &Shared, caller: &Caller, query: Option<&str>) -> Result<(), Problem> {
     permit(shared, caller, COMMAND)?;
-    let query = arguments::parameters(request.uri().query().unwrap_or_default())?;
+    let query = arguments::parameters(query.unwrap_or_default())?;
     arguments::nothing_else(&query)
 }
 
+/// The snapshot that a path names, if the caller [may](may) have it.
 async fn find<'a>(
     shared: &'a Shared,
     caller: &Caller,
     path: &Named,
+    query: Option<&str>,
 ) -> Result<(Arc<Shelved>, &'a SnapshotShelf), Problem> {
+    may(shared, caller, query)?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "no-such-snapshot");
     let shelf = shared.shelf().ok_or_else(unknown)?;
     let (namespace, name) = (caller.service().namespace(), named(path, "name"));
@@ -317,12 +305,8 @@ fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
 }
 
 fn client(request: &Request) -> Follower {
-    let address = request.extensions().get::<Peer>().map(|peer| &peer.address);
     Follower {
-        address: match address {
-            Some(PeerAddress::Tcp(address)) => Some(address.ip()),
-            _ => None,
-        },
+        address: request.extensions().get::<Peer>().and_then(Peer::ip),
         is_stock: true,
     }
 }
