@@ -25,9 +25,16 @@ impl Namespaces {
         let Some(names) = names else {
             return Some(Self::All);
         };
-        let is_good =
-            (1..=Self::NAMES_MAX).contains(&names.len()) && names.iter().all(|name| is_name(name));
+        let is_good = (1..=Self::NAMES_MAX).contains(&names.len())
+            && names.iter().all(|name| Self::is_name(name));
         is_good.then(|| Self::Only(names.into()))
+    }
+
+    /// Whether a text can name a namespace: 1 to [`Self::NAME_BYTES_MAX`] letters,
+    /// digits, `-`, `_` and `.`.
+    pub fn is_name(name: &str) -> bool {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (1..=Self::NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_part)
     }
 
     /// Whether the namespace with this name is among them.
@@ -37,11 +44,6 @@ impl Namespaces {
             Self::Only(names) => names.iter().any(|known| known == name),
         }
     }
-}
-
-fn is_name(name: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=Namespaces::NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_part)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fingerpost_core::PermissionSet;
+use fingerpost_core::{Namespaces, PermissionSet};
 
 /// A namespace's number, the same for the life of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,7 +21,7 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 pub const NAMESPACES_MAX: usize = 64;
 
 /// Bytes of a namespace's name at most.
-pub const NAME_BYTES_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = Namespaces::NAME_BYTES_MAX;
 
 /// Namespaces that a read looks into at most.
 pub const CHAIN_MAX: usize = 8;
@@ -126,7 +126,7 @@ pub(crate) fn resolve(configured: &[NamespaceConfig]) -> Result<Vec<NameChain>, 
     let mut order = vec![DEFAULT_NAMESPACE];
     for (place, namespace) in configured.iter().enumerate() {
         let name = namespace.name.as_str();
-        if !is_name(name) {
+        if !Namespaces::is_name(name) {
             return Err(NamespaceError::Name(name.to_owned()));
         }
         if configured[..place].iter().any(|other| other.name == name) {
@@ -166,12 +166,6 @@ fn chain_of(
         last = next;
     }
     Ok(chain)
-}
-
-/// Whether a text can name a namespace.
-fn is_name(name: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_part)
 }
 
 #[cfg(test)]

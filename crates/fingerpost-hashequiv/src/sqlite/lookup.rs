@@ -4,7 +4,7 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::listing::{self, StoredListing};
-use super::tasks::{find_method, find_task};
+use super::tasks::{find_method, find_named};
 use super::value::{Created, Hash};
 use crate::cache::{MethodId, UnihashCache};
 use crate::namespace::{Chain, NamespaceId};
@@ -112,11 +112,7 @@ pub(super) fn output_of_task(
     let Some(method) = find_method(conn, task.method.as_str())? else {
         return Ok(None);
     };
-    let known = first(at, |at| {
-        let known = find_task(conn, at, method, &task.taskhash)?;
-        Ok(known.filter(|task| task.unihash.is_some()))
-    })?;
-    let Some(known) = known else {
+    let Some(known) = find_named(conn, at.iter(), method, &task.taskhash)? else {
         return Ok(None);
     };
     let oldest: Option<i64> = conn
@@ -187,11 +183,7 @@ pub(super) fn is_unknown(
     let Some(method) = find_method(conn, task.method.as_str())? else {
         return Ok(true);
     };
-    let known = first(at, |at| {
-        let known = find_task(conn, at, method, &task.taskhash)?;
-        Ok(known.filter(|task| task.unihash.is_some()))
-    })?;
-    if known.is_some() {
+    if find_named(conn, at.iter(), method, &task.taskhash)?.is_some() {
         return Ok(false);
     }
     match outhash {

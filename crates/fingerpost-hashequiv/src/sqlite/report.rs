@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::StoreOptions;
 use super::listing::{self, Bases, Prepared};
 use super::lookup::oldest_match;
-use super::tasks::{KnownTask, find_task, insert_task, intern_metadata, intern_method};
+use super::tasks::{KnownTask, find_named, find_task, insert_task, intern_metadata, intern_method};
 use super::value::{Created, Hash};
 use crate::cache::{MethodId, UnihashCache};
 use crate::namespace::{Chain, NamespaceId};
@@ -107,14 +107,10 @@ fn inherited(
     task: &Task,
     valid_only: bool,
 ) -> rusqlite::Result<Option<Unihash>> {
-    for namespace in at.further() {
-        let known = find_task(conn, *namespace, method, &task.taskhash)?;
-        if let Some(unihash) = known.and_then(|known| known.unihash) {
-            let serves = unihash.is_valid() || !valid_only;
-            return Ok(serves.then_some(unihash));
-        }
-    }
-    Ok(None)
+    let further = at.further().iter().copied();
+    let named = find_named(conn, further, method, &task.taskhash)?;
+    let unihash = named.map(|named| named.unihash);
+    Ok(unihash.filter(|unihash| unihash.is_valid() || !valid_only))
 }
 
 /// Gives a task its unihash unless it has one; returns what it has now.

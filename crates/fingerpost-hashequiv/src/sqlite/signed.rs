@@ -5,7 +5,7 @@ use fingerpost_signatures::Signature;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::lookup::first;
-use super::tasks::{find_method, find_task};
+use super::tasks::{NamedTask, find_method, find_named, find_task};
 use super::value::Hash;
 use crate::cache::MethodId;
 use crate::namespace::{Chain, NamespaceId};
@@ -29,13 +29,10 @@ fn row(conn: &Connection, at: &Chain, task: &Task) -> rusqlite::Result<Option<Si
     let Some(method) = find_method(conn, task.method.as_str())? else {
         return Ok(None);
     };
-    let known = first(at, |at| {
-        let known = find_task(conn, at, method, &task.taskhash)?;
-        Ok(known.and_then(|known| Some((at, known.id, known.unihash?))))
-    })?;
-    let Some((at, id, unihash)) = known else {
+    let Some(named) = find_named(conn, at.iter(), method, &task.taskhash)? else {
         return Ok(None);
     };
+    let NamedTask { at, id, unihash } = named;
     let output = match signed_output(conn, id)? {
         Some(output) => Some(output),
         None => conn

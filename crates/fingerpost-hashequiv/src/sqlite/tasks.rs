@@ -53,6 +53,30 @@ pub(crate) fn find_task(
     .optional()
 }
 
+/// A task in the first of some namespaces in which it has a unihash.
+pub(super) struct NamedTask {
+    pub(super) at: NamespaceId,
+    pub(super) id: i64,
+    pub(super) unihash: Unihash,
+}
+
+/// Finds a task in the first of `among` in which it has a unihash.
+pub(super) fn find_named(
+    conn: &Connection,
+    among: impl IntoIterator<Item = NamespaceId>,
+    method: MethodId,
+    taskhash: &Taskhash,
+) -> rusqlite::Result<Option<NamedTask>> {
+    for at in among {
+        let known = find_task(conn, at, method, taskhash)?;
+        let named = known.and_then(|known| Some((known.id, known.unihash?)));
+        if let Some((id, unihash)) = named {
+            return Ok(Some(NamedTask { at, id, unihash }));
+        }
+    }
+    Ok(None)
+}
+
 /// Adds a task that [`find_task`] did not find.
 pub(crate) fn insert_task(
     conn: &Connection,
