@@ -209,7 +209,7 @@ fn may(shared: &Shared, caller: &Caller, query: Option<&str>) -> Result<(), Prob
     arguments::nothing_else(&query)
 }
 
-/// The snapshot that a path names, if the caller [may](may) have it.
+/// The snapshot that a path names, if the caller may have it.
 async fn find<'a>(
     shared: &'a Shared,
     caller: &Caller,
