@@ -53,7 +53,7 @@ pub use self::openapi::openapi;
 use self::problem::Problem;
 use self::reports::Reports;
 use self::request_id::RequestIds;
-use self::routes::{Route, Verb};
+use self::routes::{LOOK_UP, Route, Verb};
 use self::rows::{OfOutput, OfTask, Resource, Siginfo};
 use self::signed::{Signatures, SignedLookUps, SignedReports};
 use crate::guards::{Guards, LOGIN, Told};
@@ -94,6 +94,8 @@ struct Shared {
     options: JsonOptions,
     commands: Commands<HashEquiv>,
     ids: RequestIds,
+    /// The place of the command that is asked most.
+    looked_up: usize,
     metrics: Arc<Metrics>,
     guards: Guards,
     failed_logins: Seldom,
@@ -208,10 +210,14 @@ impl JsonDoor {
     /// A door to the namespaces of `placement` behind `guards`, which other doors
     /// may share.
     pub fn guarded(placement: impl Into<Placement>, options: JsonOptions, guards: Guards) -> Self {
+        let commands = fingerpost_hashequiv::commands();
+        let looked_up = commands.find(LOOK_UP, false);
+        let (looked_up, _) = looked_up.expect("a test looks at each route");
         Self(Arc::new(Shared {
             placement: placement.into(),
             options,
-            commands: fingerpost_hashequiv::commands(),
+            commands,
+            looked_up,
             ids: RequestIds::default(),
             metrics: Arc::default(),
             guards,

@@ -26,10 +26,15 @@ pub(crate) fn is_ours(names: &[String], uri: &Uri, headers: &HeaderMap) -> bool 
 
 /// The host that a request is for, without its port: of HTTP/2 from its URI.
 pub fn host_of<B>(request: &Request<B>) -> Option<&str> {
-    if let Some(host) = request.uri().host() {
+    host_in(request.uri(), request.headers())
+}
+
+/// As [`host_of`], of a request in parts.
+pub(crate) fn host_in<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    if let Some(host) = uri.host() {
         return Some(host);
     }
-    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    let host = headers.get(header::HOST)?.to_str().ok()?;
     let port = host
         .rfind(':')
         .filter(|colon| !host[*colon..].contains(']'));

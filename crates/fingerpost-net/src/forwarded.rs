@@ -4,6 +4,7 @@
 //! the connection is a trusted proxy, and of a list only from the right as far as
 //! trusted proxies wrote it. What is odd makes a client unknown, never somebody else.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -32,22 +33,25 @@ pub enum ForwardedBy {
 pub struct ForwardedHost(pub Arc<str>);
 
 /// The client of one request.
-pub(crate) struct Client {
-    pub(crate) peer: Peer,
+pub(crate) struct Client<'a> {
+    pub(crate) peer: Cow<'a, Peer>,
     pub(crate) host: Option<ForwardedHost>,
 }
 
 /// Who sends the request: whoever connected, unless that is a trusted proxy.
-pub(crate) fn forwarded(
+pub(crate) fn forwarded<'a>(
     proxies: &TrustedProxies,
     by: ForwardedBy,
-    connected: &Peer,
+    connected: &'a Peer,
     headers: &HeaderMap,
-) -> Client {
-    let mut peer = connected.clone();
-    if !proxies.trust(&peer.address) {
-        return Client { peer, host: None };
+) -> Client<'a> {
+    if !proxies.trust(&connected.address) {
+        return Client {
+            peer: Cow::Borrowed(connected),
+            host: None,
+        };
     }
+    let mut peer = connected.clone();
     let told = match by {
         ForwardedBy::XForwarded => from_x_forwarded(proxies, headers),
         ForwardedBy::Forwarded => from_forwarded(proxies, headers),
@@ -66,7 +70,10 @@ pub(crate) fn forwarded(
         Said::One(host) if is_host(&host) => Some(ForwardedHost(host.into())),
         _ => None,
     };
-    Client { peer, host }
+    Client {
+        peer: Cow::Owned(peer),
+        host,
+    }
 }
 
 /// What the headers say of the client.

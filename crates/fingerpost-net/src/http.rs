@@ -11,7 +11,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::body::Incoming;
+use futures_util::future::{Either, ready};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -26,7 +27,10 @@ use crate::http_io::HttpIo;
 use crate::metrics::{Metrics, Protocol, Reason, VERSION};
 use crate::ready::Ready;
 use crate::refusal::Refusals;
-use crate::{ConnectionGuard, ForwardedBy, LineDoor, Peer, TrustedProxies, authority, websocket};
+use crate::{
+    ConnectionGuard, ForwardedBy, LineDoor, Peer, ShortRequest, Shortcut, TrustedProxies,
+    authority, websocket,
+};
 
 /// Says whether the server can do its work: `Err` holds a sentence why not,
 /// which `/readyz` shows. Called at every probe, so it must not block.
@@ -82,6 +86,7 @@ impl Default for HttpOptions {
 pub(crate) struct Shell<D> {
     pub(crate) door: Option<D>,
     pub(crate) router: Router,
+    pub(crate) shortcut: Option<Arc<dyn Shortcut>>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) options: HttpOptions,
     pub(crate) handshake: Duration,
@@ -131,8 +136,13 @@ impl<D: LineDoor> Shell<D> {
         let service = service_fn({
             let link = link.clone();
             move |request| {
+                if let Some(response) = self.known(&request, &link) {
+                    return Either::Left(ready(Ok::<_, Infallible>(response)));
+                }
                 let (shell, link) = (self.clone(), link.clone());
-                async move { Ok::<_, Infallible>(shell.answer(request, &link).await) }
+                // Boxed, so that no answer is moved with the room of the longest way.
+                let answering = async move { Ok(shell.answer(request, &link).await) };
+                Either::Right(Box::pin(answering))
             }
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
@@ -150,6 +160,30 @@ impl<D: LineDoor> Shell<D> {
             } = &link.peer;
             tracing::debug!(peer = %address, %listener, %error, "an HTTP connection failed");
         }
+    }
+
+    /// What is known without the router.
+    fn known(&self, request: &Request<Incoming>, link: &Link) -> Option<Response> {
+        let shortcut = self.shortcut.as_ref()?;
+        if request.method() != Method::GET || !shortcut.takes_path(request.uri().path()) {
+            return None;
+        }
+        let (uri, headers) = (request.uri(), request.headers());
+        let by = self.options.forwarded_by;
+        let client = forwarded(&self.proxies, by, &link.peer, headers);
+        let is_refused = link.answers == Answers::UpgradeRequired && !client.peer.tls
+            || !authority::is_ours(&self.options.host_names, uri, headers)
+            || websocket::is_upgrade(headers)
+            || !request.body().is_end_stream();
+        if is_refused {
+            return None;
+        }
+        shortcut.answer(&ShortRequest {
+            uri,
+            headers,
+            peer: &client.peer,
+            forwarded_host: client.host.as_ref(),
+        })
     }
 
     async fn answer(&self, request: Request<Incoming>, link: &Link) -> Response {
@@ -180,12 +214,12 @@ impl<D: LineDoor> Shell<D> {
         let (mut parts, body) = request.into_parts();
         if let Some(door) = upgrade {
             link.gathering.end();
-            let peer = client.peer.upgraded();
+            let peer = client.peer.into_owned().upgraded();
             self.metrics.count_connection(Protocol::WebSocket, &peer);
             let guard = link.guard.share(self.handshake);
             return websocket::upgrade(door.clone(), &mut parts, peer, guard).await;
         }
-        parts.extensions.insert(client.peer);
+        parts.extensions.insert(client.peer.into_owned());
         if let Some(host) = client.host {
             parts.extensions.insert(host);
         }

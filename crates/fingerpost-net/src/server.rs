@@ -17,7 +17,7 @@ use crate::ready::Ready;
 use crate::refusal::Refusals;
 use crate::unix::SocketFile;
 use crate::{
-    LineDoor, Listener, NoLines, Seldom, Shutdown, Tls, TlsPolicy, TrustedProxies,
+    LineDoor, Listener, NoLines, Seldom, Shortcut, Shutdown, Tls, TlsPolicy, TrustedProxies,
     default_connection_limit, open_files_limit,
 };
 
@@ -64,6 +64,7 @@ pub struct Server<D> {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     router: Router,
+    shortcut: Option<Arc<dyn Shortcut>>,
     readiness: Readiness,
     listeners: Vec<Listener>,
     probes: Vec<Listener>,
@@ -96,6 +97,7 @@ impl<D: LineDoor> Server<D> {
             metrics,
             shutdown,
             router: Router::new(),
+            shortcut: None,
             readiness: Arc::new(|| Ok(())),
             listeners: Vec::new(),
             probes: Vec::new(),
@@ -108,6 +110,13 @@ impl<D: LineDoor> Server<D> {
     #[must_use]
     pub fn router(mut self, router: Router) -> Self {
         self.router = router;
+        self
+    }
+
+    /// What is asked before the router.
+    #[must_use]
+    pub fn shortcut(mut self, shortcut: Arc<dyn Shortcut>) -> Self {
+        self.shortcut = Some(shortcut);
         self
     }
 
@@ -196,18 +205,20 @@ impl<D: LineDoor> Server<D> {
             .then(|| self.metrics.clone());
         self.metrics.set_open_max(self.options.connections_max);
         let limit = ConnectionLimit::new(self.options.connections_max, self.metrics.open());
-        self.gate(self.door.clone(), self.router.clone(), metrics, limit)
+        let ways = (self.router.clone(), self.shortcut.clone());
+        self.gate(self.door.clone(), ways, metrics, limit)
     }
 
     fn probe_gate(&self) -> Arc<Gate<D>> {
         let limit = ConnectionLimit::new(PROBE_CONNECTIONS_MAX, self.metrics.open_probes());
-        self.gate(None, Router::new(), Some(self.metrics.clone()), limit)
+        let ways = (Router::new(), None);
+        self.gate(None, ways, Some(self.metrics.clone()), limit)
     }
 
     fn gate(
         &self,
         door: Option<D>,
-        router: Router,
+        (router, shortcut): (Router, Option<Arc<dyn Shortcut>>),
         shown: Option<Arc<Metrics>>,
         limit: ConnectionLimit,
     ) -> Arc<Gate<D>> {
@@ -220,6 +231,7 @@ impl<D: LineDoor> Server<D> {
             shell: Arc::new(Shell {
                 door,
                 router,
+                shortcut,
                 proxies: self.options.proxies.clone(),
                 options,
                 handshake,

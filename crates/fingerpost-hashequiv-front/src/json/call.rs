@@ -12,7 +12,7 @@ use fingerpost_hashequiv::HashEquiv;
 use super::fields::Fields;
 use super::problem::Problem;
 use super::routes::{self, Route, Verb};
-use super::{Caller, JSON, Shared, arguments, caching, remembered};
+use super::{Caller, Shared, arguments, caching, remembered};
 use crate::guards::Stopped;
 
 /// What of a command is asked.
@@ -32,8 +32,10 @@ impl Shared {
         caller: &Caller,
         request: Request,
     ) -> Result<Response, Problem> {
-        let epoch = caller.service().deletion_epoch();
-        let remembered = remembered::answer(self, &asked, caller, request.uri().query());
+        let shown = (request.headers(), request.uri().query());
+        if let Some(response) = remembered::answer(self, &asked, caller, shown) {
+            return Ok(response);
+        }
         let Asked {
             command,
             route,
@@ -41,17 +43,7 @@ impl Shared {
             path,
         } = asked;
         let (entry, service) = (&self.commands.entries()[command], caller.service());
-        if let Some(bytes) = remembered {
-            let tag = caching::tag(service.namespace(), epoch, &bytes);
-            let response = answered(bytes, JSON);
-            let anybody = caller.anybody_may(entry);
-            return Ok(caching::conditional(
-                request.headers(),
-                response,
-                tag,
-                anybody,
-            ));
-        }
+        let epoch = service.deletion_epoch();
         if entry.declaration.availability == Availability::Writable && service.is_read_only() {
             return Err(Problem::new(StatusCode::FORBIDDEN, "read-only"));
         }
@@ -132,7 +124,7 @@ impl Shared {
     }
 }
 
-fn answered(bytes: Bytes, media_type: &'static str) -> Response {
+pub(super) fn answered(bytes: Bytes, media_type: &'static str) -> Response {
     let mut response = Response::new(Body::from(bytes));
     let media_type = header::HeaderValue::from_static(media_type);
     response

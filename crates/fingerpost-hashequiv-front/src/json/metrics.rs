@@ -1,8 +1,8 @@
 //! What the JSON door counts. Names begin with `fingerpost_hashequiv_http_`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::problem::Problem;
+use super::routes::LOOK_UP;
 
 /// The command of a request that is none.
 pub(super) const NONE: &str = "none";
@@ -44,6 +45,15 @@ pub(super) struct Metrics {
     seconds: Family<CommandLabels, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
     over_limit: Family<LimitLabels, Counter>,
+    known: OnceLock<Known>,
+}
+
+/// What counts look-ups that were known, found once: they are asked most.
+#[derive(Debug)]
+struct Known {
+    found: Counter,
+    unchanged: Counter,
+    seconds: Histogram,
 }
 
 impl Default for Metrics {
@@ -53,6 +63,7 @@ impl Default for Metrics {
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             in_flight: Gauge::default(),
             over_limit: Family::default(),
+            known: OnceLock::new(),
         }
     }
 }
@@ -71,6 +82,34 @@ impl Metrics {
         registry.register("in_flight", in_flight, self.in_flight.clone());
         let over_limit = "Requests that hit a limit, by limit";
         registry.register("over_limit", over_limit, self.over_limit.clone());
+    }
+
+    /// Counts a look-up that was answered at once.
+    pub(super) fn count_known(&self, status: StatusCode, took: Duration) {
+        let known = self.known.get_or_init(|| self.known());
+        match status == StatusCode::NOT_MODIFIED {
+            true => known.unchanged.inc(),
+            false => known.found.inc(),
+        };
+        known.seconds.observe(took.as_secs_f64());
+    }
+
+    fn known(&self) -> Known {
+        let (command, method) = (LOOK_UP, "GET");
+        let of = |status| {
+            let labels = RequestLabels {
+                command,
+                method,
+                status,
+            };
+            self.requests.get_or_create(&labels).clone()
+        };
+        let seconds = self.seconds.get_or_create(&CommandLabels { command });
+        Known {
+            found: of("2xx"),
+            unchanged: of("3xx"),
+            seconds: seconds.clone(),
+        }
     }
 
     /// Counts a problem.

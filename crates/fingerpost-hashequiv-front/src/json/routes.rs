@@ -53,6 +53,9 @@ pub(super) const SIGNATURES: &str = "/v1/signatures";
 /// The look-up of one task.
 pub(super) const LOOKED_UP: &str = "/v1/unihashes/{method}/{taskhash}";
 
+/// The command of that.
+pub(super) const LOOK_UP: &str = "get";
+
 pub(super) const REPORT: Route = route("report", Verb::Post, "/v1/reports");
 
 const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
@@ -76,13 +79,13 @@ pub(super) const ROUTES: &[Route] = &[
         fixed: &[("all", "false")],
         absent: "unknown-task",
         is_looked_up: true,
-        ..route("get", Verb::Get, LOOKED_UP)
+        ..route(LOOK_UP, Verb::Get, LOOKED_UP)
     },
     Route {
         fixed: &[("all", "true")],
         answers_as: Some("get-outhash"),
         absent: "unknown-task",
-        ..route("get", Verb::Get, "/v1/outputs/{method}/{taskhash}")
+        ..route(LOOK_UP, Verb::Get, "/v1/outputs/{method}/{taskhash}")
     },
     Route {
         // It has to be there, and is only handed to an upstream.

@@ -26,14 +26,19 @@ fn proxies() -> TrustedProxies {
     TrustedProxies::new(networks.map(|text| text.parse().expect("a network")))
 }
 
-fn client_of(by: ForwardedBy, peer: &str, lines: &[(&'static str, &str)]) -> Client {
+fn client_of(by: ForwardedBy, peer: &str, lines: &[(&'static str, &str)]) -> Client<'static> {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
         headers.append(HeaderName::from_static(name), value);
     }
     let proxies = proxies();
-    forwarded(&proxies, by, &connected(peer, &proxies), &headers)
+    let connected = connected(peer, &proxies);
+    let client = forwarded(&proxies, by, &connected, &headers);
+    Client {
+        peer: Cow::Owned(client.peer.into_owned()),
+        host: client.host,
+    }
 }
 
 /// Who the headers of a trusted proxy make a request to be from.

@@ -7,6 +7,7 @@ mod http;
 mod limits;
 mod pipelining;
 mod proxied;
+mod shortcut;
 mod shutdown;
 mod tls;
 mod tls_clients;

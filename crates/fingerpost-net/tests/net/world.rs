@@ -9,7 +9,7 @@ use axum::extract::ws::{Message, WebSocket};
 use fingerpost_core::SystemClock;
 use fingerpost_net::{
     Address, BindOptions, ConnectionGuard, Host, LineDoor, Listener, Metrics, Peer, Server,
-    ServerOptions, Shutdown, Tls, TlsOptions, TlsPolicy, bind, close_websocket,
+    ServerOptions, Shortcut, Shutdown, Tls, TlsOptions, TlsPolicy, bind, close_websocket,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -108,6 +108,7 @@ pub(crate) struct Plan {
     pub(crate) listen: String,
     pub(crate) options: ServerOptions,
     pub(crate) router: Router,
+    pub(crate) shortcut: Option<Arc<dyn Shortcut>>,
     pub(crate) ready: Result<(), String>,
     pub(crate) tls: Option<(Policy, TlsOptions)>,
     pub(crate) proxy_protocol: bool,
@@ -119,6 +120,7 @@ impl Default for Plan {
             listen: "127.0.0.1:0".to_owned(),
             options: ServerOptions::default(),
             router: Router::new(),
+            shortcut: None,
             ready: Ok(()),
             tls: None,
             proxy_protocol: false,
@@ -144,11 +146,14 @@ impl Plan {
         let probes = listener_on_loopback();
         let (address, probe_address) = (listener.client_address(), probes.client_address());
         let ready = self.ready;
-        let server = Server::new(Echo, self.options, metrics.clone(), shutdown.clone())
+        let mut server = Server::new(Echo, self.options, metrics.clone(), shutdown.clone())
             .router(self.router)
             .readiness(move || ready.clone())
             .listen(listener)
             .listen_probes(probes);
+        if let Some(shortcut) = self.shortcut {
+            server = server.shortcut(shortcut);
+        }
         let server = tokio::spawn(server.run());
         World {
             address,

@@ -19,7 +19,8 @@ use fingerpost_hashequiv_front::{
 use fingerpost_hashequiv_proto::Limits;
 use fingerpost_net::audit::Audit;
 use fingerpost_net::{
-    ForwardedBy, HttpOptions, Metrics, ServerOptions, TrustedProxies, default_connection_limit,
+    ForwardedBy, HttpOptions, Metrics, ServerOptions, Shortcut, TrustedProxies,
+    default_connection_limit,
 };
 
 use super::cache::Answers;
@@ -36,6 +37,8 @@ pub(super) struct Doors {
     /// What answers HTTP: hash equivalence as JSON, and Mercurial repositories if
     /// any are configured.
     pub(super) http: Router,
+    /// What is answered before it. Nothing where each request is traced.
+    pub(super) shortcut: Option<Arc<dyn Shortcut>>,
     /// What both tell of changes.
     pub(super) audit: Audit,
     /// What becomes of snapshots and changes.
@@ -82,6 +85,8 @@ pub(super) async fn doors(
     if let Some(endpoint) = answers.as_ref().and_then(Answers::endpoint) {
         http = http.merge(endpoint.router());
     }
+    let shortcut = config.traces.endpoint.is_empty();
+    let shortcut = shortcut.then(|| Arc::new(json.clone()) as Arc<dyn Shortcut>);
     let chores = snapshots::Chores::new(namespaces.clone(), &config.snapshots, metrics);
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
@@ -98,6 +103,7 @@ pub(super) async fn doors(
         service,
         native,
         http,
+        shortcut,
         audit,
         snapshots: chores,
     })

@@ -71,7 +71,10 @@ pub(super) async fn start(
         }
     });
     let http = traces::around(doors.http);
-    let server = Server::new(doors.native, options, metrics, shutdown).router(http);
+    let mut server = Server::new(doors.native, options, metrics, shutdown).router(http);
+    if let Some(shortcut) = doors.shortcut {
+        server = server.shortcut(shortcut);
+    }
     let (server, database) = assemble(server, listeners, opened, &loaded)?;
     Ok(Started {
         server,
