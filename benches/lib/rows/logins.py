@@ -28,6 +28,7 @@ def bad_tokens(world: World) -> list[Result]:
         prime(world, server, keys)
         over_http = Server(server.process, server.address, "http")
         alone = world.generator(server).run(**beside, duration=seconds, warmup=1)
+        results.append(known_beside(world, over_http, keys, seconds))
         for name, value in {"Bearer": bearer(), "Basic": basic()}.items():
             for hosts in (HOSTS, 1):
                 asked = bad | {"http_header": f"authorization: {name} {value}", "hosts": hosts}
@@ -40,6 +41,18 @@ def bad_tokens(world: World) -> list[Result]:
                 results += shown(name, hosts, shares, p99, alone.p99 / 1000)
     shutil.rmtree(database.parent)
     return results
+
+
+def known_beside(world: World, server: Server, keys: int, seconds: float) -> Result:
+    """What as many requests cost that are answered from memory: above all, to be woken for each."""
+    shares = []
+    for _ in range(min(world.rounds, 5)):
+        run = world.generator(server).run(
+            mode="get", connections=HOSTS, rate=RATE, keys=keys, duration=seconds, warmup=1
+        )
+        shares.append(run.cpu * RATE / 1e4)
+    what = f"{RATE:,} known look-ups over HTTP a second, for comparison: server CPU"
+    return Result(what, "% of a core", shares, None)
 
 
 def shown(name: str, hosts: int, shares: list[float], p99: list[float], alone: float) -> list[Result]:
