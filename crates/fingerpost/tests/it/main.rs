@@ -12,6 +12,7 @@ mod compressed;
 mod damage;
 mod durability;
 mod eviction;
+mod flipped;
 mod flooding;
 mod full_disk;
 mod fuzz;
