@@ -17,6 +17,7 @@ mod flooding;
 mod full_disk;
 mod fuzz;
 mod hostile;
+mod imported;
 mod in_process;
 mod keys;
 mod logins;
