@@ -25,6 +25,7 @@ mod logs;
 mod lying;
 mod moving;
 mod private;
+mod private_issuer;
 mod program;
 mod questions;
 mod redirect_nginx;
