@@ -17,8 +17,8 @@ use crate::signed::Farm;
 use crate::world::{from_environment, no_panic};
 
 /// Look-ups, unless `FINGERPOST_FLIPPED_ROUNDS` says otherwise, and clients at once.
-const ROUNDS: u64 = 160;
-const CLIENTS: u64 = 4;
+const ROUNDS: u64 = 120;
+const CLIENTS: u64 = 8;
 /// First seed, unless `FINGERPOST_SEED` says otherwise.
 const SEED: u64 = 1;
 /// A client gives two minutes to each of its two calls. It needs half a minute when
