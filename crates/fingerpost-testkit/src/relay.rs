@@ -1,4 +1,4 @@
-//! What stands between a client and a server of HTTP and does not do its job.
+//! What stands between a client and a server and does not do its job.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
-/// How answers are passed on, those of them that are longer than
-/// [`Relay::SHORT_BYTES`]; a probe sees nothing of it.
+/// How answers are passed on. But for [`Manner::Flips`] that is about those that are
+/// longer than [`Relay::SHORT_BYTES`]; a probe sees nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// As they are.
@@ -28,6 +30,13 @@ pub enum Manner {
     Dawdles(Duration),
     /// Nothing more comes in the middle.
     Hangs,
+    /// With one bit changed somewhere in a piece, of short answers too.
+    Flips {
+        /// Where: the same one finds the same places in the same pieces.
+        seed: u64,
+        /// One of so many pieces is changed.
+        one_in: u32,
+    },
 }
 
 /// Takes connections on a port of its own and passes on what is said.
@@ -35,8 +44,16 @@ pub struct Relay {
     address: SocketAddr,
     server: SocketAddr,
     manner: watch::Sender<Manner>,
-    spoilt: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     accepting: Option<JoinHandle<()>>,
+}
+
+/// What went through.
+#[derive(Default)]
+struct Counts {
+    spoilt: AtomicU64,
+    /// Pieces under [`Manner::Flips`].
+    pieces: AtomicU64,
 }
 
 impl Relay {
@@ -49,7 +66,7 @@ impl Relay {
             address: SocketAddr::from(([127, 0, 0, 1], crate::free_port()?)),
             server: SocketAddr::from(([127, 0, 0, 1], port)),
             manner: watch::Sender::new(Manner::Honest),
-            spoilt: Arc::default(),
+            counts: Arc::default(),
             accepting: None,
         };
         relay.go_on().await?;
@@ -61,14 +78,19 @@ impl Relay {
         format!("http://{}", self.address)
     }
 
+    /// Its `HOST:PORT`.
+    pub fn host_and_port(&self) -> String {
+        self.address.to_string()
+    }
+
     /// What it does from now on, with connections that are open too.
     pub fn be(&self, manner: Manner) {
         self.manner.send_replace(manner);
     }
 
-    /// Answers that it did not pass on as they are.
+    /// Answers that it did not pass on as they are; with [`Manner::Flips`], pieces.
     pub fn spoilt(&self) -> u64 {
-        self.spoilt.load(Ordering::SeqCst)
+        self.counts.spoilt.load(Ordering::SeqCst)
     }
 
     /// Nobody listens any more, and every connection is closed.
@@ -84,12 +106,12 @@ impl Relay {
         let listener = TcpListener::bind(self.address).await;
         let listener = listener.with_context(|| format!("{} is taken", self.address))?;
         let (server, manner) = (self.server, self.manner.subscribe());
-        let spoilt = Arc::clone(&self.spoilt);
+        let counts = Arc::clone(&self.counts);
         self.accepting = Some(tokio::spawn(async move {
             // Dropped with this task, and all connections with it.
             let mut passing = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                passing.spawn(pass(client, server, manner.clone(), Arc::clone(&spoilt)));
+                passing.spawn(pass(client, server, manner.clone(), Arc::clone(&counts)));
                 while passing.try_join_next().is_some() {}
             }
         }));
@@ -109,7 +131,7 @@ async fn pass(
     client: TcpStream,
     server: SocketAddr,
     manner: watch::Receiver<Manner>,
-    spoilt: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 ) -> io::Result<()> {
     let server = TcpStream::connect(server).await?;
     let (from_client, to_client) = client.into_split();
@@ -117,7 +139,7 @@ async fn pass(
     // Of the answer to what was asked last.
     let passed = AtomicU64::new(0);
     let asking = pass_questions(from_client, to_server, &passed);
-    let answering = pass_answers(from_server, to_client, &passed, manner, &spoilt);
+    let answering = pass_answers(from_server, to_client, &passed, manner, &counts);
     tokio::select! {
         result = asking => result,
         result = answering => result,
@@ -145,7 +167,7 @@ async fn pass_answers(
     mut to: OwnedWriteHalf,
     passed: &AtomicU64,
     mut manner: watch::Receiver<Manner>,
-    spoilt: &AtomicU64,
+    counts: &Counts,
 ) -> io::Result<()> {
     let mut piece = vec![0; Relay::SHORT_BYTES];
     loop {
@@ -155,12 +177,14 @@ async fn pass_answers(
         }
         let before = passed.fetch_add(len as u64, Ordering::SeqCst) as usize;
         let now = *manner.borrow_and_update();
-        if before + len > Relay::SHORT_BYTES && now != Manner::Honest {
+        if let Manner::Flips { seed, one_in } = now {
+            flip(&mut piece[..len], counts, seed, one_in);
+        } else if before + len > Relay::SHORT_BYTES && now != Manner::Honest {
             if before <= Relay::SHORT_BYTES {
-                spoilt.fetch_add(1, Ordering::SeqCst);
+                counts.spoilt.fetch_add(1, Ordering::SeqCst);
             }
             match now {
-                Manner::Honest => {}
+                Manner::Honest | Manner::Flips { .. } => {}
                 Manner::Lies if before <= Relay::SHORT_BYTES => piece[len - 1] ^= 1,
                 Manner::Lies => {}
                 Manner::BreaksOff => return Ok(()),
@@ -169,5 +193,16 @@ async fn pass_answers(
             }
         }
         to.write_all(&piece[..len]).await?;
+    }
+}
+
+/// Changes a bit of the piece, if it is its turn.
+fn flip(piece: &mut [u8], counts: &Counts, seed: u64, one_in: u32) {
+    let number = counts.pieces.fetch_add(1, Ordering::SeqCst);
+    let mut random = StdRng::seed_from_u64(seed.wrapping_add(number));
+    if random.random_range(0..one_in.max(1)) == 0 {
+        counts.spoilt.fetch_add(1, Ordering::SeqCst);
+        let place = random.random_range(0..piece.len());
+        piece[place] ^= 1 << random.random_range(0..8);
     }
 }

@@ -6,6 +6,7 @@ use fingerpost_core::SystemClock;
 
 use crate::config::{self, Sources};
 use crate::exit::{Exit, OrExit};
+use crate::serve;
 
 /// Check the configuration and show what is in force.
 #[derive(Debug, clap::Args)]
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         tls.check(&SystemClock)
             .or_exit(Exit::Configuration, "TLS cannot be served")?;
     }
+    serve::issuers(&loaded.config)?;
     if args.show {
         print!("{}", config::effective(&loaded.config));
     } else {

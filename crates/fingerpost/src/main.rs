@@ -8,6 +8,7 @@
 mod backup;
 mod bench;
 mod cache;
+mod certificates;
 mod check_config;
 mod cli;
 mod client;

@@ -14,6 +14,9 @@ use super::settings::{BadIssuer, Issuer, check_url};
 /// Redirects within one host that are followed.
 const HOPS_MAX: usize = 3;
 
+/// What the TLS library says of a certificate for which nobody whom we know vouches.
+const UNKNOWN_AUTHORITY: &str = "UnknownIssuer";
+
 /// How keys are fetched.
 #[derive(Clone, Debug)]
 pub struct HttpKeysOptions {
@@ -171,7 +174,7 @@ fn is_plain(url: &Url) -> bool {
     url.scheme() == "http"
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line, and what to do where we know it.
 fn said(error: reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -179,6 +182,12 @@ fn said(error: reqwest::Error) -> String {
         text.push_str(": ");
         text.push_str(&next.to_string());
         cause = next.source();
+    }
+    if text.contains(UNKNOWN_AUTHORITY) {
+        text.push_str(
+            " (its certificate is of an authority that is not trusted here: name the file with \
+             the authority's own in authority_certificates)",
+        );
     }
     text
 }

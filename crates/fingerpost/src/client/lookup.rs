@@ -1,6 +1,6 @@
 //! Commands that only look.
 
-use fingerpost_hashequiv_proto::client::{FullRow, request};
+use fingerpost_hashequiv_proto::client::{FullRow, SignedRow, request};
 use serde_json::{Value, json};
 
 use super::signing::{self, Counts};
@@ -152,12 +152,19 @@ async fn get_signed(
         .await?;
     let mut counts = Counts::new();
     let mut row = Value::Null;
-    match (&told, &session.trust) {
+    match (told, &session.trust) {
         (Some(told), Some(trust)) => {
-            let (is_hit, word) = trust.judge(asked, told);
+            // What is shown is what was verified: what was asked, and not what the
+            // server says was.
+            let told = SignedRow {
+                method: asked.0.into(),
+                taskhash: asked.1.into(),
+                ..told
+            };
+            let (is_hit, word) = trust.judge(asked, &told);
             signing::count(&mut counts, word);
             match is_hit {
-                true => row = serde_json::to_value(told)?,
+                true => row = serde_json::to_value(&told)?,
                 false => eprintln!("A miss, the answer is not believed: {word}"),
             }
         }

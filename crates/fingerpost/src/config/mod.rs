@@ -28,6 +28,7 @@ use toml::Table;
 pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
 pub(crate) use namespaces::FIRST_LISTENER;
+pub(crate) use oidc::Oidc;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
 pub(crate) use tables::{Further, Namespace, ObjectPlace, RedirectTarget};

@@ -1,6 +1,7 @@
 //! Issuers of workload tokens: `[[oidc]]`, which there may be several of.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use fingerpost_accounts::oidc::{Algorithm, BadIssuer, Issuer, IssuerSettings, RuleSettings};
 
@@ -21,6 +22,10 @@ keys! {
         algorithms: Vec<Algorithm> = vec![Algorithm::RS256];
         /// Where its keys are. Without it, its discovery document says so.
         jwks_url: Option<String> = None, example "\"https://ci.example.com/keys\"";
+        /// File with certificates of authorities, PEM, that may vouch for it beside
+        /// those of the system: for an issuer whose certificate is of an authority
+        /// of one's own. Read at the start.
+        authority_certificates: Option<PathBuf> = None, example "\"/etc/fingerpost/ca.pem\"";
         /// How far its clock and ours may be apart, in seconds, 300 at most.
         leeway_seconds: u64 = 60;
         /// From `iat` to `exp` its tokens have this at most, in seconds.

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fingerpost_accounts::LoginOptions;
-use fingerpost_accounts::oidc::{HttpKeys, HttpKeysOptions, KeySource, Verifier};
+use fingerpost_accounts::oidc::{HttpKeys, HttpKeysOptions, Issuer, KeySource, Verifier};
 use fingerpost_core::{Clock, Timestamp};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::Shutdown;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Config;
-use crate::exit::{Exit, OrExit};
+use crate::certificates;
+use crate::config::{Config, Oidc};
+use crate::exit::{Exit, OrExit, failure};
 
 /// How callers may log in. Asks no issuer yet.
 pub(super) fn options(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<LoginOptions> {
@@ -29,16 +30,30 @@ pub(super) fn options(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result
 }
 
 fn verifier(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Verifier> {
+    Verifier::new(issuers(config)?, Arc::clone(clock)).context("no random numbers for logins")
+}
+
+/// The issuers that are configured, and where their keys come from. Reads the
+/// certificates of authorities that they name, and asks no issuer.
+pub(crate) fn issuers(config: &Config) -> anyhow::Result<Vec<(Issuer, Arc<dyn KeySource>)>> {
     // Whoever is first in the process chooses; all choose the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut issuers = Vec::new();
-    for oidc in &config.oidc {
-        let issuer = oidc.issuer().or_exit(Exit::Configuration, WRONG)?;
-        let keys = HttpKeys::new(&issuer, &HttpKeysOptions::default());
-        let keys: Arc<dyn KeySource> = Arc::new(keys.or_exit(Exit::Configuration, WRONG)?);
-        issuers.push((issuer, keys));
+    let numbered = (1..).zip(&config.oidc);
+    numbered.map(|(number, oidc)| open(number, oidc)).collect()
+}
+
+fn open(number: usize, oidc: &Oidc) -> anyhow::Result<(Issuer, Arc<dyn KeySource>)> {
+    let issuer = oidc.issuer().or_exit(Exit::Configuration, WRONG)?;
+    let mut options = HttpKeysOptions::default();
+    if let Some(file) = &oidc.authority_certificates {
+        let read = certificates::read_authorities(file).map_err(|why| {
+            let key = format!("oidc[{number}].authority_certificates");
+            failure(Exit::Configuration, format!("{WRONG}: {key}: {why}"))
+        })?;
+        options.authorities = read.iter().map(|one| one.to_vec()).collect();
     }
-    Verifier::new(issuers, Arc::clone(clock)).context("no random numbers for logins")
+    let keys = HttpKeys::new(&issuer, &options).or_exit(Exit::Configuration, WRONG)?;
+    Ok((issuer, Arc::new(keys)))
 }
 
 /// Keeps issuers' keys fresh, and the table of tokens short and told of their

@@ -32,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use args::Args;
 pub(crate) use cache::Answers;
 pub(crate) use listen::bind_one;
+pub(crate) use logins::issuers;
 pub(crate) use stores::{Part, Stores, objects_there, valkey};
 
 use crate::config::{self, Loaded};

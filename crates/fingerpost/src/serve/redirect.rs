@@ -11,11 +11,10 @@ use fingerpost_content::{
 use fingerpost_core::{Certificates, RedirectTarget as Advertised, SystemClock};
 use ipnet::IpNet;
 use prometheus_client::registry::Registry;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use super::service::{MIB, size};
 use super::stores::{Part, objects};
+use crate::certificates;
 use crate::config::{Cache, Redirect, RedirectTarget};
 use crate::exit::{Exit, failure};
 
@@ -173,8 +172,8 @@ fn open_target(
         entry_bytes_max: config.mib_max.saturating_mul(MIB),
         age_max,
         certificates: Certificates {
-            server: certificates(config.server_certificate.as_deref()).map_err(wrong)?,
-            authorities: certificates(config.authority_certificates.as_deref()).map_err(wrong)?,
+            server: der(config.server_certificate.as_deref()).map_err(wrong)?,
+            authorities: der(config.authority_certificates.as_deref()).map_err(wrong)?,
         },
         probe: match config.probe {
             true => Probe::Entry,
@@ -184,21 +183,11 @@ fn open_target(
     })
 }
 
-/// The certificates in a file, DER.
-fn certificates(path: Option<&Path>) -> Result<Vec<Vec<u8>>, String> {
-    let Some(path) = path else {
-        return Ok(Vec::new());
-    };
-    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let read = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
-    let all: Result<Vec<_>, _> = read
-        .map(|one| one.map(|certificate| certificate.to_vec()))
-        .collect();
-    let all = all.map_err(|error| wrong(&error))?;
-    match all.is_empty() {
-        true => Err(wrong(&"there is no certificate in it")),
-        false => Ok(all),
-    }
+/// The certificates in a file, DER; none without one.
+fn der(path: Option<&Path>) -> Result<Vec<Vec<u8>>, String> {
+    let read = path.map(certificates::read).transpose()?;
+    let all = read.unwrap_or_default();
+    Ok(all.iter().map(|certificate| certificate.to_vec()).collect())
 }
 
 const fn minutes(minutes: u64) -> Duration {

@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use crate::world::{farm, metric, no_panic};
 
 /// A key pair of the CI system, or of somebody who would like to be it.
-struct Pair {
+pub(crate) struct Pair {
     key: EncodingKey,
     public: Vec<u8>,
 }
 
 impl Pair {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
         Ok(Self {
             key: EncodingKey::from_ed_der(&pair.serialize_der()),
@@ -31,7 +31,7 @@ impl Pair {
         })
     }
 
-    fn sign(&self, key_id: &str, claims: &Value) -> Result<String> {
+    pub(crate) fn sign(&self, key_id: &str, claims: &Value) -> Result<String> {
         let header = Header {
             kid: Some(key_id.to_owned()),
             ..Header::new(Algorithm::EdDSA)
@@ -45,20 +45,25 @@ async fn issuer(pair: &Pair) -> Result<String> {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = tokio::net::TcpListener::bind(any).await?;
     let url = format!("http://{}", listener.local_addr()?);
+    let router = router(&url, pair);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(url)
+}
+
+/// What an issuer of this URL answers.
+pub(crate) fn router(url: &str, pair: &Pair) -> Router {
     let document = json!({"issuer": url, "jwks_uri": format!("{url}/keys")}).to_string();
     let keys = json!({"keys": [{
         "kty": "OKP", "crv": "Ed25519", "kid": "a", "use": "sig",
         "x": BASE64_URL_SAFE_NO_PAD.encode(&pair.public),
     }]});
     let keys = keys.to_string();
-    let router = Router::new()
+    Router::new()
         .route("/.well-known/openid-configuration", get(async || document))
-        .route("/keys", get(async || keys));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(url)
+        .route("/keys", get(async || keys))
 }
 
-const AUDIENCE: &str = "https://hashes.example.com";
+pub(crate) const AUDIENCE: &str = "https://hashes.example.com";
 
 /// The configuration: pull requests read, pushes report.
 fn configuration(farm: &TestFarm, url: &str) -> Result<std::path::PathBuf> {
@@ -88,7 +93,7 @@ fn now() -> i64 {
     SystemClock.now().0 / 1_000_000
 }
 
-fn claims(url: &str, event: &str) -> Value {
+pub(crate) fn claims(url: &str, event: &str) -> Value {
     let now = now();
     json!({"iss": url, "aud": AUDIENCE, "iat": now - 5, "exp": now + 300,
            "sub": "repo:a/b", "repository_id": "7", "event_name": event})

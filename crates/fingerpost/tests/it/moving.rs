@@ -32,7 +32,7 @@ const NOTICE: &str = "Anonymous clients may no longer clean or collect (referenc
 
 /// A reference database of `rows` tasks, each with an output and, if
 /// `listing_bytes` are not 0, a listing.
-fn reference(path: &Path, rows: u32, listing_bytes: u32) -> Result<Connection> {
+pub(crate) fn reference(path: &Path, rows: u32, listing_bytes: u32) -> Result<Connection> {
     let conn = Connection::open(path)?;
     conn.execute_batch(TABLES)?;
     conn.execute_batch("PRAGMA synchronous = OFF; BEGIN")?;

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use crate::world::farm;
 
 /// A server, two signers who trust each other, and one whom nobody trusts.
-struct Farm {
-    farm: TestFarm,
-    server: Server,
+pub(crate) struct Farm {
+    pub(crate) farm: TestFarm,
+    pub(crate) server: Server,
 }
 
 /// Standard output, and what is said beside it.
@@ -24,7 +24,7 @@ struct Told {
 }
 
 impl Farm {
-    async fn open() -> Result<Self> {
+    pub(crate) async fn open() -> Result<Self> {
         let farm = farm();
         let config = farm.path("fingerpost.toml");
         fs::write(
@@ -77,7 +77,12 @@ impl Farm {
 
     /// Reports (task, output) as `signer` under a policy; gives the unihash to go on
     /// with and the counts.
-    fn report(&self, report: &Report, signer: &str, policy: &str) -> Result<(String, String)> {
+    pub(crate) fn report(
+        &self,
+        report: &Report,
+        signer: &str,
+        policy: &str,
+    ) -> Result<(String, String)> {
         let ring = format!("{signer}.toml");
         let words = [
             "--policy",
