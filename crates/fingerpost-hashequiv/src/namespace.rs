@@ -111,6 +111,14 @@ pub enum NamespaceError {
     Endless(String),
 }
 
+/// Checks that `name` can be the name of a namespace.
+pub(crate) fn check_name(name: &str) -> Result<(), NamespaceError> {
+    match Namespaces::is_name(name) {
+        true => Ok(()),
+        false => Err(NamespaceError::Name(name.to_owned())),
+    }
+}
+
 /// The names of a namespace's chain, itself first.
 pub(crate) type NameChain = Vec<String>;
 
@@ -126,9 +134,7 @@ pub(crate) fn resolve(configured: &[NamespaceConfig]) -> Result<Vec<NameChain>, 
     let mut order = vec![DEFAULT_NAMESPACE];
     for (place, namespace) in configured.iter().enumerate() {
         let name = namespace.name.as_str();
-        if !Namespaces::is_name(name) {
-            return Err(NamespaceError::Name(name.to_owned()));
-        }
+        check_name(name)?;
         if configured[..place].iter().any(|other| other.name == name) {
             return Err(NamespaceError::Twice(name.to_owned()));
         }

@@ -142,7 +142,7 @@ impl Admission {
             bad_logins: buckets(options.bad_logins_per_address),
             report_places: places(options.reports_at_once),
             dear_places: places(options.dear_at_once),
-            limited: Family::default(),
+            limited: limited(),
         }
     }
 
@@ -264,6 +264,23 @@ impl Admission {
             .get_or_create(&LimitedLabels { kind, by })
             .inc();
     }
+}
+
+/// The counter with zeros of all that it can have: one that begins with the first
+/// refusal hides it.
+fn limited() -> Family<LimitedLabels, Counter> {
+    let limited = Family::default();
+    for (kind, used_up) in [
+        ("cheap", &["address", "user"][..]),
+        ("report", &["address", "user", "places"]),
+        ("dear", &["address", "user", "places"]),
+        ("login", &["address"]),
+    ] {
+        for by in used_up {
+            drop(limited.get_or_create(&LimitedLabels { kind, by }));
+        }
+    }
+    limited
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! - [`S3Server`] and [`RedisServer`] are stores that can be lost, and hang; [`Nginx`]
 //!   serves files and caches, [`Relay`] passes on what a server says, or something else.
 //! - [`Hg`] is a stock client, and makes repositories for it.
+//! - [`run_python_tests`] holds `clients/python` against the same vectors as our crates.
 
 mod authority;
 mod connection;
@@ -16,6 +17,7 @@ mod hg;
 mod memory;
 mod nginx;
 mod ports;
+mod python;
 mod redis;
 mod relay;
 mod s3;
@@ -33,6 +35,7 @@ pub use self::hg::{Hg, Shape};
 pub use self::memory::memory_bytes;
 pub use self::nginx::Nginx;
 pub use self::ports::free_port;
+pub use self::python::run_python_tests;
 pub use self::redis::RedisServer;
 pub use self::relay::{Manner, Relay};
 pub use self::s3::S3Server;

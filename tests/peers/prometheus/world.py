@@ -17,7 +17,7 @@ OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.
 
 
 def configuration(directory):
-    """TLS beside plain, repositories, all kinds of stores that need no other service, a target of redirects."""
+    """TLS beside plain, repositories, all kinds of stores that need no other service, a target of redirects, snapshots."""
     tls = {name.rpartition("__")[2].lower(): path for name, path in certificate().items()}
     return f"""
 [server]
@@ -38,6 +38,10 @@ secret = "a secret of more than 16 bytes"
 [cache.objects.files]
 url = "file://{directory}/objects"
 
+[snapshots]
+directory = "{directory}/snapshots"
+every_hours = 1
+
 [redirect.targets.own]
 stock_clients = true
 url = "http://127.0.0.1:1"
@@ -50,7 +54,7 @@ def prepare(directory):
     store = directory / "empty" / ".hg" / "store"
     store.mkdir(parents=True)
     (store.parent / "requires").write_text("".join(f"{word}\n" for word in REQUIREMENTS))
-    for name in ("objects", "answers"):
+    for name in ("objects", "answers", "snapshots"):
         (directory / name).mkdir()
     path = directory / "fingerpost.toml"
     path.write_text(configuration(directory))
@@ -64,7 +68,7 @@ def get(url, **headers):
 
 
 async def drive(farm, server):
-    """Reports, hits and misses over BitBake's protocol, one question as JSON, one of Mercurial."""
+    """Reports, hits and misses over BitBake's protocol, some questions as JSON, some of Mercurial."""
     client = await farm.client(server)
     taskhashes = [f"{number:064x}" for number in range(50)]
     for taskhash in taskhashes[:25]:
@@ -73,7 +77,8 @@ async def drive(farm, server):
         await client.unihashes([(METHOD, taskhash) for taskhash in taskhashes])
     await client.exist(taskhashes)
     base = f"http://{server.address}"
-    await asyncio.to_thread(get, f"{base}/v1/unihashes/{METHOD}/{taskhashes[0]}")
+    for path in (f"unihashes/{METHOD}/{taskhashes[0]}", "changes?since=0", "snapshots"):
+        await asyncio.to_thread(get, f"{base}/v1/{path}")
     for command in (["bookmarks"], ["heads"], ["manifestdata", "nodes=[]", "tree="]):
         words = [farm.binary, "hg", "call", f"{base}/empty", *command]
         # What it answers is not the point.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::namespace::NamespaceError;
+
 /// Why an import did not end. What it has done so far is kept where
 /// [`import`](super::import()) says, and is used by the next run.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,21 @@ pub enum ImportError {
     Itself {
         /// The file.
         path: PathBuf,
+    },
+    /// The name cannot be that of a namespace.
+    #[error(transparent)]
+    Name(#[from] NamespaceError),
+    /// The database has no such namespace, or is not there.
+    #[error(
+        "there is no namespace '{name}' in {}: a server makes those of its configuration when it \
+         starts",
+        path.display()
+    )]
+    NoNamespace {
+        /// The database.
+        path: PathBuf,
+        /// The name.
+        name: String,
     },
     /// Another process imports into the same target.
     #[error("another import into {} is running", path.display())]
@@ -85,6 +102,13 @@ pub enum ImportError {
 }
 
 impl ImportError {
+    pub(super) fn no_namespace(path: &Path, name: &str) -> Self {
+        Self::NoNamespace {
+            path: path.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
     pub(super) fn source(path: &Path) -> impl Fn(rusqlite::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Source {
@@ -119,6 +143,21 @@ pub enum ExportError {
         /// The target.
         path: PathBuf,
     },
+    /// The name cannot be that of a namespace.
+    #[error(transparent)]
+    Name(#[from] NamespaceError),
+    /// The database has no such namespace, or is not there.
+    #[error(
+        "there is no namespace '{name}' in {}: a server makes those of its configuration when it \
+         starts",
+        path.display()
+    )]
+    NoNamespace {
+        /// The database.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
     /// The source could not be opened.
     #[error(transparent)]
     Open(#[from] fingerpost_db::OpenError),
@@ -152,6 +191,13 @@ pub enum ExportError {
 }
 
 impl ExportError {
+    pub(super) fn no_namespace(path: &Path, name: &str) -> Self {
+        Self::NoNamespace {
+            path: path.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
     pub(super) fn source(path: &Path) -> impl Fn(rusqlite::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Source {

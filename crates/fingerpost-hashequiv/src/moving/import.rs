@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fingerpost_core::Timestamp;
+use fingerpost_db::Settings;
 
 use super::load;
 use super::merge;
@@ -11,10 +12,15 @@ use super::reference::{Reference, Tables, read_mappings, read_outputs};
 use super::report::{ImportReport, Manner};
 use super::users::read_users;
 use super::{ImportError, Progress, Stage};
+use crate::namespace::{DEFAULT_NAMESPACE, check_name};
+use crate::sqlite::{MIGRATIONS, namespace_number};
 
 /// What an import is to do.
 #[derive(Clone, Copy, Debug)]
-pub struct ImportOptions {
+pub struct ImportOptions<'a> {
+    /// Name of the namespace that rows go into. Unless it is the default one, the
+    /// target has to exist and have it.
+    pub namespace: &'a str,
     /// Leaves rows out whose unihash is not 64 lower-case hex digits. A server
     /// answers them as a miss anyway; kept, they can be exported again.
     pub drop_invalid_unihashes: bool,
@@ -33,7 +39,8 @@ pub struct ImportOptions {
 /// import that was killed goes on from there when it is run again, unless the
 /// machine was restarted or rows of the source were removed or marked
 /// meanwhile: then it begins anew. Rows go into a target that exists one by
-/// one; its own rows stay, and a server may run on it.
+/// one; its own rows stay, and a server may run on it. Rows of its other namespaces
+/// are not looked at, and users are those of the whole database.
 ///
 /// # Errors
 ///
@@ -42,22 +49,39 @@ pub struct ImportOptions {
 pub fn import(
     source: &Path,
     into: &Path,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<ImportReport, ImportError> {
     let mut reference = Reference::open(source)?;
+    if !options.dry_run && is_same(source, into) {
+        return Err(ImportError::Itself {
+            path: into.to_owned(),
+        });
+    }
+    check_namespace(into, options.namespace)?;
     if options.dry_run {
         return rehearse(&mut reference, options, progress);
     }
     if !into.exists() {
         return load::load(&mut reference, into, options, progress);
     }
-    if is_same(source, into) {
-        return Err(ImportError::Itself {
-            path: into.to_owned(),
-        });
-    }
     merge::merge(&mut reference, into, options, progress)
+}
+
+/// Checks, without making or changing the target, that it has the namespace.
+fn check_namespace(into: &Path, name: &str) -> Result<(), ImportError> {
+    check_name(name)?;
+    if name == DEFAULT_NAMESPACE {
+        return Ok(());
+    }
+    if !into.exists() {
+        return Err(ImportError::no_namespace(into, name));
+    }
+    let conn = fingerpost_db::connect_read_only(&Settings::new(into), MIGRATIONS)?;
+    match namespace_number(&conn, name).map_err(ImportError::target(into))? {
+        Some(_) => Ok(()),
+        None => Err(ImportError::no_namespace(into, name)),
+    }
 }
 
 fn is_same(left: &Path, right: &Path) -> bool {
@@ -70,7 +94,7 @@ fn is_same(left: &Path, right: &Path) -> bool {
 /// Reads everything, as an import does, and writes nothing.
 fn rehearse(
     reference: &mut Reference,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<ImportReport, ImportError> {
     let mut report = begin_report(reference, Manner::DryRun)?;
@@ -105,7 +129,7 @@ fn rehearse(
 
 fn rehearse_mappings(
     reference: &mut Reference,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
     report: &mut ImportReport,
     progress: &mut dyn Progress,
 ) -> Result<(), ImportError> {

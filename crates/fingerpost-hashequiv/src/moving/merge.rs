@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fingerpost_core::Timestamp;
 use fingerpost_db::Settings;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use super::import::{advance, begin_report, begin_rows};
 use super::listings::{Family, Listings, Wanted};
@@ -24,7 +24,9 @@ use super::work::Work;
 use super::{ImportError, ImportOptions, ImportReport, Progress, Stage};
 use crate::cache::MethodId;
 use crate::namespace::NamespaceId;
-use crate::sqlite::{Hash, MIGRATIONS, find_task, insert_task, intern_metadata, intern_method};
+use crate::sqlite::{
+    Hash, MIGRATIONS, find_task, insert_task, intern_metadata, intern_method, namespace_number,
+};
 
 /// Rows of one transaction: a few milliseconds, which other writers wait.
 const SLICE_ROWS: usize = 250;
@@ -34,7 +36,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) fn merge(
     reference: &mut Reference,
     target: &Path,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<ImportReport, ImportError> {
     let conn = fingerpost_db::connect(&Settings::new(target), MIGRATIONS)?;
@@ -42,12 +44,16 @@ pub(super) fn merge(
     conn.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
     conn.execute_batch("PRAGMA wal_autocheckpoint = 2000")
         .map_err(&failed)?;
+    let at = namespace_number(&conn, options.namespace).map_err(&failed)?;
+    let at = at.ok_or_else(|| ImportError::no_namespace(target, options.namespace))?;
+    let collections = Collections::load(&conn, at).map_err(&failed)?;
     let mut merger = Merger {
         conn: &conn,
-        collections: Collections::load(&conn).map_err(&failed)?,
+        at,
+        running: collections.running(&conn).map_err(&failed)?,
+        collections,
         listings: Listings::new(),
         report: begin_report(reference, Manner::Merged)?,
-        running: running_mark(&conn).map_err(&failed)?,
         now: options.now,
         drop_invalid: options.drop_invalid_unihashes,
     };
@@ -66,13 +72,14 @@ pub(super) fn merge(
 pub(super) fn add_older_mappings(
     reference: &mut Reference,
     work: &mut Work,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<(), ImportError> {
     let failed = work.failed();
     let mut merger = Merger {
         conn: &work.conn,
-        collections: Collections::load(&work.conn).map_err(&failed)?,
+        at: NamespaceId::DEFAULT,
+        collections: Collections::load(&work.conn, NamespaceId::DEFAULT).map_err(&failed)?,
         listings: Listings::new(),
         report: work.checkpoint.report.clone(),
         running: None,
@@ -90,25 +97,14 @@ pub(super) fn add_older_mappings(
 
 struct Merger<'a> {
     conn: &'a Connection,
+    at: NamespaceId,
     collections: Collections,
     listings: Listings,
     report: ImportReport,
-    /// The target's running collection.
+    /// The running collection of the target's namespace.
     running: Option<(i64, String)>,
     now: Timestamp,
     drop_invalid: bool,
-}
-
-/// The running collection, and its mark.
-fn running_mark(conn: &Connection) -> rusqlite::Result<Option<(i64, String)>> {
-    conn.query_row(
-        "SELECT collection.id, collection.mark
-           FROM namespace CROSS JOIN collection ON collection.id = namespace.collection
-          WHERE namespace.id = 1",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )
-    .optional()
 }
 
 impl Merger<'_> {
@@ -182,24 +178,24 @@ impl Merger<'_> {
             }
         }
         let method = intern_method(self.conn, &batch.methods.texts[row.method])?;
-        let known = find_task(self.conn, NamespaceId::DEFAULT, method, &row.taskhash)?;
+        let known = find_task(self.conn, self.at, method, &row.taskhash)?;
         if let Some(known) = known.as_ref().filter(|task| task.unihash.is_some()) {
             self.report.mappings.present += 1;
             return self.mark_again(known.id, &batch.marks.texts[row.mark]);
         }
         let task = match known {
             Some(known) => known.id,
-            None => insert_task(self.conn, NamespaceId::DEFAULT, method, &row.taskhash)?,
+            None => insert_task(self.conn, self.at, method, &row.taskhash)?,
         };
         // As any new row, it belongs to the running collection; without one it
         // keeps the mark that it has.
         let (sequence, running): (i64, Option<i64>) = self
             .conn
             .prepare_cached(
-                "UPDATE namespace SET unihash_sequence = unihash_sequence + 1 WHERE id = 1
+                "UPDATE namespace SET unihash_sequence = unihash_sequence + 1 WHERE id = ?1
                  RETURNING unihash_sequence, collection",
             )?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row([self.at.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let collection = match running {
             Some(running) => running,
             None => {
@@ -212,9 +208,17 @@ impl Merger<'_> {
             .prepare_cached(
                 "INSERT INTO unihash
                      (task, namespace, unihash, sequence, created, used_day, collection)
-                     VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6)",
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute((task, Hash(&row.unihash), sequence, created, day, collection))?;
+            .execute((
+                task,
+                self.at.0,
+                Hash(&row.unihash),
+                sequence,
+                created,
+                day,
+                collection,
+            ))?;
         self.report.mappings.added += 1;
         Ok(())
     }
@@ -291,9 +295,10 @@ impl Merger<'_> {
                 .prepare_cached(
                     "INSERT OR IGNORE INTO outhash
                          (namespace, method, task, outhash, created, metadata, siginfo)
-                         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute((
+                    self.at.0,
                     method.0,
                     task,
                     Hash(&row.outhash),
@@ -315,8 +320,8 @@ impl Merger<'_> {
         method: MethodId,
         row: &OutputRow,
     ) -> rusqlite::Result<Option<i64>> {
-        let Some(known) = find_task(self.conn, NamespaceId::DEFAULT, method, &row.taskhash)? else {
-            return insert_task(self.conn, NamespaceId::DEFAULT, method, &row.taskhash).map(Some);
+        let Some(known) = find_task(self.conn, self.at, method, &row.taskhash)? else {
+            return insert_task(self.conn, self.at, method, &row.taskhash).map(Some);
         };
         let exists = self
             .conn

@@ -26,6 +26,7 @@ use fingerpost_core::{Clock, Timestamp};
 use fingerpost_db::{DbError, Migration, Poller, Sqlite};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 
+pub(crate) use self::namespaces::namespace_number;
 pub use self::offline::{FileError, NamespaceFile};
 pub(crate) use self::signed::insert as insert_signature;
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};

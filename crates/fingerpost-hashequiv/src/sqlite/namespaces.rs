@@ -25,16 +25,22 @@ pub(super) async fn chains(db: &Sqlite, names: &[NameChain]) -> Result<Vec<Chain
     db.write(job).await
 }
 
+/// The number of a namespace; `None` when the database has none of this name.
+pub(crate) fn namespace_number(
+    conn: &Connection,
+    name: &str,
+) -> rusqlite::Result<Option<NamespaceId>> {
+    conn.prepare_cached("SELECT id FROM namespace WHERE name = ?1")?
+        .query_row([name], |row| row.get(0).map(NamespaceId))
+        .optional()
+}
+
 /// The chains, if every name is known.
 fn find(conn: &Connection, names: &[NameChain]) -> rusqlite::Result<Option<Vec<Chain>>> {
-    let mut statement = conn.prepare_cached("SELECT id FROM namespace WHERE name = ?1")?;
-    let mut number = |name: &String| {
-        let found = statement.query_row([name], |row| row.get(0).map(NamespaceId));
-        found.optional()
-    };
+    let number = |name: &String| namespace_number(conn, name);
     let mut chains = Vec::with_capacity(names.len());
     for names in names {
-        let numbers: rusqlite::Result<Option<Vec<_>>> = names.iter().map(&mut number).collect();
+        let numbers: rusqlite::Result<Option<Vec<_>>> = names.iter().map(number).collect();
         let Some(numbers) = numbers? else {
             return Ok(None);
         };

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use fingerpost_db::{OpenError, Settings};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
-use super::{MIGRATIONS, changes};
+use super::{MIGRATIONS, changes, namespace_number};
 use crate::changes::{Cut, MappingPage};
 use crate::namespace::NamespaceId;
 use crate::store::StoreError;
@@ -34,16 +34,8 @@ impl NamespaceFile {
     /// Opens the namespace of this name.
     pub fn open(path: &Path, namespace: &str) -> Result<Self, FileError> {
         let conn = fingerpost_db::connect_read_only(&Settings::new(path), MIGRATIONS)?;
-        let at: Option<u32> = conn
-            .query_row(
-                "SELECT id FROM namespace WHERE name = ?1",
-                [namespace],
-                |row| row.get(0),
-            )
-            .optional()
-            .map_err(StoreError::database)?;
+        let at = namespace_number(&conn, namespace).map_err(StoreError::database)?;
         let at = at.ok_or_else(|| FileError::NoNamespace(namespace.to_owned()))?;
-        let at = NamespaceId(at);
         Ok(Self { conn, at })
     }
 

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use fingerpost_hashequiv::moving::{self, ExportError, ExportReport};
+use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
 
-use super::import::{exit_of_io, exit_of_opening};
+use super::import::{exit_of_io, exit_of_opening, of_namespace};
 use super::stages::Stages;
 use crate::exit::{Exit, failure};
 
@@ -19,17 +20,21 @@ pub(crate) struct ExportArgs {
     /// The database to be made; must not exist yet.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
+    /// The namespace, without those that it falls back to. Users are those of the
+    /// database.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE)]
+    namespace: String,
 }
 
 /// Exports, and tells what it came to.
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     let mut stages = Stages::default();
-    let report = moving::export(&args.database, &args.to, &mut stages);
+    let report = moving::export(&args.database, &args.to, &args.namespace, &mut stages);
     stages.finish();
     let report = report.map_err(explain)?;
     println!(
         "Exported {} to {}",
-        args.database.display(),
+        of_namespace(&args.namespace, &args.database),
         args.to.display()
     );
     print!("{}", summary(&report));
@@ -60,7 +65,9 @@ fn summary(report: &ExportReport) -> String {
 /// Gives an error its exit code.
 fn explain(error: ExportError) -> anyhow::Error {
     let exit = match &error {
-        ExportError::Exists { .. } => Exit::Usage,
+        ExportError::Exists { .. } | ExportError::Name(_) | ExportError::NoNamespace { .. } => {
+            Exit::Usage
+        }
         ExportError::Open(error) => exit_of_opening(error),
         ExportError::Io { source, .. } => exit_of_io(source),
         _ => Exit::Io,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fingerpost_core::{Clock as _, SystemClock};
 use fingerpost_db::OpenError;
 use fingerpost_hashequiv::moving::{self, ImportError, ImportOptions, ImportReport, Manner, Tally};
+use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
 
 use super::stages::Stages;
 use crate::exit::{Exit, failure};
@@ -16,7 +17,8 @@ use crate::notice::ANONYMOUS_CLEANING;
 /// The source is only read, and its server may run meanwhile; what it adds
 /// after the import began is not taken. An import that was killed goes on when
 /// the same command is run again. Into a database that exists, rows are added;
-/// the rows that it has stay.
+/// the rows that it has stay. A namespace other than `default` has to be there: a
+/// server makes those of its configuration when it starts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     /// The database of bitbake-hashserv: SQLite, of any version.
@@ -24,6 +26,9 @@ pub(crate) struct ImportArgs {
     /// The Fingerpost database [default: SOURCE.fingerpost].
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
+    /// The namespace that rows go into. Users go into the database, for all of them.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE)]
+    namespace: String,
     /// Read everything, report what could not be taken, and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -40,12 +45,14 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
         .clone()
         .unwrap_or_else(|| imported_path(&args.source));
     let options = ImportOptions {
+        namespace: &args.namespace,
         dry_run: args.dry_run,
         drop_invalid_unihashes: args.drop_invalid_unihashes,
         now: SystemClock.now(),
     };
     let report = run(&args.source, &into, &options)?;
-    print!("{}", summary(&report, &args.source, &into));
+    let target = of_namespace(&args.namespace, &into);
+    print!("{}", summary(&report, &args.source, &target));
     if !args.dry_run {
         println!("{ANONYMOUS_CLEANING}");
     }
@@ -56,12 +63,13 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
 /// when it is complete. Returns the lines to be logged.
 pub(crate) fn import_database(source: &Path, into: &Path) -> anyhow::Result<String> {
     let options = ImportOptions {
+        namespace: DEFAULT_NAMESPACE,
         dry_run: false,
         drop_invalid_unihashes: false,
         now: SystemClock.now(),
     };
     let report = run(source, into, &options)?;
-    Ok(summary(&report, source, into))
+    Ok(summary(&report, source, &into.display().to_string()))
 }
 
 /// Where an import goes unless told otherwise: `SOURCE.fingerpost`. The file is
@@ -72,7 +80,15 @@ pub(crate) fn imported_path(source: &Path) -> PathBuf {
     name.into()
 }
 
-fn run(source: &Path, into: &Path, options: &ImportOptions) -> anyhow::Result<ImportReport> {
+/// How messages call a namespace of a file; the default one is the file.
+pub(super) fn of_namespace(name: &str, file: &Path) -> String {
+    match name {
+        DEFAULT_NAMESPACE => file.display().to_string(),
+        name => format!("the namespace {name} of {}", file.display()),
+    }
+}
+
+fn run(source: &Path, into: &Path, options: &ImportOptions<'_>) -> anyhow::Result<ImportReport> {
     let mut stages = Stages::default();
     let report = moving::import(source, into, options, &mut stages);
     stages.finish();
@@ -89,7 +105,9 @@ fn explain(error: ImportError) -> anyhow::Error {
     let exit = match &error {
         ImportError::NotReference { .. } | ImportError::Damaged { .. } => Exit::BadData,
         ImportError::Source { source, .. } if is_damage(source) => Exit::BadData,
-        ImportError::Itself { .. } => Exit::Usage,
+        ImportError::Itself { .. } | ImportError::Name(_) | ImportError::NoNamespace { .. } => {
+            Exit::Usage
+        }
         ImportError::Running { .. } => Exit::Unavailable,
         ImportError::WalUnreadable { .. } => Exit::Denied,
         ImportError::Open(error) => exit_of_opening(error),
@@ -120,8 +138,8 @@ pub(super) fn exit_of_io(error: &std::io::Error) -> Exit {
 }
 
 /// What an import came to, in lines.
-fn summary(report: &ImportReport, source: &Path, into: &Path) -> String {
-    let (source, into) = (source.display(), into.display());
+fn summary(report: &ImportReport, source: &Path, into: &str) -> String {
+    let source = source.display();
     let resumed = if report.resumed {
         ", going on from an interrupted import"
     } else {

@@ -49,6 +49,11 @@ pub(super) fn shelf(config: &Snapshots, answers: Option<&Answers>) -> Option<Sna
     })
 }
 
+/// Whether snapshots are made here.
+const fn makes(config: &Snapshots) -> bool {
+    config.directory.is_some() && config.every_hours > 0
+}
+
 /// What is done beside serving.
 pub(super) struct Chores {
     namespaces: NamespaceSet,
@@ -62,7 +67,10 @@ impl Chores {
         config: &Snapshots,
         registry: &fingerpost_net::Metrics,
     ) -> Self {
-        let metrics = Metrics::default();
+        let metrics = match makes(config) {
+            true => Metrics::of(&config.namespaces),
+            false => Metrics::default(),
+        };
         registry.register(|registry| metrics.register(registry));
         Self {
             namespaces,
@@ -106,12 +114,10 @@ impl Chores {
     }
 
     async fn make_all(&self, stop: &Arc<AtomicBool>) {
-        let Some(directory) = self.config.directory.as_deref() else {
+        let directory = self.config.directory.as_deref();
+        let Some(directory) = directory.filter(|_| makes(&self.config)) else {
             return std::future::pending().await;
         };
-        if self.config.every_hours == 0 {
-            return std::future::pending().await;
-        }
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed: Option<Instant> = None;

@@ -32,6 +32,7 @@ mod redirect_nginx;
 mod redirect_targets;
 mod redirects;
 mod serving_snapshots;
+mod shadow;
 mod sharing;
 mod signed;
 mod small_disk;

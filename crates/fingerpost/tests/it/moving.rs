@@ -4,10 +4,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use fingerpost_testkit::{Report, TestFarm, memory_bytes};
+use anyhow::{Result, ensure};
+use fingerpost_testkit::{Report, Session, TestFarm, memory_bytes};
 use rusqlite::Connection;
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::world::{farm, fill, from_environment};
@@ -54,7 +53,7 @@ pub(crate) fn reference(path: &Path, rows: u32, listing_bytes: u32) -> Result<Co
     Ok(conn)
 }
 
-fn fingerpost(farm: &TestFarm, arguments: &[&str]) -> Command {
+pub(crate) fn fingerpost(farm: &TestFarm, arguments: &[&str]) -> Command {
     let mut command = Command::new(farm.binary());
     command
         .args(arguments)
@@ -85,6 +84,17 @@ fn difference(left: &Path, right: &Path, query: impl Fn(&str) -> String) -> Resu
         count(format!("SELECT count(*) FROM ({left} EXCEPT {right})"))?,
         count(format!("SELECT count(*) FROM ({right} EXCEPT {left})"))?,
     ))
+}
+
+fn mappings(schema: &str) -> String {
+    format!("SELECT method, taskhash, unihash, gc_mark FROM {schema}.unihashes_v3")
+}
+
+fn outputs(schema: &str) -> String {
+    format!(
+        "SELECT method, taskhash, outhash, created, owner, PN, PV, PR, task, outhash_siginfo
+           FROM {schema}.outhashes_v2"
+    )
 }
 
 #[tokio::test]
@@ -127,14 +137,6 @@ async fn import_serve_export_and_roll_back() -> Result<()> {
     );
     server.stop().await?;
 
-    let mappings = |schema: &str| {
-        format!("SELECT method, taskhash, unihash, gc_mark FROM {schema}.unihashes_v3")
-    };
-    let outputs = |schema: &str| {
-        format!(
-            "SELECT method, taskhash, outhash, created, owner, PN, PV, PR, task, outhash_siginfo FROM {schema}.outhashes_v2"
-        )
-    };
     let users = |schema: &str| format!("SELECT username, token, permissions FROM {schema}.users");
     let config = |schema: &str| format!("SELECT name, value FROM {schema}.config");
     ensure!(difference(&source, &back, mappings)? == (0, reports + 1));
@@ -156,6 +158,61 @@ async fn import_serve_export_and_roll_back() -> Result<()> {
     let again = farm.path("back.db.fingerpost");
     let server = farm.server().database(again).start().await?;
     server.login("bob", "secret").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_is_filled_beside_its_server_and_goes_back() -> Result<()> {
+    let farm = farm();
+    let (first, second) = (farm.path("first.db"), farm.path("second.db"));
+    reference(&first, 300, 100)?;
+    let second_conn = reference(&second, 200, 100)?;
+    // A task that both know, by another unihash.
+    second_conn.execute("ATTACH ?1 AS first", [first.to_string_lossy()])?;
+    second_conn.execute_batch(
+        "UPDATE unihashes_v3 SET taskhash = (SELECT taskhash FROM first.unihashes_v3 WHERE id = 3)
+          WHERE id = 3",
+    )?;
+    let task = "SELECT method, taskhash, unihash FROM unihashes_v3 WHERE id = 3";
+    let task = |conn: &Connection| {
+        conn.query_row(task, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    };
+    let (method, taskhash, unihash): (String, String, String) = task(&second_conn)?;
+    let (.., other): (String, String, String) = task(&Connection::open(&first)?)?;
+
+    succeed(&farm, &["import", "first.db", "--into", "moved.db"])?;
+    let config = farm.path("namespaces.toml");
+    std::fs::write(&config, "[hashequiv.namespaces.release]\n")?;
+    let options = farm.server().database(farm.path("moved.db"));
+    let server = options
+        .argument("--config")
+        .argument(config)
+        .start()
+        .await?;
+    let words = ["import", "second.db", "--into", "moved.db", "--namespace"];
+    let said = succeed(&farm, &[&words[..], &["release"]].concat())?;
+    ensure!(
+        said.starts_with("Added second.db to the namespace release of moved.db\n"),
+        "{said}"
+    );
+    for (path, wanted) in [("", other), ("/ns/release", unihash)] {
+        let address = format!("ws://{}{path}", server.host_and_port());
+        let mut session = Session::open(&address).await?;
+        let found = session.unihash(&method, &taskhash).await?;
+        ensure!(found.as_ref() == Some(&wanted), "{path}: {found:?}");
+    }
+    succeed(&farm, &["export", "moved.db", "--to", "default.db"])?;
+    let words = ["export", "moved.db", "--to", "release.db", "--namespace"];
+    let said = succeed(&farm, &[&words[..], &["release"]].concat())?;
+    ensure!(
+        said.starts_with("Exported the namespace release of moved.db to release.db\n"),
+        "{said}"
+    );
+    for (source, back) in [(&first, "default.db"), (&second, "release.db")] {
+        let back = farm.path(back);
+        ensure!(difference(source, &back, mappings)? == (0, 0), "{back:?}");
+        ensure!(difference(source, &back, outputs)? == (0, 0), "{back:?}");
+    }
     Ok(())
 }
 
@@ -191,12 +248,6 @@ fn an_import_killed_again_and_again_ends_complete() -> Result<()> {
         &farm,
         &["export", "hashserv.db.fingerpost", "--to", "back.db"],
     )?;
-    let mappings = |schema: &str| {
-        format!("SELECT method, taskhash, unihash, gc_mark FROM {schema}.unihashes_v3")
-    };
-    let outputs = |schema: &str| {
-        format!("SELECT method, taskhash, outhash, created FROM {schema}.outhashes_v2")
-    };
     ensure!(difference(&source, &farm.path("back.db"), mappings)? == (0, 0));
     ensure!(difference(&source, &farm.path("back.db"), outputs)? == (0, 0));
     let left = std::fs::read_dir(farm.directory())?
@@ -261,17 +312,14 @@ fn what_cannot_be_imported_is_told_with_its_exit_code() -> Result<()> {
         ),
         (&["export", "nowhere", "--to", "text"], 64, "text exists"),
         (
-            &[
-                "shadow",
-                "--listen",
-                "127.0.0.1:0",
-                "--reference",
-                "ws://a",
-                "--fingerpost",
-                "b:1",
-            ],
+            &["import", "hashserv.db", "--namespace", "release"],
             64,
-            "not WebSocket",
+            "no namespace 'release' in hashserv.db.fingerpost",
+        ),
+        (
+            &["import", "hashserv.db", "--dry-run", "--namespace", "a b"],
+            64,
+            "'a b' is no name of a namespace",
         ),
     ] {
         let output = fingerpost(&farm, arguments).output()?;
@@ -289,61 +337,5 @@ fn what_cannot_be_imported_is_told_with_its_exit_code() -> Result<()> {
         "{said}"
     );
     ensure!(!farm.path("hashserv.db.fingerpost").exists());
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_shadow_passes_on_and_counts_differences() -> Result<()> {
-    let farm = farm();
-    let (reference, shadowed) = (farm.server().start().await?, farm.server().start().await?);
-    let known = Report::new(1, 1);
-    reference.session().await?.report(&known).await?;
-    let mut command = fingerpost(&farm, &["shadow", "--listen", "127.0.0.1:0"]);
-    command.args(["--reference", reference.host_and_port()]);
-    command.args(["--fingerpost", shadowed.host_and_port()]);
-    let mut shadow = tokio::process::Command::from(command)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut lines = {
-        use tokio::io::AsyncBufReadExt as _;
-        tokio::io::BufReader::new(shadow.stdout.take().context("piped")?).lines()
-    };
-    let listening = lines.next_line().await?.context("it ended")?;
-    let address = listening
-        .strip_prefix("Listening on ")
-        .context("an address")?;
-
-    let mut session = fingerpost_testkit::Session::open(address).await?;
-    session.report(&Report::new(2, 2)).await?;
-    let known = session.unihash(&known.method, &known.taskhash).await?;
-    ensure!(known.is_some(), "the reference's answer came through");
-    let ping = session.ask(json!({"ping": {}})).await?;
-    ensure!(ping == json!({"alive": true}));
-    drop(session);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let pid = shadow
-        .id()
-        .and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
-    rustix::process::kill_process(pid.context("it runs")?, rustix::process::Signal::TERM)?;
-    let mut said = Vec::new();
-    while let Some(line) = lines.next_line().await? {
-        said.push(line);
-    }
-    let ended = shadow.wait().await?;
-    ensure!(ended.code() == Some(1), "{ended}: {said:?}");
-    ensure!(
-        said.contains(&"ping: 1 compared, 0 different".to_owned()),
-        "{said:?}"
-    );
-    ensure!(
-        said.contains(&"report: 1 compared, 0 different".to_owned()),
-        "{said:?}"
-    );
-    ensure!(
-        said.last().is_some_and(|line| line == "1 differences"),
-        "{said:?}"
-    );
     Ok(())
 }

@@ -90,6 +90,9 @@ async fn a_snapshot_that_is_made_under_load_and_the_changes_since_are_what_the_f
         Ok(metric(&server, "fingerpost_snapshot_made_total", "default").await? == 1.0)
     })
     .await?;
+    let page = get(&server, "/metrics").await?;
+    let none = "fingerpost_snapshot_failures_total{namespace=\"default\"} 0";
+    ensure!(page.contains(none), "{page}");
     // Nobody has signed it.
     let list = get(&server, "/v1/snapshots").await?;
     ensure!(list.ends_with("{\"snapshots\":[]}"), "{list}");

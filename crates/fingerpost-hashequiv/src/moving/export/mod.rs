@@ -1,6 +1,7 @@
 //! Back to the reference's current schema.
 
 mod listings;
+mod output;
 mod unfinished;
 
 use std::ops::ControlFlow;
@@ -8,16 +9,17 @@ use std::path::Path;
 
 use fingerpost_accounts::stored_users;
 use fingerpost_db::Settings;
-use fingerpost_hashequiv_proto::types::{Outhash, Taskhash, Unihash};
+use fingerpost_hashequiv_proto::types::{Taskhash, Unihash};
 use rusqlite::{Connection, Row};
 
 use self::listings::Listings;
+use self::output::{OUTPUTS, Output};
 use self::unfinished::Unfinished;
 use super::bulk_insert::BulkInsert;
 use super::reference::CURRENT_SCHEMA;
 use super::{ExportError, Progress, Stage};
-use crate::sqlite::{Created, Hash, MIGRATIONS};
-use crate::store::Metadata;
+use crate::namespace::{NamespaceId, check_name};
+use crate::sqlite::{Hash, MIGRATIONS, namespace_number};
 
 /// Rows that are written together.
 const BATCH_ROWS: usize = 2000;
@@ -38,8 +40,11 @@ pub struct ExportReport {
     pub damaged: Vec<i64>,
 }
 
-/// Writes the Fingerpost database `from` to the new file `to`, in the current
-/// schema of the reference. Blocks.
+/// Writes a namespace of the Fingerpost database `from` to the new file `to`, in
+/// the current schema of the reference. Blocks.
+///
+/// Nothing comes from namespaces that it falls back to; users are those of the
+/// whole database.
 ///
 /// Everything comes from one snapshot: a server may run on the database, whose
 /// write-ahead log grows meanwhile. `to` appears when it is complete. Only its
@@ -51,18 +56,23 @@ pub struct ExportReport {
 pub fn export(
     from: &Path,
     to: &Path,
+    namespace: &str,
     progress: &mut dyn Progress,
 ) -> Result<ExportReport, ExportError> {
+    check_name(namespace)?;
     if to.exists() {
         return Err(ExportError::Exists {
             path: to.to_owned(),
         });
     }
     let source = fingerpost_db::connect_read_only(&Settings::new(from), MIGRATIONS)?;
+    let at = namespace_number(&source, namespace).map_err(ExportError::source(from))?;
+    let at = at.ok_or_else(|| ExportError::no_namespace(from, namespace))?;
     let unfinished = Unfinished::create(to)?;
     let target = unfinished.connect().map_err(ExportError::target(to))?;
     let mut export = Export {
         source: &source,
+        at,
         target: &target,
         from,
         to,
@@ -80,6 +90,7 @@ pub fn export(
 
 struct Export<'a> {
     source: &'a Connection,
+    at: NamespaceId,
     target: &'a Connection,
     from: &'a Path,
     to: &'a Path,
@@ -130,11 +141,11 @@ impl Export<'_> {
                 "SELECT task.taskhash, unihash.unihash, collection.mark
                    FROM task CROSS JOIN unihash ON unihash.task = task.id
                    LEFT JOIN collection ON collection.id = unihash.collection
-                  WHERE task.namespace = 1 AND task.method = ?1 ORDER BY task.taskhash",
+                  WHERE task.namespace = ?1 AND task.method = ?2 ORDER BY task.taskhash",
             )
             .map_err(&failed)?;
         for (id, method) in &methods {
-            let mut rows = statement.query([id]).map_err(&failed)?;
+            let mut rows = statement.query((self.at.0, id)).map_err(&failed)?;
             let mut batch = Vec::with_capacity(BATCH_ROWS);
             while let Some(row) = rows.next().map_err(&failed)? {
                 batch.push(mapping(row).map_err(&failed)?);
@@ -175,7 +186,7 @@ impl Export<'_> {
         self.progress.begin(Stage::Outputs, total);
         let mut listings = Listings::new(self.source);
         let mut statement = self.source.prepare(OUTPUTS).map_err(&failed)?;
-        let mut rows = statement.query([]).map_err(&failed)?;
+        let mut rows = statement.query([self.at.0]).map_err(&failed)?;
         let insert = "INSERT INTO outhashes_v2 (id, method, taskhash, outhash, created,
             owner, PN, PV, PR, task, outhash_siginfo)";
         let mut bulk = BulkInsert::new(self.target, insert, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
@@ -241,10 +252,11 @@ impl Export<'_> {
             .source
             .query_row(
                 "SELECT namespace.collection IS NOT NULL
-                            OR EXISTS (SELECT 1 FROM collection WHERE id > 0), collection.mark
+                            OR EXISTS (SELECT 1 FROM collection WHERE id > 0 AND namespace = ?1),
+                        collection.mark
                    FROM namespace LEFT JOIN collection ON collection.id = namespace.collection
-                  WHERE namespace.id = 1",
-                [],
+                  WHERE namespace.id = ?1",
+                [self.at.0],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .map_err(ExportError::source(self.from))?;
@@ -262,9 +274,11 @@ impl Export<'_> {
 
     fn count(&self, table: &str) -> Result<u64, ExportError> {
         self.source
-            .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
-                row.get(0)
-            })
+            .query_row(
+                &format!("SELECT count(*) FROM {table} WHERE namespace = ?1"),
+                [self.at.0],
+                |row| row.get(0),
+            )
             .map_err(ExportError::source(self.from))
     }
 
@@ -287,64 +301,4 @@ fn mapping(row: &Row<'_>) -> rusqlite::Result<(String, String, String)> {
         unihash.0.to_text(),
         mark.unwrap_or_default(),
     ))
-}
-
-const OUTPUTS: &str = "
-SELECT outhash.id, method.name, task.taskhash, outhash.outhash, outhash.created,
-       metadata.owner, metadata.pn, metadata.pv, metadata.pr, metadata.task, outhash.siginfo
-  FROM outhash
-  CROSS JOIN task ON task.id = outhash.task
-  CROSS JOIN method ON method.id = outhash.method
-  LEFT JOIN metadata ON metadata.id = outhash.metadata
- WHERE outhash.namespace = 1 ORDER BY outhash.id";
-
-/// A row of the reference's relation O.
-struct Output {
-    id: i64,
-    method: String,
-    taskhash: Taskhash,
-    outhash: Outhash,
-    created: Option<String>,
-    metadata: Metadata,
-    siginfo: Option<String>,
-}
-
-impl Output {
-    /// Reads a row of [`OUTPUTS`]; the second value is its listing's number.
-    fn read(row: &Row<'_>) -> rusqlite::Result<(Self, Option<i64>)> {
-        let output = Self {
-            id: row.get(0)?,
-            method: row.get(1)?,
-            taskhash: row.get::<_, Hash<Taskhash>>(2)?.0,
-            outhash: row.get::<_, Hash<Outhash>>(3)?.0,
-            created: row.get::<_, Created>(4)?.into_text(),
-            metadata: Metadata {
-                owner: row.get(5)?,
-                pn: row.get(6)?,
-                pv: row.get(7)?,
-                pr: row.get(8)?,
-                task: row.get(9)?,
-            },
-            siginfo: None,
-        };
-        Ok((output, row.get(10)?))
-    }
-
-    fn bind(
-        statement: &mut rusqlite::Statement<'_>,
-        base: usize,
-        row: &Self,
-    ) -> rusqlite::Result<()> {
-        statement.raw_bind_parameter(base + 1, row.id)?;
-        statement.raw_bind_parameter(base + 2, &row.method)?;
-        statement.raw_bind_parameter(base + 3, row.taskhash.to_text())?;
-        statement.raw_bind_parameter(base + 4, row.outhash.to_text())?;
-        statement.raw_bind_parameter(base + 5, &row.created)?;
-        statement.raw_bind_parameter(base + 6, &row.metadata.owner)?;
-        statement.raw_bind_parameter(base + 7, &row.metadata.pn)?;
-        statement.raw_bind_parameter(base + 8, &row.metadata.pv)?;
-        statement.raw_bind_parameter(base + 9, &row.metadata.pr)?;
-        statement.raw_bind_parameter(base + 10, &row.metadata.task)?;
-        statement.raw_bind_parameter(base + 11, &row.siginfo)
-    }
 }

@@ -11,6 +11,7 @@ use crate::moving::pipe::pipe;
 use crate::moving::reference::{MappingBatch, Reference, read_mappings};
 use crate::moving::work::Work;
 use crate::moving::{ImportError, ImportOptions, Progress, Stage};
+use crate::namespace::NamespaceId;
 use crate::sqlite::{Hash, intern_method};
 
 /// Rows between two commits: a killed import repeats less than two seconds.
@@ -19,7 +20,7 @@ const COMMIT_ROWS: u64 = if cfg!(test) { 500 } else { 250_000 };
 pub(super) fn load(
     reference: &mut Reference,
     work: &mut Work,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<(), ImportError> {
     if work.checkpoint.mappings_done {
@@ -63,10 +64,10 @@ struct Row {
 }
 
 impl<'a> Writer<'a> {
-    fn new(work: &'a mut Work, options: &ImportOptions) -> rusqlite::Result<Self> {
+    fn new(work: &'a mut Work, options: &ImportOptions<'_>) -> rusqlite::Result<Self> {
         work.begin()?;
         Ok(Self {
-            collections: Collections::load(&work.conn)?,
+            collections: Collections::load(&work.conn, NamespaceId::DEFAULT)?,
             work,
             now: options.now,
             drop_invalid: options.drop_invalid_unihashes,

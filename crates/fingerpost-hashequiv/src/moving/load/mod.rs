@@ -24,12 +24,13 @@ use super::report::Manner;
 use super::users::{add_users, read_users};
 use super::work::{Checkpoint, Work};
 use super::{ImportError, ImportOptions, ImportReport, Progress, Stage};
+use crate::namespace::NamespaceId;
 
-/// Makes `target`, or goes on making it.
+/// Makes `target`, whose only namespace is the default one, or goes on making it.
 pub(super) fn load(
     reference: &mut Reference,
     target: &Path,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<ImportReport, ImportError> {
     let mut work = match resume(reference, target, options, progress)? {
@@ -55,7 +56,7 @@ pub(super) fn load(
     work.publish(|conn, report| {
         add_users(conn, &users, &mut report.users)?;
         if let Some(mark) = mark {
-            Collections::load(conn)?.run(conn, &mark, now)?;
+            Collections::load(conn, NamespaceId::DEFAULT)?.run(conn, &mark, now)?;
         }
         // Numbers that the source gave away stay given away.
         conn.execute(
@@ -69,7 +70,7 @@ pub(super) fn load(
 fn begin(
     reference: &Reference,
     target: &Path,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
 ) -> Result<Work, ImportError> {
     let report = begin_report(reference, Manner::Fresh)?;
     let mut checkpoint = Checkpoint::new(report, options.drop_invalid_unihashes);
@@ -83,7 +84,7 @@ fn begin(
 fn resume(
     reference: &Reference,
     target: &Path,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Option<Work>, ImportError> {
     let Some(mut work) = Work::resume(target)? else {
@@ -105,7 +106,7 @@ fn resume(
 fn fits(
     reference: &Reference,
     checkpoint: &Checkpoint,
-    options: &ImportOptions,
+    options: &ImportOptions<'_>,
 ) -> Result<bool, ImportError> {
     let tables = reference.tables;
     if checkpoint.generation != tables.generation

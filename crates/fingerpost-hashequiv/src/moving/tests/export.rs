@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::fixture::{Farm, StopAfter, hash, listing, rows};
 use crate::moving::{ExportError, ExportReport, Silent, export};
+use crate::namespace::DEFAULT_NAMESPACE;
 use crate::sqlite::MIGRATIONS;
 
 const MAPPINGS: &str =
@@ -52,7 +53,7 @@ fn odd_farm() -> Farm {
 
 fn exported(farm: &Farm, to: &str) -> (ExportReport, Connection) {
     let to = farm.path(to);
-    let report = export(&farm.target(), &to, &mut Silent).unwrap();
+    let report = export(&farm.target(), &to, DEFAULT_NAMESPACE, &mut Silent).unwrap();
     let conn = Connection::open(to).unwrap();
     let check: String = conn
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
@@ -103,8 +104,9 @@ fn what_was_exported_can_be_imported_again() {
         &mut Silent,
     )
     .unwrap();
-    export(&again, &farm.path("again.db"), &mut Silent).unwrap();
-    let conn = Connection::open(farm.path("again.db")).unwrap();
+    let to = farm.path("again.db");
+    export(&again, &to, DEFAULT_NAMESPACE, &mut Silent).unwrap();
+    let conn = Connection::open(to).unwrap();
     for sql in [MAPPINGS, OUTPUTS, USERS, CONFIG] {
         assert_eq!(rows(&conn, sql), rows(&farm.conn, sql), "{sql}");
     }
@@ -176,16 +178,13 @@ async fn serve_reports(path: &Path) {
 fn nothing_is_replaced_and_nothing_is_left_of_a_stopped_export() {
     let farm = odd_farm();
     farm.import();
-    let refused = export(&farm.target(), &farm.source(), &mut Silent);
+    let (target, source, back) = (farm.target(), farm.source(), farm.path("back.db"));
+    let refused = export(&target, &source, DEFAULT_NAMESPACE, &mut Silent);
     assert!(matches!(refused, Err(ExportError::Exists { .. })));
     let before = farm.files();
-    let stopped = export(
-        &farm.target(),
-        &farm.path("back.db"),
-        &mut StopAfter::calls(1),
-    );
+    let stopped = export(&target, &back, DEFAULT_NAMESPACE, &mut StopAfter::calls(1));
     assert!(matches!(stopped, Err(ExportError::Interrupted)));
-    let no_source = export(&farm.source(), &farm.path("back.db"), &mut Silent);
+    let no_source = export(&source, &back, DEFAULT_NAMESPACE, &mut Silent);
     assert!(matches!(no_source, Err(ExportError::Open(_))));
     let after: Vec<String> = farm.files();
     let kept = |name: &&String| !name.contains("-wal") && !name.contains("-shm");

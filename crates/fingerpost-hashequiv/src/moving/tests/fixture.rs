@@ -11,10 +11,12 @@ use tempfile::TempDir;
 
 use crate::moving::reference::CURRENT_SCHEMA;
 use crate::moving::{ImportError, ImportOptions, ImportReport, Progress, Silent, Stage, import};
+use crate::namespace::DEFAULT_NAMESPACE;
 use crate::sqlite::{Created, Hash};
 
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
-pub(super) const OPTIONS: ImportOptions = ImportOptions {
+pub(super) const OPTIONS: ImportOptions<'static> = ImportOptions {
+    namespace: DEFAULT_NAMESPACE,
     drop_invalid_unihashes: false,
     dry_run: false,
     now: NOW,
@@ -147,7 +149,7 @@ impl Farm {
 
     pub(super) fn import_with(
         &self,
-        options: &ImportOptions,
+        options: &ImportOptions<'_>,
         progress: &mut dyn Progress,
     ) -> Result<ImportReport, ImportError> {
         import(&self.source(), &self.target(), options, progress)

@@ -6,6 +6,7 @@ mod fixture;
 mod fresh;
 mod generations;
 mod merge;
+mod namespaces;
 mod oddities;
 mod opening;
 mod resume;

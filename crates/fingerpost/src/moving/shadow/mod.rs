@@ -42,7 +42,7 @@ pub(crate) struct ShadowArgs {
     #[arg(long, value_name = "ADDRESS")]
     reference: Address,
     /// The server that is compared with it. Its database should be an import of
-    /// the reference's.
+    /// the reference's. The namespace is that of the listener that has the address.
     #[arg(long, value_name = "ADDRESS")]
     fingerpost: Address,
     /// Differences that are logged in full; further ones are counted.

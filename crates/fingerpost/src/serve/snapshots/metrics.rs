@@ -26,6 +26,17 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
+    /// With zeros for these namespaces: a counter that begins with its first failure
+    /// hides it.
+    pub(super) fn of(namespaces: &[String]) -> Self {
+        let metrics = Self::default();
+        for namespace in namespaces {
+            drop(metrics.made.get_or_create(&labels(namespace)));
+            drop(metrics.failures.get_or_create(&labels(namespace)));
+        }
+        metrics
+    }
+
     /// Adds every counter to `registry`, whose prefix is `fingerpost`.
     pub(super) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("snapshot");
