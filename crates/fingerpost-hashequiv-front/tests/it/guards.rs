@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use fingerpost_core::{Effect, Entry, Kind, PermissionSet, SystemClock};
 use fingerpost_hashequiv::{Config, HashEquiv, commands};
-use fingerpost_hashequiv_front::{DoorOptions, Guards, JsonDoor, JsonOptions, NativeDoor};
+use fingerpost_hashequiv_front::{DoorOptions, JsonDoor, JsonOptions, NativeDoor};
 use fingerpost_net::audit::{Audit, AuditOptions, is_shown};
-use fingerpost_net::{Admission, AdmissionOptions, Rates};
+use fingerpost_net::{Admission, AdmissionOptions, Guards, Rates};
 use serde_json::Value;
 use tower::ServiceExt;
 
