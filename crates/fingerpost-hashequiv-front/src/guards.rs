@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fingerpost_core::{Call, Called, Entry, Failure};
+use fingerpost_core::{Call, Called, Credential, Entry, Failure};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::audit::{self, Event};
 use fingerpost_net::{Asker, Crowded, Guards, Pass};
@@ -74,7 +74,7 @@ pub(crate) async fn tell(
         request_id: &told.request_id,
         peer: &told.peer,
         user: told.user.as_deref(),
-        credential: None,
+        credential: told.credential.as_ref(),
         namespace: Some(&told.namespace),
         command: facts.name,
         argument: argument.as_deref(),
@@ -91,6 +91,7 @@ pub(crate) struct Told {
     pub(crate) request_id: String,
     pub(crate) peer: String,
     pub(crate) user: Option<String>,
+    pub(crate) credential: Option<Credential>,
     pub(crate) namespace: String,
 }
 

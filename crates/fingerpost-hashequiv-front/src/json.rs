@@ -335,10 +335,12 @@ impl Shared {
                 request_id: request_id.clone(),
                 peer: from.clone(),
                 user: None,
+                credential: None,
                 namespace: place.service.namespace().to_owned(),
             };
             let (place, principal) = self.principal(place, shown, &told).await?;
             told.user = principal.name().map(str::to_owned);
+            told.credential = principal.credential().cloned();
             if told.namespace != place.service.namespace() {
                 told.namespace = place.service.namespace().to_owned();
             }

@@ -89,6 +89,7 @@ impl Caller {
             request_id: self.request_id().to_string(),
             peer: self.peer.clone(),
             user: self.principal.name().map(str::to_owned),
+            credential: self.principal.credential().cloned(),
             namespace: self.place.service.namespace().to_owned(),
         }
     }

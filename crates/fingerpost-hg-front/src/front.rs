@@ -148,8 +148,8 @@ impl HgFront {
 async fn serve(State(front): State<HgFront>, request: Request<Body>) -> Response {
     let door = front.0;
     let (parts, body) = request.into_parts();
-    let came = Came::of(&parts);
-    match door.answer(&came, parts, body).await {
+    let mut came = Came::of(&parts);
+    match door.answer(&mut came, parts, body).await {
         Ok(response) => response,
         Err(refusal) => {
             guards::denied(&door.guards, &came, &refusal).await;
@@ -203,7 +203,7 @@ impl Asking {
 impl Door {
     async fn answer(
         self: &Arc<Self>,
-        came: &Came,
+        came: &mut Came,
         parts: Parts,
         body: Body,
     ) -> Result<Response, Refusal> {
@@ -214,6 +214,7 @@ impl Door {
             guards::login_failed(&self.guards, came);
         }
         let login = login?;
+        came.login.clone_from(&login);
         let asks_v1 = command_of_v1(&parts).is_some();
         let Some((repository, rest)) = self.find(path.clone(), asks_v1).await? else {
             return match parts.method == Method::GET && !asks_v1 {

@@ -3,6 +3,7 @@
 
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use fingerpost_accounts::Login;
 use fingerpost_core::{Entry, Failure, Origin};
 use fingerpost_hg::RepositoryView;
 use fingerpost_hg_proto::Args;
@@ -21,6 +22,8 @@ pub(crate) struct Came {
     peer: String,
     path: String,
     shows_login: bool,
+    /// Who it turned out to be, once that was looked at.
+    pub(crate) login: Option<Login>,
 }
 
 impl Came {
@@ -31,6 +34,7 @@ impl Came {
             peer: peer.map_or_else(String::new, Peer::to_string),
             path: parts.uri.path().to_owned(),
             shows_login: parts.headers.contains_key(header::AUTHORIZATION),
+            login: None,
         }
     }
 }
@@ -62,12 +66,13 @@ pub(crate) async fn denied(guards: &Guards, came: &Came, refusal: &Refusal) {
     if !is_denial || !guards.audit.is_on() {
         return;
     }
+    let credential = came.login.as_ref().map(Login::credential);
     let event = Event {
         door: DOOR,
         request_id: "",
         peer: &came.peer,
-        user: None,
-        credential: None,
+        user: came.login.as_ref().map(Login::name),
+        credential: credential.as_ref(),
         namespace: Some(&came.path),
         command: "request",
         argument: None,
@@ -93,7 +98,7 @@ pub(crate) fn called(
         request_id: "",
         peer: &caller.peer,
         user: caller.principal.name(),
-        credential: None,
+        credential: caller.principal.credential(),
         namespace: Some(repository),
         command: entry.declaration.name,
         argument: argument.as_deref(),
