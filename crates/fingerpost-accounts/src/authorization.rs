@@ -151,7 +151,7 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use fingerpost_core::Permission::{Read, Report};
-    use fingerpost_core::PermissionSet;
+    use fingerpost_core::{Credential, PermissionSet};
 
     use super::*;
     use crate::testing::World;
@@ -277,6 +277,7 @@ mod tests {
         let nobody = fingerpost_core::Principal::anonymous(PermissionSet::NONE);
         let caller = login.principal(&nobody);
         assert!(caller.allows(&[Report]) && !caller.is_self(None));
+        assert_eq!(login.credential(), Credential::Certificate);
         assert_eq!(ask(&logins, builder, &[]).await, "ci");
         for other in [Some("cn:builder"), Some("dns:builder.example"), None] {
             assert_eq!(logins.of_connection(way(other)).await.unwrap(), None);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fingerpost_core::{Namespaces, PermissionSet, Principal, Timestamp};
+use fingerpost_core::{Credential, Namespaces, PermissionSet, Principal, Timestamp};
 
 /// Who somebody acts for and what they may: the result of a bearer token or of a
 /// workload's token.
@@ -16,6 +16,8 @@ pub struct Grant {
     pub namespaces: Namespaces,
     /// When it ends, if it does. Connections that outlive a request should look.
     pub until: Option<Timestamp>,
+    /// What was shown for it.
+    pub credential: Credential,
 }
 
 impl Grant {
@@ -24,7 +26,8 @@ impl Grant {
     /// account is not theirs to manage.
     pub fn principal(&self, before: &Principal) -> Principal {
         let acting = before.act_for(&self.user, self.permissions);
-        acting.within(self.namespaces.clone())
+        let acting = acting.within(self.namespaces.clone());
+        acting.showing(self.credential.clone())
     }
 
     /// Whether it holds at `now`.
@@ -46,10 +49,12 @@ mod tests {
             permissions: PermissionSet::of(&[Report]),
             namespaces: Namespaces::All,
             until: Some(Timestamp(5)),
+            credential: Credential::Token("1".into()),
         };
         let caller = grant.principal(&Principal::anonymous(PermissionSet::of(&[Read])));
         assert!(caller.allows(&[Read]) && caller.allows(&[Report]));
         assert!(!caller.is_self(Some("ci")));
+        assert_eq!(caller.credential(), Some(&grant.credential));
         assert!(grant.holds_at(Timestamp(4)) && !grant.holds_at(Timestamp(5)));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fingerpost_core::{Clock, PermissionSet, Principal, Timestamp};
+use fingerpost_core::{Clock, Credential, PermissionSet, Principal, Timestamp};
 use fingerpost_db::Sqlite;
 use prometheus_client::registry::Registry;
 
@@ -163,6 +163,7 @@ impl Logins {
             permissions: user.permissions,
             namespaces: Namespaces::All,
             until: None,
+            credential: Credential::Certificate,
         })))
     }
 }
@@ -179,8 +180,19 @@ impl Login {
     /// The caller of a connection that was `before` until now.
     pub fn principal(&self, before: &Principal) -> Principal {
         match self {
-            Self::User { name, permissions } => before.login(name, *permissions),
+            Self::User { name, permissions } => {
+                let user = before.login(name, *permissions);
+                user.showing(self.credential())
+            }
             Self::Acting(grant) => grant.principal(before),
+        }
+    }
+
+    /// What was shown.
+    pub fn credential(&self) -> Credential {
+        match self {
+            Self::User { .. } => Credential::Password,
+            Self::Acting(grant) => grant.credential.clone(),
         }
     }
 
@@ -299,6 +311,7 @@ mod tests {
         let user = logins.by_name("ci", secret.reveal()).await.unwrap();
         let caller = user.principal(&nobody);
         assert!(caller.is_self(None) && caller.allows(&[Report]));
+        assert_eq!(caller.credential(), Some(&Credential::Password));
         for acting in [
             logins.by_name("ci", token.reveal()).await.unwrap(),
             logins.by_token(token.reveal().as_bytes()).await.unwrap(),
@@ -306,6 +319,8 @@ mod tests {
             let caller = acting.principal(&nobody);
             assert_eq!(caller.name(), Some("ci"));
             assert!(!caller.is_self(None) && !caller.allows(&[Report]));
+            let id = Credential::Token(token.reveal()[3..19].into());
+            assert_eq!(caller.credential(), Some(&id));
         }
         assert_eq!(word(logins.by_name("eve", token.reveal()).await), "user");
     }

@@ -14,6 +14,7 @@ mod cacher;
 mod clock;
 mod command;
 mod counts;
+mod credential;
 mod dispatch;
 mod entry;
 mod failure;
@@ -40,6 +41,7 @@ pub use command::{
     Service, Shape, Take,
 };
 pub use counts::Counts;
+pub use credential::Credential;
 pub use dispatch::{Answering, Dispatch, DispatchOptions};
 pub use entry::{Called, Entry, Registry};
 pub use failure::Failure;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Namespaces, Permission, PermissionSet};
+use crate::{Credential, Namespaces, Permission, PermissionSet};
 
 /// What a command needs of its caller.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,8 @@ pub struct Principal {
     whole: bool,
     /// Where `own` holds.
     namespaces: Namespaces,
+    /// What was shown last, for the audit log: nothing depends on it.
+    credential: Option<Credential>,
 }
 
 impl Principal {
@@ -57,11 +59,14 @@ impl Principal {
             anonymous,
             whole: false,
             namespaces: Namespaces::All,
+            credential: None,
         }
     }
 
     /// The same connection after a login as `name`. Rights hold where they held
-    /// before: whoever shows what is for one namespace stays there.
+    /// before: whoever shows what is for one namespace stays there. Who becomes
+    /// somebody else shows nothing for it, and is still known by what they showed
+    /// before.
     pub fn login(&self, name: &str, own: PermissionSet) -> Self {
         Self {
             name: Some(name.into()),
@@ -69,6 +74,7 @@ impl Principal {
             anonymous: self.anonymous,
             whole: true,
             namespaces: self.namespaces.clone(),
+            credential: self.credential.clone(),
         }
     }
 
@@ -86,6 +92,20 @@ impl Principal {
     #[must_use]
     pub fn within(self, namespaces: Namespaces) -> Self {
         Self { namespaces, ..self }
+    }
+
+    /// The same caller, who showed this.
+    #[must_use]
+    pub fn showing(self, credential: Credential) -> Self {
+        Self {
+            credential: Some(credential),
+            ..self
+        }
+    }
+
+    /// What the caller showed to log in, if they did.
+    pub const fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
     }
 
     /// Where the caller's own rights hold.
@@ -166,6 +186,16 @@ mod tests {
         assert!(!nobody.is_self(None));
         let bob = nobody.login("bob", PermissionSet::NONE);
         assert!(bob.is_self(None) && bob.is_self(Some("bob")) && !bob.is_self(Some("eve")));
+    }
+
+    #[test]
+    fn who_becomes_somebody_else_is_known_by_what_they_showed() {
+        let nobody = Principal::anonymous(PermissionSet::NONE);
+        assert_eq!(nobody.credential(), None);
+        let ann = nobody.login("ann", PermissionSet::NONE);
+        let ann = ann.showing(Credential::Password);
+        let bob = ann.login("bob", PermissionSet::NONE);
+        assert_eq!(bob.credential(), Some(&Credential::Password));
     }
 
     #[test]

@@ -7,12 +7,11 @@ use axum::extract::ws::WebSocket;
 use fingerpost_accounts::{Door, Way};
 use fingerpost_core::{Availability, Entry, Kind, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::{ConnectionGuard, LineDoor, Peer, close_websocket, linger};
+use fingerpost_net::{ConnectionGuard, Guards, LineDoor, Peer, close_websocket, linger};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::budget::Budget;
-use crate::guards::Guards;
 use crate::link::{ByteLink, ServerSocket};
 use crate::metrics::Metrics;
 use crate::options::DoorOptions;

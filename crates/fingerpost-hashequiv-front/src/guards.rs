@@ -1,31 +1,11 @@
 //! What stands between the doors and the service: limits, and the audit log.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Call, Called, Entry, Failure};
+use fingerpost_core::{Call, Called, Credential, Entry, Failure};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::audit::{self, Audit, Event};
-use fingerpost_net::{Admission, AdmissionOptions, Asker, Crowded, Pass};
-
-/// The limits and the audit log of a server, which its doors share.
-#[derive(Clone, Debug)]
-pub struct Guards {
-    /// Who may have something done now.
-    pub admission: Arc<Admission>,
-    /// Where changes and denials are told.
-    pub audit: Audit,
-}
-
-impl Default for Guards {
-    /// The default limits, and no audit log.
-    fn default() -> Self {
-        Self {
-            admission: Arc::new(Admission::new(AdmissionOptions::default())),
-            audit: Audit::default(),
-        }
-    }
-}
+use fingerpost_net::audit::{self, Event};
+use fingerpost_net::{Asker, Crowded, Guards, Pass};
 
 /// Why a command gave no answer.
 pub(crate) enum Stopped {
@@ -35,75 +15,73 @@ pub(crate) enum Stopped {
     Failed(Failure),
 }
 
-impl Guards {
-    /// Calls a command when its caller may have that done, which takes at most
-    /// `patience` and the wait for a place.
-    pub(crate) async fn call(
-        &self,
-        entry: &Entry<HashEquiv>,
-        asker: Asker<'_>,
-        patience: Duration,
-        call: Call<'_, HashEquiv>,
-        argument: &str,
-    ) -> Result<Called, Stopped> {
-        let facts = &entry.declaration;
-        let is_login = facts.name == LOGIN;
-        if is_login {
-            let may = self.admission.may_log_in(&asker.host);
-            may.map_err(Stopped::Crowded)?;
-        }
-        let _pass = match self.admission.is_free(facts.cost) {
-            true => Pass::FREE,
-            // Boxed, so that idle connections have no room for it.
-            false => Box::pin(self.admission.enter(facts, asker, patience))
-                .await
-                .map_err(Stopped::Crowded)?,
-        };
-        let called = entry.call(call, argument).await;
-        if is_login && matches!(&called, Err(Failure::Refused { code: WRONG, .. })) {
-            self.admission.login_failed(&asker.host);
-        }
-        called.map_err(Stopped::Failed)
+/// Calls a command when its caller may have that done, which takes at most
+/// `patience` and the wait for a place.
+pub(crate) async fn call(
+    guards: &Guards,
+    entry: &Entry<HashEquiv>,
+    asker: Asker<'_>,
+    patience: Duration,
+    call: Call<'_, HashEquiv>,
+    argument: &str,
+) -> Result<Called, Stopped> {
+    let facts = &entry.declaration;
+    let is_login = facts.name == LOGIN;
+    if is_login {
+        let may = guards.admission.may_log_in(&asker.host);
+        may.map_err(Stopped::Crowded)?;
     }
+    let _pass = match guards.admission.is_free(facts.cost) {
+        true => Pass::FREE,
+        // Boxed, so that idle connections have no room for it.
+        false => Box::pin(guards.admission.enter(facts, asker, patience))
+            .await
+            .map_err(Stopped::Crowded)?,
+    };
+    let called = entry.call(call, argument).await;
+    if is_login && matches!(&called, Err(Failure::Refused { code: WRONG, .. })) {
+        guards.admission.login_failed(&asker.host);
+    }
+    called.map_err(Stopped::Failed)
+}
 
-    /// Rests after look-ups that were answered, if the caller asks too much.
-    pub(crate) async fn rest(&self, asker: Asker<'_>, lines: usize) {
-        let lines = u64::try_from(lines).unwrap_or(u64::MAX);
-        let pause = self.admission.lines(asker, lines, REST_MAX);
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
+/// Rests after look-ups that were answered, if the caller asks too much.
+pub(crate) async fn rest(guards: &Guards, asker: Asker<'_>, lines: usize) {
+    let lines = u64::try_from(lines).unwrap_or(u64::MAX);
+    let pause = guards.admission.lines(asker, lines, REST_MAX);
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
     }
+}
 
-    /// Tells the audit log of a command that ended, if that is for it. `event` is
-    /// completed with what is known here.
-    pub(crate) async fn tell(
-        &self,
-        entry: &Entry<HashEquiv>,
-        argument: &str,
-        failure: Option<&Failure>,
-        event: impl FnOnce() -> Told,
-    ) {
-        let facts = &entry.declaration;
-        let Some(outcome) = self.audit.outcome(facts.effect, failure) else {
-            return;
-        };
-        let told = event();
-        let argument = audit::summary(entry.fields, argument);
-        let event = Event {
-            door: told.door,
-            request_id: &told.request_id,
-            peer: &told.peer,
-            user: told.user.as_deref(),
-            credential: None,
-            namespace: Some(&told.namespace),
-            command: facts.name,
-            argument: argument.as_deref(),
-            outcome,
-        };
-        // Boxed for the same reason.
-        Box::pin(self.audit.record(&event)).await;
-    }
+/// Tells the audit log of a command that ended, if that is for it. `event` is
+/// completed with what is known here.
+pub(crate) async fn tell(
+    guards: &Guards,
+    entry: &Entry<HashEquiv>,
+    argument: &str,
+    failure: Option<&Failure>,
+    event: impl FnOnce() -> Told,
+) {
+    let facts = &entry.declaration;
+    let Some(outcome) = guards.audit.outcome(facts.effect, failure) else {
+        return;
+    };
+    let told = event();
+    let argument = audit::summary(entry.fields, argument);
+    let event = Event {
+        door: told.door,
+        request_id: &told.request_id,
+        peer: &told.peer,
+        user: told.user.as_deref(),
+        credential: told.credential.as_ref(),
+        namespace: Some(&told.namespace),
+        command: facts.name,
+        argument: argument.as_deref(),
+        outcome,
+    };
+    // Boxed for the same reason.
+    Box::pin(guards.audit.record(&event)).await;
 }
 
 /// What a door knows of a request.
@@ -113,6 +91,7 @@ pub(crate) struct Told {
     pub(crate) request_id: String,
     pub(crate) peer: String,
     pub(crate) user: Option<String>,
+    pub(crate) credential: Option<Credential>,
     pub(crate) namespace: String,
 }
 

@@ -39,7 +39,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
 use fingerpost_core::{Entry, Failure, Origin, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::{Asker, ForwardedHost, Peer, Seldom};
+use fingerpost_net::{Asker, ForwardedHost, Guards, Peer, Seldom};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
@@ -56,7 +56,7 @@ use self::request_id::RequestIds;
 use self::routes::{LOOK_UP, Route, Verb};
 use self::rows::{OfOutput, OfTask, Resource, Siginfo};
 use self::signed::{Signatures, SignedLookUps, SignedReports};
-use crate::guards::{Guards, LOGIN, Told};
+use crate::guards::{self, LOGIN, Told};
 use crate::placement::{PATH_PREFIX, Place, Placement};
 use crate::snapshots::SnapshotShelf;
 
@@ -341,10 +341,12 @@ impl Shared {
                 request_id: request_id.clone(),
                 peer: from.clone(),
                 user: None,
+                credential: None,
                 namespace: place.service.namespace().to_owned(),
             };
             let (place, principal) = self.principal(place, shown, &told).await?;
             told.user = principal.name().map(str::to_owned);
+            told.credential = principal.credential().cloned();
             if told.namespace != place.service.namespace() {
                 told.namespace = place.service.namespace().to_owned();
             }
@@ -426,7 +428,7 @@ impl Shared {
             if let Some((_, entry)) = self.commands.find(LOGIN, false) {
                 let wrong = Failure::refused("wrong-login", "");
                 let tell = || told.clone();
-                self.guards.tell(entry, "", Some(&wrong), tell).await;
+                guards::tell(&self.guards, entry, "", Some(&wrong), tell).await;
             }
         }
         found

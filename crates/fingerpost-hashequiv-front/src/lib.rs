@@ -31,7 +31,6 @@ mod upstream;
 mod wire;
 
 pub use door::NativeDoor;
-pub use guards::Guards;
 pub use json::{JsonDoor, JsonOptions, openapi};
 pub use options::DoorOptions;
 pub use placement::{Placement, PlacementOptions, UnknownNamespace};

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use crate::door::{Opens, Shared};
 use crate::ended::Ended;
-use crate::guards::{REST_MAX, Stopped, Told};
+use crate::guards::{self, REST_MAX, Stopped, Told};
 use crate::link::Link;
 use crate::placement::Place;
 use crate::respond::{self, RequestId};
@@ -89,6 +89,7 @@ impl Caller {
             request_id: self.request_id().to_string(),
             peer: self.peer.clone(),
             user: self.principal.name().map(str::to_owned),
+            credential: self.principal.credential().cloned(),
             namespace: self.place.service.namespace().to_owned(),
         }
     }
@@ -139,8 +140,8 @@ impl<L: Link> Turn<'_, L> {
         let permitted = entry.permit(&self.caller.principal);
         // Its lines are not told one by one.
         let tell = || self.caller.told();
-        let guards = &self.shared.guards;
-        guards.tell(entry, "", permitted.as_ref().err(), tell).await;
+        let failure = permitted.as_ref().err();
+        guards::tell(&self.shared.guards, entry, "", failure, tell).await;
         permitted.map_err(|failure| self.fail(command, &failure))?;
         self.shared.metrics.commands[command].count(None);
         self.wire.out.message(outbox::STREAM_BEGIN.as_bytes());
@@ -194,7 +195,7 @@ impl<L: Link> Turn<'_, L> {
             peer: &self.caller.peer,
             origin: self.caller.network,
         };
-        let (entry, guards) = (self.shared.entry(command), &self.shared.guards);
+        let (entry, shared) = (self.shared.entry(command), &self.shared.guards);
         let span = tracing::info_span!(
             target: SPANS,
             "command",
@@ -205,7 +206,7 @@ impl<L: Link> Turn<'_, L> {
             user = self.caller.principal.name(),
             request_id = %self.caller.request_id(),
         );
-        let working = guards.call(entry, self.caller.asker(), PATIENCE, call, argument);
+        let working = guards::call(shared, entry, self.caller.asker(), PATIENCE, call, argument);
         let working = working.instrument(span.clone());
         let outcome = self.wire.during(working).await;
         if matches!(outcome, Err(Stopped::Failed(Failure::Internal(_)))) {
@@ -219,7 +220,7 @@ impl<L: Link> Turn<'_, L> {
         if entry.declaration.kind == Kind::Once || outcome.is_err() {
             let failure = outcome.as_ref().err();
             let tell = || self.caller.told();
-            guards.tell(entry, argument, failure, tell).await;
+            guards::tell(shared, entry, argument, failure, tell).await;
         }
         let done = outcome.and_then(|outcome| {
             respond::reply(outcome.reply, &mut self.wire.out)?;

@@ -32,8 +32,7 @@ impl Caller {
         }
         let nobody = Principal::anonymous(allowed);
         let principal = match &asking.login {
-            Some(Login::User { name, .. }) => nobody.login(name, allowed),
-            Some(Login::Acting(grant)) => nobody.act_for(&grant.user, allowed),
+            Some(login) => named(&nobody, login, allowed),
             None => nobody,
         };
         let access = &asking.repository.settings().access;
@@ -71,6 +70,15 @@ impl Caller {
             hashes: redirect.hashes.clone(),
         })
     }
+}
+
+/// Whoever logged in, with what the repository's rules allow.
+fn named(nobody: &Principal, login: &Login, allowed: PermissionSet) -> Principal {
+    let named = match login {
+        Login::User { name, .. } => nobody.login(name, allowed),
+        Login::Acting(grant) => nobody.act_for(&grant.user, allowed),
+    };
+    named.showing(login.credential())
 }
 
 /// The client, as far as it matters to where it is sent.

@@ -14,13 +14,12 @@ use fingerpost_core::{Clock, Permission, PermissionSet, Registry};
 use fingerpost_hg::site::{Catalogue, Decision, Found, Operation, RepositoryEntry};
 use fingerpost_hg::{Mercurial, RepositoryView};
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
-use fingerpost_net::audit::Audit;
-use fingerpost_net::{Admission, percent_decoded};
+use fingerpost_net::{Guards, percent_decoded};
 
 use crate::answer::{self, Handshakes};
 use crate::answers::AnswerCache;
 use crate::caller::follower;
-use crate::guards::{Came, Guards};
+use crate::guards::{self, Came};
 use crate::lanes::Lanes;
 use crate::login::login;
 use crate::metrics::Metrics;
@@ -123,11 +122,11 @@ impl HgFront {
         self
     }
 
-    /// Shares the limits and the audit log of other doors from now on.
+    /// Stands behind `guards` from now on, which other doors may share.
     #[must_use]
-    pub fn guarded(mut self, admission: Arc<Admission>, audit: Audit) -> Self {
+    pub fn guarded(mut self, guards: Guards) -> Self {
         if let Some(door) = Arc::get_mut(&mut self.0) {
-            door.guards = Guards { admission, audit };
+            door.guards = guards;
         }
         self
     }
@@ -149,11 +148,11 @@ impl HgFront {
 async fn serve(State(front): State<HgFront>, request: Request<Body>) -> Response {
     let door = front.0;
     let (parts, body) = request.into_parts();
-    let came = Came::of(&parts);
-    match door.answer(&came, parts, body).await {
+    let mut came = Came::of(&parts);
+    match door.answer(&mut came, parts, body).await {
         Ok(response) => response,
         Err(refusal) => {
-            door.guards.denied(&came, &refusal).await;
+            guards::denied(&door.guards, &came, &refusal).await;
             door.metrics.count_refusal(refusal.status.as_u16());
             refusal.into_response()
         }
@@ -204,17 +203,18 @@ impl Asking {
 impl Door {
     async fn answer(
         self: &Arc<Self>,
-        came: &Came,
+        came: &mut Came,
         parts: Parts,
         body: Body,
     ) -> Result<Response, Refusal> {
         let path = percent_decoded(parts.uri.path()).ok_or_else(Refusal::nothing_here)?;
-        self.guards.may_log_in(came)?;
+        guards::may_log_in(&self.guards, came)?;
         let login = login(&parts, self.logins.as_ref()).await;
         if login.as_ref().is_err_and(Refusal::asks_for_login) {
-            self.guards.login_failed(came);
+            guards::login_failed(&self.guards, came);
         }
         let login = login?;
+        came.login.clone_from(&login);
         let asks_v1 = command_of_v1(&parts).is_some();
         let Some((repository, rest)) = self.find(path.clone(), asks_v1).await? else {
             return match parts.method == Method::GET && !asks_v1 {

@@ -1,37 +1,20 @@
 //! What stands between the door and the repositories: wrong logins are counted, and
 //! changes and denials are told to the audit log.
 
-use std::sync::Arc;
-
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use fingerpost_accounts::Login;
 use fingerpost_core::{Entry, Failure, Origin};
 use fingerpost_hg::RepositoryView;
 use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::cbor::Value;
-use fingerpost_net::audit::{Audit, AuditOutcome, Event};
-use fingerpost_net::{Admission, AdmissionOptions, Peer};
+use fingerpost_net::audit::{AuditOutcome, Event};
+use fingerpost_net::{Crowded, Guards, Peer};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::runtime::Handle;
 
 use crate::caller::Caller;
 use crate::refusal::Refusal;
-
-/// The limits and the audit log of a server, which its doors share.
-#[derive(Clone)]
-pub(crate) struct Guards {
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) audit: Audit,
-}
-
-impl Default for Guards {
-    fn default() -> Self {
-        Self {
-            admission: Arc::new(Admission::new(AdmissionOptions::default())),
-            audit: Audit::default(),
-        }
-    }
-}
 
 /// What is known of a request before it is worked on.
 pub(crate) struct Came {
@@ -39,6 +22,8 @@ pub(crate) struct Came {
     peer: String,
     path: String,
     shows_login: bool,
+    /// Who it turned out to be, once that was looked at.
+    pub(crate) login: Option<Login>,
 }
 
 impl Came {
@@ -49,77 +34,77 @@ impl Came {
             peer: peer.map_or_else(String::new, Peer::to_string),
             path: parts.uri.path().to_owned(),
             shows_login: parts.headers.contains_key(header::AUTHORIZATION),
+            login: None,
         }
     }
 }
 
-impl Guards {
-    /// Whether a login of there may be looked at.
-    pub(crate) fn may_log_in(&self, came: &Came) -> Result<(), Refusal> {
-        if !came.shows_login {
-            return Ok(());
-        }
-        let may = self.admission.may_log_in(&came.host);
-        may.map_err(|crowded| match crowded {
-            fingerpost_net::Crowded::Rate(wait) => Refusal::busy(wait),
-            fingerpost_net::Crowded::Places => Refusal::busy(SOON),
-        })
+/// Whether a login of there may be looked at.
+pub(crate) fn may_log_in(guards: &Guards, came: &Came) -> Result<(), Refusal> {
+    if !came.shows_login {
+        return Ok(());
     }
+    let may = guards.admission.may_log_in(&came.host);
+    may.map_err(|crowded| match crowded {
+        Crowded::Rate(wait) => Refusal::busy(wait),
+        Crowded::Places => Refusal::busy(SOON),
+    })
+}
 
-    /// A login that was looked at is wrong.
-    pub(crate) fn login_failed(&self, came: &Came) {
-        self.admission.login_failed(&came.host);
-    }
+/// A login that was looked at is wrong.
+pub(crate) fn login_failed(guards: &Guards, came: &Came) {
+    guards.admission.login_failed(&came.host);
+}
 
-    /// Tells of a request that was denied. One without a login that is asked for one
-    /// is on its way to it.
-    pub(crate) async fn denied(&self, came: &Came, refusal: &Refusal) {
-        let is_denial = match refusal.status {
-            StatusCode::UNAUTHORIZED => came.shows_login || !refusal.asks_for_login(),
-            status => status == StatusCode::FORBIDDEN,
-        };
-        if !is_denial || !self.audit.is_on() {
-            return;
-        }
-        let event = Event {
-            door: DOOR,
-            request_id: "",
-            peer: &came.peer,
-            user: None,
-            credential: None,
-            namespace: Some(&came.path),
-            command: "request",
-            argument: None,
-            outcome: AuditOutcome::Denied("permission"),
-        };
-        self.audit.record(&event).await;
+/// Tells of a request that was denied. One without a login that is asked for one
+/// is on its way to it.
+pub(crate) async fn denied(guards: &Guards, came: &Came, refusal: &Refusal) {
+    let is_denial = match refusal.status {
+        StatusCode::UNAUTHORIZED => came.shows_login || !refusal.asks_for_login(),
+        status => status == StatusCode::FORBIDDEN,
+    };
+    if !is_denial || !guards.audit.is_on() {
+        return;
     }
+    let credential = came.login.as_ref().map(Login::credential);
+    let event = Event {
+        door: DOOR,
+        request_id: "",
+        peer: &came.peer,
+        user: came.login.as_ref().map(Login::name),
+        credential: credential.as_ref(),
+        namespace: Some(&came.path),
+        command: "request",
+        argument: None,
+        outcome: AuditOutcome::Denied("permission"),
+    };
+    guards.audit.record(&event).await;
+}
 
-    /// Tells of a command that ended, if that is for the log. Blocks.
-    pub(crate) fn called(
-        &self,
-        entry: &Entry<RepositoryView>,
-        (repository, caller): (&str, &Caller),
-        args: &Args,
-        failure: Option<&Failure>,
-        runtime: &Handle,
-    ) {
-        let outcome = self.audit.outcome(entry.declaration.effect, failure);
-        let Some(outcome) = outcome else { return };
-        let argument = shown(args);
-        let event = Event {
-            door: DOOR,
-            request_id: "",
-            peer: &caller.peer,
-            user: caller.principal.name(),
-            credential: None,
-            namespace: Some(repository),
-            command: entry.declaration.name,
-            argument: argument.as_deref(),
-            outcome,
-        };
-        self.audit.record_blocking(&event, runtime);
-    }
+/// Tells of a command that ended, if that is for the log. Blocks.
+pub(crate) fn called(
+    guards: &Guards,
+    entry: &Entry<RepositoryView>,
+    (repository, caller): (&str, &Caller),
+    args: &Args,
+    failure: Option<&Failure>,
+    runtime: &Handle,
+) {
+    let outcome = guards.audit.outcome(entry.declaration.effect, failure);
+    let Some(outcome) = outcome else { return };
+    let argument = shown(args);
+    let event = Event {
+        door: DOOR,
+        request_id: "",
+        peer: &caller.peer,
+        user: caller.principal.name(),
+        credential: caller.principal.credential(),
+        namespace: Some(repository),
+        command: entry.declaration.name,
+        argument: argument.as_deref(),
+        outcome,
+    };
+    guards.audit.record_blocking(&event, runtime);
 }
 
 /// The arguments that are texts, cut: no command of a repository takes a secret.

@@ -8,11 +8,11 @@ use fingerpost_core::{More, Objects, Permission, Registry};
 use fingerpost_hg::RepositoryView;
 use fingerpost_hg_proto::server::{Responder, ResponderError};
 use fingerpost_hg_proto::{CommandRequest, ContentEncoding, RequestId};
+use fingerpost_net::Guards;
 use tokio::runtime::Handle;
 
 use crate::answers::AnswerCache;
 use crate::caller::Caller;
-use crate::guards::Guards;
 use crate::lanes::Place;
 use crate::metrics::{Metrics, Outcome};
 use crate::shared::{Broken, Sharing, Step, Taken};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_core::{Clock, Timestamp};
+use fingerpost_core::{Clock, Credential, Timestamp};
 use futures_util::future::join_all;
 use serde_json::Value;
 
@@ -137,6 +137,7 @@ impl Verifier {
                 permissions: rule.permissions,
                 namespaces: rule.namespaces.clone(),
                 until: Some(Timestamp(end.saturating_mul(SECOND_MICROS))),
+                credential: Credential::Workload(issuer.url.clone()),
             },
             issuer: issuer.url.clone(),
             subject: subject

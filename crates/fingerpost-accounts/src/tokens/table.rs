@@ -1,6 +1,6 @@
 //! The table `bearer_token`.
 
-use fingerpost_core::{PermissionSet, Timestamp};
+use fingerpost_core::{Credential, PermissionSet, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{CreateError, LIVE_TOKENS_MAX, NewToken, TOKENS_MAX};
@@ -44,6 +44,7 @@ impl Found {
             permissions: self.info.permissions.intersection(self.of_user),
             namespaces: self.info.namespaces.clone(),
             until: self.info.expires,
+            credential: Credential::Token(self.info.id.as_str().into()),
         }
     }
 }

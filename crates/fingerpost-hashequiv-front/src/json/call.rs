@@ -13,7 +13,7 @@ use super::fields::Fields;
 use super::problem::Problem;
 use super::routes::{self, Route, Verb};
 use super::{Caller, Shared, arguments, caching, remembered};
-use crate::guards::Stopped;
+use crate::guards::{self, Stopped};
 
 /// What of a command is asked.
 pub(super) struct Asked<'a> {
@@ -95,9 +95,7 @@ impl Shared {
         };
         let started = std::time::Instant::now();
         let asker = caller.asker();
-        let working = self
-            .guards
-            .call(entry, asker, Duration::ZERO, call, argument);
+        let working = guards::call(&self.guards, entry, asker, Duration::ZERO, call, argument);
         let called = working.await;
         caller.service().requests().record(1, started.elapsed());
         let (reply, crowded) = match called {
@@ -109,7 +107,7 @@ impl Shared {
         };
         let tell = || caller.told.clone();
         let failure = reply.as_ref().err();
-        self.guards.tell(entry, argument, failure, tell).await;
+        guards::tell(&self.guards, entry, argument, failure, tell).await;
         if let Some(crowded) = crowded {
             return Err(Problem::crowded(&crowded));
         }

@@ -18,6 +18,7 @@ use super::many::NDJSON;
 use super::problem::Problem;
 use super::rows::{Named, Resource, permit};
 use super::{Caller, Shared, arguments, caching};
+use crate::guards;
 
 /// Its path.
 pub(super) const CHANGES: &str = "/v1/changes";
@@ -185,7 +186,7 @@ impl Telling {
             return Ok((bytes.into(), None));
         }
         let bytes = std::mem::take(self.writer.get_mut());
-        self.shared.guards.rest(self.caller.asker(), told).await;
+        guards::rest(&self.shared.guards, self.caller.asker(), told).await;
         self.changes = next(&self.caller, position, batch(self.left)).await?;
         Ok((bytes.into(), Some(self)))
     }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::coding::{self, Pieces};
 use super::problem::Problem;
 use super::{Caller, JSON, JsonOptions, Shared, arguments, caching, media_type};
+use crate::guards;
 
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
@@ -55,7 +56,7 @@ pub(super) async fn answer<M: Many>(
     if entry.declaration.kind == Kind::Stream {
         let tell = || caller.told.clone();
         let failure = permitted.as_ref().err();
-        shared.guards.tell(entry, "", failure, tell).await;
+        guards::tell(&shared.guards, entry, "", failure, tell).await;
     }
     permitted.map_err(|failure| Problem::of(&failure, M::COMMAND, caller))?;
     let (parts, body) = request.into_parts();
@@ -98,7 +99,7 @@ async fn array<M: Many>(
         }
         let lines = batch.len();
         let answers = M::answer(shared, caller, batch).await?;
-        shared.guards.rest(caller.asker(), lines).await;
+        guards::rest(&shared.guards, caller.asker(), lines).await;
         for answer in answers {
             if out.len() > 1 {
                 out.push(b',');
@@ -171,7 +172,7 @@ impl Questions {
                 // The lines before a bad one are answered; then it comes again.
                 let lines = questions.len();
                 let found = M::answer(&self.shared, &self.caller, questions).await?;
-                self.shared.guards.rest(self.caller.asker(), lines).await;
+                guards::rest(&self.shared.guards, self.caller.asker(), lines).await;
                 let mut out = Vec::with_capacity(found.len() * 200);
                 for answer in &found {
                     // Plain texts cannot fail to be written to memory.

@@ -1,5 +1,6 @@
 //! The door and the client against each other, and against peers that misbehave.
 
+mod audited;
 mod commands;
 mod guards;
 mod json;

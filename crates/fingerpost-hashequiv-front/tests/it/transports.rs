@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::world::{Listening, PATIENCE, World, taskhash, unihash};
 
-fn websocket(address: &Address, tls: bool) -> Address {
+pub(crate) fn websocket(address: &Address, tls: bool) -> Address {
     let Address::Tcp { host, port } = address.clone() else {
         panic!("no TCP address")
     };

@@ -8,6 +8,7 @@ use futures_util::future::join;
 
 use super::{Asked, Source, Work};
 use crate::answers::AnswerCache;
+use crate::guards;
 use crate::redirecting::{Looking, Place};
 use crate::shared::Sharing;
 
@@ -33,8 +34,7 @@ impl Work {
         let repository = self.view.entry().id().as_str();
         let about = (repository, &self.caller);
         let failure = called.as_ref().err();
-        self.guards
-            .called(entry, about, args, failure, &self.runtime);
+        guards::called(&self.guards, entry, about, args, failure, &self.runtime);
         called
     }
 

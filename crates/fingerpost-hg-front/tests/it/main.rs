@@ -1,6 +1,7 @@
 //! The door in memory: requests in, answers out, over repositories in
 //! temporary directories.
 
+mod audited;
 mod client;
 mod damage;
 mod elsewhere;

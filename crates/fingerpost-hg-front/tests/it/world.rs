@@ -12,7 +12,7 @@ use fingerpost_db::{Migration, Settings, Sqlite};
 use fingerpost_hg::site::{Catalogue, SiteConfig, TrustPolicy};
 use fingerpost_hg::{Mercurial, MercurialOptions};
 use fingerpost_hg_front::{AnswerCache, FrontOptions, HgFront};
-use fingerpost_net::{Peer, PeerAddress, Transport};
+use fingerpost_net::{Guards, Peer, PeerAddress, Transport};
 use tower::ServiceExt as _;
 
 /// Where the recorded exchanges and the repositories are.
@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub(crate) front: FrontOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cache: Option<AnswerCache>,
+    pub(crate) guards: Guards,
     logins: Option<Logins>,
 }
 
@@ -50,6 +51,7 @@ impl World {
             front: FrontOptions::default(),
             clock: Arc::new(SystemClock),
             cache: None,
+            guards: Guards::default(),
             logins: None,
         }
     }
@@ -101,7 +103,8 @@ impl World {
             self.logins.clone(),
             clock,
             self.front.clone(),
-        );
+        )
+        .guarded(self.guards.clone());
         match &self.cache {
             Some(cache) => front.remembering(cache.clone()).router(),
             None => front.router(),

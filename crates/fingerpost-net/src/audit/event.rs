@@ -1,6 +1,6 @@
 //! One line of the audit log.
 
-use fingerpost_core::Timestamp;
+use fingerpost_core::{Credential, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -15,8 +15,8 @@ pub struct Event<'a> {
     pub peer: &'a str,
     /// The login, if there is one.
     pub user: Option<&'a str>,
-    /// What was shown, as kind and public id; never the secret.
-    pub credential: Option<&'a str>,
+    /// What the user showed.
+    pub credential: Option<&'a Credential>,
     /// The namespace or repository.
     pub namespace: Option<&'a str>,
     /// The command.
@@ -76,7 +76,7 @@ struct Line<'a> {
     peer: &'a str,
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<&'a str>,
+    credential: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
     command: &'a str,
@@ -95,7 +95,7 @@ impl Event<'_> {
             request_id: self.request_id,
             peer: self.peer,
             user: self.user,
-            credential: self.credential,
+            credential: self.credential.map(ToString::to_string),
             namespace: self.namespace,
             command: self.command,
             argument: self.argument,

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use fingerpost_core::{ManualClock, Timestamp};
+use fingerpost_core::{Credential, ManualClock, Timestamp};
 use serde_json::Value;
 
 use super::*;
@@ -55,6 +55,7 @@ async fn a_line_says_who_did_what_and_the_file_is_private() {
     assert_eq!(lines[0]["time"], "2023-11-14T22:13:20Z");
     assert_eq!(lines[0]["user"], "ci\n");
     assert_eq!(lines[0]["outcome"], "done");
+    assert_eq!(lines[0].get("credential"), None);
     assert_eq!(lines[1]["code"], "permission");
     assert_eq!(lines.len(), 2);
     let mode = std::fs::metadata(&file)
@@ -62,6 +63,30 @@ async fn a_line_says_who_did_what_and_the_file_is_private() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_credential_is_told_by_kind_and_public_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("audit.jsonl");
+    let audit = start(&file, false);
+    let shown = [
+        (Credential::Password, "password"),
+        (Credential::Token("0123".into()), "token:0123"),
+        (Credential::Workload("https://ci".into()), "oidc:https://ci"),
+        (Credential::Certificate, "certificate"),
+    ];
+    for (credential, _) in &shown {
+        let event = Event {
+            credential: Some(credential),
+            ..event("remove", AuditOutcome::Done)
+        };
+        audit.record(&event).await;
+    }
+    assert!(audit.flush(PATIENCE).await);
+    for (line, (_, text)) in lines(&file).iter().zip(shown) {
+        assert_eq!(line["credential"], text);
+    }
 }
 
 #[tokio::test]

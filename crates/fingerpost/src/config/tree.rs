@@ -471,7 +471,8 @@ sections! {
         dear_at_once: u64 = 16;
     }
 
-    /// The audit log: a JSON line for every change and every denial.
+    /// The audit log: a JSON line for every change and every denial, with who it was and
+    /// what kind of credential they showed.
     audit: Audit {
         /// File that lines are appended to, made with mode 0600. `-`: into the log.
         /// Opened again after SIGHUP, or when it was moved.

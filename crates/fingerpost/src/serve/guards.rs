@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use fingerpost_core::SystemClock;
-use fingerpost_hashequiv_front::Guards;
 use fingerpost_net::audit::{Audit, AuditOptions};
-use fingerpost_net::{Admission, AdmissionOptions, Rates};
+use fingerpost_net::{Admission, AdmissionOptions, Guards, Rates};
 
 use super::service::size;
 use crate::config::Config;

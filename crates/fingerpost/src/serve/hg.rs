@@ -7,12 +7,11 @@ use std::time::Duration;
 use axum::Router;
 use fingerpost_accounts::Logins;
 use fingerpost_core::{Clock, SystemClock};
-use fingerpost_hashequiv_front::Guards;
 use fingerpost_hg::pushkey::PushkeyProgram;
 use fingerpost_hg::site::Catalogue;
 use fingerpost_hg::{Limits, Mercurial, MercurialOptions};
 use fingerpost_hg_front::{FrontOptions, HgFront};
-use fingerpost_net::Metrics;
+use fingerpost_net::{Guards, Metrics};
 
 use super::cache::Answers;
 use super::service::{MIB, size};
@@ -49,7 +48,7 @@ pub(super) fn front(
         clock,
         front_options(config),
     )
-    .guarded(Arc::clone(&guards.admission), guards.audit.clone());
+    .guarded(guards.clone());
     let front = match answers {
         Some(answers) => front.remembering(answers.cache.clone()),
         None => front,

@@ -2,6 +2,8 @@
 //! against the real server.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use axum::Router;
@@ -14,7 +16,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Certificate, Client, Identity, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::world::{farm, metric, no_panic};
+use crate::world::{eventually, farm, metric, no_panic};
 
 /// A key pair of the CI system, or of somebody who would like to be it.
 pub(crate) struct Pair {
@@ -63,6 +65,8 @@ pub(crate) fn router(url: &str, pair: &Pair) -> Router {
         .route("/keys", get(async || keys))
 }
 
+/// How long the audit log may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const AUDIENCE: &str = "https://hashes.example.com";
 
 /// The configuration: pull requests read, pushes report.
@@ -151,13 +155,28 @@ fn unihash(digit: char) -> String {
     format!("/v1/unihashes/m/{}", digit.to_string().repeat(64))
 }
 
+/// The lines of an audit log once it tells of this command.
+async fn audited(file: &Path, command: &str) -> Result<Vec<Value>> {
+    let mut log = String::new();
+    eventually(PATIENCE, async || {
+        log = std::fs::read_to_string(file)?;
+        Ok(log.contains(command) && log.ends_with('\n'))
+    })
+    .await?;
+    let lines = log.lines().map(serde_json::from_str);
+    Ok(lines.collect::<Result<_, _>>()?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_may_what_its_rule_says_and_a_pull_request_does_not_report() -> Result<()> {
     let pair = Pair::new()?;
     let url = issuer(&pair).await?;
     let farm = farm();
-    let options = farm.server().anonymous("@none").argument("--config");
+    let audit = farm.path("audit.jsonl");
+    let options = farm.server().anonymous("@none").set("audit.file", &audit);
     let server = options
+        .set("audit.reports", "true")
+        .argument("--config")
         .argument(configuration(&farm, &url)?)
         .start()
         .await?;
@@ -178,6 +197,22 @@ async fn a_job_may_what_its_rule_says_and_a_pull_request_does_not_report() -> Re
     let hash = "1".repeat(64);
     ensure!(session.unihash("m", &hash).await? == Some(hash));
     ensure!(server.login("ci-pull_request", &push).await.is_err());
+    session.ask(json!({"get-all-users": null})).await?;
+    // The audit log says who vouches for a job, and shows nothing of its token.
+    let log = audited(&audit, "get-all-users").await?;
+    for (door, user) in [
+        ("json", "ci-push"),
+        ("json", "ci-pull_request"),
+        ("native", "ci-push"),
+    ] {
+        let is_told = log.iter().any(|line| {
+            let who = json!([line["door"], line["user"], line["credential"]]);
+            who == json!([door, user, format!("oidc:{url}")])
+        });
+        ensure!(is_told, "{door} {user}: {log:?}");
+    }
+    let log = format!("{log:?}");
+    ensure!(!log.contains(&push) && !log.contains(&pull), "{log}");
     no_panic(&server)
 }
 

@@ -6,7 +6,7 @@ mod provider;
 
 use std::sync::Arc;
 
-use fingerpost_core::{Permission, PermissionSet, Timestamp};
+use fingerpost_core::{Credential, Permission, PermissionSet, Timestamp};
 use serde_json::json;
 
 use super::testing::{AUDIENCE, ISSUER, NOW, Pair, World, claims};
@@ -23,6 +23,8 @@ async fn a_workload_gets_what_its_rule_says() {
             workload.grant.permissions,
             PermissionSet::of(&[Permission::Read])
         );
+        let credential = Credential::Workload(ISSUER.into());
+        assert_eq!(workload.grant.credential, credential);
         assert_eq!(workload.grant.until, Some(Timestamp((NOW + 360) * SECOND)));
         assert_eq!(&*workload.issuer, ISSUER);
         assert_eq!(workload.subject, Some(Arc::from("job")));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
-use fingerpost_hashequiv_front::{Guards, JsonDoor, JsonOptions};
+use fingerpost_hashequiv_front::{JsonDoor, JsonOptions};
 use fingerpost_net::{
-    Admission, AdmissionOptions, PeerAddress, Rates, ShortRequest, Shortcut as _,
+    Admission, AdmissionOptions, Guards, PeerAddress, Rates, ShortRequest, Shortcut as _,
 };
 use serde_json::json;
 use tokio::time::timeout;
