@@ -54,6 +54,13 @@ impl World {
             .unwrap()
     }
 
+    /// Takes a table away, or gives it back.
+    pub(crate) async fn rename(&self, from: &'static str, to: &'static str) {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        let renamed = self.db.write(move |tx| tx.conn().execute_batch(&sql));
+        renamed.await.unwrap();
+    }
+
     pub(crate) async fn rows(&self, table: &'static str) -> i64 {
         let sql = format!("SELECT count(*) FROM {table}");
         let rows = self

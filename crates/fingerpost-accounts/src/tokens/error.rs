@@ -60,6 +60,24 @@ pub enum VerifyError {
     Accounts(#[from] AccountsError),
 }
 
+/// What the table says against a text, whose form is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Unknown,
+    Revoked,
+    Expired,
+}
+
+impl From<Refused> for VerifyError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown => Self::Unknown,
+            Refused::Revoked => Self::Revoked,
+            Refused::Expired => Self::Expired,
+        }
+    }
+}
+
 impl VerifyError {
     /// A word for counters; `None` when the server failed and not the caller.
     pub const fn label(&self) -> Option<&'static str> {

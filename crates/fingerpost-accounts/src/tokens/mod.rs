@@ -17,7 +17,9 @@ use fingerpost_core::{Clock, PermissionSet, Timestamp};
 use fingerpost_db::Sqlite;
 use subtle::ConstantTimeEq as _;
 
+use self::error::Refused;
 pub use self::error::{CreateError, VerifyError};
+use self::table::Found;
 pub use self::table::TokenInfo;
 pub use self::text::{BearerToken, is_bearer_token};
 use self::text::{Flaw, Parts};
@@ -40,6 +42,9 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 
 /// Tokens remembered at most.
 const REMEMBERED_MAX: usize = 4096;
+/// Refused ones remembered at most. In a memory of their own: whoever makes tokens up
+/// pushes no right one out.
+const REFUSED_MAX: usize = 1024;
 /// Rows that one transaction changes at most.
 const BATCH_ROWS: u32 = 200;
 
@@ -68,6 +73,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     uses: Uses,
     recent: Recent<Grant>,
+    /// A job that goes on with a token which ended asks the table once.
+    refused: Recent<Refused>,
 }
 
 impl BearerTokens {
@@ -80,6 +87,7 @@ impl BearerTokens {
             db,
             uses: Uses::default(),
             recent: Recent::new(REMEMBERED_MAX, REMEMBERED_FOR, clock.clone())?,
+            refused: Recent::new(REFUSED_MAX, REMEMBERED_FOR, clock.clone())?,
             clock,
         })))
     }
@@ -141,29 +149,30 @@ impl BearerTokens {
                 Err(VerifyError::Expired)
             };
         }
+        if let Some(refused) = self.0.refused.get(&key) {
+            return Err(refused.into());
+        }
         let id = parts.id.to_owned();
         let found = self.0.db.read(move |conn| table::find(conn, &id));
         let found = found.await.map_err(AccountsError::from)?;
-        // An unknown id costs the same comparison.
-        let stored = found.as_ref().map_or([0; 32], |found| found.secret);
-        let is_right = bool::from(parts.digest().ct_eq(&stored));
-        let found = found.filter(|_| is_right).ok_or(VerifyError::Unknown)?;
-        if found.info.revoked.is_some() {
-            return Err(VerifyError::Revoked);
+        match judge(&parts, found, now) {
+            Ok((info, grant)) => {
+                self.0.uses.note(&info, now);
+                self.0.recent.keep(key, grant.clone());
+                Ok(grant)
+            }
+            Err(refused) => {
+                self.0.refused.keep(key, refused);
+                Err(refused.into())
+            }
         }
-        let grant = found.grant();
-        if !grant.holds_at(now) {
-            return Err(VerifyError::Expired);
-        }
-        self.0.uses.note(&found.info, now);
-        self.0.recent.keep(key, grant.clone());
-        Ok(grant)
     }
 
     /// Looks at the table again for every token: for whoever changed or removed a
     /// user.
     pub fn forget(&self) {
         self.0.recent.forget_all();
+        self.0.refused.forget_all();
     }
 
     /// Stores the last uses that were noted since the last call, in the
@@ -197,6 +206,26 @@ impl BearerTokens {
                 return Ok(all);
             }
         }
+    }
+}
+
+/// What the table says of a text.
+fn judge(
+    parts: &Parts<'_>,
+    found: Option<Found>,
+    now: Timestamp,
+) -> Result<(TokenInfo, Grant), Refused> {
+    // An unknown id costs the same comparison.
+    let stored = found.as_ref().map_or([0; 32], |found| found.secret);
+    let is_right = bool::from(parts.digest().ct_eq(&stored));
+    let found = found.filter(|_| is_right).ok_or(Refused::Unknown)?;
+    if found.info.revoked.is_some() {
+        return Err(Refused::Revoked);
+    }
+    let grant = found.grant();
+    match grant.holds_at(now) {
+        true => Ok((found.info, grant)),
+        false => Err(Refused::Expired),
     }
 }
 

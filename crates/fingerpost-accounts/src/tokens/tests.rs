@@ -110,6 +110,34 @@ async fn what_another_process_revokes_ends_after_seconds() {
     assert_eq!(refusal(&tokens, token.reveal()).await, Some("revoked"));
 }
 
+/// Nothing that is refused now can be right within seconds: texts are random.
+#[tokio::test]
+async fn the_table_is_asked_once_in_a_while_for_a_token_that_is_refused() {
+    let (world, tokens) = world(READER).await;
+    let (token, info) = tokens.create(new("a", READER)).await.unwrap();
+    let unknown = BearerToken::random().unwrap();
+    tokens.revoke("ci", &info.id).await.unwrap();
+    for (text, why) in [(unknown.reveal(), "unknown"), (token.reveal(), "revoked")] {
+        assert_eq!(refusal(&tokens, text).await, Some(why));
+    }
+    world.rename("bearer_token", "moved").await;
+    for (text, why) in [(unknown.reveal(), "unknown"), (token.reveal(), "revoked")] {
+        assert_eq!(refusal(&tokens, text).await, Some(why));
+    }
+    world.clock.advance_micros(5 * SECOND);
+    assert_eq!(refusal(&tokens, unknown.reveal()).await, None);
+    world.rename("moved", "bearer_token").await;
+    // Who makes tokens up pushes no right one out.
+    let (right, _) = tokens.create(new("b", READER)).await.unwrap();
+    tokens.verify(right.reveal()).await.unwrap();
+    for _ in 0..2 * REFUSED_MAX {
+        let made_up = BearerToken::random().unwrap();
+        assert_eq!(refusal(&tokens, made_up.reveal()).await, Some("unknown"));
+    }
+    world.rename("bearer_token", "moved").await;
+    tokens.verify(right.reveal()).await.unwrap();
+}
+
 #[tokio::test]
 async fn tokens_go_with_their_user() {
     let (world, tokens) = world(READER).await;
