@@ -5,6 +5,7 @@
 //! the configuration, puts database, service, door and listeners together, and
 //! turns what went wrong into a sentence and an exit code.
 
+mod background;
 mod backup;
 mod bench;
 mod cache;

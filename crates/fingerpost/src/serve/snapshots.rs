@@ -24,6 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::metrics::Metrics;
 use self::pace::Pace;
 use super::cache::Answers;
+use crate::background;
 use crate::config::Snapshots;
 use crate::snapshot::{PAGE_ROWS, make};
 
@@ -197,7 +198,7 @@ impl Chores {
     }
 }
 
-/// Makes a snapshot on a thread of its own.
+/// Makes a snapshot on a thread of its own, behind those that serve.
 async fn making(
     target: PathBuf,
     service: Arc<HashEquiv>,
@@ -213,7 +214,7 @@ async fn making(
     let cut = service.cut().await?;
     let runtime = Handle::current();
     let pace = std::cell::RefCell::new(pace);
-    let making = tokio::task::spawn_blocking(move || {
+    let making = background::run("snapshots", move || {
         let pages = |after| {
             let began = Instant::now();
             let page = runtime.block_on(service.mappings(after, PAGE_ROWS))?;
@@ -223,7 +224,7 @@ async fn making(
         let go_on = || pace.borrow_mut().go_on(&runtime);
         make(&target, service.namespace(), cut, created, pages, go_on)
     });
-    making.await.context("making a snapshot panicked")?
+    making.await?
 }
 
 async fn newest(directory: &Path, namespace: &str) -> anyhow::Result<Option<u64>> {
