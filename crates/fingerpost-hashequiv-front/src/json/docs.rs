@@ -111,12 +111,12 @@ fn describe(out: &mut String, path: &str, method: &str, operation: &Value) {
         out,
         "<h2 id=\"{id}\"><b>{method}</b> <code>{path}</code></h2>"
     );
-    put!(out, "<p>{}</p>", escaped(text(&operation["summary"])));
-    put!(out, "<p>{}</p>", escaped(text(&operation["description"])));
+    put!(out, "<p>{}</p>", prose(text(&operation["summary"])));
+    put!(out, "<p>{}</p>", prose(text(&operation["description"])));
     parameters(out, &operation["parameters"]);
     content(out, "Body", &operation["requestBody"]["content"]);
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {
-        let about = escaped(text(&response["description"]));
+        let about = prose(text(&response["description"]));
         put!(out, "<h3>{}: {about}</h3>", escaped(status));
         content(out, "Answer", &response["content"]);
     }
@@ -152,7 +152,7 @@ fn parameters(out: &mut String, parameters: &Value) {
         put!(
             out,
             "<td><code>{kind}</code></td><td>{}</td></tr>",
-            escaped(about)
+            prose(about)
         );
     }
     put!(out, "</tbody>\n</table>");
@@ -188,6 +188,23 @@ fn schemas(out: &mut String, schemas: &Value) {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+/// A text of which what stands in backticks is code.
+fn prose(text: &str) -> String {
+    let parts: Vec<_> = text.split('`').map(escaped).collect();
+    // One without its other half is no quotation.
+    if parts.len().is_multiple_of(2) {
+        return parts.join("`");
+    }
+    let mut out = String::with_capacity(text.len());
+    for (place, part) in parts.iter().enumerate() {
+        match place % 2 {
+            0 => out.push_str(part),
+            _ => _ = write!(out, "<code>{part}</code>"),
+        }
+    }
+    out
 }
 
 fn escaped(text: &str) -> String {
@@ -237,5 +254,7 @@ mod tests {
             escaped("<a href=\"x\">&"),
             "&lt;a href=&quot;x&quot;&gt;&amp;"
         );
+        assert_eq!(prose("say `a<b`, or"), "say <code>a&lt;b</code>, or");
+        assert_eq!(prose("half `a<b"), "half `a&lt;b");
     }
 }
