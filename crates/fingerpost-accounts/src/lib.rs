@@ -15,6 +15,8 @@ mod metrics;
 pub mod oidc;
 pub mod passwords;
 mod recent;
+mod sqlite;
+mod store;
 #[cfg(test)]
 mod testing;
 mod throttle;
@@ -27,9 +29,11 @@ pub use basic::basic_credentials;
 pub use fingerpost_core::Namespaces;
 pub use grant::Grant;
 pub use login::{Login, LoginError, LoginOptions, Logins};
+pub use sqlite::{add_user, stored_users};
+pub use store::AccountStore;
 pub use throttle::{Attempt, Throttle, ThrottleOptions, Wait};
 pub use token::{StoredToken, Token};
-pub use users::{Accounts, AccountsError, StoredUser, User, add_user, stored_users};
+pub use users::{Accounts, AccountsError, StoredUser, User};
 
 /// The tables of [`tokens`] and [`passwords`], for a migration of the database
 /// that has the table `user`.

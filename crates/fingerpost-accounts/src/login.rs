@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fingerpost_core::{Clock, Credential, PermissionSet, Principal, Timestamp};
-use fingerpost_db::Sqlite;
 use prometheus_client::registry::Registry;
 
 use crate::metrics::LoginMetrics;
 use crate::oidc::{Refusal, Verifier};
 use crate::passwords::{PasswordError, PasswordOptions, Passwords};
 use crate::tokens::{BearerTokens, VerifyError, is_bearer_token};
-use crate::{Accounts, AccountsError, Grant, Namespaces, Throttle, ThrottleOptions, Wait, Way};
+use crate::{
+    AccountStore, Accounts, AccountsError, Grant, Namespaces, Throttle, ThrottleOptions, Wait, Way,
+};
 
 /// Which ways to log in there are beside users' tokens, passwords and bearer
 /// tokens.
@@ -81,20 +82,17 @@ pub enum LoginError {
 }
 
 impl Logins {
-    /// The logins of `db`, whose schema has [`CREDENTIALS_SQL`]. Fails when there
-    /// are no random numbers.
-    ///
-    /// [`CREDENTIALS_SQL`]: crate::CREDENTIALS_SQL
+    /// The logins of a database. Fails when there are no random numbers.
     pub fn new(
-        db: Sqlite,
+        store: impl Into<AccountStore>,
         clock: Arc<dyn Clock>,
         options: LoginOptions,
     ) -> Result<Self, AccountsError> {
-        let passwords = PasswordOptions::default();
+        let (store, passwords) = (store.into(), PasswordOptions::default());
         Ok(Self {
-            accounts: Accounts::new(db.clone()),
-            passwords: Passwords::new(db.clone(), clock.clone(), passwords)?,
-            tokens: BearerTokens::new(db, clock.clone())?,
+            accounts: Accounts::new(store.clone()),
+            passwords: Passwords::new(store.clone(), clock.clone(), passwords)?,
+            tokens: BearerTokens::new(store, clock.clone())?,
             throttle: Throttle::new(ThrottleOptions::default(), clock),
             workloads: options.workloads,
             plaintext: options.plaintext,

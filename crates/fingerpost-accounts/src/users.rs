@@ -1,9 +1,11 @@
-//! The table `user`.
+//! Users and the token of each.
+
+use std::sync::Arc;
 
 use fingerpost_core::{Permission, PermissionSet};
-use fingerpost_db::{DbError, Sqlite};
-use rusqlite::{Connection, OptionalExtension as _};
+use fingerpost_db::DbError;
 
+use crate::store::{AccountStore, Tables};
 use crate::token::{StoredToken, Token};
 
 /// A user and what they may do.
@@ -31,22 +33,30 @@ pub struct StoredUser {
 pub enum AccountsError {
     /// The database did; nothing was changed.
     #[error("the accounts cannot be reached")]
-    Database(#[from] DbError),
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The operating system gave no random numbers for a token.
     #[error("no random numbers for a token")]
     Randomness(#[from] getrandom::Error),
 }
 
+impl From<DbError> for AccountsError {
+    fn from(error: DbError) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
 /// Users in one database. Every method fails when the database does.
 #[derive(Clone)]
 pub struct Accounts {
-    db: Sqlite,
+    store: Arc<dyn Tables>,
 }
 
 impl Accounts {
-    /// The accounts of `db`, whose schema has the table `user`.
-    pub const fn new(db: Sqlite) -> Self {
-        Self { db }
+    /// The accounts of a database.
+    pub fn new(store: impl Into<AccountStore>) -> Self {
+        Self {
+            store: store.into().0,
+        }
     }
 
     /// The permissions of `username` when `token` is theirs. An unknown user
@@ -56,7 +66,7 @@ impl Accounts {
         username: &str,
         token: &str,
     ) -> Result<Option<PermissionSet>, AccountsError> {
-        let row = self.find(username).await?;
+        let row = self.store.find_user(username).await?;
         let Some(row) = row else {
             let verified = StoredToken::nobodys().verifies(token);
             return Ok(verified.then_some(PermissionSet::NONE));
@@ -74,12 +84,12 @@ impl Accounts {
 
     /// One user.
     pub async fn get(&self, username: &str) -> Result<Option<User>, AccountsError> {
-        Ok(self.find(username).await?.map(User::from))
+        Ok(self.store.find_user(username).await?.map(User::from))
     }
 
     /// All users, the oldest first.
     pub async fn all(&self) -> Result<Vec<User>, AccountsError> {
-        let rows = self.db.read(stored_users).await?;
+        let rows = self.store.all_users().await?;
         Ok(rows.into_iter().map(User::from).collect())
     }
 
@@ -95,20 +105,15 @@ impl Accounts {
             token: stored,
             permissions: print(permissions),
         };
-        let made = self.db.write(move |tx| add_user(tx.conn(), &row)).await?;
+        let made = self.store.add_user(row).await?;
         Ok(made.then_some(token))
     }
 
     /// Gives a user a new token; `None` when there is no such user.
     pub async fn refresh(&self, username: &str) -> Result<Option<Token>, AccountsError> {
         let (token, stored) = fresh_token()?;
-        let username = username.to_owned();
-        let changed = self.db.write(move |tx| {
-            tx.conn()
-                .prepare_cached("UPDATE user SET token = ?2 WHERE username = ?1")?
-                .execute((&username, &stored.0))
-        });
-        Ok((changed.await? > 0).then_some(token))
+        let changed = self.store.set_token(username, stored).await?;
+        Ok(changed.then_some(token))
     }
 
     /// Replaces a user's permissions; false when there is no such user.
@@ -117,24 +122,14 @@ impl Accounts {
         username: &str,
         permissions: PermissionSet,
     ) -> Result<bool, AccountsError> {
-        let (username, permissions) = (username.to_owned(), print(permissions));
-        let changed = self.db.write(move |tx| {
-            tx.conn()
-                .prepare_cached("UPDATE user SET permissions = ?2 WHERE username = ?1")?
-                .execute((&username, &permissions))
-        });
-        Ok(changed.await? > 0)
+        self.store
+            .set_permissions(username, print(permissions))
+            .await
     }
 
     /// Removes a user; false when there is no such user.
     pub async fn delete(&self, username: &str) -> Result<bool, AccountsError> {
-        let username = username.to_owned();
-        let removed = self.db.write(move |tx| {
-            tx.conn()
-                .prepare_cached("DELETE FROM user WHERE username = ?1")?
-                .execute([&username])
-        });
-        Ok(removed.await? > 0)
+        self.store.delete_user(username).await
     }
 
     /// Sees to it that `username` exists with `@all` and this token, as at each
@@ -145,55 +140,8 @@ impl Accounts {
             token: StoredToken::of(token)?,
             permissions: Permission::All.as_str().to_owned(),
         };
-        Ok(self.db.write(move |tx| put(tx.conn(), &row)).await?)
+        self.store.put_user(row).await
     }
-
-    async fn find(&self, username: &str) -> Result<Option<StoredUser>, DbError> {
-        let username = username.to_owned();
-        self.db.read(move |conn| find(conn, &username)).await
-    }
-}
-
-/// Every row as it is stored, the oldest first: for export.
-pub fn stored_users(conn: &Connection) -> rusqlite::Result<Vec<StoredUser>> {
-    conn.prepare_cached("SELECT username, token, permissions FROM user ORDER BY id")?
-        .query_map([], read)?
-        .collect()
-}
-
-/// Adds a row as it is, for import; `false` when the name is taken, whose token
-/// and permissions stay.
-pub fn add_user(conn: &Connection, row: &StoredUser) -> rusqlite::Result<bool> {
-    let added = conn
-        .prepare_cached(
-            "INSERT INTO user (username, token, permissions) VALUES (?1, ?2, ?3)
-                 ON CONFLICT DO NOTHING",
-        )?
-        .execute((&row.username, &row.token.0, &row.permissions))?;
-    Ok(added > 0)
-}
-
-fn put(conn: &Connection, row: &StoredUser) -> rusqlite::Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO user (username, token, permissions) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET token = excluded.token, permissions = excluded.permissions",
-    )?
-    .execute((&row.username, &row.token.0, &row.permissions))?;
-    Ok(())
-}
-
-fn find(conn: &Connection, username: &str) -> rusqlite::Result<Option<StoredUser>> {
-    conn.prepare_cached("SELECT username, token, permissions FROM user WHERE username = ?1")?
-        .query_row([username], read)
-        .optional()
-}
-
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredUser> {
-    Ok(StoredUser {
-        username: row.get(0)?,
-        token: StoredToken(row.get(1)?),
-        permissions: row.get(2)?,
-    })
 }
 
 impl From<StoredUser> for User {
@@ -335,15 +283,12 @@ mod tests {
             ),
             row("old", StoredToken::of("secret").unwrap(), "@report @read"),
         ];
-        let imported = rows.clone();
-        let added = accounts.db.write(move |tx| {
-            let mut added = Vec::new();
-            for row in imported.iter().chain(&imported) {
-                added.push(add_user(tx.conn(), row)?);
+        for added in [true, false] {
+            for row in &rows {
+                let done = accounts.store.add_user(row.clone()).await;
+                assert_eq!(done.unwrap(), added);
             }
-            Ok(added)
-        });
-        assert_eq!(added.await.unwrap(), [true, true, false, false]);
+        }
         let login = accounts.authenticate("old", "secret").await.unwrap();
         assert_eq!(login, Some(PermissionSet::of(&[Read, Report])));
         assert_eq!(accounts.authenticate("new", "y").await.unwrap(), None);
@@ -351,6 +296,6 @@ mod tests {
             accounts.get("new").await.unwrap().unwrap().permissions,
             READER
         );
-        assert_eq!(accounts.db.read(stored_users).await.unwrap(), rows);
+        assert_eq!(accounts.store.all_users().await.unwrap(), rows);
     }
 }

@@ -19,7 +19,7 @@ const LANES_MAX: u32 = 8;
 /// A PHC string of argon2id, `$argon2id$v=19$m=19456,t=2,p=1$SALT$HASH`; other
 /// texts verify nothing.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct PasswordHash(pub(super) String);
+pub(crate) struct PasswordHash(pub(crate) String);
 
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +51,7 @@ impl PasswordHash {
         )))
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 

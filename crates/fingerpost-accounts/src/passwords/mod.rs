@@ -6,7 +6,6 @@
 //! like one are never hashed here, and none can be chosen as a password.
 
 mod hash;
-mod table;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -15,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::{Clock, PermissionSet};
-use fingerpost_db::Sqlite;
 
-use self::hash::PasswordHash;
+pub(crate) use self::hash::PasswordHash;
 use self::turn::Turns;
 use crate::AccountsError;
 use crate::recent::Recent;
+use crate::store::{AccountStore, Tables};
 use crate::token::StoredToken;
 use crate::tokens::is_bearer_token;
 
@@ -54,6 +53,20 @@ impl Default for PasswordOptions {
     }
 }
 
+/// A user with all that they can log in with by name.
+pub(crate) struct NamedLogin {
+    pub(crate) token: StoredToken,
+    pub(crate) hash: Option<PasswordHash>,
+    pub(crate) permissions: PermissionSet,
+}
+
+/// What a look-up found.
+pub(crate) struct Found {
+    pub(crate) user: Option<NamedLogin>,
+    /// Whether anybody has a password.
+    pub(crate) in_use: bool,
+}
+
 /// Why nothing is known about a password.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
@@ -80,7 +93,7 @@ pub enum PasswordError {
 pub struct Passwords(Arc<Inner>);
 
 struct Inner {
-    db: Sqlite,
+    store: Arc<dyn Tables>,
     clock: Arc<dyn Clock>,
     turns: Turns,
     recent: Recent<()>,
@@ -89,17 +102,14 @@ struct Inner {
 }
 
 impl Passwords {
-    /// The logins of `db`, whose schema has [`CREDENTIALS_SQL`]. Fails when there
-    /// are no random numbers.
-    ///
-    /// [`CREDENTIALS_SQL`]: crate::CREDENTIALS_SQL
+    /// The logins of a database. Fails when there are no random numbers.
     pub fn new(
-        db: Sqlite,
+        store: impl Into<AccountStore>,
         clock: Arc<dyn Clock>,
         options: PasswordOptions,
     ) -> Result<Self, getrandom::Error> {
         Ok(Self(Arc::new(Inner {
-            db,
+            store: store.into().0,
             turns: Turns::new(options.waiting_max, options.wait_max),
             recent: Recent::new(REMEMBERED_MAX, options.remembered_for, clock.clone())?,
             nobodys: PasswordHash::nobodys()?,
@@ -119,9 +129,7 @@ impl Passwords {
         username: &str,
         secret: &str,
     ) -> Result<Option<PermissionSet>, PasswordError> {
-        let name = username.to_owned();
-        let found = self.0.db.read(move |conn| table::find(conn, &name));
-        let found = found.await.map_err(AccountsError::from)?;
+        let found = self.0.store.find_login(username).await?;
         let token = found.user.as_ref().map(|user| &user.token);
         if token.unwrap_or(&StoredToken::nobodys()).verifies(secret) {
             return Ok(found.user.map(|user| user.permissions));
@@ -145,22 +153,13 @@ impl Passwords {
         let password = password.to_owned();
         let turn = self.0.turns.wait().await.ok_or(PasswordError::Busy)?;
         let hash = turn.run(move || PasswordHash::of(&password)).await??;
-        let (username, now) = (username.to_owned(), self.0.clock.now());
-        let stored = self
-            .0
-            .db
-            .write(move |tx| table::put(tx.conn(), &username, &hash, now));
-        Ok(stored.await.map_err(AccountsError::from)?)
+        let now = self.0.clock.now();
+        Ok(self.0.store.put_password(username, hash, now).await?)
     }
 
     /// Takes a user's password away; `false` when there is none. Their tokens stay.
     pub async fn remove(&self, username: &str) -> Result<bool, AccountsError> {
-        let username = username.to_owned();
-        let removed = self
-            .0
-            .db
-            .write(move |tx| table::remove(tx.conn(), &username));
-        Ok(removed.await?)
+        self.0.store.remove_password(username).await
     }
 
     /// Compares with a stored hash, or does the same work for nothing.

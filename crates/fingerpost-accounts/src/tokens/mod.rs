@@ -4,7 +4,7 @@
 //! more than its user has at the moment of its use.
 
 mod error;
-mod table;
+mod info;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -14,17 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::{Clock, PermissionSet, Timestamp};
-use fingerpost_db::Sqlite;
 use subtle::ConstantTimeEq as _;
 
 use self::error::Refused;
 pub use self::error::{CreateError, VerifyError};
-use self::table::Found;
-pub use self::table::TokenInfo;
+pub(crate) use self::info::FoundToken;
+pub use self::info::TokenInfo;
 pub use self::text::{BearerToken, is_bearer_token};
 use self::text::{Flaw, Parts};
 use self::uses::Uses;
 use crate::recent::Recent;
+use crate::store::{AccountStore, Tables};
 use crate::{AccountsError, Grant, Namespaces};
 
 /// Tokens of one user that are neither revoked nor past their end, at most.
@@ -69,7 +69,7 @@ pub struct NewToken {
 pub struct BearerTokens(Arc<Inner>);
 
 struct Inner {
-    db: Sqlite,
+    store: Arc<dyn Tables>,
     clock: Arc<dyn Clock>,
     uses: Uses,
     recent: Recent<Grant>,
@@ -78,13 +78,13 @@ struct Inner {
 }
 
 impl BearerTokens {
-    /// The tokens of `db`, whose schema has [`CREDENTIALS_SQL`]. Fails when there
-    /// are no random numbers.
-    ///
-    /// [`CREDENTIALS_SQL`]: crate::CREDENTIALS_SQL
-    pub fn new(db: Sqlite, clock: Arc<dyn Clock>) -> Result<Self, getrandom::Error> {
+    /// The tokens of a database. Fails when there are no random numbers.
+    pub fn new(
+        store: impl Into<AccountStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, getrandom::Error> {
         Ok(Self(Arc::new(Inner {
-            db,
+            store: store.into().0,
             uses: Uses::default(),
             recent: Recent::new(REMEMBERED_MAX, REMEMBERED_FOR, clock.clone())?,
             refused: Recent::new(REFUSED_MAX, REMEMBERED_FOR, clock.clone())?,
@@ -102,20 +102,14 @@ impl BearerTokens {
         let token = BearerToken::random().map_err(AccountsError::from)?;
         let parts = Parts::parse(token.reveal()).map_err(|_| CreateError::Form)?;
         let (id, digest) = (parts.id.to_owned(), parts.digest());
-        let made = self
-            .0
-            .db
-            .write(move |tx| table::insert(tx.conn(), &id, &digest, &new, now));
-        let info = made.await.map_err(AccountsError::from)??;
+        let info = self.0.store.add_token(id, digest, new, now).await??;
         Ok((token, info))
     }
 
     /// Every token of a user that was not purged yet, the oldest first; the
     /// secrets are nowhere.
     pub async fn list(&self, username: &str) -> Result<Vec<TokenInfo>, AccountsError> {
-        let username = username.to_owned();
-        let listed = self.0.db.read(move |conn| table::list(conn, &username));
-        Ok(listed.await?)
+        self.0.store.list_tokens(username).await
     }
 
     /// Ends a token of this user for good; `false` when they have none with this
@@ -123,12 +117,7 @@ impl BearerTokens {
     /// after [`REMEMBERED_FOR`].
     pub async fn revoke(&self, username: &str, id: &str) -> Result<bool, AccountsError> {
         let now = self.0.clock.now();
-        let (username, id) = (username.to_owned(), id.to_owned());
-        let revoked = self
-            .0
-            .db
-            .write(move |tx| table::revoke(tx.conn(), &username, &id, now));
-        let revoked = revoked.await?;
+        let revoked = self.0.store.revoke_token(username, id, now).await?;
         self.forget();
         Ok(revoked)
     }
@@ -152,9 +141,7 @@ impl BearerTokens {
         if let Some(refused) = self.0.refused.get(&key) {
             return Err(refused.into());
         }
-        let id = parts.id.to_owned();
-        let found = self.0.db.read(move |conn| table::find(conn, &id));
-        let found = found.await.map_err(AccountsError::from)?;
+        let found = self.0.store.find_token(parts.id).await?;
         match judge(&parts, found, now) {
             Ok((info, grant)) => {
                 self.0.uses.note(&info, now);
@@ -181,12 +168,7 @@ impl BearerTokens {
     pub async fn store_uses(&self) -> Result<usize, AccountsError> {
         let uses = self.0.uses.take();
         for batch in uses.chunks(BATCH_ROWS as usize) {
-            let batch = batch.to_vec();
-            let stored = self
-                .0
-                .db
-                .write_background(move |tx| table::note_uses(tx.conn(), &batch));
-            stored.await?;
+            self.0.store.note_uses(batch.to_vec()).await?;
         }
         Ok(uses.len())
     }
@@ -196,11 +178,7 @@ impl BearerTokens {
     pub async fn purge(&self, ended_before: Timestamp) -> Result<usize, AccountsError> {
         let mut all = 0;
         loop {
-            let removed = self
-                .0
-                .db
-                .write_background(move |tx| table::purge(tx.conn(), ended_before, BATCH_ROWS));
-            let removed = removed.await?;
+            let removed = self.0.store.purge_tokens(ended_before, BATCH_ROWS).await?;
             all += removed;
             if removed == 0 {
                 return Ok(all);
@@ -212,7 +190,7 @@ impl BearerTokens {
 /// What the table says of a text.
 fn judge(
     parts: &Parts<'_>,
-    found: Option<Found>,
+    found: Option<FoundToken>,
     now: Timestamp,
 ) -> Result<(TokenInfo, Grant), Refused> {
     // An unknown id costs the same comparison.

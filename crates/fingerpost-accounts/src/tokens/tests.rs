@@ -1,6 +1,6 @@
 use fingerpost_core::Permission::{All, DbAdmin, Read, Report};
 use fingerpost_core::{Principal, SystemClock};
-use fingerpost_db::{Migration, Settings};
+use fingerpost_db::{Migration, Settings, Sqlite};
 
 use super::*;
 use crate::Accounts;

@@ -1,53 +1,11 @@
 //! The table `bearer_token`.
 
-use fingerpost_core::{Credential, PermissionSet, Timestamp};
+use fingerpost_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{CreateError, LIVE_TOKENS_MAX, NewToken, TOKENS_MAX};
+use crate::Namespaces;
+use crate::tokens::{CreateError, FoundToken, LIVE_TOKENS_MAX, NewToken, TOKENS_MAX, TokenInfo};
 use crate::users::{parse, print};
-use crate::{Grant, Namespaces};
-
-/// What is known of a token: everything but its secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenInfo {
-    /// The public id, 16 lower-case hex digits; also in the token's text.
-    pub id: String,
-    /// Whose it is.
-    pub user: String,
-    /// What its user calls it.
-    pub name: String,
-    /// What it allows, as far as its user may.
-    pub permissions: PermissionSet,
-    /// Where it allows that.
-    pub namespaces: Namespaces,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it ends.
-    pub expires: Option<Timestamp>,
-    /// When it was revoked.
-    pub revoked: Option<Timestamp>,
-    /// When it was last used, to ten minutes.
-    pub used: Option<Timestamp>,
-}
-
-/// A row, with what its user may.
-pub(super) struct Found {
-    pub(super) info: TokenInfo,
-    pub(super) secret: [u8; 32],
-    of_user: PermissionSet,
-}
-
-impl Found {
-    pub(super) fn grant(&self) -> Grant {
-        Grant {
-            user: self.info.user.as_str().into(),
-            permissions: self.info.permissions.intersection(self.of_user),
-            namespaces: self.info.namespaces.clone(),
-            until: self.info.expires,
-            credential: Credential::Token(self.info.id.as_str().into()),
-        }
-    }
-}
 
 /// Adds a row if the limits allow it.
 pub(super) fn insert(
@@ -139,7 +97,7 @@ pub(super) fn list(conn: &Connection, username: &str) -> rusqlite::Result<Vec<To
 }
 
 /// The row with this id.
-pub(super) fn find(conn: &Connection, id: &str) -> rusqlite::Result<Option<Found>> {
+pub(super) fn find(conn: &Connection, id: &str) -> rusqlite::Result<Option<FoundToken>> {
     conn.prepare_cached(
         "SELECT token.id, username, name, token.permissions, namespaces, created, expires, revoked, used,
                 secret, user.permissions
@@ -147,7 +105,7 @@ pub(super) fn find(conn: &Connection, id: &str) -> rusqlite::Result<Option<Found
              WHERE token.id = ?1",
     )?
     .query_row([id], |row| {
-        Ok(Found {
+        Ok(FoundToken {
             info: info(row)?,
             secret: row.get(9)?,
             of_user: parse(&row.get::<_, String>(10)?),

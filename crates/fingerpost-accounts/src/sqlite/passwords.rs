@@ -1,25 +1,11 @@
 //! The table `password`, beside `user`.
 
-use fingerpost_core::{PermissionSet, Timestamp};
+use fingerpost_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::hash::PasswordHash;
+use crate::passwords::{Found, NamedLogin, PasswordHash};
 use crate::token::StoredToken;
 use crate::users::parse;
-
-/// A user with all that they can log in with by name.
-pub(super) struct Login {
-    pub(super) token: StoredToken,
-    pub(super) hash: Option<PasswordHash>,
-    pub(super) permissions: PermissionSet,
-}
-
-/// What a look-up found.
-pub(super) struct Found {
-    pub(super) user: Option<Login>,
-    /// Whether anybody has a password.
-    pub(super) in_use: bool,
-}
 
 pub(super) fn find(conn: &Connection, username: &str) -> rusqlite::Result<Found> {
     let in_use = conn
@@ -32,7 +18,7 @@ pub(super) fn find(conn: &Connection, username: &str) -> rusqlite::Result<Found>
                  WHERE username = ?1",
         )?
         .query_row([username], |row| {
-            Ok(Login {
+            Ok(NamedLogin {
                 token: StoredToken(row.get(0)?),
                 permissions: parse(&row.get::<_, String>(1)?),
                 hash: row.get::<_, Option<String>>(2)?.map(PasswordHash),
