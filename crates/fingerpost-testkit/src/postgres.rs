@@ -76,6 +76,21 @@ impl PostgresCluster {
         self.restart()
     }
 
+    /// Is a read-only replica from now on, of a primary that is not there. Starts
+    /// the server anew.
+    pub fn be_replica(&mut self) -> Result<()> {
+        std::fs::write(self.data().join("standby.signal"), "")?;
+        self.stop()?;
+        self.restart()
+    }
+
+    /// Ends [`be_replica`](Self::be_replica).
+    pub fn promote(&self) -> Result<()> {
+        let promoted = self.sql("postgres", "SELECT pg_promote()")?;
+        ensure!(promoted == "t", "PostgreSQL stays a replica");
+        Ok(())
+    }
+
     /// Its port of 127.0.0.1.
     pub const fn port(&self) -> u16 {
         self.port

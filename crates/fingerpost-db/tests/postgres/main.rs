@@ -1,7 +1,13 @@
 //! The base of a PostgreSQL store against real servers.
 
 mod basics;
+mod conflicts;
+mod leases;
+mod losses;
 mod opening;
+mod polling;
+mod pooler;
+mod tls;
 
 use std::time::{Duration, Instant};
 
