@@ -30,7 +30,8 @@ impl PgBouncer {
             "[databases]\n* = host=127.0.0.1 port={server}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = trust\nauth_file = {users}\npool_mode = transaction\n\
-             default_pool_size = {connections}\nmax_client_conn = 200\n",
+             default_pool_size = {connections}\nmax_client_conn = 200\n\
+             server_login_retry = 1\n",
             server = cluster.port(),
             users = path.join("users").display(),
         );

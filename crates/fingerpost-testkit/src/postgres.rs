@@ -153,6 +153,26 @@ impl PostgresCluster {
         Ok(())
     }
 
+    /// It keeps its connections and says nothing any more.
+    pub fn hang(&self) -> Result<()> {
+        self.signal_all(Signal::STOP)
+    }
+
+    /// Ends [`hang`](Self::hang).
+    pub fn go_on(&self) -> Result<()> {
+        self.signal_all(Signal::CONT)
+    }
+
+    fn signal_all(&self, signal: Signal) -> Result<()> {
+        let server = Pid::from_child(self.child.as_ref().context("it does not run")?);
+        kill_process(server, signal)?;
+        for worker in files::children(server)? {
+            // One that ended meanwhile needs none.
+            _ = kill_process(worker, signal);
+        }
+        Ok(())
+    }
+
     /// Starts it again on its port, with what it has stored.
     pub fn restart(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "it runs");
@@ -234,6 +254,9 @@ impl PostgresCluster {
 
 impl Drop for PostgresCluster {
     fn drop(&mut self) {
+        if self.child.is_some() {
+            _ = self.go_on();
+        }
         // At once, but it gives its shared memory back.
         _ = self.end(Signal::QUIT);
         _ = self.kill();

@@ -232,11 +232,21 @@ impl From<PoolError> for PostgresError {
         match error {
             PoolError::Timeout(TimeoutType::Wait) => Self::Busy,
             PoolError::Timeout(_) => Self::NoAnswer,
-            // Only the server's word is final: wrong password, no such database.
-            PoolError::Backend(error) if error.code().is_none() => Self::Lost(Arc::new(error)),
+            // The next connection would be refused as well.
+            PoolError::Backend(error) if is_of_certificate(&error) => {
+                Self::Refused(Arc::new(error))
+            }
             PoolError::Backend(error) => Self::from(error),
             PoolError::Closed => Self::Closed,
             PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => Self::NoAnswer,
         }
     }
+}
+
+/// Whether the server's certificate was not believed.
+fn is_of_certificate(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    let inner = source.and_then(|source| source.get_ref()?.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }

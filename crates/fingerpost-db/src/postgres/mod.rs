@@ -1,5 +1,6 @@
 //! A PostgreSQL database as the services want it: the base of a store that
-//! several machines share. CockroachDB is spoken to in the same way.
+//! several machines share. It uses nothing that CockroachDB lacks, which no test
+//! shows.
 //!
 //! [`Postgres`] is the handle. [`Postgres::read`] and [`Postgres::transaction`]
 //! run a job, which may run several times: conflicts and lost connections are

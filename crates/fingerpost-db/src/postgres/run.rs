@@ -41,14 +41,19 @@ impl Inner {
         let metrics = self.metrics.job(job.name);
         let mut tries = Tries::new(self, job, access);
         let started = tries.started;
+        // Of an earlier run, whatever becomes of later ones.
+        let mut unknown = None;
         let outcome = loop {
             let error = match self.attempt(job, access, &work, tries.deadline).await {
                 Ok(value) => break Ok(value),
                 Err(error) => error,
             };
             let Some(pause) = tries.pause_after(&error) else {
-                break Err(error);
+                break Err(unknown.unwrap_or(error));
             };
+            if matches!(error, PostgresError::UnknownOutcome(_)) {
+                unknown = Some(error.clone());
+            }
             count(match error {
                 PostgresError::Conflict(_) => &metrics.conflict_retries,
                 _ => &metrics.connection_retries,

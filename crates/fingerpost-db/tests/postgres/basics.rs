@@ -224,3 +224,57 @@ async fn a_session_that_outlives_its_job_is_of_no_use() {
     let outcome = session.query("SELECT 1", &[]).await;
     assert!(matches!(outcome, Err(PostgresError::TransactionLost)));
 }
+
+#[tokio::test]
+async fn statements_that_are_sent_at_once_are_answered_in_their_order() {
+    with_both(async |db| {
+        let numbers = db
+            .transaction("at once", |tx| async move {
+                let next = |id: i64| {
+                    let tx = &tx;
+                    async move {
+                        let sql = "INSERT INTO item VALUES ($1, $1::text) RETURNING id";
+                        tx.query_one(sql, &[&id]).await
+                    }
+                };
+                let (a, b, c) = tokio::try_join!(next(1), next(2), next(3))?;
+                Ok([a, b, c].map(|row| row.get::<_, i64>(0)))
+            })
+            .await;
+        assert_eq!(numbers.unwrap(), [1, 2, 3]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_panics_stores_nothing_and_keeps_no_connection() {
+    let world = World::new().await;
+    let db = world.db.clone();
+    let job = tokio::spawn(async move {
+        db.transaction("panic", |tx| async move {
+            tx.execute("INSERT INTO item VALUES (1, 'a')", &[]).await?;
+            assert!(tx.query("SELECT 1", &[]).await?.is_empty(), "on purpose");
+            Ok(())
+        })
+        .await
+    });
+    assert!(job.await.is_err());
+    assert_eq!(world.db.pool_state().in_use, 0);
+    assert_eq!(count_items(&world.db).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_statement_that_was_prepared_before_a_migration_is_prepared_anew() {
+    let world = World::new().await;
+    insert(&world.db, 1).await.unwrap();
+    let columns = async || {
+        let found = world.db.transaction("all", |tx| async move {
+            let row = tx.query_one("SELECT * FROM item", &[]).await?;
+            Ok(row.len())
+        });
+        found.await.unwrap()
+    };
+    assert_eq!(columns().await, 3);
+    world.sql("ALTER TABLE item ADD COLUMN size int8");
+    assert_eq!(columns().await, 4);
+}

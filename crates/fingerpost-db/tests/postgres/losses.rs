@@ -228,3 +228,46 @@ async fn a_replica_serves_reads_and_takes_writes_when_it_is_promoted() {
     writing.await.unwrap().unwrap();
     assert_eq!(count_items(&world.db).await.unwrap(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_nothing_is_given_up_in_time() {
+    let world = World::new().await;
+    let mut hasty = settings(&world.url);
+    hasty.statement_timeout = Duration::from_millis(100);
+    hasty.connect_timeout = Duration::from_millis(300);
+    hasty.acquire_timeout = Duration::from_millis(300);
+    let db = Postgres::open(hasty, MIGRATIONS).await.unwrap();
+    insert(&db, 1).await.unwrap();
+    world.cluster.hang().unwrap();
+    let started = Instant::now();
+    let (read, written) = tokio::join!(count_items(&db), insert(&db, 2));
+    assert!(matches!(read, Err(PostgresError::NoAnswer)), "{read:?}");
+    assert!(
+        matches!(written, Err(PostgresError::NoAnswer)),
+        "{written:?}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(10));
+    world.cluster.go_on().unwrap();
+    insert(&db, 2).await.unwrap();
+    assert_eq!(count_items(&db).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_stays_when_the_job_cannot_be_run_again() {
+    let mut far = Far::new().await;
+    far.slow_commits(0.5);
+    let mut settings = far.db.settings().clone();
+    settings.acquire_timeout = Duration::from_millis(300);
+    let db = Postgres::open(settings, MIGRATIONS).await.unwrap();
+    let writing = tokio::spawn(async move {
+        db.transaction(Job::new("once").idempotent(), |tx| async move {
+            tx.execute("INSERT INTO item VALUES (1, 'a')", &[]).await
+        })
+        .await
+    });
+    far.at_work("%COMMIT").await;
+    far.relay.lose().await;
+    let outcome = writing.await.unwrap();
+    let is_unknown = matches!(outcome, Err(PostgresError::UnknownOutcome(_)));
+    assert!(is_unknown, "{outcome:?}");
+}
