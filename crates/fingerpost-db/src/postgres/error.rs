@@ -178,6 +178,14 @@ impl PostgresError {
         }
     }
 
+    /// Whether the server said no and no more: the connection works as before.
+    pub(crate) const fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(_) | Self::Conflict(_) | Self::Rows(_) | Self::Superseded
+        )
+    }
+
     /// Of an error that COMMIT was answered with: whether it says for certain
     /// that nothing is stored.
     pub(crate) fn of_commit(error: tokio_postgres::Error) -> Self {

@@ -88,26 +88,17 @@ impl Inner {
         lease.end();
         let outcome = outcome.unwrap_or(Err(PostgresError::Timeout));
         if begin.is_none() {
-            // Every statement was answered, but for those of a job that failed.
-            if outcome.is_ok() || !lease.client().is_closed() && is_answer(&outcome) {
+            if outcome.as_ref().err().is_none_or(PostgresError::is_answer) {
                 lease.clean();
             }
             return outcome;
         }
         match outcome {
-            Ok(value) => match lease.commit().await {
-                Ok(()) => {
-                    lease.clean();
-                    Ok(value)
-                }
-                // Nothing was to be stored.
-                Err(PostgresError::UnknownOutcome(_)) if access == Access::Read => {
-                    Err(PostgresError::NoAnswer)
-                }
-                Err(error) => Err(error),
-            },
+            Ok(value) => commit(&lease, access).await.map(|()| value),
             Err(error) => {
-                roll_back(&lease, &error).await;
+                if error.is_answer() && lease.roll_back().await {
+                    lease.clean();
+                }
                 Err(error)
             }
         }
@@ -151,23 +142,17 @@ impl Inner {
     }
 }
 
-/// Whether the error is one after which the connection is as it was before.
-fn is_answer<T>(outcome: &Result<T, PostgresError>) -> bool {
-    matches!(
-        outcome,
-        Err(PostgresError::Refused(_)
-            | PostgresError::Conflict(_)
-            | PostgresError::Rows(_)
-            | PostgresError::Superseded)
-    )
-}
-
-async fn roll_back(lease: &Lease, error: &PostgresError) {
-    if is_answer::<()>(&Err(error.clone()))
-        && !lease.client().is_closed()
-        && lease.roll_back().await
-    {
-        lease.clean();
+async fn commit(lease: &Lease, access: Access) -> Result<(), PostgresError> {
+    match lease.commit().await {
+        Ok(()) => {
+            lease.clean();
+            Ok(())
+        }
+        // Nothing was to be stored.
+        Err(PostgresError::UnknownOutcome(_)) if access == Access::Read => {
+            Err(PostgresError::NoAnswer)
+        }
+        Err(error) => Err(error),
     }
 }
 

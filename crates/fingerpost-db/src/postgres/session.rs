@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
@@ -104,6 +104,8 @@ pub(crate) struct Lease {
     object: Option<Object>,
     cached: bool,
     limit: Duration,
+    /// Statements whose answers were not waited for to the end.
+    unanswered: AtomicU32,
     clean: AtomicBool,
     ended: AtomicBool,
 }
@@ -122,6 +124,7 @@ impl Lease {
             object: Some(object),
             cached: connector.settings.statement_cache,
             limit: connector.answer_limit(),
+            unanswered: AtomicU32::new(0),
             clean: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         })
@@ -145,10 +148,13 @@ impl Lease {
         if self.ended.load(Ordering::Acquire) {
             return Err(PostgresError::TransactionLost);
         }
-        match timeout(self.limit, work).await {
-            Ok(outcome) => outcome.map_err(PostgresError::from),
-            Err(_) => Err(PostgresError::NoAnswer),
-        }
+        // Stays counted when the job drops this future.
+        self.unanswered.fetch_add(1, Ordering::AcqRel);
+        let Ok(outcome) = timeout(self.limit, work).await else {
+            return Err(PostgresError::NoAnswer);
+        };
+        self.unanswered.fetch_sub(1, Ordering::AcqRel);
+        outcome.map_err(PostgresError::from)
     }
 
     pub(crate) async fn batch(&self, sql: &str) -> Result<(), PostgresError> {
@@ -193,9 +199,11 @@ impl Lease {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// No transaction is open and no answer outstanding: it can be used again.
+    /// No transaction is open. If no answer is outstanding either, it can be used
+    /// again.
     pub(crate) fn clean(&self) {
-        self.clean.store(true, Ordering::Release);
+        let answered = self.unanswered.load(Ordering::Acquire) == 0;
+        self.clean.store(answered, Ordering::Release);
     }
 }
 

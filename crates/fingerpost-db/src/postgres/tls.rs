@@ -52,12 +52,14 @@ pub(crate) fn client_config(tls: &Tls) -> Result<Option<ClientConfig>, String> {
         TlsMode::VerifyCa => Arc::new(AnyName(verifier(tls, &provider)?)),
         TlsMode::VerifyFull => verifier(tls, &provider)?,
     };
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
+    // Servers that take TLS without being asked for it want to hear this.
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(Some(config))
 }
 

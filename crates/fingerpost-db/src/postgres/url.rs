@@ -66,7 +66,14 @@ pub(crate) fn parse(url: &str) -> Result<(Config, Tls), UrlError> {
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(UrlError::NoHost);
     }
-    let tls = tls(mode, authorities);
+    let mut tls = tls(mode, authorities);
+    let sockets = config.get_hosts().iter();
+    if config.get_hostaddrs().is_empty()
+        && sockets.clone().all(|host| matches!(host, Host::Unix(_)))
+    {
+        // Nobody listens on a socket.
+        tls.mode = TlsMode::Disable;
+    }
     config.ssl_mode(match tls.mode {
         TlsMode::Disable => SslMode::Disable,
         TlsMode::Prefer => SslMode::Prefer,
@@ -143,6 +150,7 @@ pub(crate) fn shown(config: &Config) -> String {
         let hosts = config.get_hosts().iter();
         hosts
             .map(|host| match host {
+                Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
                 Host::Tcp(name) => name.clone(),
                 Host::Unix(path) => path.display().to_string(),
             })
@@ -185,6 +193,8 @@ mod tests {
             Some("/ca.pem"),
         );
         check("sslrootcert=system", TlsMode::VerifyFull, None);
+        let (_, socket) = parse("postgresql:///d?host=/run/postgresql&sslmode=require").unwrap();
+        assert_eq!(socket.mode, TlsMode::Disable);
     }
 
     #[test]
@@ -207,6 +217,8 @@ mod tests {
         let url = "postgresql+asyncpg://me:s3cret@a:1,b:2/farm?password=s3cret";
         let settings = PostgresSettings::from_url(url).unwrap();
         assert_eq!(settings.target(), "postgresql://a:1,b:2/farm");
+        let six = PostgresSettings::from_url("postgresql://me:s3cret@[::1]:7/farm").unwrap();
+        assert_eq!(six.target(), "postgresql://[::1]:7/farm");
         assert!(!format!("{settings:?}").contains("s3cret"));
         let wrong = PostgresSettings::from_url("postgresql://me:s3cret@a:x/farm");
         assert!(!format!("{:?}", wrong.unwrap_err()).contains("s3cret"));

@@ -1,6 +1,7 @@
 //! The base of a PostgreSQL store against real servers.
 
 mod basics;
+mod chaos;
 mod conflicts;
 mod leases;
 mod losses;
