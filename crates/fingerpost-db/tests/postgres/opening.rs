@@ -1,7 +1,5 @@
 //! What is opened, what is refused, and the schema.
 
-use std::sync::Arc;
-
 use fingerpost_db::postgres::PostgresOpenError;
 
 use super::*;
@@ -18,24 +16,48 @@ fn newer(min_reader: u32) -> Vec<Migration> {
     migrations
 }
 
-#[tokio::test]
-async fn many_processes_migrate_once() {
-    let cluster = PostgresCluster::start().unwrap();
-    let url = Arc::new(cluster.fresh_database().unwrap());
+/// Opens it so many times at once.
+async fn open_at_once(url: &str, migrations: &'static [Migration]) -> Vec<Postgres> {
     let opening: Vec<_> = (0..8)
         .map(|_| {
-            let url = Arc::clone(&url);
-            tokio::spawn(async move { Postgres::open(settings(&url), &newer(1)).await })
+            let settings = settings(url);
+            tokio::spawn(async move { Postgres::open(settings, migrations).await.unwrap() })
         })
         .collect();
-    let mut incarnations = Vec::new();
-    for opened in opening {
-        incarnations.push(opened.await.unwrap().unwrap().incarnation());
+    let mut opened = Vec::new();
+    for each in opening {
+        opened.push(each.await.unwrap());
     }
-    incarnations.dedup();
-    assert_eq!(incarnations.len(), 1);
+    opened
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_processes_make_the_tables_once() {
+    let cluster = PostgresCluster::start().unwrap();
+    let url = cluster.fresh_database().unwrap();
+    let opened = open_at_once(&url, MIGRATIONS).await;
+    let incarnation = opened[0].incarnation();
+    assert!(opened.iter().all(|db| db.incarnation() == incarnation));
     let header = cluster.sql("test_1", "SELECT version, min_reader FROM fingerpost");
-    assert_eq!(header.unwrap(), "2|1");
+    assert_eq!(header.unwrap(), "1|1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_processes_migrate_once() {
+    const SECOND: &[Migration] = &[
+        MIGRATIONS[0],
+        // Could be run twice without an error.
+        Migration {
+            version: 2,
+            name: "step",
+            sql: "SELECT pg_sleep(0.2); UPDATE total SET value = value + 1",
+            min_reader: 1,
+        },
+    ];
+    let world = World::new().await;
+    open_at_once(&world.url, SECOND).await;
+    assert_eq!(world.sql("SELECT max(value) FROM total"), "1");
+    assert_eq!(world.sql("SELECT version FROM fingerpost"), "2");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Behind PgBouncer in transaction mode, without statements that are prepared.
 
+use std::sync::atomic::Ordering;
+
 use fingerpost_db::postgres::try_lease;
 use fingerpost_testkit::PgBouncer;
 
@@ -39,6 +41,14 @@ async fn many_share_few_connections() {
         .await;
     assert!(leased.unwrap());
     assert_eq!(world.sql("SELECT count(*) FROM item"), "100");
+    for (name, job) in db.metrics().jobs() {
+        assert_eq!(job.connection_retries.load(Ordering::Relaxed), 0, "{name}");
+    }
+    let prepared = db.read("prepared", |session| async move {
+        let sql = "SELECT count(*) FROM pg_prepared_statements";
+        session.query_one(sql, &[]).await
+    });
+    assert_eq!(prepared.await.unwrap().get::<_, i64>(0), 0);
 }
 
 #[tokio::test]
