@@ -7,6 +7,8 @@
 //! [`Sqlite::poll`] tells when anybody committed. [`connect`] is for programs
 //! that need no threads. [`backup`] and [`restore()`] copy a file, in use or not.
 //!
+//! [`postgres`] is the same for a database that several machines share.
+//!
 //! This crate knows no table but its own two (`fingerpost`, `lease`): schema and
 //! statements belong to the services.
 
@@ -22,6 +24,7 @@ mod metrics;
 mod migrate;
 mod open;
 mod poll;
+pub mod postgres;
 mod queue;
 mod reader;
 mod restore;

@@ -11,8 +11,9 @@ use rusqlite::Connection;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// One step of a schema, as numbered SQL. What was released is never changed:
-/// a file remembers the checksum of every step it went through.
+/// One step of a schema, as numbered SQL in the database's dialect. What was
+/// released is never changed: a file of SQLite remembers the checksum of every
+/// step it went through.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// 1, 2, 3 and so on.
@@ -21,7 +22,7 @@ pub struct Migration {
     pub name: &'static str,
     /// Statements, run in one transaction with all other missing steps.
     pub sql: &'static str,
-    /// The oldest version of the program that can use the file afterwards.
+    /// The oldest version of the program that can use the database afterwards.
     /// Raise it only when older ones would read or write wrongly.
     pub min_reader: u32,
 }

@@ -7,16 +7,20 @@
 //!   fills up and fails.
 //! - [`S3Server`] and [`RedisServer`] are stores that can be lost, and hang; [`Nginx`]
 //!   serves files and caches, [`Relay`] passes on what a server says, or something else.
+//! - [`PostgresCluster`] is a PostgreSQL that can be killed, [`PgBouncer`] stands before it.
 //! - [`Hg`] is a stock client, and makes repositories for it.
 //! - [`run_python_tests`] holds `clients/python` against the same vectors as our crates.
 
+mod account;
 mod authority;
 mod connection;
 mod farm;
 mod hg;
 mod memory;
 mod nginx;
+mod pgbouncer;
 mod ports;
+mod postgres;
 mod python;
 mod redis;
 mod relay;
@@ -34,7 +38,9 @@ pub use self::farm::TestFarm;
 pub use self::hg::{Hg, Shape};
 pub use self::memory::memory_bytes;
 pub use self::nginx::Nginx;
+pub use self::pgbouncer::PgBouncer;
 pub use self::ports::free_port;
+pub use self::postgres::PostgresCluster;
 pub use self::python::run_python_tests;
 pub use self::redis::RedisServer;
 pub use self::relay::{Manner, Relay};
