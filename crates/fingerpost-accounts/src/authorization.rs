@@ -171,7 +171,7 @@ mod tests {
             certificates: [("dns:builder".to_owned(), "ci".to_owned())].into(),
             ..LoginOptions::default()
         };
-        Logins::new(world.db.clone(), world.clock.clone(), options).unwrap()
+        Logins::new(world.store.clone(), world.clock.clone(), options).unwrap()
     }
 
     fn basic(name: &str, secret: &str) -> String {

@@ -14,6 +14,7 @@ mod login;
 mod metrics;
 pub mod oidc;
 pub mod passwords;
+mod postgres;
 mod recent;
 mod sqlite;
 mod store;
@@ -38,3 +39,6 @@ pub use users::{Accounts, AccountsError, StoredUser, User};
 /// The tables of [`tokens`] and [`passwords`], for a migration of the database
 /// that has the table `user`.
 pub const CREDENTIALS_SQL: &str = include_str!("credentials.sql");
+
+/// The tables of users, [`tokens`] and [`passwords`] in PostgreSQL, for a migration.
+pub const POSTGRES_SQL: &str = include_str!("postgres/schema.sql");

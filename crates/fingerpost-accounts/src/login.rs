@@ -282,7 +282,7 @@ mod tests {
             workloads: Some(Verifier::new(Vec::new(), world.clock.clone()).unwrap()),
             ..LoginOptions::default()
         };
-        Logins::new(world.db.clone(), world.clock.clone(), options).unwrap()
+        Logins::new(world.store.clone(), world.clock.clone(), options).unwrap()
     }
 
     fn word(result: Result<Login, LoginError>) -> &'static str {

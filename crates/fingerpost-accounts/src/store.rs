@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fingerpost_core::Timestamp;
 use fingerpost_db::Sqlite;
+use fingerpost_db::postgres::Postgres;
 use futures_util::future::BoxFuture;
 
 use crate::passwords::{Found, PasswordHash};
@@ -22,6 +23,13 @@ pub struct AccountStore(pub(crate) Arc<dyn Tables>);
 impl From<Sqlite> for AccountStore {
     /// Its schema has the table `user` and [`CREDENTIALS_SQL`](crate::CREDENTIALS_SQL).
     fn from(db: Sqlite) -> Self {
+        Self(Arc::new(db))
+    }
+}
+
+impl From<Postgres> for AccountStore {
+    /// Its schema has [`POSTGRES_SQL`](crate::POSTGRES_SQL).
+    fn from(db: Postgres) -> Self {
         Self(Arc::new(db))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fingerpost_core::{Permission, PermissionSet};
 use fingerpost_db::DbError;
+use fingerpost_db::postgres::PostgresError;
 
 use crate::store::{AccountStore, Tables};
 use crate::token::{StoredToken, Token};
@@ -41,6 +42,12 @@ pub enum AccountsError {
 
 impl From<DbError> for AccountsError {
     fn from(error: DbError) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+impl From<PostgresError> for AccountsError {
+    fn from(error: PostgresError) -> Self {
         Self::Database(Box::new(error))
     }
 }
@@ -183,9 +190,7 @@ mod tests {
 
     const READER: PermissionSet = PermissionSet::of(&[Read]);
 
-    #[tokio::test]
-    async fn a_user_logs_in_with_the_token_of_the_last_refresh() {
-        let world = World::new();
+    async fn a_user_logs_in_with_the_token_of_the_last_refresh(world: World) {
         let accounts = &world.accounts;
         let first = accounts.create("ci", READER).await.unwrap().unwrap();
         let login = accounts.authenticate("ci", first.reveal()).await.unwrap();
@@ -204,9 +209,7 @@ mod tests {
         assert_eq!(accounts.authenticate("nobody", "").await.unwrap(), None);
     }
 
-    #[tokio::test]
-    async fn names_are_taken_once_and_unknown_ones_are_told() {
-        let world = World::new();
+    async fn names_are_taken_once_and_unknown_ones_are_told(world: World) {
         let accounts = &world.accounts;
         accounts.create("ci", READER).await.unwrap().unwrap();
         assert!(
@@ -226,9 +229,7 @@ mod tests {
         assert!(!accounts.delete("x").await.unwrap());
     }
 
-    #[tokio::test]
-    async fn permissions_change_and_users_go() {
-        let world = World::new();
+    async fn permissions_change_and_users_go(world: World) {
         let accounts = &world.accounts;
         for name in ["b", "a"] {
             accounts.create(name, READER).await.unwrap().unwrap();
@@ -247,9 +248,7 @@ mod tests {
         assert_eq!(accounts.all().await.unwrap(), [user("b", more)]);
     }
 
-    #[tokio::test]
-    async fn the_admin_is_reset_at_each_start() {
-        let world = World::new();
+    async fn the_admin_is_reset_at_each_start(world: World) {
         let accounts = &world.accounts;
         let all = PermissionSet::of(&[All]);
         accounts.ensure_admin("admin", "first").await.unwrap();
@@ -266,9 +265,7 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn imported_rows_keep_their_token_and_text() {
-        let world = World::new();
+    async fn imported_rows_keep_their_token_and_text(world: World) {
         let accounts = &world.accounts;
         let row = |username: &str, token: StoredToken, permissions: &str| StoredUser {
             username: username.to_owned(),
@@ -297,5 +294,13 @@ mod tests {
             READER
         );
         assert_eq!(accounts.store.all_users().await.unwrap(), rows);
+    }
+
+    crate::testing::on_each_store! {
+        a_user_logs_in_with_the_token_of_the_last_refresh,
+        names_are_taken_once_and_unknown_ones_are_told,
+        permissions_change_and_users_go,
+        the_admin_is_reset_at_each_start,
+        imported_rows_keep_their_token_and_text,
     }
 }

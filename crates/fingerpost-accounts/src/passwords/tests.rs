@@ -3,23 +3,20 @@ use std::time::Instant;
 use fingerpost_core::Permission::{Read, Report};
 
 use super::*;
-use crate::add_user;
 use crate::testing::{SECOND, World};
 
 const READER: PermissionSet = PermissionSet::of(&[Read]);
 const PASSWORD: &str = "correct horse";
 
-async fn world() -> (World, Passwords) {
-    let world = World::new();
+async fn begin(world: World) -> (World, Passwords) {
     world.user("ann", READER).await;
     let options = PasswordOptions::default();
-    let passwords = Passwords::new(world.db.clone(), world.clock.clone(), options).unwrap();
+    let passwords = Passwords::new(world.store.clone(), world.clock.clone(), options).unwrap();
     (world, passwords)
 }
 
-#[tokio::test]
-async fn a_user_logs_in_with_token_or_password() {
-    let (world, passwords) = world().await;
+async fn a_user_logs_in_with_token_or_password(world: World) {
+    let (world, passwords) = begin(world).await;
     let token = world.accounts.refresh("ann").await.unwrap().unwrap();
     let login = async |secret: &str| passwords.authenticate("ann", secret).await.unwrap();
     assert_eq!(login(PASSWORD).await, None);
@@ -34,9 +31,8 @@ async fn a_user_logs_in_with_token_or_password() {
     assert!(!passwords.set("nobody", PASSWORD).await.unwrap());
 }
 
-#[tokio::test]
-async fn imported_tokens_verify_as_they_did() {
-    let (world, passwords) = world().await;
+async fn imported_tokens_verify_as_they_did(world: World) {
+    let (world, passwords) = begin(world).await;
     let row = crate::StoredUser {
         username: "old".to_owned(),
         // `printf 0011223344556677secret | sha256sum`
@@ -47,16 +43,14 @@ async fn imported_tokens_verify_as_they_did() {
         ),
         permissions: "@report".to_owned(),
     };
-    let added = world.db.write(move |tx| add_user(tx.conn(), &row));
-    assert!(added.await.unwrap());
+    assert!(world.store.0.add_user(row).await.unwrap());
     passwords.set("ann", PASSWORD).await.unwrap();
     let login = passwords.authenticate("old", "secret").await.unwrap();
     assert_eq!(login, Some(PermissionSet::of(&[Report])));
 }
 
-#[tokio::test]
-async fn a_password_is_remembered_for_seconds_and_until_it_changes() {
-    let (world, passwords) = world().await;
+async fn a_password_is_remembered_for_seconds_and_until_it_changes(world: World) {
+    let (world, passwords) = begin(world).await;
     passwords.set("ann", PASSWORD).await.unwrap();
     let login = async |secret: &str| passwords.authenticate("ann", secret).await.unwrap();
     assert_eq!(login(PASSWORD).await, Some(READER));
@@ -71,14 +65,13 @@ async fn a_password_is_remembered_for_seconds_and_until_it_changes() {
     assert_eq!(login("another horse").await, Some(READER));
 }
 
-#[tokio::test]
-async fn who_finds_the_queue_full_is_refused_and_tokens_go_on() {
-    let (world, _) = world().await;
+async fn who_finds_the_queue_full_is_refused_and_tokens_go_on(world: World) {
+    let (world, _) = begin(world).await;
     let options = PasswordOptions {
         waiting_max: 0,
         ..PasswordOptions::default()
     };
-    let passwords = Passwords::new(world.db.clone(), world.clock.clone(), options).unwrap();
+    let passwords = Passwords::new(world.store.clone(), world.clock.clone(), options).unwrap();
     passwords.set("ann", PASSWORD).await.unwrap();
     let token = world.accounts.refresh("ann").await.unwrap().unwrap();
     let _turn = passwords.0.turns.wait().await.unwrap();
@@ -94,9 +87,8 @@ async fn who_finds_the_queue_full_is_refused_and_tokens_go_on() {
     assert_eq!(login, None);
 }
 
-#[tokio::test]
-async fn unknown_users_cost_what_wrong_passwords_cost() {
-    let (world, passwords) = world().await;
+async fn unknown_users_cost_what_wrong_passwords_cost(world: World) {
+    let (world, passwords) = begin(world).await;
     world.user("tokenless", READER).await;
     passwords.set("ann", PASSWORD).await.unwrap();
     let cost = async |username: &str| {
@@ -115,9 +107,8 @@ async fn unknown_users_cost_what_wrong_passwords_cost() {
     }
 }
 
-#[tokio::test]
-async fn unfit_passwords_are_refused() {
-    let (_world, passwords) = world().await;
+async fn unfit_passwords_are_refused(world: World) {
+    let (_world, passwords) = begin(world).await;
     for password in [
         "",
         "short",
@@ -128,4 +119,13 @@ async fn unfit_passwords_are_refused() {
         let set = passwords.set("ann", password).await;
         assert!(matches!(set, Err(PasswordError::Unfit)), "{password}");
     }
+}
+
+crate::testing::on_each_store! {
+    a_user_logs_in_with_token_or_password,
+    imported_tokens_verify_as_they_did,
+    a_password_is_remembered_for_seconds_and_until_it_changes,
+    who_finds_the_queue_full_is_refused_and_tokens_go_on,
+    unknown_users_cost_what_wrong_passwords_cost,
+    unfit_passwords_are_refused,
 }

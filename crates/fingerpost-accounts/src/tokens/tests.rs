@@ -9,10 +9,9 @@ use crate::testing::{MIGRATIONS, SECOND, World};
 const READER: PermissionSet = PermissionSet::of(&[Read]);
 const BUILDER: PermissionSet = PermissionSet::of(&[Read, Report]);
 
-async fn world(permissions: PermissionSet) -> (World, BearerTokens) {
-    let world = World::new();
+async fn begin(world: World, permissions: PermissionSet) -> (World, BearerTokens) {
     world.user("ci", permissions).await;
-    let tokens = BearerTokens::new(world.db.clone(), world.clock.clone()).unwrap();
+    let tokens = BearerTokens::new(world.store.clone(), world.clock.clone()).unwrap();
     (world, tokens)
 }
 
@@ -30,9 +29,8 @@ async fn refusal(tokens: &BearerTokens, text: &str) -> Option<&'static str> {
     tokens.verify(text).await.unwrap_err().label()
 }
 
-#[tokio::test]
-async fn a_token_gives_its_scope_as_far_as_its_user_has_it() {
-    let (world, tokens) = world(PermissionSet::of(&[All])).await;
+async fn a_token_gives_its_scope_as_far_as_its_user_has_it(world: World) {
+    let (world, tokens) = begin(world, PermissionSet::of(&[All])).await;
     let mut wanted = new("build", BUILDER);
     wanted.namespaces = Namespaces::of(Some(vec!["main".to_owned()])).unwrap();
     let (token, info) = tokens.create(wanted).await.unwrap();
@@ -47,9 +45,8 @@ async fn a_token_gives_its_scope_as_far_as_its_user_has_it() {
     assert_eq!(grant.permissions, READER);
 }
 
-#[tokio::test]
-async fn texts_that_are_no_token_are_told_apart() {
-    let (_world, tokens) = world(READER).await;
+async fn texts_that_are_no_token_are_told_apart(world: World) {
+    let (_world, tokens) = begin(world, READER).await;
     let (token, _) = tokens.create(new("a", READER)).await.unwrap();
     let (stranger, _) = tokens.create(new("b", READER)).await.unwrap();
     let text = token.reveal();
@@ -66,9 +63,8 @@ async fn texts_that_are_no_token_are_told_apart() {
     assert_eq!(refusal(&tokens, &mixed).await, Some("unknown"));
 }
 
-#[tokio::test]
-async fn a_revoked_token_ends_at_once_and_its_name_is_free() {
-    let (_world, tokens) = world(READER).await;
+async fn a_revoked_token_ends_at_once_and_its_name_is_free(world: World) {
+    let (_world, tokens) = begin(world, READER).await;
     let (token, info) = tokens.create(new("a", READER)).await.unwrap();
     tokens.verify(token.reveal()).await.unwrap();
     assert!(matches!(
@@ -82,9 +78,8 @@ async fn a_revoked_token_ends_at_once_and_its_name_is_free() {
     tokens.create(new("a", READER)).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_token_ends_on_time_even_when_it_is_remembered() {
-    let (world, tokens) = world(READER).await;
+async fn a_token_ends_on_time_even_when_it_is_remembered(world: World) {
+    let (world, tokens) = begin(world, READER).await;
     let mut short = new("short", READER);
     short.expires = Some(Timestamp(world.clock.now().0 + 2 * SECOND));
     let (token, _) = tokens.create(short.clone()).await.unwrap();
@@ -98,10 +93,9 @@ async fn a_token_ends_on_time_even_when_it_is_remembered() {
     tokens.create(new("short", READER)).await.unwrap();
 }
 
-#[tokio::test]
-async fn what_another_process_revokes_ends_after_seconds() {
-    let (world, tokens) = world(READER).await;
-    let other = BearerTokens::new(world.db.clone(), world.clock.clone()).unwrap();
+async fn what_another_process_revokes_ends_after_seconds(world: World) {
+    let (world, tokens) = begin(world, READER).await;
+    let other = BearerTokens::new(world.store.clone(), world.clock.clone()).unwrap();
     let (token, info) = tokens.create(new("a", READER)).await.unwrap();
     tokens.verify(token.reveal()).await.unwrap();
     other.revoke("ci", &info.id).await.unwrap();
@@ -111,9 +105,8 @@ async fn what_another_process_revokes_ends_after_seconds() {
 }
 
 /// Nothing that is refused now can be right within seconds: texts are random.
-#[tokio::test]
-async fn the_table_is_asked_once_in_a_while_for_a_token_that_is_refused() {
-    let (world, tokens) = world(READER).await;
+async fn the_table_is_asked_once_in_a_while_for_a_token_that_is_refused(world: World) {
+    let (world, tokens) = begin(world, READER).await;
     let (token, info) = tokens.create(new("a", READER)).await.unwrap();
     let unknown = BearerToken::random().unwrap();
     tokens.revoke("ci", &info.id).await.unwrap();
@@ -138,9 +131,8 @@ async fn the_table_is_asked_once_in_a_while_for_a_token_that_is_refused() {
     tokens.verify(right.reveal()).await.unwrap();
 }
 
-#[tokio::test]
-async fn tokens_go_with_their_user() {
-    let (world, tokens) = world(READER).await;
+async fn tokens_go_with_their_user(world: World) {
+    let (world, tokens) = begin(world, READER).await;
     let (token, _) = tokens.create(new("a", READER)).await.unwrap();
     world.accounts.delete("ci").await.unwrap();
     assert_eq!(world.rows("bearer_token").await, 0);
@@ -172,9 +164,8 @@ async fn a_database_of_before_gets_the_tables_and_keeps_its_users() {
     assert_eq!(tokens.list("ci").await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn what_cannot_be_made_is_said() {
-    let (_world, tokens) = world(READER).await;
+async fn what_cannot_be_made_is_said(world: World) {
+    let (_world, tokens) = begin(world, READER).await;
     let check = async |new: NewToken, expected: &str| {
         let error = tokens.create(new).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
@@ -194,9 +185,8 @@ async fn what_cannot_be_made_is_said() {
     check(new("a", READER), "too many").await;
 }
 
-#[tokio::test]
-async fn last_uses_are_coarse_and_stored_together() {
-    let (world, tokens) = world(READER).await;
+async fn last_uses_are_coarse_and_stored_together(world: World) {
+    let (world, tokens) = begin(world, READER).await;
     let (token, _) = tokens.create(new("a", READER)).await.unwrap();
     let used = async |after_seconds: i64| {
         world.clock.advance_micros(after_seconds * SECOND);
@@ -210,9 +200,8 @@ async fn last_uses_are_coarse_and_stored_together() {
     assert_eq!(used(6).await, (1, Some(world.clock.now())));
 }
 
-#[tokio::test]
-async fn ended_tokens_are_purged_in_batches() {
-    let (world, tokens) = world(READER).await;
+async fn ended_tokens_are_purged_in_batches(world: World) {
+    let (world, tokens) = begin(world, READER).await;
     for number in 0..230 {
         let (_, info) = tokens
             .create(new(&number.to_string(), READER))
@@ -228,4 +217,17 @@ async fn ended_tokens_are_purged_in_batches() {
     assert_eq!(tokens.purge(world.clock.now()).await.unwrap(), 231);
     assert_eq!(world.rows("bearer_token").await, 1);
     tokens.verify(kept.reveal()).await.unwrap();
+}
+
+crate::testing::on_each_store! {
+    a_token_gives_its_scope_as_far_as_its_user_has_it,
+    texts_that_are_no_token_are_told_apart,
+    a_revoked_token_ends_at_once_and_its_name_is_free,
+    a_token_ends_on_time_even_when_it_is_remembered,
+    what_another_process_revokes_ends_after_seconds,
+    the_table_is_asked_once_in_a_while_for_a_token_that_is_refused,
+    tokens_go_with_their_user,
+    what_cannot_be_made_is_said,
+    last_uses_are_coarse_and_stored_together,
+    ended_tokens_are_purged_in_batches,
 }
