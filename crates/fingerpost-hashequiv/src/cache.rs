@@ -28,6 +28,13 @@ impl MethodId {
     }
 }
 
+impl MethodWithin {
+    /// The namespace and the method that it was made of.
+    pub(crate) const fn parts(self) -> (NamespaceId, MethodId) {
+        (NamespaceId((self.0 >> 32) as u32), MethodId(self.0 as u32))
+    }
+}
+
 /// A method within a namespace, as one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MethodWithin(u64);
@@ -61,6 +68,7 @@ pub struct UnihashCache {
     evictions: Evictions,
     bytes_max: u64,
     generation: RwLock<u64>,
+    revision: AtomicU64,
     methods: RwLock<HashMap<Box<[u8]>, MethodId, RandomState>>,
 }
 
@@ -80,6 +88,7 @@ impl UnihashCache {
             ),
             evictions,
             generation: RwLock::new(0),
+            revision: AtomicU64::new(0),
             methods: RwLock::default(),
         }
     }
@@ -128,15 +137,72 @@ impl UnihashCache {
         if *generation != fill.generation {
             return;
         }
+        let mut put = 0;
         for (task, unihash) in found {
             self.entries.insert(task, unihash);
+            put += 1;
         }
+        self.revision.fetch_add(put, Ordering::Relaxed);
+    }
+
+    /// As [`UnihashCache::fill`], but leaves what is there already, and puts nothing
+    /// out to make room. How many were put; `None` when rows were deleted meanwhile.
+    /// Deletions wait for this: give it some hundred at a time.
+    pub(crate) fn fill_missing(
+        &self,
+        fill: Fill,
+        found: impl IntoIterator<Item = (CachedTask, [u8; 32])>,
+    ) -> Option<u64> {
+        let generation = self.generation.read();
+        if *generation != fill.generation {
+            return None;
+        }
+        let mut room = self.entries_max().saturating_sub(self.entries.len() as u64);
+        let mut put = 0;
+        for (task, unihash) in found {
+            if room == 0 {
+                break;
+            }
+            if !self.entries.contains_key(&task) {
+                self.entries.insert(task, unihash);
+                room -= 1;
+                put += 1;
+            }
+        }
+        self.revision.fetch_add(put, Ordering::Relaxed);
+        Some(put)
+    }
+
+    /// Every entry that is there from now to the end, and perhaps some of those that
+    /// come or go meanwhile. Holds no lock between two of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CachedTask, [u8; 32])> {
+        self.entries.iter()
+    }
+
+    /// Entries that there may be.
+    pub(crate) const fn entries_max(&self) -> u64 {
+        self.bytes_max / ENTRY_BYTES
+    }
+
+    /// Another number whenever entries came or were forgotten.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
+    /// The methods that were met, in no order.
+    pub(crate) fn methods(&self) -> Vec<(Box<[u8]>, MethodId)> {
+        let methods = self.methods.read();
+        methods
+            .iter()
+            .map(|(name, id)| (name.clone(), *id))
+            .collect()
     }
 
     /// Forgets deleted rows. Returns before the deletion is answered.
     pub fn forget(&self, tasks: &[CachedTask]) {
         let mut generation = self.generation.write();
         *generation += 1;
+        self.revision.fetch_add(1, Ordering::Relaxed);
         for task in tasks {
             self.entries.remove(task);
         }
@@ -146,6 +212,7 @@ impl UnihashCache {
     pub fn forget_all(&self) {
         let mut generation = self.generation.write();
         *generation += 1;
+        self.revision.fetch_add(1, Ordering::Relaxed);
         self.entries.clear();
     }
 
@@ -224,6 +291,73 @@ mod tests {
         assert!(cache.len() <= 110, "{} entries", cache.len());
         assert_eq!(cache.evictions(), 10_000 - cache.len() as u64);
         assert!(cache.bytes() <= cache.bytes_max());
+    }
+
+    fn numbered(number: u64) -> CachedTask {
+        let mut taskhash = [0; 32];
+        taskhash[..8].copy_from_slice(&number.to_le_bytes());
+        CachedTask {
+            method: MethodId(1).within(NamespaceId::DEFAULT),
+            taskhash,
+        }
+    }
+
+    /// Looks keys up as the service does; how many were remembered.
+    fn ask(cache: &UnihashCache, keys: std::ops::Range<u64>) -> u64 {
+        let asked = keys.map(|number| {
+            let known = cache.get(&numbered(number)).is_some();
+            if !known {
+                cache.fill(cache.begin_fill(), [(numbered(number), [0; 32])]);
+            }
+            u64::from(known)
+        });
+        asked.sum()
+    }
+
+    #[test]
+    fn a_scan_does_not_push_out_what_is_asked_again_and_again() {
+        const ROOM: u64 = 10_000;
+        let check = |cache: &UnihashCache, hot: std::ops::Range<u64>, what: &str| {
+            let wanted = (hot.end - hot.start) * 9 / 10;
+            // All at once after the scan...
+            ask(cache, 1_000_000..1_000_000 + 10 * ROOM);
+            let hits = ask(cache, hot.clone());
+            assert!(hits >= wanted, "{what}: {hits} after a scan");
+            // ... and between its parts.
+            for part in 0..20 {
+                let begin = 2_000_000 + part * ROOM / 2;
+                ask(cache, begin..begin + ROOM / 2);
+                let hits = ask(cache, hot.clone());
+                assert!(hits >= wanted, "{what}: {hits} in part {part}");
+            }
+        };
+        let cache = UnihashCache::new(ROOM * ENTRY_BYTES);
+        for _ in 0..3 {
+            ask(&cache, 0..2000);
+        }
+        check(&cache, 0..2000, "hot keys were there first");
+        let cache = UnihashCache::new(ROOM * ENTRY_BYTES);
+        ask(&cache, 5_000_000..5_000_000 + 2 * ROOM);
+        for _ in 0..4 {
+            ask(&cache, 0..2000);
+        }
+        check(&cache, 0..2000, "hot keys came into a full cache");
+    }
+
+    #[test]
+    fn filling_what_is_missing_puts_nothing_out() {
+        let cache = UnihashCache::new(100 * ENTRY_BYTES);
+        ask(&cache, 0..60);
+        let before = cache.revision();
+        let others = (50..500).map(|number| (numbered(number), [1; 32]));
+        let put = cache.fill_missing(cache.begin_fill(), others);
+        assert_eq!(put, Some(40));
+        assert_ne!(cache.revision(), before);
+        assert_eq!(cache.get(&numbered(55)), Some([0; 32]));
+        assert_eq!(cache.iter().count(), cache.len());
+        let fill = cache.begin_fill();
+        cache.forget(&[]);
+        assert_eq!(cache.fill_missing(fill, [(numbered(9), [1; 32])]), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod changes;
 mod collect;
+mod dump;
 mod equivalence;
 mod listing;
 mod model;
