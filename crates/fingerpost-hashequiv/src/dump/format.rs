@@ -13,6 +13,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::time::{Duration, Instant};
 
 use fingerpost_core::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -224,8 +225,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Checks all of a file before any of it is believed. Blocks.
-    pub(super) fn open(mut file: File) -> Result<Self, Unusable> {
+    /// Checks all of a file before any of it is believed. `rest` is called after each
+    /// MiB with the time that it took. Blocks.
+    pub(super) fn open(mut file: File, rest: impl Fn(Duration)) -> Result<Self, Unusable> {
         let length = file.metadata().map_err(Unusable::Io)?.len();
         let mut start = [0; MAGIC.len() + 4];
         fill(&mut file, &mut start)?;
@@ -237,7 +239,7 @@ impl Reader {
             return Err(Unusable::Version);
         }
         let body = length.saturating_sub(DIGEST_BYTES);
-        check_digest(&mut file, body)?;
+        check_digest(&mut file, body, rest)?;
         let end = body.saturating_sub(COUNT_BYTES);
         seek(&mut file, SeekFrom::Start(end))?;
         let left = u64::from_be_bytes(array(&mut file)?);
@@ -282,16 +284,18 @@ fn seek(file: &mut File, to: SeekFrom) -> Result<(), Unusable> {
 }
 
 /// Compares the digest behind the first `body` bytes with theirs.
-fn check_digest(file: &mut File, body: u64) -> Result<(), Unusable> {
+fn check_digest(file: &mut File, body: u64, rest: impl Fn(Duration)) -> Result<(), Unusable> {
     seek(file, SeekFrom::Start(0))?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; STEP_BYTES];
     let mut left = body;
     while left > 0 {
+        let began = Instant::now();
         let step = left.min(STEP_BYTES as u64) as usize;
         fill(file, &mut buffer[..step])?;
         digest.update(&buffer[..step]);
         left -= step as u64;
+        rest(began.elapsed());
     }
     let wanted: [u8; 32] = array(file)?;
     let found: [u8; 32] = digest.finalize().into();
@@ -349,7 +353,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        let mut reader = Reader::open(file)?;
+        let mut reader = Reader::open(file, |_| ())?;
         let mut entries = Vec::new();
         loop {
             let some = reader.next(7)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::follow::Follower;
@@ -106,9 +107,10 @@ impl CacheDump {
 
     /// Opens and checks the file; `None` if there is none.
     async fn open(&self) -> Result<Option<Reader>, Unusable> {
-        let path = self.path.clone();
+        let (path, hurry) = (self.path.clone(), Arc::clone(&self.hurry));
+        let rest = move |worked| std::thread::sleep(super::rest(&hurry, worked));
         let opening = off_the_runtime(move || match File::open(path) {
-            Ok(file) => Reader::open(file).map(Some),
+            Ok(file) => Reader::open(file, rest).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Unusable::Io(error)),
         });

@@ -22,7 +22,10 @@
 //! **Fallbacks.** An entry is remembered under the namespace that was asked, wherever the
 //! row lives. So a deletion in any namespace of its chain takes it out, and an addition
 //! in one that comes before the last does too: it may stand before what was found
-//! further along. A namespace that falls back to others than it did is left out.
+//! further along. A namespace that falls back to others than it did is left out. What a
+//! tool put before a fallback's row *before* the dump was begun stays behind what was
+//! remembered, as it did in the server that wrote the dump: what a fallback answered
+//! stays the answer.
 //!
 //! **What is not told.** The log leaves out methods whose names are no snapshot's; so
 //! does a dump. A database that may lose commits after a power cut may lose rows that

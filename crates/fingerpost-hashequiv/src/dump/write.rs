@@ -223,7 +223,7 @@ fn write_file(
     }
     fs::rename(&new, path).map_err(failed)?;
     let directory = path.parent().filter(|parent| *parent != Path::new(""));
-    let directory = File::open(directory.unwrap_or(Path::new(".")));
+    let directory = File::open(directory.unwrap_or_else(|| Path::new(".")));
     directory
         .and_then(|directory| directory.sync_all())
         .map_err(failed)?;

@@ -298,6 +298,7 @@ async fn a_damaged_dump_is_left_aside_and_counted() {
     assert!(matches!(loaded.unusable, Some(Unusable::Io(_))));
     // Nor can one be written there, which is told.
     server.worlds[0].report("3", "c", "e").await;
+    server.worlds[0].look_up("3").await;
     assert!(matches!(
         server.dump.write().await,
         Err(NotWritten::Io { .. })
@@ -356,6 +357,23 @@ async fn a_row_that_came_before_a_fallback_is_answered() {
     let loaded = server.dump.load().await;
     assert_eq!((loaded.entries, loaded.changed), (1, 2));
     assert_eq!(server.check().await, 1);
+}
+
+#[tokio::test]
+async fn deletions_where_nobody_here_reads_forget_nothing() {
+    let server = Server::new(CHAIN).await;
+    server.worlds[3].report("1", "a", "d").await;
+    remove(&server.worlds[3], "1").await;
+    let server = server.restart_with(ALONE).await;
+    let other = server.other(ALONE).await;
+    server.worlds[0].report("1", "a", "d").await;
+    server.worlds[0].look_up("1").await;
+    for task in ["2", "3", "4", "5", "6", "7"] {
+        // Each commit of another process has the epochs compared.
+        other.worlds[0].report(task, task, "e").await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(server.remembered(0, "1").as_deref(), Some("d"));
+    }
 }
 
 /// What happens to the first of two servers on one file.
