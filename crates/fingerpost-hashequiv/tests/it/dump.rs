@@ -11,18 +11,14 @@ use fingerpost_hashequiv::namespace::NamespaceConfig;
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
 use fingerpost_hashequiv::{Config, NamespaceSet};
 use fingerpost_hashequiv_proto::types::{Taskhash, Unihash};
-use proptest::prelude::*;
-use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 
-use crate::model::Operation;
-use crate::order::{operation, run};
 use crate::world::{World, hash, name};
 
 /// Namespaces with what their reads fall back to.
-type Names = [(&'static str, Option<&'static str>)];
+pub(crate) type Names = [(&'static str, Option<&'static str>)];
 
 const ALONE: &Names = &[("default", None)];
-const CHAIN: &Names = &[
+pub(crate) const CHAIN: &Names = &[
     ("default", None),
     ("release", Some("default")),
     ("fix", Some("release")),
@@ -31,16 +27,16 @@ const CHAIN: &Names = &[
 const TASKS: [&str; 4] = ["1", "2", "3", "4"];
 
 /// One process on a database.
-struct Server {
-    worlds: Vec<World>,
-    dump: CacheDump,
+pub(crate) struct Server {
+    pub(crate) worlds: Vec<World>,
+    pub(crate) dump: CacheDump,
     db: Sqlite,
     directory: Arc<tempfile::TempDir>,
     names: &'static Names,
 }
 
 impl Server {
-    async fn new(names: &'static Names) -> Self {
+    pub(crate) async fn new(names: &'static Names) -> Self {
         Self::on(
             Arc::new(tempfile::tempdir().unwrap()),
             names,
@@ -50,7 +46,7 @@ impl Server {
     }
 
     /// One more on the same database.
-    async fn other(&self, names: &'static Names) -> Self {
+    pub(crate) async fn other(&self, names: &'static Names) -> Self {
         Self::on(Arc::clone(&self.directory), names, "test.fingerpost").await
     }
 
@@ -92,7 +88,7 @@ impl Server {
         }
     }
 
-    async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let names = self.names;
         self.restart_with(names).await
     }
@@ -129,7 +125,7 @@ impl Server {
     }
 
     /// Nothing in memory differs from the database; how much there is.
-    async fn check(&self) -> usize {
+    pub(crate) async fn check(&self) -> usize {
         self.hear().await;
         let mut found = 0;
         for (place, world) in self.worlds.iter().enumerate() {
@@ -374,75 +370,4 @@ async fn deletions_where_nobody_here_reads_forget_nothing() {
         tokio::time::sleep(Duration::from_millis(30)).await;
         assert_eq!(server.remembered(0, "1").as_deref(), Some("d"));
     }
-}
-
-/// What happens to the first of two servers on one file.
-#[derive(Clone, Debug)]
-enum Step {
-    /// Something at one of them, in a namespace.
-    Run(usize, usize, Operation),
-    Dump,
-    /// It restarts, and this happens while it loads.
-    Restart(Vec<(usize, usize, Operation)>),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let run = || (0..2_usize, 0..4_usize, operation());
-    prop_oneof![
-        12 => run().prop_map(|(server, place, operation)| Step::Run(server, place, operation)),
-        3 => Just(Step::Dump),
-        1 => prop::collection::vec(run(), 0..6).prop_map(Step::Restart),
-    ]
-}
-
-/// Everything that memory says is checked against the database after each restart;
-/// how many entries were loaded.
-async fn check(steps: Vec<Step>) -> u64 {
-    let mut first = Server::new(CHAIN).await;
-    let second = first.other(CHAIN).await;
-    let mut loaded = 0;
-    for step in steps {
-        match step {
-            Step::Run(server, place, operation) => {
-                let server = [&first, &second][server];
-                run(&server.worlds[place], &operation).await;
-            }
-            Step::Dump => {
-                first.dump.write().await.unwrap();
-            }
-            Step::Restart(meanwhile) => {
-                first = first.restart().await;
-                let others = async {
-                    for (server, place, operation) in meanwhile {
-                        let server = [&first, &second][server];
-                        run(&server.worlds[place], &operation).await;
-                    }
-                };
-                let (dump, ()) = tokio::join!(first.dump.load(), others);
-                assert!(dump.unusable.is_none(), "{dump:?}");
-                loaded += dump.entries;
-                first.check().await;
-            }
-        }
-    }
-    first.check().await;
-    loaded
-}
-
-#[test]
-fn no_answer_after_a_restart_differs_from_the_database() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = RunnerConfig {
-        cases: 80,
-        failure_persistence: None,
-        ..RunnerConfig::default()
-    };
-    let loaded = std::cell::Cell::new(0);
-    let steps = prop::collection::vec(step(), 1..60);
-    let outcome = TestRunner::new(config).run(&steps, |steps| {
-        loaded.set(loaded.get() + runtime.block_on(check(steps)));
-        Ok(())
-    });
-    outcome.unwrap();
-    assert!(loaded.get() > 0, "no dump was of any use");
 }

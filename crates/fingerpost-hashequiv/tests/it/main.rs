@@ -10,6 +10,7 @@ mod model;
 mod namespaces;
 mod order;
 mod paging;
+mod restarts;
 mod signed;
 mod upstream;
 mod world;
