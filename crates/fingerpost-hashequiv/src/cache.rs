@@ -28,6 +28,13 @@ impl MethodId {
     }
 }
 
+impl MethodWithin {
+    /// The namespace and the method that it was made of.
+    pub(crate) const fn parts(self) -> (NamespaceId, MethodId) {
+        (NamespaceId((self.0 >> 32) as u32), MethodId(self.0 as u32))
+    }
+}
+
 /// A method within a namespace, as one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MethodWithin(u64);
@@ -61,6 +68,7 @@ pub struct UnihashCache {
     evictions: Evictions,
     bytes_max: u64,
     generation: RwLock<u64>,
+    revision: AtomicU64,
     methods: RwLock<HashMap<Box<[u8]>, MethodId, RandomState>>,
 }
 
@@ -80,6 +88,7 @@ impl UnihashCache {
             ),
             evictions,
             generation: RwLock::new(0),
+            revision: AtomicU64::new(0),
             methods: RwLock::default(),
         }
     }
@@ -128,15 +137,72 @@ impl UnihashCache {
         if *generation != fill.generation {
             return;
         }
+        let mut put = 0;
         for (task, unihash) in found {
             self.entries.insert(task, unihash);
+            put += 1;
         }
+        self.revision.fetch_add(put, Ordering::Relaxed);
+    }
+
+    /// As [`UnihashCache::fill`], but leaves what is there already, and puts nothing
+    /// out to make room. How many were put; `None` when rows were deleted meanwhile.
+    /// Deletions wait for this: give it some hundred at a time.
+    pub(crate) fn fill_missing(
+        &self,
+        fill: Fill,
+        found: impl IntoIterator<Item = (CachedTask, [u8; 32])>,
+    ) -> Option<u64> {
+        let generation = self.generation.read();
+        if *generation != fill.generation {
+            return None;
+        }
+        let mut room = self.entries_max().saturating_sub(self.entries.len() as u64);
+        let mut put = 0;
+        for (task, unihash) in found {
+            if room == 0 {
+                break;
+            }
+            if !self.entries.contains_key(&task) {
+                self.entries.insert(task, unihash);
+                room -= 1;
+                put += 1;
+            }
+        }
+        self.revision.fetch_add(put, Ordering::Relaxed);
+        Some(put)
+    }
+
+    /// Every entry that is there from now to the end, and perhaps some of those that
+    /// come or go meanwhile. Holds no lock between two of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CachedTask, [u8; 32])> {
+        self.entries.iter()
+    }
+
+    /// Entries that there may be.
+    pub(crate) const fn entries_max(&self) -> u64 {
+        self.bytes_max / ENTRY_BYTES
+    }
+
+    /// Another number whenever entries came or were forgotten.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
+    /// The methods that were met, in no order.
+    pub(crate) fn methods(&self) -> Vec<(Box<[u8]>, MethodId)> {
+        let methods = self.methods.read();
+        methods
+            .iter()
+            .map(|(name, id)| (name.clone(), *id))
+            .collect()
     }
 
     /// Forgets deleted rows. Returns before the deletion is answered.
     pub fn forget(&self, tasks: &[CachedTask]) {
         let mut generation = self.generation.write();
         *generation += 1;
+        self.revision.fetch_add(1, Ordering::Relaxed);
         for task in tasks {
             self.entries.remove(task);
         }
@@ -146,6 +212,7 @@ impl UnihashCache {
     pub fn forget_all(&self) {
         let mut generation = self.generation.write();
         *generation += 1;
+        self.revision.fetch_add(1, Ordering::Relaxed);
         self.entries.clear();
     }
 
@@ -176,61 +243,4 @@ impl Lifecycle<CachedTask, [u8; 32]> for Evictions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn task(byte: u8) -> CachedTask {
-        CachedTask {
-            method: MethodId(1).within(NamespaceId::DEFAULT),
-            taskhash: [byte; 32],
-        }
-    }
-
-    #[test]
-    fn found_answers_are_remembered_until_they_are_deleted() {
-        let cache = UnihashCache::new(1 << 20);
-        cache.fill(cache.begin_fill(), [(task(1), [9; 32]), (task(2), [8; 32])]);
-        assert_eq!(cache.get(&task(1)), Some([9; 32]));
-        cache.forget(&[task(1)]);
-        assert_eq!(cache.get(&task(1)), None);
-        assert_eq!(cache.get(&task(2)), Some([8; 32]));
-    }
-
-    #[test]
-    fn an_answer_read_before_a_deletion_is_not_remembered_after_it() {
-        let cache = UnihashCache::new(1 << 20);
-        let fill = cache.begin_fill();
-        cache.forget(&[task(1)]);
-        cache.fill(fill, [(task(1), [9; 32])]);
-        assert!(cache.is_empty());
-        let fill = cache.begin_fill();
-        cache.forget_all();
-        cache.fill(fill, [(task(1), [9; 32])]);
-        assert!(cache.is_empty());
-    }
-
-    #[test]
-    fn the_cache_keeps_its_bound() {
-        let cache = UnihashCache::new(100 * ENTRY_BYTES);
-        for round in 0..10_000u32 {
-            let mut taskhash = [0; 32];
-            taskhash[..4].copy_from_slice(&round.to_le_bytes());
-            let task = CachedTask {
-                method: MethodId(1).within(NamespaceId::DEFAULT),
-                taskhash,
-            };
-            cache.fill(cache.begin_fill(), [(task, [0; 32])]);
-        }
-        assert!(cache.len() <= 110, "{} entries", cache.len());
-        assert_eq!(cache.evictions(), 10_000 - cache.len() as u64);
-        assert!(cache.bytes() <= cache.bytes_max());
-    }
-
-    #[test]
-    fn methods_are_learnt() {
-        let cache = UnihashCache::new(1);
-        assert_eq!(cache.method(b"m"), None);
-        cache.learn_method(b"m", MethodId(7));
-        assert_eq!(cache.method(b"m"), Some(MethodId(7)));
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The service: what the commands mean, whatever door they came through.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::backfill::Backfill;
 use crate::cache::{CachedTask, MethodWithin, UnihashCache};
+use crate::dump::CacheDump;
 use crate::gauges::Gauges;
 use crate::metrics::{Families, Metrics};
 use crate::namespace::{
@@ -248,6 +250,17 @@ impl HashEquiv {
     /// Looks everybody up again: users, or what they may, were changed.
     pub(crate) fn users_changed(&self) {
         self.logins.tokens.forget();
+    }
+
+    /// The cache, with the namespaces that fill it.
+    pub(crate) fn dump_of(&self, path: PathBuf, chains: Vec<Chain>) -> CacheDump {
+        CacheDump::new(
+            path,
+            Arc::clone(&self.cache),
+            Arc::clone(&self.store),
+            chains,
+            Arc::clone(&self.clock),
+        )
     }
 
     /// Number of remembered look-ups.

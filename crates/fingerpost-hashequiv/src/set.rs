@@ -1,12 +1,14 @@
 //! The service in every namespace of a server.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fingerpost_core::Clock;
 use fingerpost_db::Sqlite;
 use prometheus_client::registry::Registry;
 
+use crate::dump::CacheDump;
 use crate::namespace;
 use crate::service::{Config, HashEquiv, OpenError};
 use crate::upstream::Upstream;
@@ -51,6 +53,13 @@ impl NamespaceSet {
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<HashEquiv>> {
         self.by_name.values()
+    }
+
+    /// The look-up cache of all namespaces, to be dumped to this file and loaded from
+    /// it. Only for a database that keeps every commit.
+    pub fn dump_at(&self, path: PathBuf) -> CacheDump {
+        let chains = self.iter().map(|service| service.at.clone()).collect();
+        self.default.dump_of(path, chains)
     }
 
     /// Adds every counter to `registry`, whose prefix is `fingerpost`.

@@ -158,8 +158,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// How often rows of the namespace were deleted, or of one that its reads fall
     /// back to: what was found before that may be wrong. Cheap, and as old as
-    /// [`Store::cache_is_fresh`] allows.
+    /// [`Store::cache_is_fresh`] allows. What was deleted up to this epoch the cache
+    /// has forgotten already.
     fn deletion_epoch(&self, at: NamespaceId) -> u64;
+
+    /// The life of the database: the numbers of namespaces and methods, and positions
+    /// of changes, mean something only within the same one. A restored backup begins
+    /// another.
+    fn history(&self) -> [u8; 16];
 
     /// Looks tasks up, in order. May come in any number; the caller bounds it.
     fn unihashes(&self, at: &Chain, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>>;

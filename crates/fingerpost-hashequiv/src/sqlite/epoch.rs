@@ -79,7 +79,10 @@ impl Epoch {
         let mut missed = false;
         let states = states(conn)?;
         for state in &states {
-            missed |= state.author != self.author && state.epoch != self.of(state.namespace);
+            // Nobody here reads from a namespace that is not known.
+            let is_known = self.known.contains_key(&state.namespace);
+            missed |=
+                is_known && state.author != self.author && state.epoch != self.of(state.namespace);
         }
         if missed {
             self.cache.forget_all();

@@ -164,6 +164,10 @@ impl Store for SqliteStore {
         self.epoch.of(at).unsigned_abs()
     }
 
+    fn history(&self) -> [u8; 16] {
+        self.db.incarnation()
+    }
+
     fn unihashes(&self, at: &Chain, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>> {
         let (at, cache) = (at.clone(), Arc::clone(&self.cache));
         Box::pin(async move {

@@ -3,12 +3,14 @@
 
 mod changes;
 mod collect;
+mod dump;
 mod equivalence;
 mod listing;
 mod model;
 mod namespaces;
 mod order;
 mod paging;
+mod restarts;
 mod signed;
 mod upstream;
 mod world;

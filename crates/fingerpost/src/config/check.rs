@@ -53,6 +53,8 @@ impl Config {
         self.check_rates()?;
         self.check_traces()?;
         self.check_redirects()?;
+        let minutes = self.hashequiv.lookup_cache_dump_minutes;
+        check_range("hashequiv.lookup_cache_dump_minutes", minutes, 0..=1440)?;
         let snapshots = &self.snapshots;
         check_range("snapshots.every_hours", snapshots.every_hours, 0..=8760)?;
         check_range("snapshots.keep", snapshots.keep, 1..=100)?;

@@ -202,6 +202,15 @@ sections! {
     hashequiv: Hashequiv {
         /// Memory for unihashes that were looked up lately, in MiB.
         lookup_cache_mib: u64 = 128;
+        /// How often these are written to a file, so that a restart does not send
+        /// every look-up to the database, in minutes; also when the server stops. 0:
+        /// never, and none is loaded. Not with `database.durability = "relaxed"`.
+        lookup_cache_dump_minutes: u64 = 5;
+        /// That file, at most 70 bytes for each look-up. It is written anew each
+        /// time, beside itself. Without this key: the database file with
+        /// `.lookup-cache.dump` behind its name.
+        lookup_cache_dump: Option<PathBuf> = None,
+            example "\"/var/cache/fingerpost/lookups.dump\"";
         /// Answers stored unihashes that are not 64 lower-case hex digits, as
         /// the reference does. Otherwise they are answered as unknown, since
         /// BitBake of June 2026 and later ends the build on them.

@@ -10,6 +10,7 @@ mod guards;
 mod hg;
 mod listen;
 mod logins;
+mod lookup_dump;
 mod readiness;
 mod redirect;
 mod service;

@@ -25,6 +25,7 @@ use fingerpost_net::{
 
 use super::cache::Answers;
 use super::database_metrics::DatabaseCollector;
+use super::lookup_dump::LookupDump;
 use super::{guards, snapshots};
 use crate::config::{self, Config};
 
@@ -43,6 +44,8 @@ pub(super) struct Doors {
     pub(super) audit: Audit,
     /// What becomes of snapshots and changes.
     pub(super) snapshots: snapshots::Chores,
+    /// What is remembered over a restart.
+    pub(super) dump: LookupDump,
 }
 
 /// Builds the services over `database`, makes the configured administrator, and
@@ -88,6 +91,7 @@ pub(super) async fn doors(
     let shortcut = config.traces.endpoint.is_empty();
     let shortcut = shortcut.then(|| Arc::new(json.clone()) as Arc<dyn Shortcut>);
     let chores = snapshots::Chores::new(namespaces.clone(), &config.snapshots, metrics);
+    let dump = LookupDump::new(config, &namespaces, database, metrics);
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         namespaces.register_metrics(registry);
@@ -106,6 +110,7 @@ pub(super) async fn doors(
         shortcut,
         audit,
         snapshots: chores,
+        dump,
     })
 }
 
