@@ -79,7 +79,6 @@ deb:
 	@$(CARGO) build --profile dist --package fingerpost
 	@scripts/deb target/dist/fingerpost target/dist
 
-# The image is tried where it can be: as root.
 image:
 	@mkdir -p target/dist
 	@program=$$(scripts/static dist) && scripts/image "$$program" target/dist/fingerpost-image.tar
