@@ -116,7 +116,8 @@ def hangs_together(objects):
     (container,) = spec["containers"]
     ports = {port["name"] for port in container["ports"]}
     selectors = [("StatefulSet", stateful["spec"]["selector"]["matchLabels"])]
-    selectors += [("PodDisruptionBudget", one["spec"]["selector"]["matchLabels"]) for one in of(objects, "PodDisruptionBudget")]
+    for budget in of(objects, "PodDisruptionBudget"):
+        selectors.append(("PodDisruptionBudget", budget["spec"]["selector"]["matchLabels"]))
     for service in of(objects, "Service"):
         selectors.append((service["metadata"]["name"], service["spec"]["selector"]))
         yield from (f"no port {it['targetPort']}" for it in service["spec"]["ports"] if it["targetPort"] not in ports)
@@ -129,8 +130,8 @@ def hangs_together(objects):
         found = [name for name, one in services.items() if wanted <= one["metadata"]["labels"].items()]
         yield from unlike(monitored=(found, ["farm-fingerpost-metrics"]))
     for ingress in of(objects, "Ingress"):
-        for rule in ingress["spec"]["rules"]:
-            yield from (f"no {it['backend']}" for it in rule["http"]["paths"] if it["backend"]["service"]["name"] not in services)
+        backends = [path["backend"]["service"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
+        yield from (f"no service {it['name']}" for it in backends if it["name"] not in services)
     claims = [one["metadata"]["name"] for one in stateful["spec"].get("volumeClaimTemplates", [])]
     volumes = sorted([one["name"] for one in spec["volumes"]] + claims)
     yield from unlike(volumes=(volumes, sorted(one["name"] for one in container["volumeMounts"])))
@@ -183,7 +184,7 @@ def read_by_the_program(objects, values, binary, directory, etc):
     wrong = faults(binary, "check-config", "--config", file, environment=environment)
     meant = merged({"metrics": {"everywhere": False}}, values.get("config", {}))
     found = tomllib.loads(text)
-    return wrong + [f"{section} is {found.get(section)}" for section in meant if not holds(found.get(section), meant[section])]
+    return wrong + [f"{name} is {found.get(name)}" for name in meant if not holds(found.get(name), meant[name])]
 
 
 def holds(found, meant):

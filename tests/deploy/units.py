@@ -30,7 +30,8 @@ def cases(options):
     with tempfile.TemporaryDirectory(prefix="units-") as directory:
         units = list(copied(Path(directory), options.binary))
         service = next(unit for unit in units if unit.suffix == ".service")
-        security = ["systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={EXPOSURE_MAX}", service]
+        security = ["systemd-analyze", "security", "--no-pager", "--offline=yes"]
+        security += [f"--threshold={EXPOSURE_MAX}", service]
         yield "systemd understands the units", absent or faults("systemd-analyze", "verify", "--man=no", *units)
         yield f"the service is exposed at most {EXPOSURE_MAX / 10}", absent or faults(*security)
     yield "the service has time to stop", stop_time()
