@@ -12,7 +12,7 @@ FAULT_ROUNDS ?= 10
 # Tools that `make prepare` had to build.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: run test demo lint bench fuzz soak prepare docs help
+.PHONY: run test demo lint bench fuzz soak prepare docs static deb image help
 
 help:
 	@echo 'make run    build and serve on 127.0.0.1:8686, SQLite in ./fingerpost-data'
@@ -21,6 +21,8 @@ help:
 	@echo 'make lint   format, clippy, documentation, house rules, dependencies'
 	@echo 'make bench  the figures of docs/performance.md'
 	@echo 'make fuzz   the decoders guided by coverage, SECONDS_EACH=$(SECONDS_EACH)'
+	@echo 'make static a program that needs no library; make deb a Debian package, make image a'
+	@echo '            container image, both in target/dist'
 	@echo 'make soak   POWER_CUTS=$(POWER_CUTS) and KILLS=$(KILLS) under reports, FAULT_ROUNDS=$(FAULT_ROUNDS) under clones,'
 	@echo '            every decoder for a minute, an answer of 2 GiB'
 
@@ -44,6 +46,7 @@ test: prepare
 	tests/peers/hg/run
 	tests/peers/schema/run
 	tests/peers/prometheus/run
+	tests/deploy/run
 	$(CARGO) nextest run --workspace --features fingerpost/otlp -E 'package(fingerpost) & test(traces::)'
 	$(CARGO) nextest run --workspace
 
@@ -64,9 +67,21 @@ fuzz:
 
 soak: prepare
 	FINGERPOST_POWER_CUTS=$(POWER_CUTS) FINGERPOST_KILLS=$(KILLS) FINGERPOST_FUZZ_SECONDS=60 FINGERPOST_ORDER_CASES=5000 \
-	    FINGERPOST_FAULT_ROUNDS=$(FAULT_ROUNDS) FINGERPOST_REDIRECTED_CLONES=50 FINGERPOST_ANSWER_MIB=2048 FINGERPOST_FLIPPED_ROUNDS=2000 \
+	    FINGERPOST_FAULT_ROUNDS=$(FAULT_ROUNDS) FINGERPOST_REDIRECTED_CLONES=50 FINGERPOST_ANSWER_MIB=2048 FINGERPOST_FLIPPED_ROUNDS=2000 FINGERPOST_RESTARTS=100 \
 	    $(CARGO) nextest run --workspace --profile soak --success-output final \
-	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::) | test(long_answer::) | test(flipped::)'
+	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::) | test(long_answer::) | test(flipped::) | test(restarting::)'
+
+static:
+	@scripts/static dist
+
+deb:
+	@scripts/need cc
+	@$(CARGO) build --profile dist --package fingerpost
+	@scripts/deb target/dist/fingerpost target/dist
+
+image:
+	@mkdir -p target/dist
+	@program=$$(scripts/static dist) && scripts/image "$$program" target/dist/fingerpost-image.tar
 
 # Generated pages; a test says when they are stale.
 docs:

@@ -254,7 +254,9 @@ impl<D: LineDoor> Gate<D> {
     where
         IO: AsyncRead + Unpin,
     {
+        // What was sent before the stop is answered.
         let opening = tokio::select! {
+            biased;
             opening = read_opening(io, begun, guard.handshake_deadline()) => opening,
             () = guard.drained() => return None,
         };

@@ -147,7 +147,10 @@ impl<D: LineDoor> Shell<D> {
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
+        // The request that is there comes first: a connection that is asked to end
+        // before it was looked at answers nothing.
         let outcome = tokio::select! {
+            biased;
             outcome = poll_fn(|cx| gathering.poll(connection.as_mut(), cx)) => outcome,
             () = link.guard.drained() => {
                 connection.as_mut().graceful_shutdown();

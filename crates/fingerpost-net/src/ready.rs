@@ -19,7 +19,7 @@ pub(crate) struct Ready {
 impl Ready {
     /// `Err` holds a sentence why not.
     pub(crate) fn state(&self) -> Result<(), String> {
-        if self.shutdown.is_draining() {
+        if self.shutdown.is_stopping() {
             return Err("the server is shutting down".to_owned());
         }
         (self.readiness)()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::accept::{Gate, accept_all};
 use crate::http::{HttpOptions, Readiness, Shell, with_probes};
@@ -24,6 +25,9 @@ use crate::{
 /// Metrics and probes have places of their own, so that they answer when the
 /// service has none left.
 const PROBE_CONNECTIONS_MAX: usize = 64;
+/// Nobody is drained whose connection was accepted less than this ago: what they
+/// connected for is on its way, and new connections are somebody else's already.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
 /// A line about failures to accept at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -145,10 +149,11 @@ impl<D: LineDoor> Server<D> {
         self
     }
 
-    /// Serves until [`Shutdown::start`], then drains: listeners are closed and
-    /// their socket files removed, idle connections closed, requests in hand
-    /// finished; what is left after `drain_max` is dropped. Returns how many
-    /// connections that were.
+    /// Serves until [`Shutdown::begin`], then drains: listeners are closed and
+    /// their socket files removed, and, once whoever was accepted last has had half
+    /// a second to ask something, idle connections closed, requests in
+    /// hand finished; what is left after `drain_max` is dropped. Returns how many
+    /// connections that were. With [`Shutdown::start`] nobody is waited for.
     ///
     /// # Errors
     ///
@@ -170,9 +175,14 @@ impl<D: LineDoor> Server<D> {
             accepting.start(listener, &probe)?;
         }
         self.shutdown.started().await;
+        let deadline = Instant::now() + self.options.drain_max;
         accepting.stop().await;
+        let age = FIRST_WORDS.min(self.options.drain_max);
+        self.shutdown.settle(age).await;
+        self.shutdown.start();
         drop(watching);
-        let dropped = self.shutdown.finish(self.options.drain_max).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let dropped = self.shutdown.finish(left).await;
         self.metrics.count_dropped(dropped);
         if dropped > 0 {
             tracing::warn!(

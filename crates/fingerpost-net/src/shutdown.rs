@@ -1,5 +1,5 @@
-//! Stopping: idle connections close at once, requests in hand finish, and a cap
-//! ends the rest.
+//! Stopping: listeners close first, then idle connections, requests in hand finish,
+//! and a cap ends the rest.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -24,6 +24,7 @@ pub struct Shutdown(Arc<State>);
 
 #[derive(Debug)]
 struct State {
+    stopping: AtomicBool,
     draining: AtomicBool,
     started: watch::Sender<bool>,
     live: Mutex<HashMap<u64, Arc<Live>>>,
@@ -32,8 +33,9 @@ struct State {
 }
 
 /// What the handle must reach of a connection from outside.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Live {
+    since: Instant,
     /// A waker of its own, so that waiting for the shutdown beside every read
     /// touches no memory that other connections write.
     waker: AtomicWaker,
@@ -50,6 +52,7 @@ impl Shutdown {
     /// Makes a handle; nothing is draining yet.
     pub fn new() -> Self {
         Self(Arc::new(State {
+            stopping: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             started: watch::Sender::new(false),
             live: Mutex::default(),
@@ -58,13 +61,22 @@ impl Shutdown {
         }))
     }
 
-    /// Begins to drain: listeners close, idle connections close, requests in
+    /// Begins to stop: listeners close. A [`crate::Server`] drains its connections
+    /// soon afterwards, once whoever was accepted last has had time to say what it
+    /// came for. Calling it again does nothing.
+    pub fn begin(&self) {
+        if !self.0.stopping.swap(true, Ordering::SeqCst) {
+            self.0.started.send_replace(true);
+        }
+    }
+
+    /// Drains at once: listeners close, idle connections close, requests in
     /// hand finish. Calling it again does nothing.
     pub fn start(&self) {
+        self.begin();
         if self.0.draining.swap(true, Ordering::SeqCst) {
             return;
         }
-        self.0.started.send_replace(true);
         let live: Vec<_> = self.0.live.lock().values().cloned().collect();
         for connection in live {
             connection.waker.wake();
@@ -72,12 +84,17 @@ impl Shutdown {
         self.0.emptied.notify_one();
     }
 
-    /// Whether [`Shutdown::start`] was called.
+    /// Whether [`Shutdown::begin`] or [`Shutdown::start`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Whether connections are being drained.
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::SeqCst)
     }
 
-    /// Waits for [`Shutdown::start`].
+    /// Waits for [`Shutdown::begin`] or [`Shutdown::start`].
     pub async fn started(&self) {
         // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self
@@ -93,15 +110,28 @@ impl Shutdown {
         self.0.live.lock().len()
     }
 
+    /// Waits until the youngest connection has been there for `age`, or there is
+    /// none, or they are drained. To be called when nothing is accepted any more.
+    pub(crate) async fn settle(&self, age: Duration) {
+        let youngest = self.0.live.lock().values().map(|live| live.since).max();
+        if let Some(youngest) = youngest
+            && !self.is_draining()
+        {
+            let _ = tokio::time::timeout_at(youngest + age, self.emptied()).await;
+        }
+    }
+
+    /// Waits until no connection is left. Ends only once the server stops.
+    async fn emptied(&self) {
+        while self.live_connections() > 0 {
+            self.0.emptied.notified().await;
+        }
+    }
+
     /// Waits until no connection is left, at most `cap`; then drops the rest,
     /// whatever they are doing. Returns how many had to be dropped.
     pub async fn finish(&self, cap: Duration) -> usize {
-        let emptied = async {
-            while self.live_connections() > 0 {
-                self.0.emptied.notified().await;
-            }
-        };
-        if tokio::time::timeout(cap, emptied).await.is_ok() {
+        if tokio::time::timeout(cap, self.emptied()).await.is_ok() {
             return 0;
         }
         let rest: Vec<_> = self.0.live.lock().values().cloned().collect();
@@ -115,7 +145,11 @@ impl Shutdown {
 
     fn register(&self) -> Registered {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let live = Arc::new(Live::default());
+        let live = Arc::new(Live {
+            since: Instant::now(),
+            waker: AtomicWaker::new(),
+            task: OnceLock::new(),
+        });
         self.0.live.lock().insert(id, live.clone());
         Registered {
             shutdown: self.clone(),
@@ -137,7 +171,7 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let mut live = self.shutdown.0.live.lock();
         live.remove(&self.id);
-        if live.is_empty() && self.shutdown.is_draining() {
+        if live.is_empty() && self.shutdown.is_stopping() {
             self.shutdown.0.emptied.notify_one();
         }
     }

@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -34,6 +36,7 @@ pub struct ServerOptions {
     admin: Option<(String, String)>,
     arguments: Vec<OsString>,
     settings: Vec<(String, OsString)>,
+    sockets: Vec<(String, Arc<OwnedFd>)>,
 }
 
 impl ServerOptions {
@@ -48,6 +51,7 @@ impl ServerOptions {
             admin: None,
             arguments: Vec::new(),
             settings: Vec::new(),
+            sockets: Vec::new(),
         }
         .set("metrics.bind", "")
         .set("log.format", "text")
@@ -104,6 +108,14 @@ impl ServerOptions {
         self
     }
 
+    /// Passes a listening socket under a name, as a service manager does. It stays
+    /// open here, so that servers can follow each other on it. Two at most.
+    #[must_use]
+    pub fn socket(mut self, name: &str, socket: &Arc<OwnedFd>) -> Self {
+        self.sockets.push((name.to_owned(), socket.clone()));
+        self
+    }
+
     /// What clients may do without a login, as the reference's option.
     #[must_use]
     pub fn anonymous(self, permissions: &str) -> Self {
@@ -145,7 +157,7 @@ impl ServerOptions {
             .create(true)
             .append(true)
             .open(self.log_path())?;
-        let mut command = Command::new(self.farm.binary());
+        let mut command = self.program(&log)?;
         command
             .arg("serve")
             .arg("--bind")
@@ -156,8 +168,6 @@ impl ServerOptions {
             .current_dir(self.farm.directory())
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .env("FINGERPOST_SERVER__ADDRESS_FILE", self.address_path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true);
         if let Some((name, password)) = &self.admin {
@@ -171,6 +181,36 @@ impl ServerOptions {
             }
         }
         command.env("FINGERPOST_SERVER__ADDRESS_FILE", self.address_path());
+        Ok(command)
+    }
+
+    /// The program, in its own process, with the sockets that are passed. A shell
+    /// puts these where they belong and becomes the program.
+    fn program(&self, log: &File) -> Result<Command> {
+        let binary = self.farm.binary();
+        let moves = match self.sockets.len() {
+            0 => {
+                let mut command = Command::new(binary);
+                command.stdin(Stdio::null()).stdout(log.try_clone()?);
+                return Ok(command);
+            }
+            1 => "3<&0",
+            _ => "3<&0 4<&1",
+        };
+        let names: Vec<&str> = self.sockets.iter().map(|(name, _)| name.as_str()).collect();
+        let script = format!(
+            "exec env LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES='{}' \"$0\" \"$@\" {moves} \
+             0</dev/null 1>&2",
+            names.len(),
+            names.join(":")
+        );
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(script).arg(binary);
+        command.stdin(self.sockets[0].1.try_clone()?);
+        match self.sockets.get(1) {
+            Some((_, socket)) => command.stdout(socket.try_clone()?),
+            None => command.stdout(log.try_clone()?),
+        };
         Ok(command)
     }
 

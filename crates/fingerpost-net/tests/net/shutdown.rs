@@ -44,6 +44,29 @@ async fn a_request_in_hand_is_answered() {
 }
 
 #[tokio::test]
+async fn who_was_accepted_last_can_still_ask() {
+    let world = Plan::default().start();
+    let (mut line, mut http, idle) = (
+        world.connect().await,
+        world.connect().await,
+        world.connect().await,
+    );
+    world.metric_becomes("fingerpost_connections_open", 3).await;
+    let start = Instant::now();
+    world.shutdown.begin();
+    assert!(world.shutdown.is_stopping());
+    assert!(!world.shutdown.is_draining());
+    sleep(Duration::from_millis(50)).await;
+    line.send("hello\n").await;
+    line.expect("hello\n").await;
+    http.send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    http.expect("HTTP/1.1 200 OK\r\n").await;
+    assert_eq!(world.ended().await, 0);
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    drop(idle);
+}
+
+#[tokio::test]
 async fn what_does_not_end_is_dropped_at_the_cap() {
     let world = Plan::with(|options| options.drain_max = Duration::from_millis(300)).start();
     let mut client = world.connect().await;

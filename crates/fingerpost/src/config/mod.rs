@@ -32,7 +32,7 @@ pub(crate) use oidc::Oidc;
 pub(crate) use render::{annotated_file, effective, help, manual};
 pub(crate) use secret::Secret;
 pub(crate) use tables::{Further, Namespace, ObjectPlace, RedirectTarget};
-pub(crate) use tree::{Accounts, Cache, Config, Hg, Redirect, Snapshots, Traces};
+pub(crate) use tree::{Accounts, Cache, Config, Hg, Redirect, Server, Snapshots, Traces};
 pub(crate) use values::{
     Address, AnonymousPermissions, Durability, ForwardedBy, LogFormat, LogLevel, MaybeAddress,
     ProxyNetwork, ReadWrite, TlsMode, TlsVersion,

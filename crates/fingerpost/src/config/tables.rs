@@ -31,7 +31,7 @@ table! {
     /// Further addresses to listen on.
     Further {
         /// The addresses, as in `server.bind`. Must be set. Sockets that systemd
-        /// passed do not take their place.
+        /// passed with this table's name (`FileDescriptorName=`) take their place.
         bind: Vec<Address> = Vec::new();
         /// As `server.tls`, for these.
         tls: Option<TlsMode> = None, example "\"off\"";

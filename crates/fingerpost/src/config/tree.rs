@@ -70,7 +70,8 @@ sections! {
         /// Addresses to listen on. Each speaks BitBake's protocol, HTTP/1.1,
         /// HTTP/2 and websocket: the first bytes of a connection tell which.
         /// `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (all interfaces), `unix://PATH`,
-        /// `ws://HOST:PORT`. Port 0 takes a free port.
+        /// `ws://HOST:PORT`. Port 0 takes a free port. Sockets that systemd passed
+        /// take their place.
         bind: Vec<Address> = vec![Address::local(8686)];
         /// Whether clients come through TLS to these addresses, and to sockets that
         /// systemd passed: `off`, `optional` or `required`. Without this key:
@@ -140,7 +141,8 @@ sections! {
 
     /// Metrics and probes (`/metrics`, `/healthz`, `/readyz`, `/version`).
     metrics: Metrics {
-        /// Address for metrics and probes alone, over HTTP; empty for none.
+        /// Address for metrics and probes alone, over HTTP; empty for none. Sockets
+        /// that systemd passed with the name `metrics` take its place.
         bind: MaybeAddress = MaybeAddress(Some(Address::local(9686)));
         /// Metrics also on the addresses of `server.bind`. Probes always are.
         everywhere: bool = true;

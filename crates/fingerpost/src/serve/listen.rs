@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use fingerpost_core::SystemClock;
 use fingerpost_net::{Address, BindError, BindOptions, Listener, Metrics, Tls, TlsPolicy, bind};
-use listenfd::ListenFd;
 
+use super::inherited::Inherited;
 use crate::config::{self, Config, FIRST_LISTENER, Loaded, TlsMode};
 use crate::exit::{Exit, OrExit, failure};
 
@@ -15,7 +15,7 @@ pub(super) struct Listeners {
     /// Everything is spoken here.
     pub(super) service: Vec<Listener>,
     /// Metrics and probes alone.
-    pub(super) probes: Option<Listener>,
+    pub(super) probes: Vec<Listener>,
 }
 
 /// Reads the certificate, if there is one.
@@ -35,12 +35,12 @@ pub(super) async fn tls(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Resu
 /// configured.
 pub(super) fn listen(loaded: &Loaded, tls: Option<&Tls>) -> anyhow::Result<Listeners> {
     let server = &loaded.config.server;
-    let inherited = inherited()?;
-    let first = if inherited.is_empty() {
-        bind_all(&loaded.config, &server.bind)?
-    } else {
-        inherited
+    let mut inherited = Inherited::take(server)?;
+    let passed_or = |passed: Vec<Listener>, addresses: &[config::Address]| match passed.is_empty() {
+        true => bind_all(&loaded.config, addresses),
+        false => Ok(passed),
     };
+    let first = passed_or(inherited.first, &server.bind)?;
     let dressed = |listener: Listener, mode, proxy_protocol| {
         let policy = policy(mode, tls, listener.address());
         listener
@@ -52,7 +52,8 @@ pub(super) fn listen(loaded: &Loaded, tls: Option<&Tls>) -> anyhow::Result<Liste
         first.map(|one| dressed(one, server.tls, server.proxy_protocol).named(FIRST_LISTENER));
     let mut service: Vec<_> = first.collect();
     for (name, further) in &server.listeners {
-        let bound = bind_all(&loaded.config, &further.bind)?.into_iter();
+        let passed = inherited.further.remove(name).unwrap_or_default();
+        let bound = passed_or(passed, &further.bind)?.into_iter();
         let dressed = |one| dressed(one, further.tls, further.proxy_protocol).named(name);
         service.extend(bound.map(dressed));
     }
@@ -62,10 +63,11 @@ pub(super) fn listen(loaded: &Loaded, tls: Option<&Tls>) -> anyhow::Result<Liste
             "server.bind names no address to listen on",
         ));
     }
-    Ok(Listeners {
-        service,
-        probes: bind_probes(loaded)?,
-    })
+    let mut probes = inherited.probes;
+    if probes.is_empty() {
+        probes.extend(bind_probes(loaded)?);
+    }
+    Ok(Listeners { service, probes })
 }
 
 /// With a certificate TLS is required unless something else is said. What never
@@ -79,29 +81,6 @@ fn policy(mode: Option<TlsMode>, tls: Option<&Tls>, address: &Address) -> TlsPol
         (Some(TlsMode::Optional), _) | (None, Address::Unix(_)) => TlsPolicy::Optional(tls),
         (Some(TlsMode::Required), _) | (None, _) => TlsPolicy::Required(tls),
     }
-}
-
-/// Sockets passed by systemd's socket activation, in its order.
-fn inherited() -> anyhow::Result<Vec<Listener>> {
-    let mut passed = ListenFd::from_env();
-    let mut listeners = Vec::new();
-    for index in 0..passed.len() {
-        let listener = match passed.take_tcp_listener(index) {
-            Ok(Some(socket)) => Listener::from_tcp(socket),
-            Ok(None) => continue,
-            // Not TCP, so it has to be Unix.
-            Err(_) => match passed.take_unix_listener(index) {
-                Ok(Some(socket)) => Listener::from_unix(socket),
-                Ok(None) => continue,
-                Err(error) => Err(error),
-            },
-        };
-        listeners.push(listener.map_err(|error| {
-            let why = format!("cannot use socket {index} that systemd passed: {error}");
-            failure(Exit::Configuration, why)
-        })?);
-    }
-    Ok(listeners)
 }
 
 fn bind_all(config: &Config, addresses: &[config::Address]) -> anyhow::Result<Vec<Listener>> {

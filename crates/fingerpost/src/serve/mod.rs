@@ -8,6 +8,7 @@ mod database;
 mod database_metrics;
 mod guards;
 mod hg;
+mod inherited;
 mod listen;
 mod logins;
 mod lookup_dump;
@@ -102,7 +103,7 @@ async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
         }
     }
     notify(NotifyState::Stopping);
-    shutdown.start();
+    shutdown.begin();
     stop(serving, started.chores, started.database, &audit).await;
     Ok(Exit::Ok)
 }

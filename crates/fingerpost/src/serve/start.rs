@@ -102,7 +102,7 @@ fn assemble(
     for listener in listeners.service {
         server = server.listen(listener);
     }
-    if let Some(listener) = listeners.probes {
+    for listener in listeners.probes {
         server = server.listen_probes(listener);
     }
     announce::print(&announce::lines(&addresses, &opened.path));

@@ -32,6 +32,7 @@ mod redirect_nginx;
 mod redirect_targets;
 mod redirects;
 mod remembering;
+mod restarting;
 mod serving_snapshots;
 mod shadow;
 mod sharing;
