@@ -12,6 +12,8 @@ use super::*;
 const WRITERS: i64 = 4;
 const CUTS: u32 = 12;
 const BETWEEN_CUTS: Duration = Duration::from_millis(60);
+/// Between two cuts at least so many are written.
+const WRITTEN: u64 = 5;
 
 type Told = Vec<(i64, Result<u64, PostgresError>)>;
 
@@ -31,9 +33,15 @@ async fn write(db: Postgres, writer: i64, stop: Arc<AtomicBool>) -> Told {
     told
 }
 
+fn written(db: &Postgres) -> u64 {
+    let jobs = db.metrics().jobs().into_iter();
+    jobs.map(|(_, job)| job.done.load(Ordering::Relaxed)).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_answered_is_stored_once_and_what_was_refused_is_not() {
-    let mut cluster = PostgresCluster::durable().unwrap();
+    // A kill takes nothing from the system's memory, so the fast one will do.
+    let mut cluster = PostgresCluster::start().unwrap();
     let url = cluster.fresh_database().unwrap();
     // No row is refused because it is there already.
     cluster.sql("test_1", "CREATE TABLE log (id int8)").unwrap();
@@ -50,6 +58,8 @@ async fn what_was_answered_is_stored_once_and_what_was_refused_is_not() {
         .collect();
     for cut in 0..CUTS {
         tokio::time::sleep(BETWEEN_CUTS).await;
+        let wanted = WRITTEN * u64::from(cut + 1);
+        eventually("rows are written", async || written(&db) >= wanted).await;
         if cut == CUTS / 2 {
             cluster.kill().unwrap();
             cluster.restart().unwrap();
@@ -77,6 +87,4 @@ async fn what_was_answered_is_stored_once_and_what_was_refused_is_not() {
         }
     }
     assert!(stored.is_empty(), "nobody wrote {stored:?}");
-    let good = told.iter().filter(|(_, outcome)| outcome.is_ok()).count();
-    assert!(good > 20, "{good} of {}", told.len());
 }

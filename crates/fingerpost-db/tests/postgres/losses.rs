@@ -166,7 +166,7 @@ async fn a_commit_that_the_server_ends_is_unknown_and_not_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_is_found_again_when_it_is_back() {
-    let cluster = PostgresCluster::durable().unwrap();
+    let cluster = PostgresCluster::start().unwrap();
     let url = cluster.fresh_database().unwrap();
     let mut patient = settings(&url);
     patient.acquire_timeout = SOON;
