@@ -26,9 +26,9 @@ class Skipped:
 
 
 def missing(*names):
-    """Which of these tools are not here, as a case's outcome; nothing when all are."""
+    """Which of these tools are not here, as what is wrong with a case; nothing when all are."""
     absent = [name for name in names if shutil.which(name, path=PATH) is None]
-    return Skipped(f"{', '.join(absent)} is missing") if absent else None
+    return [f"{', '.join(absent)} is missing; make prepare installs it"] if absent else None
 
 
 def run(*words, environment=None, path=PATH, **options):
