@@ -5,17 +5,21 @@
 //! the keys here before the deletion is answered, and a look-up that read the
 //! store before the deletion cannot put its answer here afterwards: it holds a
 //! [`Fill`] of the older generation, which is refused.
+//!
+//! An entry is remembered for [`LIFE_HOURS_MAX`] hours at most: `uses` says why.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
+use fingerpost_core::Timestamp;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, UnitWeighter};
 
 use crate::namespace::NamespaceId;
+use crate::uses::LIFE_HOURS_MAX;
 
 /// A method's number, the same for the life of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,16 +52,27 @@ pub struct Fill {
     generation: u64,
 }
 
-/// Bytes that one entry takes, measured: key 40, value 32, and the cache's own
+/// What is remembered: a unihash, and the hour when it was put here.
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    unihash: [u8; 32],
+    hour: u16,
+}
+
+/// Bytes that one entry takes, measured: key 40, value 34, and the cache's own
 /// books. `docs/performance.md` has the figure.
 pub const ENTRY_BYTES: u64 = 128;
 
 /// Method names that are remembered; look-ups with further ones go to the store.
 const METHODS_MAX: usize = 65_536;
 
+const HOUR_MICROS: i64 = 3_600_000_000;
+
 /// The cache. Cheap to ask from any thread.
 pub struct UnihashCache {
-    entries: Cache<CachedTask, [u8; 32], UnitWeighter, RandomState, Evictions>,
+    entries: Cache<CachedTask, Remembered, UnitWeighter, RandomState, Evictions>,
+    /// Hours since 1970, as they fit.
+    hour: AtomicU16,
     evictions: Evictions,
     bytes_max: u64,
     generation: RwLock<u64>,
@@ -78,15 +93,30 @@ impl UnihashCache {
                 RandomState::default(),
                 evictions.clone(),
             ),
+            hour: AtomicU16::new(0),
             evictions,
             generation: RwLock::new(0),
             methods: RwLock::default(),
         }
     }
 
-    /// The remembered unihash.
+    /// The remembered unihash, unless it was put here too long ago.
     pub fn get(&self, task: &CachedTask) -> Option<[u8; 32]> {
-        self.entries.get(task)
+        let entry = self.entries.get(task)?;
+        let age = self.hour.load(Ordering::Relaxed).wrapping_sub(entry.hour);
+        // Not all of those that came together go together.
+        let life = LIFE_HOURS_MAX - u16::from(task.taskhash[0] % 8);
+        (age < life).then_some(entry.unihash)
+    }
+
+    /// Tells the time; once an hour is enough.
+    pub fn set_hour(&self, now: Timestamp) {
+        let hours = now.0.div_euclid(HOUR_MICROS);
+        let hour = hours.rem_euclid(1 << u16::BITS) as u16;
+        // A line of memory that every look-up reads is written when it has to be.
+        if self.hour.load(Ordering::Relaxed) != hour {
+            self.hour.store(hour, Ordering::Relaxed);
+        }
     }
 
     /// Number of entries.
@@ -128,8 +158,9 @@ impl UnihashCache {
         if *generation != fill.generation {
             return;
         }
+        let hour = self.hour.load(Ordering::Relaxed);
         for (task, unihash) in found {
-            self.entries.insert(task, unihash);
+            self.entries.insert(task, Remembered { unihash, hour });
         }
     }
 
@@ -167,10 +198,10 @@ impl UnihashCache {
 #[derive(Clone, Default)]
 struct Evictions(Arc<AtomicU64>);
 
-impl Lifecycle<CachedTask, [u8; 32]> for Evictions {
+impl Lifecycle<CachedTask, Remembered> for Evictions {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), _: CachedTask, _: [u8; 32]) {
+    fn on_evict(&self, (): &mut (), _: CachedTask, _: Remembered) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -224,6 +255,24 @@ mod tests {
         assert!(cache.len() <= 110, "{} entries", cache.len());
         assert_eq!(cache.evictions(), 10_000 - cache.len() as u64);
         assert!(cache.bytes() <= cache.bytes_max());
+    }
+
+    #[test]
+    fn what_is_in_use_is_looked_up_again_once_a_day() {
+        let cache = UnihashCache::new(1 << 20);
+        let hour = |hour: i64| cache.set_hour(Timestamp(hour * HOUR_MICROS));
+        // The hours' counter starts over meanwhile.
+        let begin = (1 << 16) - 3;
+        hour(begin);
+        cache.fill(cache.begin_fill(), [(task(0), [9; 32]), (task(7), [9; 32])]);
+        hour(begin + 15);
+        assert!(cache.get(&task(0)).is_some() && cache.get(&task(7)).is_some());
+        hour(begin + 16);
+        assert!(cache.get(&task(0)).is_some() && cache.get(&task(7)).is_none());
+        hour(begin + 23);
+        assert!(cache.get(&task(0)).is_none());
+        cache.fill(cache.begin_fill(), [(task(0), [9; 32])]);
+        assert!(cache.get(&task(0)).is_some());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod model;
 mod namespaces;
 mod order;
 mod paging;
+mod retention;
 mod signed;
 mod upstream;
 mod world;
