@@ -23,6 +23,7 @@ mod moving;
 mod notice;
 mod out;
 mod progress;
+mod retention;
 mod scrape;
 mod serve;
 mod signals;

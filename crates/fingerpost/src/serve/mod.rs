@@ -12,6 +12,7 @@ mod listen;
 mod logins;
 mod readiness;
 mod redirect;
+mod retention;
 mod service;
 mod snapshots;
 mod start;
@@ -31,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use args::Args;
 pub(crate) use cache::Answers;
+pub(crate) use database::settings as database_settings;
 pub(crate) use listen::bind_one;
 pub(crate) use logins::issuers;
 pub(crate) use stores::{Part, Stores, objects_there, valkey};

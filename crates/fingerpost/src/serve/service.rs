@@ -25,7 +25,7 @@ use fingerpost_net::{
 
 use super::cache::Answers;
 use super::database_metrics::DatabaseCollector;
-use super::{guards, snapshots};
+use super::{guards, retention, snapshots};
 use crate::config::{self, Config};
 
 /// The doors of the server.
@@ -43,6 +43,8 @@ pub(super) struct Doors {
     pub(super) audit: Audit,
     /// What becomes of snapshots and changes.
     pub(super) snapshots: snapshots::Chores,
+    /// What goes by itself, and what look-ups noted of uses.
+    pub(super) retention: retention::Chores,
 }
 
 /// Builds the services over `database`, makes the configured administrator, and
@@ -88,6 +90,7 @@ pub(super) async fn doors(
     let shortcut = config.traces.endpoint.is_empty();
     let shortcut = shortcut.then(|| Arc::new(json.clone()) as Arc<dyn Shortcut>);
     let chores = snapshots::Chores::new(namespaces.clone(), &config.snapshots, metrics);
+    let retention = retention::Chores::new(&service, config, metrics)?;
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         namespaces.register_metrics(registry);
@@ -106,6 +109,7 @@ pub(super) async fn doors(
         shortcut,
         audit,
         snapshots: chores,
+        retention,
     })
 }
 

@@ -31,6 +31,7 @@ mod questions;
 mod redirect_nginx;
 mod redirect_targets;
 mod redirects;
+mod retention;
 mod serving_snapshots;
 mod shadow;
 mod sharing;

@@ -1,0 +1,119 @@
+//! `fingerpost retention` on a database in use, and a server with a schedule.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use fingerpost_testkit::{Session, hash};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::program::outcome;
+use crate::world::{eventually, farm, fill, metric};
+
+const ROWS: u64 = 300;
+const KEPT: u64 = 100;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A configuration under which of all mappings `KEPT` stay, task 7 among them.
+fn configuration(directory: &Path, schedule: &str) -> Result<String> {
+    let file = directory.join(format!("config-{}.toml", schedule.len()));
+    let pinned = hash(1, 7);
+    let text = format!(
+        "[retention]\n{schedule}\n[[retention.rules]]\nmethod = 'Test*'\n\
+         mappings = {{ max_rows = {KEPT} }}\npins = [{{ taskhash = '{pinned}' }}]\n"
+    );
+    std::fs::write(&file, text)?;
+    Ok(file.to_string_lossy().into_owned())
+}
+
+async fn known(session: &mut Session, numbers: std::ops::Range<u64>) -> Result<u64> {
+    let mut known = 0;
+    for number in numbers {
+        let found = session.unihash("TestMethod", &hash(1, number)).await?;
+        known += u64::from(found.is_some());
+    }
+    Ok(known)
+}
+
+#[tokio::test]
+async fn what_is_planned_goes_by_hand_and_by_schedule() -> Result<()> {
+    let farm = farm();
+    let here = TempDir::new()?;
+    let options = farm.server();
+    let database = options.database_path().to_owned();
+    let server = options.start().await?;
+    fill(&server, 0..ROWS).await?;
+    let by_hand = configuration(here.path(), "")?;
+    let path = database.to_string_lossy().into_owned();
+    let retention = |words: &[&str]| -> Result<(i32, String, String)> {
+        let which = ["--config", &by_hand, "--database", &path];
+        outcome(&here, &[&["retention"], words, &which].concat())
+    };
+    let answer = |words: &[&str]| -> Result<Value> {
+        let (code, out, err) = retention(words)?;
+        ensure!(code == 0, "{err}");
+        Ok(serde_json::from_str(&out)?)
+    };
+    let plan = answer(&["plan", "--json"])?;
+    ensure!(plan["rows"] == json!(ROWS - KEPT), "{plan}");
+    let first = &plan["gone"][0];
+    let what = (&first["rule"], &first["kind"], &first["term"]);
+    ensure!(
+        what == (&json!(1), &json!("mappings"), &json!("rows")),
+        "{plan}"
+    );
+    ensure!(answer(&["status", "--json"])?["last"].is_null());
+
+    let every = configuration(here.path(), "every_hours = 1")?;
+    let scheduled = farm
+        .server()
+        .database(&database)
+        .argument("--config")
+        .argument(every);
+    let scheduled = scheduled.start().await?;
+    let name = "fingerpost_retention_rows_deleted_total";
+    eventually(PATIENCE, async || {
+        Ok(metric(&scheduled, name, "kind=\"mappings\"").await? == (ROWS - KEPT) as f64)
+    })
+    .await?;
+    eventually(PATIENCE, async || {
+        Ok(metric(&scheduled, "fingerpost_retention_last_success_seconds", "").await? > 0.0)
+    })
+    .await?;
+    let mut session = server.session().await?;
+    eventually(PATIENCE, async || {
+        Ok(known(&mut session, 0..ROWS).await? == KEPT)
+    })
+    .await?;
+    ensure!(known(&mut session, 7..8).await? == 1, "the pinned one went");
+
+    fill(&server, ROWS..ROWS + 10).await?;
+    let (code, out, err) = retention(&["run"])?;
+    ensure!(code == 0 && out.contains("\n10 rows went"), "{out}{err}");
+    let status = answer(&["status", "--json"])?;
+    ensure!(status["last"]["rows"] == json!(10), "{status}");
+    ensure!(status["last"]["outcome"] == json!("done"), "{status}");
+    let (_, out, _) = retention(&["status"])?;
+    ensure!(out.contains("10 rows of"), "{out}");
+    let again = answer(&["run", "--json"])?;
+    ensure!(again["rows"] == json!(0), "{again}");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_done_is_said() -> Result<()> {
+    let here = TempDir::new()?;
+    let config = configuration(here.path(), "")?;
+    let which = ["--config", &config, "--database", "nowhere.db"];
+    let (code, _, err) = outcome(&here, &[&["retention", "plan"], &which[..]].concat())?;
+    ensure!(code == 64 && err.contains("no database"), "{code} {err}");
+    std::fs::write(
+        &config,
+        "[retention]\n[[retention.rules]]\nmappings = { max_rows = 0 }\n",
+    )?;
+    let (code, _, err) = outcome(&here, &["check-config", "--config", &config])?;
+    let wanted = "line 3: retention.rules[1].mappings.max_rows: is at least 1";
+    ensure!(code == 78 && err.contains(wanted), "{code} {err}");
+    Ok(())
+}
