@@ -19,6 +19,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, UnitWeighter};
 
 use crate::namespace::NamespaceId;
+use crate::sharded::Padded;
 use crate::uses::LIFE_HOURS_MAX;
 
 /// A method's number, the same for the life of a database.
@@ -71,8 +72,7 @@ const HOUR_MICROS: i64 = 3_600_000_000;
 /// The cache. Cheap to ask from any thread.
 pub struct UnihashCache {
     entries: Cache<CachedTask, Remembered, UnitWeighter, RandomState, Evictions>,
-    /// Hours since 1970, as they fit.
-    hour: AtomicU16,
+    hour: Arc<Hour>,
     evictions: Evictions,
     bytes_max: u64,
     generation: RwLock<u64>,
@@ -84,6 +84,7 @@ impl UnihashCache {
     pub fn new(bytes: u64) -> Self {
         let entries = (bytes / ENTRY_BYTES).max(1);
         let evictions = Evictions::default();
+        let hour = Arc::clone(&evictions.hour);
         Self {
             bytes_max: entries * ENTRY_BYTES,
             entries: Cache::with(
@@ -93,7 +94,7 @@ impl UnihashCache {
                 RandomState::default(),
                 evictions.clone(),
             ),
-            hour: AtomicU16::new(0),
+            hour,
             evictions,
             generation: RwLock::new(0),
             methods: RwLock::default(),
@@ -103,10 +104,7 @@ impl UnihashCache {
     /// The remembered unihash, unless it was put here too long ago.
     pub fn get(&self, task: &CachedTask) -> Option<[u8; 32]> {
         let entry = self.entries.get(task)?;
-        let age = self.hour.load(Ordering::Relaxed).wrapping_sub(entry.hour);
-        // Not all of those that came together go together.
-        let life = LIFE_HOURS_MAX - u16::from(task.taskhash[0] % 8);
-        (age < life).then_some(entry.unihash)
+        self.hour.is_young(task, &entry).then_some(entry.unihash)
     }
 
     /// Tells the time; once an hour is enough.
@@ -114,8 +112,8 @@ impl UnihashCache {
         let hours = now.0.div_euclid(HOUR_MICROS);
         let hour = hours.rem_euclid(1 << u16::BITS) as u16;
         // A line of memory that every look-up reads is written when it has to be.
-        if self.hour.load(Ordering::Relaxed) != hour {
-            self.hour.store(hour, Ordering::Relaxed);
+        if self.hour.now() != hour {
+            self.hour.0.0.store(hour, Ordering::Relaxed);
         }
     }
 
@@ -141,7 +139,7 @@ impl UnihashCache {
 
     /// Entries that had to leave for others since the start.
     pub fn evictions(&self) -> u64 {
-        self.evictions.0.load(Ordering::Relaxed)
+        self.evictions.count.load(Ordering::Relaxed)
     }
 
     /// Call before reading the store.
@@ -158,7 +156,7 @@ impl UnihashCache {
         if *generation != fill.generation {
             return;
         }
-        let hour = self.hour.load(Ordering::Relaxed);
+        let hour = self.hour.now();
         for (task, unihash) in found {
             self.entries.insert(task, Remembered { unihash, hour });
         }
@@ -194,15 +192,37 @@ impl UnihashCache {
     }
 }
 
-/// Counts entries that leave for others.
+/// Hours since 1970, as they fit. On a line of memory of its own: every look-up reads it.
+#[derive(Debug, Default)]
+struct Hour(Padded<AtomicU16>);
+
+impl Hour {
+    fn now(&self) -> u16 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether an entry is still answered. Of those that came together not all go
+    /// together.
+    fn is_young(&self, task: &CachedTask, entry: &Remembered) -> bool {
+        let life = LIFE_HOURS_MAX - u16::from(task.taskhash[0] % 8);
+        self.now().wrapping_sub(entry.hour) < life
+    }
+}
+
+/// Counts entries that leave for others, but not those that were too old anyway: they
+/// are put here again.
 #[derive(Clone, Default)]
-struct Evictions(Arc<AtomicU64>);
+struct Evictions {
+    count: Arc<AtomicU64>,
+    hour: Arc<Hour>,
+}
 
 impl Lifecycle<CachedTask, Remembered> for Evictions {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), _: CachedTask, _: Remembered) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn on_evict(&self, (): &mut (), task: CachedTask, entry: Remembered) {
+        let is_young = self.hour.is_young(&task, &entry);
+        self.count.fetch_add(u64::from(is_young), Ordering::Relaxed);
     }
 }
 
@@ -273,6 +293,7 @@ mod tests {
         assert!(cache.get(&task(0)).is_none());
         cache.fill(cache.begin_fill(), [(task(0), [9; 32])]);
         assert!(cache.get(&task(0)).is_some());
+        assert_eq!((cache.len(), cache.evictions()), (2, 0));
     }
 
     #[test]

@@ -180,9 +180,10 @@ async fn a_farm_that_forgets_what_is_unused_stays_as_large_as_it_is() {
     for day in 0..30 {
         let begin = day * EACH_DAY;
         farm.build(begin..begin + EACH_DAY).await;
-        // Some old tasks are asked for every day, others now and then.
+        // Some old tasks are asked for every day, others while they are young.
         farm.use_tasks(0..20).await;
-        farm.use_tasks((0..begin).filter(|number| number % 97 == day))
+        let young = begin.saturating_sub(7 * EACH_DAY)..begin;
+        farm.use_tasks(young.filter(|number| number % 31 == day))
             .await;
         farm.pass_a_day().await;
         farm.run(unused(14)).await.unwrap();

@@ -56,7 +56,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<Exit> {
     let Some(report) = ran? else {
         return Err(failure(Exit::Unavailable, "another process is at it"));
     };
-    tell(&report, args.json, "went")?;
+    tell(&report, args.json, false)?;
     if !args.json {
         let bytes = report.given_back_bytes;
         Out::default().line(&format!("{bytes} bytes were given back to the file system"))?;

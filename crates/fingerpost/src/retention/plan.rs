@@ -34,12 +34,12 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<Exit> {
     let report = opened.retention.plan(&watch).await;
     opened.close().await;
     progress.finish();
-    tell(&report?, args.json, "would go")?;
+    tell(&report?, args.json, true)?;
     Ok(Exit::Ok)
 }
 
-/// Tells what goes, or went.
-pub(super) fn tell(report: &Report, json: bool, goes: &str) -> anyhow::Result<()> {
+/// Tells what goes, or went; of what goes with examples.
+pub(super) fn tell(report: &Report, json: bool, is_plan: bool) -> anyhow::Result<()> {
     let mut out = Out::default();
     if json {
         let mut value = serde_json::to_value(report)?;
@@ -54,11 +54,13 @@ pub(super) fn tell(report: &Report, json: bool, goes: &str) -> anyhow::Result<()
         out.line(&format!(
             "rule {rule:<2} {kind:<8} {term:<6} {rows:>10} rows {bytes:>14} bytes"
         ))?;
-        for example in &tally.examples {
+        let examples = tally.examples.iter().filter(|_| is_plan);
+        for example in examples {
             // Quoted, so that a name cannot draw on the terminal.
             out.line(&format!("    {example:?}"))?;
         }
     }
+    let goes = if is_plan { "would go" } else { "went" };
     let (looked, rows, bytes) = (report.looked, report.rows(), report.bytes());
     out.line(&format!(
         "{rows} rows {goes}, which take {bytes} bytes; {looked} were looked at"
