@@ -10,9 +10,8 @@ use crate::namespace::{Chain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
-use crate::retention::{Expired, Kind, Labels, RetainedPage, RetainedRow, RunRecord};
+use crate::retention::RetentionStore;
 use crate::signed::{Offered, Put, SignedRow};
-use crate::uses::Uses;
 
 /// The answer of a store.
 pub type Stored<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -153,7 +152,7 @@ pub struct CopiedOutput {
 /// otherwise; writes have reached the disk when they return. What takes a
 /// [`Chain`] reads along it, nearest first, and writes to its own namespace; what
 /// takes a [`NamespaceId`] sees no other.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: RetentionStore {
     /// Whether deletions by other processes have reached the cache within the
     /// promised time. Cheap: asked for every batch of look-ups.
     fn cache_is_fresh(&self) -> bool;
@@ -285,46 +284,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Gives a lease back.
     fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()>;
-
-    /// The names of namespaces that this process serves, of methods and of marks.
-    fn labels(&self) -> Stored<'_, Labels>;
-
-    /// Rows of all namespaces after the one numbered `after`, in the order of their
-    /// numbers. `limit` rows are looked at: that is what it costs.
-    fn retained(&self, kind: Kind, after: i64, limit: usize) -> Stored<'_, RetainedPage>;
-
-    /// Deletes rows that are still as they were seen, in one short transaction, and
-    /// prolongs the lease, without which nothing is deleted. May end before the last
-    /// row, and says where. Of [`Kind::Siginfo`] only the listing goes.
-    fn expire(
-        &self,
-        kind: Kind,
-        rows: Vec<RetainedRow>,
-        lease: ChoreLease,
-        now: Timestamp,
-    ) -> Stored<'_, Expired>;
-
-    /// Gives some of the room that deleted rows left back to the file system; returns
-    /// how many bytes, 0 when there is none left.
-    fn give_back(&self) -> Stored<'_, u64>;
-
-    /// Jobs that wait for the database now. Cheap.
-    fn waiting_jobs(&self) -> u64;
-
-    /// Keeps a run of retention, which its start names; the last hundred stay.
-    fn put_run(&self, run: RunRecord) -> Stored<'_, ()>;
-
-    /// The last runs, the newest first.
-    fn runs(&self, limit: usize) -> Stored<'_, Vec<RunRecord>>;
-
-    /// Says of runs that did not end that they were stopped.
-    fn end_runs(&self, now: Timestamp) -> Stored<'_, ()>;
-
-    /// Uses that [`Store::unihashes`] met and that are not stored yet.
-    fn uses(&self) -> &Uses;
-
-    /// Stores them, in batches; returns how many.
-    fn store_uses(&self, now: Timestamp) -> Stored<'_, u64>;
 
     /// How far the methods are that work in batches.
     fn progress(&self) -> &Progress;

@@ -88,7 +88,7 @@ pub struct RunRecord {
     pub ended: Option<Timestamp>,
     /// How.
     pub outcome: Outcome,
-    /// Rows that went.
+    /// Rows that went; of a run that did not end, some seconds before now or its stop.
     pub rows: u64,
     /// What they took in the file, about.
     pub bytes: u64,
@@ -110,5 +110,12 @@ impl RunRecord {
             given_back_bytes: 0,
             why: String::new(),
         }
+    }
+
+    /// Takes over how far it is.
+    pub(super) fn tell(&mut self, report: &Report) {
+        self.rows = report.rows();
+        self.bytes = report.bytes();
+        self.given_back_bytes = report.given_back_bytes;
     }
 }

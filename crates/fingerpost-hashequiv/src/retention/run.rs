@@ -30,6 +30,8 @@ pub const LEASE: ChoreLease = ChoreLease {
 const PAGE_ROWS: usize = 1000;
 /// Rows that one transaction deletes at most.
 const BATCH_ROWS: usize = 200;
+/// How often it is written how far a run is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 /// Rows that are shown of each term.
 const EXAMPLES: usize = 5;
 
@@ -93,7 +95,7 @@ impl Retention {
     /// What a run would do now. Deletes nothing.
     pub async fn plan(&self, watch: Watch<'_>) -> Result<Report, RetentionError> {
         let mut report = Report::default();
-        self.walk(&mut report, false, watch).await?;
+        self.walk(&mut report, None, watch).await?;
         Ok(report)
     }
 
@@ -108,11 +110,9 @@ impl Retention {
         let mut record = RunRecord::begun(now);
         self.store.put_run(record.clone()).await?;
         let mut report = Report::default();
-        let walked = self.walk(&mut report, true, watch).await;
+        let walked = self.walk(&mut report, Some(record.clone()), watch).await;
         record.ended = Some(self.clock.now());
-        record.rows = report.rows();
-        record.bytes = report.bytes();
-        record.given_back_bytes = report.given_back_bytes;
+        record.tell(&report);
         record.outcome = match &walked {
             Ok(()) => Outcome::Done,
             Err(error) => {
@@ -142,7 +142,7 @@ impl Retention {
     async fn walk(
         &self,
         report: &mut Report,
-        deletes: bool,
+        record: Option<RunRecord>,
         watch: Watch<'_>,
     ) -> Result<(), RetentionError> {
         let keeps = self.read_keeps().await?;
@@ -153,7 +153,8 @@ impl Retention {
             judge: Judge::new(&self.policy, labels, keeps, self.clock.now()),
             pace: Pace::new(),
             held: Instant::now(),
-            deletes,
+            told: Instant::now(),
+            record,
             watch,
             report,
         };
@@ -162,7 +163,7 @@ impl Retention {
                 walk.over(kind).await?;
             }
         }
-        if deletes {
+        if walk.record.is_some() {
             walk.give_back().await?;
         }
         Ok(())
@@ -198,7 +199,10 @@ struct Walk<'a> {
     pace: Pace,
     /// When the lease was taken or prolonged.
     held: Instant,
-    deletes: bool,
+    /// When the record was written.
+    told: Instant,
+    /// The run; without one nothing is deleted.
+    record: Option<RunRecord>,
     watch: Watch<'a>,
     report: &'a mut Report,
 }
@@ -224,9 +228,9 @@ impl Walk<'_> {
                     going.push(Going { row, rule, term });
                 }
             }
-            match self.deletes {
-                true => self.expire(kind, going).await?,
-                false => self.count(kind, going.iter()),
+            match self.record {
+                Some(_) => self.expire(kind, going).await?,
+                None => self.count(kind, going.iter()),
             }
         }
         Ok(())
@@ -311,7 +315,15 @@ impl Walk<'_> {
     async fn rest(&mut self, began: Instant) -> Result<(), RetentionError> {
         let rest = self.pace.rest(began.elapsed(), self.store.waiting_jobs());
         tokio::time::sleep(rest).await;
-        if !self.deletes || self.held.elapsed() < LEASE.term / 4 {
+        let Some(record) = &mut self.record else {
+            return Ok(());
+        };
+        if self.told.elapsed() > TELL_EVERY {
+            self.told = Instant::now();
+            record.tell(self.report);
+            self.store.put_run(record.clone()).await?;
+        }
+        if self.held.elapsed() < LEASE.term / 4 {
             return Ok(());
         }
         self.held = Instant::now();

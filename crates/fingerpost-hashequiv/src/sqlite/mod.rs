@@ -2,8 +2,8 @@
 //!
 //! One file per subject: `lookup` reads, `paging` reads page by page, `report` adds, `listing` keeps
 //! siginfo, `signed` has signatures, `changes` tells what changed, `collect` deletes and marks the rows
-//! that `rows` finds, `retained` those that retention judged, `epoch` tells caches about it, `leases`
-//! say who does what goes one at a time.
+//! that `rows` finds, `retained` and `retaining` those that retention judges, `epoch` tells caches about
+//! it, `leases` say who does what goes one at a time.
 
 mod changes;
 mod collect;
@@ -16,13 +16,14 @@ mod offline;
 mod paging;
 mod report;
 mod retained;
+mod retaining;
 mod rows;
 mod signed;
 mod tasks;
 mod value;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use fingerpost_core::{Clock, Timestamp};
@@ -40,7 +41,6 @@ use crate::namespace::{Chain, DEFAULT_NAMESPACE, NameChain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
-use crate::retention::{Expired, Kind, Labels, RetainedPage, RetainedRow, RunRecord};
 use crate::signed::{Offered, Put, SignedRow};
 use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
 use crate::uses::Uses;
@@ -86,9 +86,6 @@ const EPOCH_POLL: Duration = Duration::from_millis(25);
 /// A cache that was not compared with the database for this long is not used.
 const EPOCH_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// Uses that one transaction writes at most.
-const USES_ROWS: usize = 500;
-
 /// Bytes of base listings that are kept for encoding further ones.
 const BASES_BYTES: u64 = 32 << 20;
 
@@ -99,7 +96,7 @@ pub struct StoreOptions {
     pub match_invalid_unihashes: bool,
     /// A repeated report marks an existing row for the running collection.
     pub remark_on_report: bool,
-    /// Look-ups note what was used; without it [`Store::uses`] stays empty.
+    /// Look-ups note what was used; without it nothing waits to be stored.
     pub note_uses: bool,
 }
 
@@ -398,92 +395,6 @@ impl Store for SqliteStore {
 
     fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()> {
         Box::pin(leases::release(self, lease))
-    }
-
-    fn labels(&self) -> Stored<'_, Labels> {
-        let served = Arc::clone(&self.epoch);
-        Box::pin(async move {
-            let job = move |conn: &rusqlite::Connection| retained::labels(conn, &served);
-            self.db.read(job).await.map_err(failed)
-        })
-    }
-
-    fn retained(&self, kind: Kind, after: i64, limit: usize) -> Stored<'_, RetainedPage> {
-        Box::pin(async move {
-            let job = move |conn: &rusqlite::Connection| retained::page(conn, kind, after, limit);
-            self.db.read(job).await.map_err(failed)
-        })
-    }
-
-    fn expire(
-        &self,
-        kind: Kind,
-        rows: Vec<RetainedRow>,
-        lease: ChoreLease,
-        now: Timestamp,
-    ) -> Stored<'_, Expired> {
-        let (epoch, holder) = (Arc::clone(&self.epoch), leases::process(self));
-        Box::pin(async move {
-            let job = move |tx: &mut fingerpost_db::Tx<'_>| match leases::hold_within(
-                tx, lease, &holder, now,
-            )? {
-                true => retained::expire(tx, kind, &rows, &epoch),
-                false => Ok(Expired::NotOurs),
-            };
-            self.db.write_background(job).await.map_err(failed)
-        })
-    }
-
-    fn give_back(&self) -> Stored<'_, u64> {
-        Box::pin(async { leases::give_back(&self.db).await.map_err(failed) })
-    }
-
-    fn waiting_jobs(&self) -> u64 {
-        let metrics = self.db.metrics();
-        let waiting = [&metrics.write_queue_depth, &metrics.read_queue_depth];
-        waiting
-            .iter()
-            .map(|depth| depth.load(Ordering::Relaxed))
-            .sum()
-    }
-
-    fn put_run(&self, run: RunRecord) -> Stored<'_, ()> {
-        Box::pin(async move {
-            let job = move |tx: &mut fingerpost_db::Tx<'_>| retained::put_run(tx.conn(), &run);
-            self.db.write_background(job).await.map_err(failed)
-        })
-    }
-
-    fn runs(&self, limit: usize) -> Stored<'_, Vec<RunRecord>> {
-        Box::pin(async move {
-            let job = move |conn: &rusqlite::Connection| retained::runs(conn, limit);
-            self.db.read(job).await.map_err(failed)
-        })
-    }
-
-    fn end_runs(&self, now: Timestamp) -> Stored<'_, ()> {
-        Box::pin(async move {
-            let job = move |tx: &mut fingerpost_db::Tx<'_>| retained::end_runs(tx.conn(), now);
-            self.db.write_background(job).await.map_err(failed)
-        })
-    }
-
-    fn uses(&self) -> &Uses {
-        &self.uses
-    }
-
-    fn store_uses(&self, now: Timestamp) -> Stored<'_, u64> {
-        Box::pin(async move {
-            let tasks = self.uses.take();
-            for some in tasks.chunks(USES_ROWS) {
-                let (some, day) = (some.to_vec(), now.day());
-                let job = move |tx: &mut fingerpost_db::Tx<'_>| {
-                    retained::note_uses(tx.conn(), &some, day)
-                };
-                self.db.write_background(job).await.map_err(failed)?;
-            }
-            Ok(tasks.len() as u64)
-        })
     }
 
     fn progress(&self) -> &Progress {

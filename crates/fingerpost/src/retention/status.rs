@@ -74,8 +74,8 @@ fn words(run: Option<&RunRecord>) -> String {
         .ended
         .map(|ended| ended.0.saturating_sub(run.started.0) / 1_000_000);
     match run.outcome {
-        Outcome::Running => format!("{started}: running, or its process died"),
-        Outcome::Stopped => format!("{started}: was stopped"),
+        Outcome::Running => format!("{started}: running, {rows} rows so far; or its process died"),
+        Outcome::Stopped => format!("{started}: was stopped after some {rows} rows"),
         Outcome::Failed => format!("{started}: failed: {}", run.why),
         Outcome::Done => format!(
             "{started}: {rows} rows of {bytes} bytes went in {} s, {} bytes were given back",
