@@ -5,17 +5,22 @@
 //! the keys here before the deletion is answered, and a look-up that read the
 //! store before the deletion cannot put its answer here afterwards: it holds a
 //! [`Fill`] of the older generation, which is refused.
+//!
+//! An entry is remembered for [`LIFE_HOURS_MAX`] hours at most: `uses` says why.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
+use fingerpost_core::Timestamp;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, UnitWeighter};
 
 use crate::namespace::NamespaceId;
+use crate::sharded::Padded;
+use crate::uses::LIFE_HOURS_MAX;
 
 /// A method's number, the same for the life of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,16 +60,27 @@ pub struct Fill {
     generation: u64,
 }
 
-/// Bytes that one entry takes, measured: key 40, value 32, and the cache's own
+/// What is remembered: a unihash, and the hour when it was put here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) unihash: [u8; 32],
+    /// Hours since 1970, as they fit.
+    pub(crate) hour: u16,
+}
+
+/// Bytes that one entry takes, measured: key 40, value 34, and the cache's own
 /// books. `docs/performance.md` has the figure.
 pub const ENTRY_BYTES: u64 = 128;
 
 /// Method names that are remembered; look-ups with further ones go to the store.
 const METHODS_MAX: usize = 65_536;
 
+const HOUR_MICROS: i64 = 3_600_000_000;
+
 /// The cache. Cheap to ask from any thread.
 pub struct UnihashCache {
-    entries: Cache<CachedTask, [u8; 32], UnitWeighter, RandomState, Evictions>,
+    entries: Cache<CachedTask, Remembered, UnitWeighter, RandomState, Evictions>,
+    hour: Arc<Hour>,
     evictions: Evictions,
     bytes_max: u64,
     generation: RwLock<u64>,
@@ -77,6 +93,7 @@ impl UnihashCache {
     pub fn new(bytes: u64) -> Self {
         let entries = (bytes / ENTRY_BYTES).max(1);
         let evictions = Evictions::default();
+        let hour = Arc::clone(&evictions.hour);
         Self {
             bytes_max: entries * ENTRY_BYTES,
             entries: Cache::with(
@@ -86,6 +103,7 @@ impl UnihashCache {
                 RandomState::default(),
                 evictions.clone(),
             ),
+            hour,
             evictions,
             generation: RwLock::new(0),
             revision: AtomicU64::new(0),
@@ -93,9 +111,20 @@ impl UnihashCache {
         }
     }
 
-    /// The remembered unihash.
+    /// The remembered unihash, unless it was put here too long ago.
     pub fn get(&self, task: &CachedTask) -> Option<[u8; 32]> {
-        self.entries.get(task)
+        let entry = self.entries.get(task)?;
+        self.hour.is_young(task, &entry).then_some(entry.unihash)
+    }
+
+    /// Tells the time; once an hour is enough.
+    pub fn set_hour(&self, now: Timestamp) {
+        let hours = now.0.div_euclid(HOUR_MICROS);
+        let hour = hours.rem_euclid(1 << u16::BITS) as u16;
+        // A line of memory that every look-up reads is written when it has to be.
+        if self.hour.now() != hour {
+            self.hour.0.0.store(hour, Ordering::Relaxed);
+        }
     }
 
     /// Number of entries.
@@ -120,7 +149,7 @@ impl UnihashCache {
 
     /// Entries that had to leave for others since the start.
     pub fn evictions(&self) -> u64 {
-        self.evictions.0.load(Ordering::Relaxed)
+        self.evictions.count.load(Ordering::Relaxed)
     }
 
     /// Call before reading the store.
@@ -137,21 +166,21 @@ impl UnihashCache {
         if *generation != fill.generation {
             return;
         }
-        let mut put = 0;
+        let (hour, mut put) = (self.hour.now(), 0);
         for (task, unihash) in found {
-            self.entries.insert(task, unihash);
+            self.entries.insert(task, Remembered { unihash, hour });
             put += 1;
         }
         self.revision.fetch_add(put, Ordering::Relaxed);
     }
 
-    /// As [`UnihashCache::fill`], but leaves what is there already, and puts nothing
-    /// out to make room. How many were put; `None` when rows were deleted meanwhile.
+    /// As [`UnihashCache::fill`] with the hours of another cache, but leaves what is
+    /// there already, and puts nothing out to make room. How many were put; `None` when rows were deleted meanwhile.
     /// Deletions wait for this: give it some hundred at a time.
     pub(crate) fn fill_missing(
         &self,
         fill: Fill,
-        found: impl IntoIterator<Item = (CachedTask, [u8; 32])>,
+        found: impl IntoIterator<Item = (CachedTask, Remembered)>,
     ) -> Option<u64> {
         let generation = self.generation.read();
         if *generation != fill.generation {
@@ -159,12 +188,12 @@ impl UnihashCache {
         }
         let mut room = self.entries_max().saturating_sub(self.entries.len() as u64);
         let mut put = 0;
-        for (task, unihash) in found {
+        for (task, entry) in found {
             if room == 0 {
                 break;
             }
-            if !self.entries.contains_key(&task) {
-                self.entries.insert(task, unihash);
+            if self.hour.is_young(&task, &entry) && !self.entries.contains_key(&task) {
+                self.entries.insert(task, entry);
                 room -= 1;
                 put += 1;
             }
@@ -175,8 +204,9 @@ impl UnihashCache {
 
     /// Every entry that is there from now to the end, and perhaps some of those that
     /// come or go meanwhile. Holds no lock between two of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (CachedTask, [u8; 32])> {
-        self.entries.iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CachedTask, Remembered)> {
+        let entries = self.entries.iter();
+        entries.filter(|(task, entry)| self.hour.is_young(task, entry))
     }
 
     /// Entries that there may be.
@@ -230,15 +260,37 @@ impl UnihashCache {
     }
 }
 
-/// Counts entries that leave for others.
-#[derive(Clone, Default)]
-struct Evictions(Arc<AtomicU64>);
+/// Hours since 1970, as they fit. On a line of memory of its own: every look-up reads it.
+#[derive(Debug, Default)]
+struct Hour(Padded<AtomicU16>);
 
-impl Lifecycle<CachedTask, [u8; 32]> for Evictions {
+impl Hour {
+    fn now(&self) -> u16 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether an entry is still answered. Of those that came together not all go
+    /// together.
+    fn is_young(&self, task: &CachedTask, entry: &Remembered) -> bool {
+        let life = LIFE_HOURS_MAX - u16::from(task.taskhash[0] % 8);
+        self.now().wrapping_sub(entry.hour) < life
+    }
+}
+
+/// Counts entries that leave for others, but not those that were too old anyway: they
+/// are put here again.
+#[derive(Clone, Default)]
+struct Evictions {
+    count: Arc<AtomicU64>,
+    hour: Arc<Hour>,
+}
+
+impl Lifecycle<CachedTask, Remembered> for Evictions {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), _: CachedTask, _: [u8; 32]) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn on_evict(&self, (): &mut (), task: CachedTask, entry: Remembered) {
+        let is_young = self.hour.is_young(&task, &entry);
+        self.count.fetch_add(u64::from(is_young), Ordering::Relaxed);
     }
 }
 

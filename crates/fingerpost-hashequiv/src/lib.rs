@@ -13,6 +13,7 @@ pub mod moving;
 pub mod paging;
 pub mod progress;
 pub mod query;
+pub mod retention;
 pub mod rules;
 pub mod siginfo;
 pub mod signed;
@@ -21,6 +22,7 @@ pub mod sqlite;
 pub mod stats;
 pub mod store;
 pub mod upstream;
+pub mod uses;
 
 mod backfill;
 mod commands;

@@ -58,6 +58,7 @@ impl Config {
         StoreOptions {
             match_invalid_unihashes: self.serve_invalid_unihashes,
             remark_on_report: self.remark_on_report,
+            note_uses: !self.read_only,
         }
     }
 }
@@ -139,6 +140,7 @@ impl HashEquiv {
     ) -> Result<Vec<Arc<Self>>, StoreError> {
         let families = Families::default();
         let cache = Arc::new(UnihashCache::new(config.cache_bytes));
+        cache.set_hour(clock.now());
         let logins = Logins::new(db.clone(), Arc::clone(&clock), config.logins.clone())
             .map_err(StoreError::database)?;
         let (store, chains) = SqliteStore::with_namespaces(
@@ -287,6 +289,10 @@ impl HashEquiv {
             method,
             taskhash: *taskhash,
         })
+    }
+
+    pub(crate) const fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// The time that logins are judged by.

@@ -10,6 +10,7 @@ use crate::namespace::{Chain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
+use crate::retention::RetentionStore;
 use crate::signed::{Offered, Put, SignedRow};
 
 /// The answer of a store.
@@ -151,7 +152,7 @@ pub struct CopiedOutput {
 /// otherwise; writes have reached the disk when they return. What takes a
 /// [`Chain`] reads along it, nearest first, and writes to its own namespace; what
 /// takes a [`NamespaceId`] sees no other.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: RetentionStore {
     /// Whether deletions by other processes have reached the cache within the
     /// promised time. Cheap: asked for every batch of look-ups.
     fn cache_is_fresh(&self) -> bool;

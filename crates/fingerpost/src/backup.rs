@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fingerpost_db::CopyError;
 
-use crate::config::{self, Setting, Sources};
+use crate::config::{self, Loaded, Setting, Sources};
 use crate::exit::{Exit, OrExit, failure};
 use crate::progress::Progress;
 
@@ -49,6 +49,11 @@ impl WhichDatabase {
     }
 
     pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.load()?.database_path())
+    }
+
+    /// The configuration that names it.
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
         let flag = self.database.as_ref();
         let flags = flag.map(|file| Setting::new("database.path", file.as_str(), "--database"));
         let sources = Sources {
@@ -57,9 +62,7 @@ impl WhichDatabase {
             flags: flags.into_iter().collect(),
             ..Sources::default()
         };
-        let loaded =
-            config::load(sources).or_exit(Exit::Configuration, "The configuration is wrong")?;
-        Ok(loaded.database_path())
+        config::load(sources).or_exit(Exit::Configuration, "The configuration is wrong")
     }
 }
 

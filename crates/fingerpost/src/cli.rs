@@ -8,8 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::{
-    backup, bench, cache, check_config, client, config, demo, docs, hg, key, moving, serve,
-    snapshot, top,
+    backup, bench, cache, check_config, client, config, demo, docs, hg, key, moving, retention,
+    serve, snapshot, top,
 };
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
@@ -51,6 +51,8 @@ enum Command {
     Key(key::Args),
     /// Verify, show and publish snapshots: files with what a namespace knew.
     Snapshot(snapshot::Args),
+    /// Show what the rules of retention would delete, delete it, and what was deleted.
+    Retention(retention::Args),
     /// Print a page that is made from the code.
     #[command(hide = true)]
     Docs(docs::Args),
@@ -88,6 +90,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Cache(args) => cache::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
+        Command::Retention(args) => retention::run(&args),
         Command::Docs(args) => Ok(docs::run(&args)),
         Command::CheckConfig(args) => check_config::run(&args),
     }

@@ -24,6 +24,7 @@ mod moving;
 mod notice;
 mod out;
 mod progress;
+mod retention;
 mod scrape;
 mod serve;
 mod signals;

@@ -65,6 +65,11 @@ impl Progress {
         });
     }
 
+    /// `done` are done altogether, of who knows how many.
+    pub(crate) fn count(&self, done: u64) {
+        self.update(|state| state.done = done);
+    }
+
     /// Prints a line that stays, above the bar where there is one.
     pub(crate) fn note(&self, line: &str) {
         match &self.lock().shown {

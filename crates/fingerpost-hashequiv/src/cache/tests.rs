@@ -103,7 +103,11 @@ fn filling_what_is_missing_puts_nothing_out() {
     let cache = UnihashCache::new(100 * ENTRY_BYTES);
     ask(&cache, 0..60);
     let before = cache.revision();
-    let others = (50..500).map(|number| (numbered(number), [1; 32]));
+    let entry = Remembered {
+        unihash: [1; 32],
+        hour: 0,
+    };
+    let others = (50..500).map(|number| (numbered(number), entry));
     let put = cache.fill_missing(cache.begin_fill(), others);
     assert_eq!(put, Some(40));
     assert_ne!(cache.revision(), before);
@@ -111,7 +115,47 @@ fn filling_what_is_missing_puts_nothing_out() {
     assert_eq!(cache.iter().count(), cache.len());
     let fill = cache.begin_fill();
     cache.forget(&[]);
-    assert_eq!(cache.fill_missing(fill, [(numbered(9), [1; 32])]), None);
+    assert_eq!(cache.fill_missing(fill, [(numbered(9), entry)]), None);
+}
+
+/// Who restarts every few hours notes uses as well.
+#[test]
+fn what_was_remembered_elsewhere_keeps_its_age() {
+    let cache = UnihashCache::new(1 << 20);
+    cache.set_hour(Timestamp(1000 * HOUR_MICROS));
+    let entry = |hour| Remembered {
+        unihash: [1; 32],
+        hour,
+    };
+    let others = [
+        (task(0), entry(980)),
+        (task(8), entry(976)),
+        (task(16), entry(1001)),
+    ];
+    let put = cache.fill_missing(cache.begin_fill(), others);
+    assert_eq!(put, Some(1), "one is young");
+    assert_eq!(cache.iter().collect::<Vec<_>>(), [(task(0), entry(980))]);
+    cache.set_hour(Timestamp(1004 * HOUR_MICROS));
+    assert_eq!((cache.get(&task(0)), cache.iter().count()), (None, 0));
+}
+
+#[test]
+fn what_is_in_use_is_looked_up_again_once_a_day() {
+    let cache = UnihashCache::new(1 << 20);
+    let hour = |hour: i64| cache.set_hour(Timestamp(hour * HOUR_MICROS));
+    // The hours' counter starts over meanwhile.
+    let begin = (1 << 16) - 3;
+    hour(begin);
+    cache.fill(cache.begin_fill(), [(task(0), [9; 32]), (task(7), [9; 32])]);
+    hour(begin + 15);
+    assert!(cache.get(&task(0)).is_some() && cache.get(&task(7)).is_some());
+    hour(begin + 16);
+    assert!(cache.get(&task(0)).is_some() && cache.get(&task(7)).is_none());
+    hour(begin + 23);
+    assert!(cache.get(&task(0)).is_none());
+    cache.fill(cache.begin_fill(), [(task(0), [9; 32])]);
+    assert!(cache.get(&task(0)).is_some());
+    assert_eq!((cache.len(), cache.evictions()), (2, 0));
 }
 
 #[test]

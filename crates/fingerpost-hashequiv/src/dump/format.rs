@@ -7,7 +7,7 @@
 //! | the history of the database | 16 |
 //! | number of namespaces; for each its number, position, epoch, and how many it falls back to with their numbers | 1; 4 + 8 + 8 + 1 + 4 each |
 //! | number of methods; for each its number, and its name with the length in front | 4; 4 + 1 + name |
-//! | the entries: place of the namespace above, with bit 7 set if the unihash is the taskhash; place of the method above; taskhash; unihash unless bit 7 is set | 1 + 2 + 32 + 32 each |
+//! | the entries: place of the namespace above, with bit 7 set if the unihash is the taskhash; place of the method above; the hour (since 1970, its lower 16 bits) when it was looked up; taskhash; unihash unless bit 7 is set | 1 + 2 + 2 + 32 + 32 each |
 //! | number of entries | 8 |
 //! | SHA-256 of everything before | 32 |
 
@@ -19,7 +19,7 @@ use fingerpost_core::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::Unusable;
-use crate::cache::MethodId;
+use crate::cache::{MethodId, Remembered};
 use crate::changes::Cut;
 use crate::namespace::{CHAIN_MAX, Chain, NAMESPACES_MAX, NamespaceId};
 
@@ -61,7 +61,7 @@ pub(super) struct Entry {
     /// The place of its method there.
     pub(super) method: u16,
     pub(super) taskhash: [u8; 32],
-    pub(super) unihash: [u8; 32],
+    pub(super) remembered: Remembered,
 }
 
 impl Header {
@@ -181,13 +181,14 @@ impl<W: Write> Writer<W> {
 
     /// Adds an entry; nothing is written yet.
     pub(super) fn put(&mut self, entry: &Entry) {
-        let is_same = entry.taskhash == entry.unihash;
+        let is_same = entry.taskhash == entry.remembered.unihash;
         let waiting = &mut self.waiting;
         waiting.push(entry.place | if is_same { SAME } else { 0 });
         waiting.extend(entry.method.to_be_bytes());
+        waiting.extend(entry.remembered.hour.to_be_bytes());
         waiting.extend(entry.taskhash);
         if !is_same {
-            waiting.extend(entry.unihash);
+            waiting.extend(entry.remembered.unihash);
         }
         self.entries += 1;
     }
@@ -259,6 +260,7 @@ impl Reader {
     fn entry(&mut self) -> Result<Entry, Unusable> {
         let [place] = array(&mut self.from)?;
         let method = u16::from_be_bytes(array(&mut self.from)?);
+        let hour = u16::from_be_bytes(array(&mut self.from)?);
         let taskhash = array(&mut self.from)?;
         let unihash = match place & SAME {
             0 => array(&mut self.from)?,
@@ -274,7 +276,7 @@ impl Reader {
             place,
             method,
             taskhash,
-            unihash,
+            remembered: Remembered { unihash, hour },
         })
     }
 }

@@ -161,7 +161,7 @@ impl<'a> Filling<'a> {
                 match self.task(entry) {
                     None => elsewhere += 1,
                     Some(task) if self.changes.is_touched(&task) => changed += 1,
-                    Some(task) => believed.push((task, entry.unihash)),
+                    Some(task) => believed.push((task, entry.remembered)),
                 }
             }
             let count = believed.len() as u64;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::CacheDump;
 use super::format::{Entry, Header, METHODS_MAX, Place, Writer};
+use crate::cache::{CachedTask, Remembered};
 use crate::store::StoreError;
 
 /// The cache hears of deletions within this time, or it is not used anyway.
@@ -145,13 +146,13 @@ impl CacheDump {
         let writing = tokio::task::spawn_blocking(move || {
             let places = numbered(header.places.iter().map(|place| place.chain.own()));
             let methods = numbered(header.methods.iter().map(|(id, _)| *id));
-            let entry = |(task, unihash): (crate::cache::CachedTask, [u8; 32])| {
+            let entry = |(task, remembered): (CachedTask, Remembered)| {
                 let (namespace, method) = task.method.parts();
                 Some(Entry {
                     place: u8::try_from(*places.get(&namespace)?).ok()?,
                     method: *methods.get(&method)?,
                     taskhash: task.taskhash,
-                    unihash,
+                    remembered,
                 })
             };
             let max = usize::try_from(cache.entries_max()).unwrap_or(usize::MAX);

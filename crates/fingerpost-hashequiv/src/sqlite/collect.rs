@@ -5,14 +5,14 @@
 //! deleted before the next batch begins.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fingerpost_core::Timestamp;
-use fingerpost_db::{Tx, release_lease, try_lease};
+use fingerpost_db::{Tx, release_lease};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::epoch::{DeletedTask, Epoch};
+use super::leases::hold_within;
 use super::rows::{OutputRow, Query, UnihashRow, find_outputs, find_unihashes};
 use super::tasks::remove_unused_task;
 use super::{SqliteStore, failed, listing};
@@ -25,41 +25,53 @@ use crate::store::StoreError;
 /// Rows that one batch changes at most: 200 take the writer some 5 ms.
 const BATCH_ROWS: usize = 200;
 
-/// A row by which processes agree who does something.
-#[derive(Clone, Copy)]
-struct Lease {
-    name: &'static str,
-    ttl_ms: u64,
+/// What a batch came to.
+enum Step<P> {
+    /// Rows that it changed, and where to go on.
+    Rows(u64, Option<P>),
+    /// The mark is not the current one.
+    WrongMark(String),
+    /// Somebody else is at it, in this process or in another.
+    Busy(&'static str),
 }
 
-impl Lease {
-    /// Takes or prolongs it; whether the holder has it now.
-    fn hold(self, tx: &Tx<'_>, holder: &str, now: Timestamp) -> rusqlite::Result<bool> {
-        try_lease(tx, self.name, holder, self.ttl_ms, now)
-    }
+/// How long who is busy is waited for; a client waits 30 s for us.
+const BUSY_WAIT: Duration = Duration::from_secs(25);
+/// How often it is looked.
+const BUSY_RETRY: Duration = Duration::from_millis(200);
 
-    fn release(self, tx: &Tx<'_>, holder: &str) -> rusqlite::Result<()> {
-        release_lease(tx, self.name, holder)
-    }
-}
-
-/// Takes or prolongs a lease for this process.
-pub(super) async fn hold_lease(
+/// Runs one batch after the other, each in a transaction of its own, from `first` on.
+/// Returns how many rows they changed.
+async fn in_batches<P, F>(
     store: &SqliteStore,
-    lease: ChoreLease,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let holder = format!("{:016x}", store.epoch.author());
-    let ttl_ms = u64::try_from(lease.term.as_millis()).unwrap_or(u64::MAX);
-    let job = move |tx: &mut Tx<'_>| try_lease(tx, lease.name, &holder, ttl_ms, now);
-    store.db.write_background(job).await.map_err(failed)
-}
-
-/// Gives a lease of this process back.
-pub(super) async fn release(store: &SqliteStore, lease: ChoreLease) -> Result<(), StoreError> {
-    let holder = format!("{:016x}", store.epoch.author());
-    let job = move |tx: &mut Tx<'_>| release_lease(tx, lease.name, &holder);
-    store.db.write_background(job).await.map_err(failed)
+    job: Job,
+    first: P,
+    batch: F,
+) -> Result<u64, StoreError>
+where
+    P: Copy + Send + 'static,
+    F: Fn(&mut Tx<'_>, P) -> rusqlite::Result<Step<P>> + Send + Sync + 'static,
+{
+    let (progress, batch) = (store.progress.begin(job), Arc::new(batch));
+    let (mut next, mut total, mut waited) = (Some(first), 0, Duration::ZERO);
+    while let Some(place) = next {
+        let batch = Arc::clone(&batch);
+        let step = store.db.write_background(move |tx| batch(tx, place));
+        match step.await.map_err(failed)? {
+            Step::Rows(rows, following) => {
+                total += rows;
+                progress.add(rows);
+                next = following;
+            }
+            Step::Busy(_) if waited < BUSY_WAIT => {
+                waited += BUSY_RETRY;
+                tokio::time::sleep(BUSY_RETRY).await;
+            }
+            Step::Busy(what) => return Err(StoreError::Busy(what)),
+            Step::WrongMark(mark) => return Err(StoreError::WrongMark(mark)),
+        }
+    }
+    Ok(total)
 }
 
 /// Where a walk stands.
@@ -69,14 +81,6 @@ enum Walk {
     Unihashes(i64),
     /// At the relation O, after this row.
     Outputs(i64),
-    /// Past the last row.
-    Done,
-}
-
-/// One batch's result.
-struct Batch {
-    rows: u64,
-    next: Walk,
 }
 
 /// Removes rows of both relations.
@@ -85,18 +89,9 @@ pub(super) async fn remove(
     at: NamespaceId,
     conditions: Conditions,
 ) -> Result<u64, StoreError> {
-    let progress = store.progress.begin(Job::Remove);
-    let conditions = Arc::new(conditions);
-    let mut walk = Walk::Unihashes(0);
-    let mut total = 0;
-    while walk != Walk::Done {
-        let (epoch, conditions) = (Arc::clone(&store.epoch), Arc::clone(&conditions));
-        let job = move |tx: &mut Tx<'_>| remove_batch(tx, at, &epoch, &conditions, walk);
-        let batch = store.db.write_background(job).await.map_err(failed)?;
-        total += batch.rows;
-        progress.add(batch.rows);
-        walk = batch.next;
-    }
+    let epoch = Arc::clone(&store.epoch);
+    let batch = move |tx: &mut Tx<'_>, walk| remove_batch(tx, at, &epoch, &conditions, walk);
+    let total = in_batches(store, Job::Remove, Walk::Unihashes(0), batch).await?;
     store.shrink().await;
     Ok(total)
 }
@@ -108,29 +103,28 @@ fn remove_batch(
     at: NamespaceId,
     epoch: &Arc<Epoch>,
     conditions: &Conditions,
-    mut walk: Walk,
-) -> rusqlite::Result<Batch> {
+    walk: Walk,
+) -> rusqlite::Result<Step<Walk>> {
     let mut rows = 0;
+    let mut next = Some(walk);
     if let Walk::Unihashes(after) = walk {
-        let (found, next) =
+        let (found, following) =
             find_unihashes(tx.conn(), at, &conditions.on_unihashes(), after, BATCH_ROWS)?;
         rows += found.len();
         remove_unihashes(tx, at, epoch, &found)?;
-        walk = next.map_or(Walk::Outputs(0), Walk::Unihashes);
+        next = Some(following.map_or(Walk::Outputs(0), Walk::Unihashes));
     }
     let room = BATCH_ROWS - rows;
-    if let Walk::Outputs(after) = walk
+    if let Some(Walk::Outputs(after)) = next
         && room > 0
     {
-        let (found, next) = find_outputs(tx.conn(), at, &conditions.on_outputs(), after, room)?;
+        let (found, following) =
+            find_outputs(tx.conn(), at, &conditions.on_outputs(), after, room)?;
         rows += found.len();
         remove_outputs(tx.conn(), &found)?;
-        walk = next.map_or(Walk::Done, Walk::Outputs);
+        next = following.map(Walk::Outputs);
     }
-    Ok(Batch {
-        rows: rows as u64,
-        next: walk,
-    })
+    Ok(Step::Rows(rows as u64, next))
 }
 
 /// Starts or goes on with a collection and marks rows.
@@ -141,29 +135,19 @@ pub(super) async fn mark(
     conditions: Conditions,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let progress = store.progress.begin(Job::Mark);
-    let (mark, conditions) = (Arc::new(mark), Arc::new(conditions.on_unihashes()));
-    let mut after = Some(0);
-    let mut total = 0;
-    while let Some(start) = after {
-        let (mark, conditions) = (Arc::clone(&mark), Arc::clone(&conditions));
-        let job = move |tx: &mut Tx<'_>| {
-            let collection = begin_collection(tx.conn(), at, &mark, now)?;
-            let (found, next) = find_unihashes(tx.conn(), at, &conditions, start, BATCH_ROWS)?;
-            let mut update = tx.conn().prepare_cached(
-                "UPDATE unihash SET collection = ?2 WHERE task = ?1 AND collection <> ?2",
-            )?;
-            for row in &found {
-                update.execute((row.task, collection))?;
-            }
-            Ok((found.len() as u64, next))
-        };
-        let (rows, next) = store.db.write_background(job).await.map_err(failed)?;
-        total += rows;
-        progress.add(rows);
-        after = next;
-    }
-    Ok(total)
+    let conditions = conditions.on_unihashes();
+    let batch = move |tx: &mut Tx<'_>, after| {
+        let collection = begin_collection(tx.conn(), at, &mark, now)?;
+        let (found, next) = find_unihashes(tx.conn(), at, &conditions, after, BATCH_ROWS)?;
+        let mut update = tx.conn().prepare_cached(
+            "UPDATE unihash SET collection = ?2 WHERE task = ?1 AND collection <> ?2",
+        )?;
+        for row in &found {
+            update.execute((row.task, collection))?;
+        }
+        Ok(Step::Rows(found.len() as u64, next))
+    };
+    in_batches(store, Job::Mark, 0, batch).await
 }
 
 /// The number of the running collection with this mark, which is started when
@@ -203,28 +187,12 @@ fn current(conn: &Connection, at: NamespaceId) -> rusqlite::Result<Option<(i64, 
     .optional()
 }
 
-/// What a batch of a sweep came to.
-enum Swept {
-    /// Rows that were removed, and where to go on.
-    Rows(u64, Option<i64>),
-    /// The mark is not the current one.
-    WrongMark,
-    /// Another sweep is running, in this process or in another.
-    Busy,
-}
-
 /// The lease of a sweep, so that two of them run one after the other. It ends
 /// by itself when its client left or its process died.
-const SWEEP_LEASE: Lease = Lease {
+const SWEEP_LEASE: ChoreLease = ChoreLease {
     name: "gc-sweep",
-    ttl_ms: 5_000,
+    term: Duration::from_secs(5),
 };
-
-/// How long a sweep waits for another one; a client waits 30 s for us.
-const SWEEP_WAIT: Duration = Duration::from_secs(25);
-
-/// How often it looks.
-const SWEEP_RETRY: Duration = Duration::from_millis(200);
 
 /// Removes every unmarked row of the relation U, and ends the collection.
 pub(super) async fn sweep(
@@ -232,42 +200,22 @@ pub(super) async fn sweep(
     at: NamespaceId,
     mark: String,
 ) -> Result<u64, StoreError> {
-    let progress = store.progress.begin(Job::Sweep);
-    let (mark, holder) = (Arc::new(mark), Arc::new(store.holder()));
-    let mut after = 0;
-    let mut total = 0;
-    let mut waited = Duration::ZERO;
-    loop {
-        let epoch = Arc::clone(&store.epoch);
-        let (wanted, holder) = (Arc::clone(&mark), Arc::clone(&holder));
-        let now = store.clock.now();
-        let job = move |tx: &mut Tx<'_>| {
-            if !SWEEP_LEASE.hold(tx, &holder, now)? {
-                return Ok(Swept::Busy);
-            }
-            let swept = sweep_batch(tx, at, &epoch, &wanted, after)?;
-            if !matches!(swept, Swept::Rows(_, Some(_))) {
-                SWEEP_LEASE.release(tx, &holder)?;
-            }
-            Ok(swept)
-        };
-        match store.db.write_background(job).await.map_err(failed)? {
-            Swept::Rows(rows, next) => {
-                total += rows;
-                progress.add(rows);
-                match next {
-                    Some(next) => after = next,
-                    None => break,
-                }
-            }
-            Swept::Busy if waited < SWEEP_WAIT => {
-                waited += SWEEP_RETRY;
-                tokio::time::sleep(SWEEP_RETRY).await;
-            }
-            Swept::Busy => return Err(StoreError::Busy("another sweep")),
-            Swept::WrongMark => return Err(StoreError::WrongMark(mark.to_string())),
+    let (epoch, clock, holder) = (
+        Arc::clone(&store.epoch),
+        Arc::clone(&store.clock),
+        store.holder(),
+    );
+    let batch = move |tx: &mut Tx<'_>, after| {
+        if !hold_within(tx, SWEEP_LEASE, &holder, clock.now())? {
+            return Ok(Step::Busy("another sweep"));
         }
-    }
+        let swept = sweep_batch(tx, at, &epoch, &mark, after)?;
+        if !matches!(swept, Step::Rows(_, Some(_))) {
+            release_lease(tx, SWEEP_LEASE.name, &holder)?;
+        }
+        Ok(swept)
+    };
+    let total = in_batches(store, Job::Sweep, 0, batch).await?;
     store.shrink().await;
     Ok(total)
 }
@@ -278,10 +226,10 @@ fn sweep_batch(
     epoch: &Arc<Epoch>,
     mark: &str,
     after: i64,
-) -> rusqlite::Result<Swept> {
+) -> rusqlite::Result<Step<i64>> {
     let is_current = current(tx.conn(), at)?.is_some_and(|(_, running)| running == mark);
     if mark.is_empty() || !is_current {
-        return Ok(Swept::WrongMark);
+        return Ok(Step::WrongMark(mark.to_owned()));
     }
     let query = Query::walk_unihashes(at, after).and(
         "unihash.collection NOT IN (SELECT id FROM collection WHERE mark = ?)",
@@ -294,7 +242,7 @@ fn sweep_batch(
             .prepare_cached("UPDATE namespace SET collection = NULL WHERE id = ?1")?
             .execute([at.0])?;
     }
-    Ok(Swept::Rows(found.len() as u64, next))
+    Ok(Step::Rows(found.len() as u64, next))
 }
 
 /// Counts what a sweep would keep and remove.
@@ -322,68 +270,17 @@ pub(super) async fn clean_unused(
     at: NamespaceId,
     before: Timestamp,
 ) -> Result<u64, StoreError> {
-    let progress = store.progress.begin(Job::CleanUnused);
-    let mut after = Some(0);
-    let mut total = 0;
-    while let Some(start) = after {
-        let job = move |tx: &mut Tx<'_>| {
-            let query = Query::walk_outputs(at, start)
-                .and_plain("NOT EXISTS (SELECT 1 FROM unihash WHERE unihash.task = outhash.task)");
-            let (mut found, next) = query.output_rows(tx.conn(), BATCH_ROWS)?;
-            found.retain(|row| row.created.is_before(before));
-            remove_outputs(tx.conn(), &found)?;
-            Ok((found.len() as u64, next))
-        };
-        let (rows, next) = store.db.write_background(job).await.map_err(failed)?;
-        total += rows;
-        progress.add(rows);
-        after = next;
-    }
+    let batch = move |tx: &mut Tx<'_>, after| {
+        let query = Query::walk_outputs(at, after)
+            .and_plain("NOT EXISTS (SELECT 1 FROM unihash WHERE unihash.task = outhash.task)");
+        let (mut found, next) = query.output_rows(tx.conn(), BATCH_ROWS)?;
+        found.retain(|row| row.created.is_before(before));
+        remove_outputs(tx.conn(), &found)?;
+        Ok(Step::Rows(found.len() as u64, next))
+    };
+    let total = in_batches(store, Job::CleanUnused, 0, batch).await?;
     store.shrink().await;
     Ok(total)
-}
-
-/// The lease of giving pages back: one process does it for all.
-const SHRINK_LEASE: Lease = Lease {
-    name: "shrink",
-    ttl_ms: 60_000,
-};
-
-impl SqliteStore {
-    /// Gives freed pages back to the file system, a little at a time, unless
-    /// another process is at it. A failure costs space and nothing else.
-    async fn shrink(&self) {
-        if let Err(error) = self.try_shrink().await {
-            tracing::warn!(%error, "Freed pages stay in the database file for now");
-        }
-    }
-
-    async fn try_shrink(&self) -> Result<(), fingerpost_db::DbError> {
-        const PAGES: u32 = 512;
-        const ROUNDS: usize = 10_000;
-        let (holder, now) = (Arc::new(self.holder()), self.clock.now());
-        let taker = Arc::clone(&holder);
-        let take = self
-            .db
-            .write_background(move |tx| SHRINK_LEASE.hold(tx, &taker, now));
-        if !take.await? {
-            return Ok(());
-        }
-        for _ in 0..ROUNDS {
-            if self.db.vacuum_step(PAGES).await? == 0 {
-                break;
-            }
-        }
-        self.db
-            .write_background(move |tx| SHRINK_LEASE.release(tx, &holder))
-            .await
-    }
-
-    /// A name for the holder of a lease that nobody else has.
-    fn holder(&self) -> String {
-        let serial = self.leases.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}-{serial}", self.epoch.author())
-    }
 }
 
 fn remove_unihashes(
@@ -397,21 +294,29 @@ fn remove_unihashes(
     }
     let mut deleted = Vec::with_capacity(rows.len());
     for row in rows {
-        tx.conn()
-            .prepare_cached("DELETE FROM unihash WHERE task = ?1")?
-            .execute([row.task])?;
-        remove_unused_task(tx.conn(), row.task)?;
-        if let Some(taskhash) = row.taskhash.as_bytes() {
-            deleted.push(DeletedTask {
-                method: row.method,
-                taskhash: *taskhash,
-            });
-        }
+        deleted.extend(delete_unihash(tx.conn(), row)?);
     }
     epoch.raise(tx, at, &deleted)
 }
 
-fn remove_outputs(conn: &Connection, rows: &[OutputRow]) -> rusqlite::Result<()> {
+/// Deletes a row of the relation U. What is given back must be told to
+/// [`Epoch::raise`] in the same transaction.
+pub(super) fn delete_unihash(
+    conn: &Connection,
+    row: &UnihashRow,
+) -> rusqlite::Result<Option<DeletedTask>> {
+    conn.prepare_cached("DELETE FROM unihash WHERE task = ?1")?
+        .execute([row.task])?;
+    remove_unused_task(conn, row.task)?;
+    let deleted = |taskhash: &[u8; 32]| DeletedTask {
+        method: row.method,
+        taskhash: *taskhash,
+    };
+    Ok(row.taskhash.as_bytes().map(deleted))
+}
+
+/// Deletes rows of the relation O, with what only they need.
+pub(super) fn remove_outputs(conn: &Connection, rows: &[OutputRow]) -> rusqlite::Result<()> {
     for row in rows {
         conn.prepare_cached("DELETE FROM outhash WHERE id = ?1")?
             .execute([row.id])?;

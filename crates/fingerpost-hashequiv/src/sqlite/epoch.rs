@@ -67,6 +67,11 @@ impl Epoch {
         self.author
     }
 
+    /// Whether this process serves a namespace.
+    pub(super) fn serves(&self, at: NamespaceId) -> bool {
+        self.known.contains_key(&at)
+    }
+
     /// The epoch of a namespace as this process knows it.
     pub(super) fn of(&self, at: NamespaceId) -> i64 {
         let known = self.known.get(&at);

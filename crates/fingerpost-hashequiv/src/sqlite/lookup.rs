@@ -11,15 +11,25 @@ use crate::namespace::{Chain, NamespaceId};
 use crate::query::Usage;
 use crate::store::{Found, Metadata, OutputRow, StoreError, Task};
 
+/// What look-ups found.
+pub(super) struct LookedUp {
+    /// The unihashes, in order.
+    pub(super) found: Vec<Option<Found>>,
+    /// Tasks that were found and whose use today is not noted yet.
+    pub(super) used: Vec<i64>,
+}
+
 /// Looks tasks up, in order; learns the numbers of their methods.
 pub(super) fn unihashes(
     conn: &Connection,
     at: &Chain,
     cache: &UnihashCache,
     tasks: &[Task],
-) -> rusqlite::Result<Vec<Option<Found>>> {
+    today: i64,
+) -> rusqlite::Result<LookedUp> {
+    let mut used = Vec::new();
     let mut statement = conn.prepare_cached(
-        "SELECT unihash.unihash FROM task CROSS JOIN unihash ON unihash.task = task.id
+        "SELECT unihash.unihash, unihash.task, unihash.used_day FROM task CROSS JOIN unihash ON unihash.task = task.id
           WHERE task.namespace = ?1 AND task.method = ?2 AND task.taskhash = ?3",
     )?;
     let mut find = |task: &Task| {
@@ -30,6 +40,9 @@ pub(super) fn unihashes(
             statement
                 .query_row((at.0, method.0, Hash(&task.taskhash)), |row| {
                     let unihash: Hash<Unihash> = row.get(0)?;
+                    if row.get::<_, i64>(2)? < today {
+                        used.push(row.get(1)?);
+                    }
                     Ok(Found {
                         method,
                         unihash: unihash.0,
@@ -38,7 +51,9 @@ pub(super) fn unihashes(
                 .optional()
         })
     };
-    tasks.iter().map(&mut find).collect()
+    let found: rusqlite::Result<_> = tasks.iter().map(&mut find).collect();
+    let found = found?;
+    Ok(LookedUp { found, used })
 }
 
 /// What the nearest namespace has that has it.

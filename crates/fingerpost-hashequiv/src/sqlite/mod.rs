@@ -2,17 +2,21 @@
 //!
 //! One file per subject: `lookup` reads, `paging` reads page by page, `report` adds, `listing` keeps
 //! siginfo, `signed` has signatures, `changes` tells what changed, `collect` deletes and marks the rows
-//! that `rows` finds, `epoch` tells caches about it.
+//! that `rows` finds, `retained` and `retaining` those that retention judges, `epoch` tells caches about
+//! it, `leases` say who does what goes one at a time.
 
 mod changes;
 mod collect;
 mod epoch;
+mod leases;
 mod listing;
 mod lookup;
 mod namespaces;
 mod offline;
 mod paging;
 mod report;
+mod retained;
+mod retaining;
 mod rows;
 mod signed;
 mod tasks;
@@ -39,6 +43,7 @@ use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
 use crate::signed::{Offered, Put, SignedRow};
 use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
+use crate::uses::Uses;
 
 /// The tables of hash equivalence, in the order of their versions.
 pub const MIGRATIONS: &[Migration] = &[
@@ -66,6 +71,12 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("changes.sql"),
         min_reader: 1,
     },
+    Migration {
+        version: 5,
+        name: "retention",
+        sql: include_str!("retention.sql"),
+        min_reader: 1,
+    },
 ];
 
 /// Deletions of other processes are looked for this often. The promise is
@@ -85,6 +96,8 @@ pub struct StoreOptions {
     pub match_invalid_unihashes: bool,
     /// A repeated report marks an existing row for the running collection.
     pub remark_on_report: bool,
+    /// Look-ups note what was used; without it nothing waits to be stored.
+    pub note_uses: bool,
 }
 
 /// The tables of hash equivalence in one SQLite file.
@@ -99,6 +112,7 @@ pub struct SqliteStore {
     /// Leases that were asked for, to tell their holders apart.
     leases: AtomicU64,
     progress: Progress,
+    uses: Uses,
 }
 
 impl SqliteStore {
@@ -141,6 +155,7 @@ impl SqliteStore {
             clock,
             leases: AtomicU64::new(0),
             progress: Progress::default(),
+            uses: Uses::default(),
         };
         Ok((store, chains))
     }
@@ -171,9 +186,15 @@ impl Store for SqliteStore {
     fn unihashes(&self, at: &Chain, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>> {
         let (at, cache) = (at.clone(), Arc::clone(&self.cache));
         Box::pin(async move {
-            let job =
-                move |conn: &rusqlite::Connection| lookup::unihashes(conn, &at, &cache, &tasks);
-            self.db.read(job).await.map_err(failed)
+            let today = self.clock.now().day();
+            let job = move |conn: &rusqlite::Connection| {
+                lookup::unihashes(conn, &at, &cache, &tasks, today)
+            };
+            let looked_up = self.db.read(job).await.map_err(failed)?;
+            if self.options.note_uses {
+                self.uses.note(&looked_up.used);
+            }
+            Ok(looked_up.found)
         })
     }
 
@@ -373,11 +394,11 @@ impl Store for SqliteStore {
     }
 
     fn hold_lease(&self, lease: ChoreLease, now: Timestamp) -> Stored<'_, bool> {
-        Box::pin(collect::hold_lease(self, lease, now))
+        Box::pin(leases::hold(self, lease, now))
     }
 
     fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()> {
-        Box::pin(collect::release(self, lease))
+        Box::pin(leases::release(self, lease))
     }
 
     fn progress(&self) -> &Progress {

@@ -84,6 +84,18 @@ impl Created {
         }
     }
 
+    /// The moment, to a day where another program wrote it; `None` if it is not known.
+    pub(crate) fn about(&self) -> Option<Timestamp> {
+        match self {
+            Self::At(moment) => Some(*moment),
+            Self::Text(text) => {
+                let date = text.get(..10)?;
+                Timestamp::from_python_iso(&format!("{date}T00:00:00+00:00"))
+            }
+            Self::Never => None,
+        }
+    }
+
     /// Whether the row is older than `moment`. A row without a time never is,
     /// as in the reference.
     pub(crate) fn is_before(&self, moment: Timestamp) -> bool {
@@ -159,5 +171,11 @@ mod tests {
         assert!(!Created::Text("2024-05-02 00:00:00".to_owned()).is_before(noon));
         assert!(!Created::Never.is_before(noon));
         assert!(!Created::At(noon).is_before(noon));
+        let text = |text: &str| Created::Text(text.to_owned()).about();
+        assert_eq!(
+            text("2024-05-01 12:30:00.123456").map(Timestamp::day),
+            Some(noon.day())
+        );
+        assert_eq!(text("yesterday, some time"), None);
     }
 }

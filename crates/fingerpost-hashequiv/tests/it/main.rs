@@ -11,6 +11,7 @@ mod namespaces;
 mod order;
 mod paging;
 mod restarts;
+mod retention;
 mod signed;
 mod upstream;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fingerpost_core::{Permission, PermissionSet, Principal, SystemClock};
+use fingerpost_core::{Clock, Permission, PermissionSet, Principal, SystemClock};
 use fingerpost_db::{Settings, Sqlite};
 use fingerpost_hashequiv::query::{Column, Conditions};
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
@@ -45,6 +45,18 @@ impl World {
     /// Another service on the same file, as another process would have it.
     pub(crate) async fn neighbour(&self) -> Self {
         Self::open(Arc::clone(&self.directory), Config::default(), None).await
+    }
+
+    /// A world, or another process on its file, whose time is that of `clock`.
+    pub(crate) async fn at(directory: Arc<tempfile::TempDir>, clock: Arc<dyn Clock>) -> Self {
+        let settings = Settings::new(directory.path().join("test.fingerpost"));
+        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
+        let service = HashEquiv::new(db.clone(), Config::default(), None, clock);
+        Self {
+            service: service.await.unwrap(),
+            db,
+            directory,
+        }
     }
 
     /// The same of a program that knows fewer versions of the schema.

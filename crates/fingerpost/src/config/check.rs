@@ -58,6 +58,7 @@ impl Config {
         let snapshots = &self.snapshots;
         check_range("snapshots.every_hours", snapshots.every_hours, 0..=8760)?;
         check_range("snapshots.keep", snapshots.keep, 1..=100)?;
+        self.check_retention()?;
         self.hg.check()
     }
 
@@ -161,6 +162,7 @@ impl Config {
         self.check_tls_together()?;
         self.check_namespaces()?;
         self.check_snapshots()?;
+        self.check_retention_together()?;
         self.check_redirects_together()?;
         self.hg.check_together()
     }

@@ -95,11 +95,12 @@ fn within<'a>(line: &'a str, open: &str, close: &str) -> Option<(&'a str, &'a st
 /// The path of the next table of a list: `oidc[2]`, or `oidc[2].rules[1]` in it.
 fn entered(lists: &mut HashMap<String, usize>, name: &str) -> String {
     let path = match name.rsplit_once('.') {
-        Some((outer, inner)) => {
+        // A section is no list.
+        Some((outer, inner)) if lists.contains_key(outer) => {
             let last = lists.get(outer).copied().unwrap_or_default();
             format!("{outer}[{last}].{inner}")
         }
-        None => name.to_owned(),
+        _ => name.to_owned(),
     };
     let number = lists.entry(path.clone()).or_default();
     *number += 1;
@@ -180,6 +181,8 @@ mod tests {
             "11, algorithms: ",
         );
         check(&second.replace("user", "usr"), "14, usr: ");
+        let rules = "[retention]\n[[retention.rules]]\n[[retention.rules]]\nmethod = ''\n";
+        check(rules, "11: retention.rules[2].method: ");
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     /// Tables, `[section.key.NAME]`, whose names the operator chooses. Only the
     /// file can set them.
     Tables(&'static Table),
+    /// A list of tables, `[[section.key]]`. Only the file can set it.
+    Rows(&'static Table),
 }
 
 /// The keys of tables that the operator names.

@@ -67,7 +67,9 @@ fn read(kind: Kind, text: &str) -> Result<Value, String> {
             _ => Err(format!("{text:?} is neither true nor false")),
         },
         Kind::List => Ok(Value::Array(split(text).map(Value::from).collect())),
-        Kind::Names | Kind::Tables(_) => Err("a table of names is set in the file only".to_owned()),
+        Kind::Names | Kind::Tables(_) | Kind::Rows(_) => {
+            Err("a table of names is set in the file only".to_owned())
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod namespaces;
 mod oidc;
 mod redirect;
 mod render;
+mod retention;
 mod secret;
 mod secret_files;
 mod tables;

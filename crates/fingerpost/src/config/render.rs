@@ -28,6 +28,10 @@ pub(crate) fn annotated_file() -> String {
             }
             match (key.kind, default_of(section, key)) {
                 (Kind::Tables(table), _) => annotate_table(&mut out, section, key, table),
+                (Kind::Rows(table), _) => {
+                    let _ = writeln!(out, "#[[{}.{}]]", section.name, key.name);
+                    annotate_keys(&mut out, table);
+                }
                 (_, Some(value)) => _ = writeln!(out, "{} = {value}", key.name),
                 (Kind::Names, None) => {
                     let _ = writeln!(out, "[{}.{}]", section.name, key.name);
@@ -84,16 +88,19 @@ pub(crate) fn help() -> String {
             let default = default_of(section, key).unwrap_or_else(|| "unset".to_owned());
             let _ = writeln!(out, "\n  {}.{} = {default}", section.name, key.name);
             match key.kind {
-                Kind::Names | Kind::Tables(_) => out.push_str("      (in the file only)\n"),
+                Kind::Names | Kind::Tables(_) | Kind::Rows(_) => {
+                    out.push_str("      (in the file only)\n");
+                }
                 _ => _ = writeln!(out, "      {}", variable(section, key)),
             }
             for line in key.about {
                 let _ = writeln!(out, "     {line}");
             }
-            if let Kind::Tables(table) = key.kind {
+            if let Kind::Tables(table) | Kind::Rows(table) = key.kind {
                 let names = table.keys.iter().map(|key| key.name);
                 let names = names.collect::<Vec<_>>().join(", ");
-                let _ = writeln!(out, "      [{}.{}.NAME]: {names}", section.name, key.name);
+                let heading = heading(section, key);
+                let _ = writeln!(out, "      {heading}: {names}");
             }
         }
     }
@@ -114,13 +121,13 @@ pub(crate) fn manual() -> String {
             let mut about = sentence(key.about).replace('|', "\\|");
             match key.kind {
                 Kind::Names => _ = write!(about, " A table: `{}`", example_of(key)),
-                Kind::Tables(_) => about.push_str(" Tables, see below."),
+                Kind::Tables(_) | Kind::Rows(_) => about.push_str(" Tables, see below."),
                 _ => {}
             }
             let _ = writeln!(out, "| `{}` | {default} | {about} |", key.name);
         }
         for key in section.keys {
-            if let Kind::Tables(table) = key.kind {
+            if let Kind::Tables(table) | Kind::Rows(table) = key.kind {
                 describe_table(&mut out, section, key, table);
             }
         }
@@ -129,10 +136,18 @@ pub(crate) fn manual() -> String {
     out
 }
 
-/// The page of tables that the operator names.
+/// The page of tables that the operator names, or lists.
 fn describe_table(out: &mut String, section: &Section, key: &Key, table: &Table) {
-    let _ = writeln!(out, "\n#### `[{}.{}.NAME]`\n", section.name, key.name);
+    let _ = writeln!(out, "\n#### `{}`\n", heading(section, key));
     describe_keys(out, table);
+}
+
+/// The heading of a key's tables.
+fn heading(section: &Section, key: &Key) -> String {
+    match key.kind {
+        Kind::Rows(_) => format!("[[{}.{}]]", section.name, key.name),
+        _ => format!("[{}.{}.NAME]", section.name, key.name),
+    }
 }
 
 fn describe_keys(out: &mut String, table: &Table) {
@@ -277,11 +292,15 @@ mod tests {
     fn tables_are_valid_when_uncommented() {
         for section in SECTIONS {
             for key in section.keys {
-                let Kind::Tables(table) = key.kind else {
-                    continue;
-                };
                 let mut text = String::new();
-                annotate_table(&mut text, section, key, table);
+                match key.kind {
+                    Kind::Tables(table) => annotate_table(&mut text, section, key, table),
+                    Kind::Rows(table) => {
+                        let _ = writeln!(text, "#{}", heading(section, key));
+                        annotate_keys(&mut text, table);
+                    }
+                    _ => continue,
+                }
                 let lines = text.lines().map(|line| &line[1..]);
                 let lines = lines.map(|line| if line.starts_with(' ') { "" } else { line });
                 let text = lines.collect::<Vec<_>>().join("\n");
@@ -309,7 +328,8 @@ mod tests {
     fn tables_of_names_come_last_in_their_section() {
         for section in SECTIONS {
             let tables = section.keys.iter();
-            let tables = tables.map(|key| matches!(key.kind, Kind::Names | Kind::Tables(_)));
+            let tables =
+                tables.map(|key| matches!(key.kind, Kind::Names | Kind::Tables(_) | Kind::Rows(_)));
             assert!(
                 tables.is_sorted(),
                 "what follows [{}.x] is in it",

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Key, keys};
 use super::oidc::Oidc;
+use super::retention::RetentionRule;
 use super::{
     Address, AnonymousPermissions, Durability, ForwardedBy, Further, LogFormat, LogLevel,
     MaybeAddress, Namespace, ObjectPlace, ProxyNetwork, ReadWrite, RedirectTarget, Secret, TlsMode,
@@ -400,6 +401,20 @@ sections! {
         /// Serves only what was signed with `fingerpost snapshot publish`. Whoever
         /// serves others has readers that trust the server.
         published_only: bool = true;
+    }
+
+    /// What goes by itself: old and unused rows of hash equivalence. `fingerpost
+    /// retention plan` shows what would go.
+    retention: Retention {
+        /// The rules are applied at this hour of each day, UTC, 0 to 23. Without it and
+        /// without `every_hours`: only by `fingerpost retention run`. One of the servers
+        /// on a database file does it; a read-only one does not.
+        daily_hour: Option<u64> = None, example "3";
+        /// They are applied so often. 0: not by hours.
+        every_hours: u64 = 0;
+        /// What goes in which namespaces for which methods: the first rule that matches
+        /// both counts, alone. Without a rule nothing goes.
+        rules: Vec<RetentionRule> = Vec::new();
     }
 
     /// Another hash equivalence server that is asked for what is unknown here.

@@ -14,6 +14,7 @@ mod logins;
 mod lookup_dump;
 mod readiness;
 mod redirect;
+mod retention;
 mod service;
 mod snapshots;
 mod start;
@@ -33,6 +34,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use args::Args;
 pub(crate) use cache::Answers;
+pub(crate) use database::settings as database_settings;
 pub(crate) use listen::bind_one;
 pub(crate) use logins::issuers;
 pub(crate) use stores::{Part, Stores, objects_there, valkey};

@@ -26,7 +26,7 @@ use fingerpost_net::{
 use super::cache::Answers;
 use super::database_metrics::DatabaseCollector;
 use super::lookup_dump::LookupDump;
-use super::{guards, snapshots};
+use super::{guards, retention, snapshots};
 use crate::config::{self, Config};
 
 /// The doors of the server.
@@ -46,6 +46,8 @@ pub(super) struct Doors {
     pub(super) snapshots: snapshots::Chores,
     /// What is remembered over a restart.
     pub(super) dump: LookupDump,
+    /// What goes by itself, and what look-ups noted of uses.
+    pub(super) retention: retention::Chores,
 }
 
 /// Builds the services over `database`, makes the configured administrator, and
@@ -92,6 +94,7 @@ pub(super) async fn doors(
     let shortcut = shortcut.then(|| Arc::new(json.clone()) as Arc<dyn Shortcut>);
     let chores = snapshots::Chores::new(namespaces.clone(), &config.snapshots, metrics);
     let dump = LookupDump::new(config, &namespaces, database, metrics);
+    let retention = retention::Chores::new(&service, config, metrics)?;
     let collector = DatabaseCollector::new(database.clone());
     metrics.register(|registry| {
         namespaces.register_metrics(registry);
@@ -111,6 +114,7 @@ pub(super) async fn doors(
         audit,
         snapshots: chores,
         dump,
+        retention,
     })
 }
 

@@ -64,6 +64,7 @@ pub(super) async fn start(
         logins::look_after(doors.service, shutdown.clone()),
         doors.snapshots.start(shutdown.clone()),
         doors.dump.start(shutdown.clone()),
+        doors.retention.start(shutdown.clone()),
     ];
     let chores = tokio::spawn(async move {
         for chore in chores {

@@ -33,6 +33,7 @@ mod redirect_targets;
 mod redirects;
 mod remembering;
 mod restarting;
+mod retention;
 mod serving_snapshots;
 mod shadow;
 mod sharing;

@@ -24,7 +24,10 @@ fn entries() -> Vec<Entry> {
         place: number % 2,
         method: u16::from(number / 2 % 2),
         taskhash: [number; 32],
-        unihash: [number / 3 * 3; 32],
+        remembered: Remembered {
+            unihash: [number / 3 * 3; 32],
+            hour: u16::from(number) * 1000,
+        },
     };
     (0..50).map(entry).collect()
 }
