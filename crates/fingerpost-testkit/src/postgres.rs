@@ -58,7 +58,8 @@ impl PostgresCluster {
     }
 
     /// Offers TLS from now on, with the certificate for `localhost`, and takes no
-    /// other connections than those with TLS over TCP. Starts the server anew.
+    /// other connections over TCP; roles but `postgres` need their password there.
+    /// Starts the server anew.
     pub fn require_tls(&mut self, certificates: &Certificates) -> Result<()> {
         let data = self.data();
         for (from, to) in [
@@ -69,7 +70,8 @@ impl PostgresCluster {
         }
         std::fs::write(
             data.join("pg_hba.conf"),
-            "local all all trust\nhostssl all all 127.0.0.1/32 trust\n",
+            "local all all trust\nhostssl all postgres 127.0.0.1/32 trust\n\
+             hostssl all all 127.0.0.1/32 scram-sha-256\n",
         )?;
         self.options.push("ssl=on".to_owned());
         self.stop()?;

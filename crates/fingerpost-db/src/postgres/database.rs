@@ -89,7 +89,7 @@ impl Postgres {
     /// is lost is made again.
     ///
     /// `ask` has a second beyond `every`. When it fails, the poll does not count
-    /// for [`PostgresPoller::last_poll_age`].
+    /// for [`PostgresPoller::last_poll_age`]. To be called within a runtime.
     pub fn poll<F, Fut>(&self, every: Duration, ask: F) -> PostgresPoller
     where
         F: FnMut(Session) -> Fut + Send + 'static,

@@ -70,3 +70,39 @@ async fn prefer_does_without_and_require_does_not() {
     required.acquire_timeout = Duration::from_millis(200);
     assert!(Postgres::open(required, MIGRATIONS).await.is_err());
 }
+
+#[tokio::test]
+async fn a_password_is_bound_to_the_channel_and_never_shown() {
+    let mut cluster = PostgresCluster::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let ours = Certificates::make(directory.path()).unwrap();
+    let role = "CREATE ROLE farm LOGIN PASSWORD 's3cret'";
+    cluster.sql("postgres", role).unwrap();
+    cluster
+        .sql("postgres", "CREATE DATABASE farm OWNER farm")
+        .unwrap();
+    cluster.require_tls(&ours).unwrap();
+    let open = async |password: &str| {
+        let url = format!(
+            "postgresql://farm:{password}@localhost:{}/farm?hostaddr=127.0.0.1&channel_binding=require\
+             &sslmode=verify-full&sslrootcert={}",
+            cluster.port(),
+            ours.authority.display()
+        );
+        Postgres::open(settings(&url), MIGRATIONS).await
+    };
+    insert(&open("s3cret").await.unwrap(), 1).await.unwrap();
+
+    let started = Instant::now();
+    let refused = open("s3cr3t").await.err().unwrap();
+    // It is not tried again.
+    assert!(started.elapsed() < Duration::from_secs(4));
+    let mut text = format!("{refused:?}");
+    let mut cause: Option<&dyn std::error::Error> = Some(&refused);
+    while let Some(error) = cause {
+        text += &format!("\n{error}");
+        cause = error.source();
+    }
+    assert!(text.contains("password authentication failed"), "{text}");
+    assert!(!text.contains("s3cr3t"), "{text}");
+}
