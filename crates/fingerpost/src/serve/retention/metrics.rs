@@ -113,11 +113,11 @@ impl Collector for Uses {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let uses = self.0.uses();
         let waiting = ConstGauge::new(uses.waiting() as u64);
-        let help = "Last uses of tasks that wait to be written";
+        let help = "Last uses of tasks that wait to be written.";
         let kind = waiting.metric_type();
         waiting.encode(encoder.encode_descriptor("uses_waiting", help, None, kind)?)?;
         let dropped = ConstCounter::new(uses.dropped());
-        let help = "Last uses that there was no room for";
+        let help = "Last uses that there was no room for.";
         let kind = dropped.metric_type();
         dropped.encode(encoder.encode_descriptor("uses_dropped", help, None, kind)?)
     }
