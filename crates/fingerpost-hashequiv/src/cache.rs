@@ -202,6 +202,14 @@ impl UnihashCache {
         Some(put)
     }
 
+    /// Makes room for this many entries more, as far as there may be so many: growing
+    /// later, while others wait, would move what is there.
+    pub(crate) fn reserve(&self, entries: u64) {
+        let room = self.entries_max().saturating_sub(self.entries.len() as u64);
+        let entries = usize::try_from(entries.min(room)).unwrap_or(usize::MAX);
+        self.entries.reserve(entries);
+    }
+
     /// Every entry that is there from now to the end, and perhaps some of those that
     /// come or go meanwhile. Holds no lock between two of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CachedTask, Remembered)> {

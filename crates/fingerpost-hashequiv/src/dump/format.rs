@@ -222,7 +222,7 @@ pub(super) struct Reader {
     from: BufReader<File>,
     pub(super) header: Header,
     /// Entries that are still to come.
-    left: u64,
+    pub(super) left: u64,
 }
 
 impl Reader {

@@ -84,6 +84,7 @@ impl CacheDump {
         loaded.age = Some(Duration::from_micros(u64::try_from(age).unwrap_or(0)));
         self.metrics.is_there(header.written);
         let mut filling = Filling::begin(self, &header).await?;
+        self.cache.reserve(reader.left);
         for (id, name) in &header.methods {
             self.cache.learn_method(name.as_bytes(), *id);
         }
