@@ -51,6 +51,28 @@ async fn a_request_in_hand_is_answered_before_the_end() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_was_sent_before_the_end_is_answered_however_many_reads_it_takes() -> Result<()> {
+    const REPORTS: u64 = 100;
+    let (_farm, mut server) = server().await?;
+    let mut session = server.session().await?;
+    session.ask(json!({"ping": {}})).await?;
+    // Whoever was accepted just now would have time in any case.
+    sleep(Duration::from_millis(700)).await;
+    for number in 0..REPORTS {
+        let report = Report::new(number, number).with_siginfo("x".repeat(4000));
+        session.send(&report.request()).await?;
+    }
+    server.signal(Signal::TERM)?;
+    for number in 0..REPORTS {
+        let answer = session.answer().await?;
+        ensure!(answer.is_some(), "closed after {number} answers");
+    }
+    ensure!(session.answer().await?.is_none());
+    ensure!(server.wait().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
 async fn reports_that_were_answered_before_the_end_are_stored() -> Result<()> {
     let (_farm, mut server) = server().await?;
     let mut reporters = tokio::task::JoinSet::new();
