@@ -47,6 +47,17 @@ pub(super) fn has(asked: &HeaderMap, tag: &str) -> bool {
         .any(|one| one == "*" || one == tag)
 }
 
+/// What is asked for lies there. The place is good for this request alone: it may be
+/// signed, for a while.
+pub(super) fn redirected(location: HeaderValue) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
 /// The name of exactly these bytes in a namespace, as long as nothing is deleted.
 pub(super) fn tag(namespace: &str, deletion_epoch: u64, bytes: &[u8]) -> String {
     let mut digest = Sha256::new();

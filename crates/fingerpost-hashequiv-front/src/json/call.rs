@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Reply};
+use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Reply, SecretUrl};
 use fingerpost_hashequiv::HashEquiv;
 
 use super::fields::Fields;
@@ -48,6 +48,7 @@ impl Shared {
             return Err(Problem::new(StatusCode::FORBIDDEN, "read-only"));
         }
         let (parts, body) = request.into_parts();
+        let is_head = parts.method == Method::HEAD;
         let mut query = arguments::parameters(parts.uri.query().unwrap_or_default())?;
         let fields = Fields::take(&mut query, known)?;
         let body = match route.verb {
@@ -55,7 +56,11 @@ impl Shared {
             Verb::Post | Verb::Put => Some(self.json_body(&parts.headers, body).await?),
         };
         let argument = arguments::argument(entry.fields, route, path, query, body.as_deref())?;
-        let encoded = self.run(entry, caller, &argument).await?;
+        let reply = self.reply(entry, caller, &argument).await?;
+        if let Reply::Redirect(redirect) = &reply {
+            return elsewhere(&redirect.location, is_head).ok_or_else(|| unfit(entry, caller));
+        }
+        let encoded = one_object(reply).ok_or_else(|| unfit(entry, caller))?;
         // Clients of this door do not have to know that null says so.
         if &*encoded.bytes == b"null" {
             let problem = Problem::new(StatusCode::NOT_FOUND, route.absent);
@@ -80,13 +85,24 @@ impl Shared {
         Ok(response)
     }
 
-    /// Runs a command as every door does.
+    /// Runs a command that answers one object.
     pub(super) async fn run(
         &self,
         entry: &Entry<HashEquiv>,
         caller: &Caller,
         argument: &str,
     ) -> Result<Encoded, Problem> {
+        let reply = self.reply(entry, caller, argument).await?;
+        one_object(reply).ok_or_else(|| unfit(entry, caller))
+    }
+
+    /// Runs a command as every door does.
+    async fn reply(
+        &self,
+        entry: &Entry<HashEquiv>,
+        caller: &Caller,
+        argument: &str,
+    ) -> Result<Reply<Encoded>, Problem> {
         let call = Call {
             service: caller.service(),
             principal: &caller.principal,
@@ -111,20 +127,39 @@ impl Shared {
         if let Some(crowded) = crowded {
             return Err(Problem::crowded(&crowded));
         }
-        match reply {
-            Ok(Reply::Object(encoded) | Reply::Encoded(encoded)) => Ok(encoded),
-            Ok(Reply::Objects(_) | Reply::Redirect(_)) => {
-                let why = Failure::internal("a command of this door answers one object");
-                Err(Problem::of(&why, entry.declaration.name, caller))
-            }
-            Err(failure) => Err(Problem::of(&failure, entry.declaration.name, caller)),
-        }
+        reply.map_err(|failure| Problem::of(&failure, entry.declaration.name, caller))
     }
+}
+
+fn one_object(reply: Reply<Encoded>) -> Option<Encoded> {
+    match reply {
+        Reply::Object(encoded) | Reply::Encoded(encoded) => Some(encoded),
+        Reply::Objects(_) | Reply::Redirect(_) => None,
+    }
+}
+
+/// The command answered what this resource cannot tell.
+fn unfit(entry: &Entry<HashEquiv>, caller: &Caller) -> Problem {
+    let why = Failure::internal("a command of this door answers one object");
+    Problem::of(&why, entry.declaration.name, caller)
+}
+
+/// The answer lies elsewhere. Who only asks for the head is not sent there: a place may
+/// be signed for GET alone. `None` if the place does not fit a header.
+fn elsewhere(location: &SecretUrl, is_head: bool) -> Option<Response> {
+    if is_head {
+        let mut response = Response::default();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
+        return Some(response);
+    }
+    let location = HeaderValue::from_str(location.expose()).ok()?;
+    Some(caching::redirected(location))
 }
 
 pub(super) fn answered(bytes: Bytes, media_type: &'static str) -> Response {
     let mut response = Response::new(Body::from(bytes));
-    let media_type = header::HeaderValue::from_static(media_type);
+    let media_type = HeaderValue::from_static(media_type);
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, media_type);
@@ -134,4 +169,23 @@ pub(super) fn answered(bytes: Bytes, media_type: &'static str) -> Response {
 fn with_progress(service: &HashEquiv, answer: Bytes) -> Bytes {
     let jobs = service.running_jobs();
     routes::with_progress(&answer, &jobs).map_or(answer, Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_lies_elsewhere_is_a_redirect_but_for_head() {
+        let place = SecretUrl::new("https://bucket.example/a?signature=b".to_owned());
+        let sent = elsewhere(&place, false).unwrap();
+        assert_eq!(sent.status(), StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(sent.headers()[header::LOCATION], place.expose());
+        assert_eq!(sent.headers()[header::CACHE_CONTROL], "no-store");
+        let told = elsewhere(&place, true).unwrap();
+        assert_eq!(told.status(), StatusCode::OK);
+        assert!(!told.headers().contains_key(header::LOCATION));
+        let odd = SecretUrl::new("https://bucket.example/\n".to_owned());
+        assert!(elsewhere(&odd, false).is_none());
+    }
 }

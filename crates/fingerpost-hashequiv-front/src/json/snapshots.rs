@@ -172,7 +172,7 @@ impl Resource for ShardOf {
             && let Some(redirect) = elsewhere.find(wanted).await
             && let Ok(location) = HeaderValue::from_str(redirect.location.expose())
         {
-            return Ok(redirected(location));
+            return Ok(caching::redirected(location));
         }
         let shard = one.shard(&digest, bytes).await;
         let shard = shard.map_err(|error| failed(error, caller))?;
@@ -277,15 +277,6 @@ fn immutable(status: StatusCode, body: Body, tag: &str, anybody: bool) -> Respon
     let control = if anybody { FOR_ALL } else { FOR_ONE };
     headers.insert(header::CACHE_CONTROL, control);
     headers.insert(header::VARY, caching::VARY);
-    response
-}
-
-/// The place is good for this request alone: it may be signed, for a while.
-fn redirected(location: HeaderValue) -> Response {
-    let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::LOCATION, location);
-    headers.insert(header::CACHE_CONTROL, caching::NO_STORE);
     response
 }
 
