@@ -28,6 +28,7 @@ mod backfill;
 mod commands;
 mod durations;
 mod gauges;
+mod listings;
 mod lookup;
 mod metrics;
 pub mod namespace;

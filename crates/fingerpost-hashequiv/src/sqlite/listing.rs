@@ -2,83 +2,14 @@
 
 use std::sync::Arc;
 
-use fingerpost_hashequiv_proto::types::Method;
-use foldhash::fast::RandomState;
-use quick_cache::Weighter;
-use quick_cache::sync::{Cache, DefaultLifecycle};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::tasks::find_method;
 use super::{SqliteStore, failed};
 use crate::cache::MethodId;
+use crate::listings::{BaseListing, Bases, Family, Prepared, StoredListing, prepare};
 use crate::siginfo::{self, Digest, Encoded, Promise};
 use crate::store::{Report, StoreError};
-
-/// Above this a listing is compressed on a thread of its own, so that the
-/// connections that share the runtime's threads do not wait for it.
-const INLINE_BYTES_MAX: usize = 128 << 10;
-
-/// The family that a listing belongs to; its members resemble each other.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Family {
-    method: Method,
-    pn: String,
-    task: String,
-}
-
-impl Family {
-    fn of(report: &Report) -> Option<Self> {
-        Some(Self {
-            method: report.task.method.clone(),
-            pn: report.metadata.pn.clone()?,
-            task: report.metadata.task.clone()?,
-        })
-    }
-}
-
-/// A base listing in memory.
-#[derive(Debug)]
-pub(super) struct BaseListing {
-    id: i64,
-    digest: Digest,
-    text: String,
-    stored_bytes: usize,
-}
-
-#[derive(Clone)]
-struct ByText;
-
-impl Weighter<Family, Arc<BaseListing>> for ByText {
-    fn weight(&self, family: &Family, base: &Arc<BaseListing>) -> u64 {
-        (family.pn.len() + family.task.len() + base.text.len() + 200) as u64
-    }
-}
-
-/// The bases that further listings are encoded against.
-pub(super) struct Bases(Cache<Family, Arc<BaseListing>, ByText, RandomState>);
-
-impl Bases {
-    pub(super) fn new(bytes: u64) -> Self {
-        let listings = usize::try_from(bytes / 16_384).unwrap_or(usize::MAX);
-        Self(Cache::with(
-            listings,
-            bytes,
-            ByText,
-            RandomState::default(),
-            DefaultLifecycle::default(),
-        ))
-    }
-}
-
-/// A listing made ready before the writer's turn, which is short.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    digest: Digest,
-    /// `None` when the base itself has this text.
-    encoded: Option<Encoded>,
-    base: Option<Arc<BaseListing>>,
-    family: Option<Family>,
-}
 
 impl SqliteStore {
     /// Encodes a report's listing against the newest base of its family.
@@ -89,55 +20,26 @@ impl SqliteStore {
         let Some(text) = report.siginfo.clone() else {
             return Ok(None);
         };
-        let family = Family::of(report);
+        let family = Family::of(report, None);
         let base = match &family {
             Some(family) => self.base(family).await?,
             None => None,
         };
-        if text.len() <= INLINE_BYTES_MAX {
-            return Ok(Some(prepare(&text, base, family)));
-        }
-        tokio::task::spawn_blocking(move || Some(prepare(&text, base, family)))
-            .await
-            .map_err(StoreError::database)
+        prepare(text, base, family).await.map(Some)
     }
 
     async fn base(&self, family: &Family) -> Result<Option<Arc<BaseListing>>, StoreError> {
-        if let Some(base) = self.bases.0.get(family) {
+        if let Some(base) = self.bases.get(family) {
             return Ok(Some(base));
         }
         let wanted = family.clone();
         let read = self.db.read(move |conn| read_base(conn, &wanted));
-        let Some((id, digest, listing)) = read.await.map_err(failed)? else {
+        let Some((digest, listing)) = read.await.map_err(failed)? else {
             return Ok(None);
         };
-        let stored_bytes = listing.data.len();
-        let base = Arc::new(BaseListing {
-            id,
-            digest,
-            text: listing.decode()?,
-            stored_bytes,
-        });
-        self.bases.0.insert(family.clone(), Arc::clone(&base));
+        let base = listing.into_base(digest)?;
+        self.bases.put(family.clone(), Arc::clone(&base));
         Ok(Some(base))
-    }
-}
-
-fn prepare(text: &str, base: Option<Arc<BaseListing>>, family: Option<Family>) -> Prepared {
-    let digest = Digest::of(text.as_bytes());
-    let same = base.as_ref().is_some_and(|base| base.digest == digest);
-    let encoded = (!same).then(|| {
-        let against = base.as_ref().map(|base| siginfo::Base {
-            text: base.text.as_bytes(),
-            stored_bytes: base.stored_bytes,
-        });
-        siginfo::encode(text.as_bytes(), against)
-    });
-    Prepared {
-        digest,
-        encoded,
-        base,
-        family,
     }
 }
 
@@ -158,28 +60,25 @@ pub(super) fn store(
         return Ok(id);
     }
     if let (Some(Encoded::Delta(data)), Some(base)) = (&prepared.encoded, &prepared.base)
-        && is_base(conn, base)?
+        && let Some(base) = find_base(conn, base.digest)?
     {
-        return insert(conn, prepared.digest, Some(base.id), text.len(), data);
+        return insert(conn, prepared.digest, Some(base), text.len(), data);
     }
     // No base, or the one that was taken has been removed meanwhile.
-    let fresh = match &prepared.encoded {
-        Some(Encoded::Base(data)) => data.clone(),
-        _ => siginfo::encode_fresh(text.as_bytes()),
-    };
+    let fresh = prepared.fresh(text);
     let id = insert(conn, prepared.digest, None, text.len(), &fresh)?;
     if let Some(family) = &prepared.family {
         set_base(conn, method, family, id)?;
-        remember_base(tx, family, id, prepared.digest, text, fresh.len(), bases);
+        remember_base(tx, family, prepared.digest, text, fresh.len(), bases);
     }
     Ok(id)
 }
 
-/// Whether the remembered base is still stored. Its number alone does not say
-/// so: the highest one is given away again after its row was removed.
-fn is_base(conn: &Connection, base: &BaseListing) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM siginfo WHERE id = ?1 AND digest = ?2 AND base IS NULL")?
-        .exists((base.id, base.digest.0))
+/// The number of a base, if it is still stored.
+fn find_base(conn: &Connection, digest: Digest) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT id FROM siginfo WHERE digest = ?1 AND base IS NULL")?
+        .query_row([digest.0], |row| row.get(0))
+        .optional()
 }
 
 fn insert(
@@ -205,7 +104,6 @@ fn set_base(conn: &Connection, method: MethodId, family: &Family, id: i64) -> ru
 fn remember_base(
     tx: &mut fingerpost_db::Tx<'_>,
     family: &Family,
-    id: i64,
     digest: Digest,
     text: &str,
     stored_bytes: usize,
@@ -213,64 +111,39 @@ fn remember_base(
 ) {
     let (bases, family) = (Arc::clone(bases), family.clone());
     let base = Arc::new(BaseListing {
-        id,
         digest,
         text: text.to_owned(),
         stored_bytes,
     });
-    tx.after_commit(Box::new(move || bases.0.insert(family, base)));
+    tx.after_commit(Box::new(move || bases.put(family, base)));
 }
 
 fn read_base(
     conn: &Connection,
     family: &Family,
-) -> rusqlite::Result<Option<(i64, Digest, StoredListing)>> {
+) -> rusqlite::Result<Option<(Digest, StoredListing)>> {
     let Some(method) = find_method(conn, family.method.as_str())? else {
         return Ok(None);
     };
     conn.prepare_cached(
-        "SELECT siginfo.id, siginfo.digest, siginfo.length, siginfo.data
+        "SELECT siginfo.digest, siginfo.length, siginfo.data
            FROM siginfo_family CROSS JOIN siginfo ON siginfo.id = siginfo_family.base
           WHERE siginfo_family.method = ?1 AND siginfo_family.pn = ?2 AND siginfo_family.task = ?3
             AND siginfo.base IS NULL",
     )?
     .query_row((method.0, &family.pn, &family.task), |row| {
-        let digest = Digest(row.get(1)?);
+        let digest = Digest(row.get(0)?);
         let listing = StoredListing {
             promise: Promise {
-                length: row.get(2)?,
+                length: row.get(1)?,
                 digest,
             },
-            data: row.get(3)?,
+            data: row.get(2)?,
             base: None,
         };
-        Ok((row.get(0)?, digest, listing))
+        Ok((digest, listing))
     })
     .optional()
-}
-
-/// A listing as its row holds it, with the row of its base.
-#[derive(Debug)]
-pub(super) struct StoredListing {
-    promise: Promise,
-    data: Vec<u8>,
-    base: Option<(Promise, Vec<u8>)>,
-}
-
-impl StoredListing {
-    /// Decodes the text.
-    pub(super) fn decode(self) -> Result<String, StoreError> {
-        let damaged = |error: &dyn std::fmt::Display| StoreError::Damaged(error.to_string());
-        let base = match &self.base {
-            Some((promise, data)) => {
-                Some(siginfo::decode(data, *promise, None).map_err(|error| damaged(&error))?)
-            }
-            None => None,
-        };
-        let text = siginfo::decode(&self.data, self.promise, base.as_deref())
-            .map_err(|error| damaged(&error))?;
-        String::from_utf8(text).map_err(|error| damaged(&error))
-    }
 }
 
 /// Reads a listing's row. `None` when there is no such row.

@@ -3,10 +3,11 @@
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::listing::{self, StoredListing};
+use super::listing;
 use super::tasks::{find_method, find_named};
 use super::value::{Created, Hash};
 use crate::cache::{MethodId, UnihashCache};
+use crate::listings::StoredListing;
 use crate::namespace::{Chain, NamespaceId};
 use crate::query::Usage;
 use crate::store::{Found, Metadata, OutputRow, StoreError, Task};

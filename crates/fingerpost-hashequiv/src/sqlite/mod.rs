@@ -37,6 +37,7 @@ pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_met
 pub(crate) use self::value::{Created, Hash};
 use crate::cache::UnihashCache;
 use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
+use crate::listings::Bases;
 use crate::namespace::{Chain, DEFAULT_NAMESPACE, NameChain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
@@ -86,9 +87,6 @@ const EPOCH_POLL: Duration = Duration::from_millis(25);
 /// A cache that was not compared with the database for this long is not used.
 const EPOCH_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// Bytes of base listings that are kept for encoding further ones.
-const BASES_BYTES: u64 = 32 << 20;
-
 /// How the store decides where the reference leaves a choice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StoreOptions {
@@ -105,7 +103,7 @@ pub struct SqliteStore {
     db: Sqlite,
     cache: Arc<UnihashCache>,
     epoch: Arc<epoch::Epoch>,
-    bases: Arc<listing::Bases>,
+    bases: Arc<Bases>,
     options: StoreOptions,
     poller: Poller,
     clock: Arc<dyn Clock>,
@@ -149,7 +147,7 @@ impl SqliteStore {
             db,
             cache,
             epoch,
-            bases: Arc::new(listing::Bases::new(BASES_BYTES)),
+            bases: Arc::default(),
             options,
             poller,
             clock,

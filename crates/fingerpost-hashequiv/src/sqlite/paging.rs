@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::listing::{self, StoredListing};
+use super::listing;
 use super::lookup::{ROW, first, read_row};
 use super::tasks::find_method;
 use super::value::Hash;
+use crate::listings::StoredListing;
 use crate::namespace::{Chain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::store::{OutputRow, StoreError};

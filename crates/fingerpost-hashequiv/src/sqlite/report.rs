@@ -7,11 +7,12 @@ use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
 use rusqlite::Connection;
 
 use super::StoreOptions;
-use super::listing::{self, Bases, Prepared};
+use super::listing;
 use super::lookup::oldest_match;
 use super::tasks::{KnownTask, find_named, find_task, insert_task, intern_metadata, intern_method};
 use super::value::{Created, Hash};
 use crate::cache::{MethodId, UnihashCache};
+use crate::listings::{Bases, Prepared};
 use crate::namespace::{Chain, NamespaceId};
 use crate::rules::{self, Evidence, Verdict};
 use crate::store::{CopiedRow, Metadata, Report, Settled, Task};
