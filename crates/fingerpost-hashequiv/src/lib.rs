@@ -11,6 +11,7 @@ pub mod changes;
 pub mod dump;
 pub mod moving;
 pub mod paging;
+pub mod postgres;
 pub mod progress;
 pub mod query;
 pub mod retention;
@@ -26,6 +27,8 @@ pub mod uses;
 
 mod backfill;
 mod commands;
+mod created;
+mod database;
 mod durations;
 mod gauges;
 mod listings;
@@ -39,6 +42,7 @@ mod sharded;
 
 pub use cache::MethodWithin;
 pub use commands::commands;
+pub use database::Database;
 pub use durations::{Durations, HotDurations};
 pub use metrics::{Metrics, SharedMetrics};
 pub use reporting::Reported;

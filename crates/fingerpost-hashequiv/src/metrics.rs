@@ -59,6 +59,11 @@ pub struct SharedMetrics {
     pub signatures_refused: Counter,
     /// Rows that were not copied, because the queue was full.
     pub backfill_dropped: Counter,
+    /// Look-ups that were answered with a miss, because the database did not answer.
+    pub lookups_given_up: Counter,
+    /// Times that remembered answers were given though nobody could say whether they
+    /// still held: once for each batch of look-ups.
+    pub stale_batches: HotCounter,
     /// Rows that wait to be copied.
     pub backfill_queue: Gauge<i64, AtomicI64>,
 }
@@ -215,6 +220,11 @@ impl SharedMetrics {
                 &self.signatures_refused,
             ),
             (
+                "lookups_given_up",
+                "Look-ups answered with a miss, the database did not answer",
+                &self.lookups_given_up,
+            ),
+            (
                 "backfill_dropped",
                 "Rows not copied, the queue was full",
                 &self.backfill_dropped,
@@ -223,6 +233,11 @@ impl SharedMetrics {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "stale_batches",
+            "Batches of look-ups answered from memory that was not compared with the database",
+            self.stale_batches.clone(),
+        );
         registry.register(
             "backfill_queue",
             "Rows waiting to be copied",

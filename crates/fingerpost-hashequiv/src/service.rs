@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use fingerpost_accounts::{Accounts, Login, LoginOptions, Logins};
 use fingerpost_core::{Clock, Failure, PermissionSet, Principal, Service, Timestamp};
-use fingerpost_db::Sqlite;
+
 use prometheus_client::registry::Registry;
 
 use crate::backfill::Backfill;
 use crate::cache::{CachedTask, MethodWithin, UnihashCache};
+use crate::database::{Database, Surroundings};
 use crate::dump::CacheDump;
 use crate::gauges::Gauges;
 use crate::metrics::{Families, Metrics};
@@ -18,9 +19,8 @@ use crate::namespace::{
     Chain, DEFAULT_NAMESPACE, NameChain, NamespaceConfig, NamespaceError, NamespaceId,
 };
 use crate::set::NamespaceSet;
-use crate::sqlite::{SqliteStore, StoreOptions};
 use crate::stats::RequestStats;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoreOptions};
 use crate::upstream::{Bounded, Upstream, UpstreamOptions};
 
 /// How the service behaves.
@@ -37,6 +37,9 @@ pub struct Config {
     pub clean_unused_ignores_age: bool,
     /// A repeated report marks an existing row for the running collection.
     pub remark_on_report: bool,
+    /// Remembered answers are given for as long as the database cannot be asked
+    /// whether they still hold, and not for five seconds only.
+    pub serve_stale: bool,
     /// Memory of the cache in front of the database, bytes.
     pub cache_bytes: u64,
     /// How an upstream is asked.
@@ -59,6 +62,7 @@ impl Config {
             match_invalid_unihashes: self.serve_invalid_unihashes,
             remark_on_report: self.remark_on_report,
             note_uses: !self.read_only,
+            serve_stale: self.serve_stale,
         }
     }
 }
@@ -72,6 +76,7 @@ impl Default for Config {
             serve_invalid_unihashes: false,
             clean_unused_ignores_age: false,
             remark_on_report: false,
+            serve_stale: true,
             cache_bytes: 128 << 20,
             upstream: UpstreamOptions::default(),
             failed_login_delay: Duration::from_secs(1),
@@ -120,7 +125,7 @@ impl HashEquiv {
     /// Builds the service over an opened database, in the default namespace. Must
     /// be called within a tokio runtime, which runs the backfill.
     pub async fn new(
-        db: Sqlite,
+        db: impl Into<Database>,
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
         clock: Arc<dyn Clock>,
@@ -132,7 +137,7 @@ impl HashEquiv {
     /// Builds the service in every namespace that begins `names`, the first of
     /// which is the default one.
     pub(crate) async fn open_all(
-        db: Sqlite,
+        db: Database,
         config: Config,
         names: &[NameChain],
         upstream: Option<Arc<dyn Upstream>>,
@@ -141,18 +146,16 @@ impl HashEquiv {
         let families = Families::default();
         let cache = Arc::new(UnihashCache::new(config.cache_bytes));
         cache.set_hour(clock.now());
-        let logins = Logins::new(db.clone(), Arc::clone(&clock), config.logins.clone())
+        let logins = Logins::new(db.accounts(), Arc::clone(&clock), config.logins.clone())
             .map_err(StoreError::database)?;
-        let (store, chains) = SqliteStore::with_namespaces(
-            db,
-            Arc::clone(&cache),
-            config.store_options(),
-            Arc::clone(&clock),
-            names,
-        )
-        .await?;
-        let store: Arc<dyn Store> = Arc::new(store);
         let shared = families.shared.clone();
+        let surroundings = Surroundings {
+            cache: Arc::clone(&cache),
+            options: config.store_options(),
+            clock: Arc::clone(&clock),
+            metrics: shared.clone(),
+        };
+        let (store, chains) = db.store(surroundings, names).await?;
         let upstream = upstream
             .map(|upstream| Arc::new(Bounded::new(upstream, config.upstream, shared.clone())));
         let backfill = (upstream.is_some() && !config.read_only)
@@ -305,6 +308,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::WrongMark(_) => Self::refused("wrong-mark", error.to_string()),
+            StoreError::TooLong => Self::refused("too-long", error.to_string()),
             other => Self::internal(other),
         }
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fingerpost_core::Clock;
-use fingerpost_db::Sqlite;
 use prometheus_client::registry::Registry;
 
+use crate::database::Database;
 use crate::dump::CacheDump;
 use crate::namespace;
 use crate::service::{Config, HashEquiv, OpenError};
@@ -24,13 +24,13 @@ impl NamespaceSet {
     /// Builds the service over an opened database. Must be called within a tokio
     /// runtime, which runs the backfill.
     pub async fn open(
-        db: Sqlite,
+        db: impl Into<Database>,
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         let names = namespace::resolve(&config.namespaces)?;
-        let services = HashEquiv::open_all(db, config, &names, upstream, clock).await?;
+        let services = HashEquiv::open_all(db.into(), config, &names, upstream, clock).await?;
         let default = Arc::clone(&services[0]);
         let by_name = services.into_iter();
         let by_name = by_name.map(|service| (service.namespace().into(), service));

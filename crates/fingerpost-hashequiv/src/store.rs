@@ -31,6 +31,9 @@ pub enum StoreError {
     /// `gc-sweep` named another mark than the current one.
     #[error("'{0}' is not the current mark. Refusing to sweep")]
     WrongMark(String),
+    /// A hash or the name of a method is longer than this store keeps.
+    #[error("a hash has more than 1000 bytes, or the name of a method more than 2000")]
+    TooLong,
 }
 
 impl StoreError {
@@ -146,6 +149,19 @@ pub struct CopiedOutput {
     pub metadata: Metadata,
     /// The listing behind the outhash.
     pub siginfo: Option<String>,
+}
+
+/// How the store decides where the reference leaves a choice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreOptions {
+    /// Unihashes that are not 64 lower-case hex digits may be matched.
+    pub match_invalid_unihashes: bool,
+    /// A repeated report marks an existing row for the running collection.
+    pub remark_on_report: bool,
+    /// Look-ups note what was used; without it nothing waits to be stored.
+    pub note_uses: bool,
+    /// Remembered answers are given for as long as nobody can say whether they hold.
+    pub serve_stale: bool,
 }
 
 /// A database of hash equivalences. Every method is atomic unless it says

@@ -55,6 +55,8 @@ values! {
     Vec<&[u8]> => BYTEA_ARRAY,
     &[Vec<u8>] => BYTEA_ARRAY,
     Vec<Vec<u8>> => BYTEA_ARRAY,
+    Vec<Option<&[u8]>> => BYTEA_ARRAY,
+    Vec<Option<i64>> => INT8_ARRAY,
     &[Option<&str>] => TEXT_ARRAY,
     &[Option<String>] => TEXT_ARRAY,
     &[Option<i64>] => INT8_ARRAY,

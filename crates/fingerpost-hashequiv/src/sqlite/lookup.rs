@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::listing;
 use super::tasks::{find_method, find_named};
-use super::value::{Created, Hash};
+use super::value::Hash;
 use crate::cache::{MethodId, UnihashCache};
+use crate::created::Created;
 use crate::listings::StoredListing;
 use crate::namespace::{Chain, NamespaceId};
 use crate::query::Usage;

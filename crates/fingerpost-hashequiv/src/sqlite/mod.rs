@@ -34,7 +34,7 @@ pub(crate) use self::namespaces::namespace_number;
 pub use self::offline::{FileError, NamespaceFile};
 pub(crate) use self::signed::insert as insert_signature;
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
-pub(crate) use self::value::{Created, Hash};
+pub(crate) use self::value::Hash;
 use crate::cache::UnihashCache;
 use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::listings::Bases;
@@ -43,7 +43,9 @@ use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
 use crate::signed::{Offered, Put, SignedRow};
-use crate::store::{CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, Stored, Task};
+use crate::store::{
+    CopiedRow, Found, OutputRow, Report, Settled, Store, StoreError, StoreOptions, Stored, Task,
+};
 use crate::uses::Uses;
 
 /// The tables of hash equivalence, in the order of their versions.
@@ -86,17 +88,6 @@ const EPOCH_POLL: Duration = Duration::from_millis(25);
 
 /// A cache that was not compared with the database for this long is not used.
 const EPOCH_AGE_MAX: Duration = Duration::from_millis(100);
-
-/// How the store decides where the reference leaves a choice.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StoreOptions {
-    /// Unihashes that are not 64 lower-case hex digits may be matched.
-    pub match_invalid_unihashes: bool,
-    /// A repeated report marks an existing row for the running collection.
-    pub remark_on_report: bool,
-    /// Look-ups note what was used; without it nothing waits to be stored.
-    pub note_uses: bool,
-}
 
 /// The tables of hash equivalence in one SQLite file.
 pub struct SqliteStore {

@@ -6,16 +6,16 @@ use fingerpost_core::Timestamp;
 use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
 use rusqlite::Connection;
 
-use super::StoreOptions;
 use super::listing;
 use super::lookup::oldest_match;
 use super::tasks::{KnownTask, find_named, find_task, insert_task, intern_metadata, intern_method};
-use super::value::{Created, Hash};
+use super::value::Hash;
 use crate::cache::{MethodId, UnihashCache};
+use crate::created::Created;
 use crate::listings::{Bases, Prepared};
 use crate::namespace::{Chain, NamespaceId};
 use crate::rules::{self, Evidence, Verdict};
-use crate::store::{CopiedRow, Metadata, Report, Settled, Task};
+use crate::store::{CopiedRow, Metadata, Report, Settled, StoreOptions, Task};
 
 /// Stores a report.
 pub(super) fn store(

@@ -12,8 +12,9 @@ use super::collect::{delete_unihash, remove_outputs};
 use super::epoch::{DeletedTask, Epoch};
 use super::listing;
 use super::rows::{OutputRow, UnihashRow};
-use super::value::{Created, Hash};
+use super::value::Hash;
 use crate::cache::MethodId;
+use crate::created::Created;
 use crate::namespace::NamespaceId;
 use crate::retention::{
     Expired, Kind, Labels, Outcome, RetainedMapping, RetainedPage, RetainedRow, RunRecord,

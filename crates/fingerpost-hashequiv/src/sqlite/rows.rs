@@ -9,8 +9,9 @@ use rusqlite::types::{ToSql, Value};
 
 use super::listing;
 use super::tasks::find_method;
-use super::value::{Created, Hash, HashValue};
+use super::value::{Hash, HashValue};
 use crate::cache::MethodId;
+use crate::created::Created;
 use crate::namespace::NamespaceId;
 use crate::query::{Column, Conditions};
 

@@ -3,7 +3,8 @@
 use fingerpost_hashequiv_proto::types::{Outhash, Taskhash};
 use rusqlite::Row;
 
-use crate::sqlite::{Created, Hash};
+use crate::created::Created;
+use crate::sqlite::Hash;
 use crate::store::Metadata;
 
 /// Rows of a namespace, oldest first.

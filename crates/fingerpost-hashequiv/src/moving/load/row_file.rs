@@ -13,7 +13,7 @@ use fingerpost_core::Timestamp;
 use fingerpost_hashequiv_proto::types::{Outhash, Taskhash};
 
 use crate::cache::MethodId;
-use crate::sqlite::Created;
+use crate::created::Created;
 
 /// Bytes that are written together.
 const BUFFER_BYTES: usize = 256 << 10;

@@ -13,9 +13,9 @@ use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, Value};
 
 use super::row_file::{PendingRow, RowFile, RowReader, read_at};
+use crate::created::Created;
 use crate::moving::ImportError;
 use crate::moving::work::{Work, with_suffix};
-use crate::sqlite::Created;
 
 /// Page cache of the sorter.
 const CACHE_KIB: u32 = 32 << 10;

@@ -8,11 +8,11 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use super::open::Reference;
+use crate::created::Created;
 use crate::moving::ImportError;
 use crate::moving::oddity::{Consequence, Oddities, OddityKind, text};
 use crate::moving::pipe::Outlet;
 use crate::siginfo::{self, Digest};
-use crate::sqlite::Created;
 use crate::store::Metadata;
 
 /// Rows and bytes of text after which a batch is handed on. Tests have few rows

@@ -9,10 +9,11 @@ use rusqlite::{Connection, ToSql};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::created::Created;
 use crate::moving::reference::CURRENT_SCHEMA;
 use crate::moving::{ImportError, ImportOptions, ImportReport, Progress, Silent, Stage, import};
 use crate::namespace::DEFAULT_NAMESPACE;
-use crate::sqlite::{Created, Hash};
+use crate::sqlite::Hash;
 
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
 pub(super) const OPTIONS: ImportOptions<'static> = ImportOptions {

@@ -1,0 +1,155 @@
+//! What decides about a group, read in one statement: all of it is of one moment.
+
+use std::sync::Arc;
+
+use fingerpost_db::postgres::{PostgresError, Row, Session};
+use fingerpost_hashequiv_proto::types::Unihash;
+
+use super::super::methods::column;
+use super::super::value::Hash as _;
+use super::Entry;
+use crate::namespace::Chain;
+use crate::store::StoreOptions;
+
+/// What is known of an entry before the group.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The mapping of its task here.
+    pub(super) own: Option<OwnMapping>,
+    /// Whether its row of the relation O is there.
+    pub(super) has_output: bool,
+    /// Whether its task has any row there.
+    pub(super) has_outputs: bool,
+    /// Whether its listing is there, and the base that it needs.
+    pub(super) has_listing: bool,
+    pub(super) has_base: bool,
+    /// The unihash of the oldest row of the same output whose task has one, here and in
+    /// the nearest further namespace that has such a row.
+    pub(super) own_match: Option<Unihash>,
+    pub(super) further_match: Option<Unihash>,
+    /// The unihash of the task in the nearest further namespace that has one.
+    pub(super) inherited: Option<Unihash>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct OwnMapping {
+    pub(super) unihash: Unihash,
+    pub(super) sequence: i64,
+    pub(super) used_day: i32,
+}
+
+const SQL: &str = "
+    SELECT asked.place, own.unihash, own.sequence, own.used_day,
+           EXISTS (SELECT 1 FROM output
+                    WHERE output.namespace = $1 AND output.method = asked.method
+                      AND output.taskhash = asked.taskhash AND output.outhash = asked.outhash),
+           EXISTS (SELECT 1 FROM output
+                    WHERE output.namespace = $1 AND output.method = asked.method
+                      AND output.taskhash = asked.taskhash),
+           EXISTS (SELECT 1 FROM listing
+                    WHERE listing.namespace = $1 AND listing.digest = asked.digest),
+           EXISTS (SELECT 1 FROM listing
+                    WHERE listing.namespace = $1 AND listing.digest = asked.base
+                      AND listing.base IS NULL),
+           (SELECT mapping.unihash FROM output
+              JOIN mapping ON mapping.namespace = output.namespace
+                   AND mapping.method = output.method AND mapping.taskhash = output.taskhash
+             WHERE output.namespace = $1 AND output.method = asked.method
+               AND output.outhash = asked.outhash
+               AND (NOT $2 OR octet_length(mapping.unihash) = 32)
+             ORDER BY output.id LIMIT 1),
+           (SELECT oldest.unihash
+              FROM unnest($3) WITH ORDINALITY AS further (namespace, place)
+             CROSS JOIN LATERAL (
+                   SELECT mapping.unihash FROM output
+                     JOIN mapping ON mapping.namespace = output.namespace
+                          AND mapping.method = output.method
+                          AND mapping.taskhash = output.taskhash
+                    WHERE output.namespace = further.namespace
+                      AND output.method = asked.method AND output.outhash = asked.outhash
+                      AND (NOT $2 OR octet_length(mapping.unihash) = 32)
+                    ORDER BY output.id LIMIT 1) AS oldest
+             ORDER BY further.place LIMIT 1),
+           (SELECT mapping.unihash
+              FROM unnest($3) WITH ORDINALITY AS further (namespace, place)
+              JOIN mapping ON mapping.namespace = further.namespace
+                   AND mapping.method = asked.method AND mapping.taskhash = asked.taskhash
+             ORDER BY further.place LIMIT 1)
+      FROM unnest($4, $5, $6, $7, $8)
+           WITH ORDINALITY AS asked (method, taskhash, outhash, digest, base, place)
+      LEFT JOIN LATERAL (
+           SELECT unihash, sequence, used_day FROM mapping
+            WHERE mapping.namespace = $1 AND mapping.method = asked.method
+              AND mapping.taskhash = asked.taskhash
+            LIMIT 1) AS own ON true";
+
+/// Reads it, in the order of the entries.
+pub(super) async fn read(
+    tx: &Session,
+    chain: &Chain,
+    entries: &[Arc<Entry>],
+    options: &StoreOptions,
+) -> Result<Vec<Seen>, PostgresError> {
+    let methods: Vec<i32> = entries.iter().map(|one| column(one.method.0)).collect();
+    let taskhashes: Vec<&[u8]> = entries.iter().map(|one| &*one.taskhash).collect();
+    let outputs = || entries.iter().map(|one| one.output.as_ref());
+    let outhashes: Vec<Option<&[u8]>> = outputs()
+        .map(|output| output.map(|output| &*output.outhash))
+        .collect();
+    let digests: Vec<Option<&[u8]>> = outputs().map(|output| output?.digest()).collect();
+    let bases: Vec<Option<&[u8]>> = outputs().map(|output| output?.base()).collect();
+    let further: Vec<i32> = chain.further().iter().map(|at| column(at.0)).collect();
+    let valid_only = !options.match_invalid_unihashes;
+    let rows = tx
+        .query(
+            SQL,
+            &[
+                &column(chain.own().0),
+                &valid_only,
+                &further,
+                &methods,
+                &taskhashes,
+                &outhashes,
+                &digests,
+                &bases,
+            ],
+        )
+        .await?;
+    let mut all: Vec<Seen> = entries.iter().map(|_| Seen::default()).collect();
+    for row in rows {
+        let place = usize::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+        if let Some(seen) = place.checked_sub(1).and_then(|place| all.get_mut(place)) {
+            *seen = read_row(&row, valid_only)?;
+        }
+    }
+    Ok(all)
+}
+
+fn read_row(row: &Row, valid_only: bool) -> Result<Seen, PostgresError> {
+    let unihash = |column: usize| {
+        let bytes: Option<&[u8]> = row.get(column);
+        // Nobody but us writes them: damage is met as a statement that gave no row.
+        let decoded = bytes.map(Unihash::of_column).transpose();
+        decoded.map_err(|_| PostgresError::Rows(0))
+    };
+    let own = match unihash(1)? {
+        Some(unihash) => Some(OwnMapping {
+            unihash,
+            sequence: row.get(2),
+            used_day: row.get(3),
+        }),
+        None => None,
+    };
+    // The nearest one decides, also when it does not count.
+    let inherited = unihash(10)?.filter(|unihash| unihash.is_valid() || !valid_only);
+    Ok(Seen {
+        own,
+        has_output: row.get(4),
+        has_outputs: row.get(5),
+        has_listing: row.get(6),
+        has_base: row.get(7),
+        own_match: unihash(8)?,
+        further_match: unihash(9)?,
+        inherited,
+    })
+}
