@@ -20,9 +20,6 @@ use crate::store::{Found, StoreError, Task};
 /// A look-up that the database does not answer within this time is a miss: the build
 /// goes on.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// While polls fail, it is this: somebody has to try.
-const ANSWER_MAX_IN_TROUBLE: Duration = Duration::from_millis(200);
-
 /// Two groups at once: while the database works for one, the other one's bytes travel.
 pub(super) const LIMITS: Limits<Asked> = Limits {
     groups: 2,
@@ -67,11 +64,12 @@ impl PostgresStore {
         at: &Chain,
         tasks: &[Task],
     ) -> Result<Vec<Option<Found>>, StoreError> {
-        let limit = match self.is_in_trouble() {
-            true => ANSWER_MAX_IN_TROUBLE,
-            false => ANSWER_MAX,
-        };
-        match timeout(limit, self.nearest(at, tasks)).await {
+        if self.is_in_trouble() {
+            // The poller finds out when it is over; a build that asks for one task after
+            // the other must not wait for each.
+            return Ok(self.given_up(tasks.len()));
+        }
+        match timeout(ANSWER_MAX, self.nearest(at, tasks)).await {
             Ok(Ok(rows)) => self.found(rows),
             Ok(Err(StoreError::Database(error))) => {
                 tracing::debug!(%error, "look-ups are answered with a miss");
@@ -170,7 +168,10 @@ pub(super) async fn answer(
 ) -> Result<Vec<Vec<Row>>, PostgresError> {
     if let Some(replica) = shared.next_replica() {
         match on(shared, replica, asked, true).await {
-            Ok(Some(rows)) => return Ok(rows),
+            Ok(Some(rows)) => {
+                shared.answered();
+                return Ok(rows);
+            }
             Ok(None) => shared.replica_behind.fetch_add(1, Ordering::Relaxed),
             Err(error) => {
                 tracing::debug!(%error, "a replica does not answer");
@@ -179,6 +180,7 @@ pub(super) async fn answer(
         };
     }
     let rows = on(shared, &shared.db, asked, false).await?;
+    shared.answered();
     Ok(rows.unwrap_or_default())
 }
 

@@ -29,7 +29,7 @@ mod value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fingerpost_core::{Clock, Timestamp};
 use fingerpost_db::Migration;
@@ -77,7 +77,7 @@ const EPOCH_POLL: Duration = Duration::from_millis(250);
 /// configuration says so.
 const EPOCH_AGE_MAX: Duration = Duration::from_secs(5);
 
-/// When polls fail for so long the database is in trouble.
+/// When nothing was answered for so long the database is in trouble.
 const TROUBLE_AGE: Duration = Duration::from_secs(2);
 
 /// The tables of hash equivalence in one PostgreSQL database.
@@ -110,6 +110,9 @@ struct Shared {
     names: HashMap<NamespaceId, String>,
     /// The name of this instance as the holder of leases.
     instance: String,
+    origin: Instant,
+    /// When a group of look-ups was answered last, milliseconds since the origin.
+    answered_ms: AtomicU64,
 }
 
 impl Shared {
@@ -126,6 +129,18 @@ impl Shared {
 
     fn today(&self) -> i32 {
         day(self.clock.now())
+    }
+
+    /// Notes that the database works.
+    fn answered(&self) {
+        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.answered_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// How long ago that was noted.
+    fn answer_age(&self) -> Duration {
+        let at = Duration::from_millis(self.answered_ms.load(Ordering::Relaxed));
+        self.origin.elapsed().saturating_sub(at)
     }
 }
 
@@ -165,6 +180,8 @@ impl PostgresStore {
             chains: chains.clone(),
             names,
             instance: random_name(),
+            origin: Instant::now(),
+            answered_ms: AtomicU64::new(0),
         });
         let watching = Arc::clone(&shared);
         let poller = shared.db.poll(EPOCH_POLL, move |session| {
@@ -188,11 +205,11 @@ impl PostgresStore {
         Ok((store, chains))
     }
 
-    /// Whether the database did not answer for a while.
+    /// Whether the database did not answer for a while, neither polls nor look-ups.
     fn is_in_trouble(&self) -> bool {
         let age = self.poller.last_poll_age();
         // Before the first poll nothing is known.
-        age > TROUBLE_AGE && age < Duration::MAX
+        age > TROUBLE_AGE && age < Duration::MAX && self.shared.answer_age() > TROUBLE_AGE
     }
 }
 

@@ -12,6 +12,7 @@ use fingerpost_core::Timestamp;
 use fingerpost_db::postgres::{Job, PostgresError};
 use fingerpost_hashequiv_proto::types::Unihash;
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use self::settled::{Group, Numbers};
 use super::grouped::{Grouped, Limits};
@@ -202,8 +203,12 @@ impl PostgresStore {
         })
     }
 
+    /// Waits as long as a job may take; who is not answered by then knows nothing of what
+    /// became of it.
     async fn add(&self, at: &Chain, entry: Entry) -> Result<Outcome, StoreError> {
-        self.writer(at).ask(entry).await.map_err(failed)
+        let limit = self.shared.db.settings().deadline;
+        let added = timeout(limit, self.writer(at).ask(entry)).await;
+        added.unwrap_or(Err(PostgresError::Timeout)).map_err(failed)
     }
 
     /// The queue of the chain's own namespace. Copied rows look along no chain, and
