@@ -37,6 +37,10 @@ pub enum Failure {
     /// none of it that it does not know to be fit for that.
     #[error("{0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Something that we need does not answer, or has too much to do; the same
+    /// request may succeed a little later. The text goes to the log.
+    #[error("{0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Failure {

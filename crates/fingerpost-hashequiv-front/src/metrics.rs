@@ -187,7 +187,7 @@ impl CommandMetrics {
             Some(Failure::Denied { .. }) => 1,
             Some(Failure::Refused { .. }) => 2,
             Some(Failure::BadArgument(_) | Failure::Unknown) => 3,
-            Some(Failure::Internal(_)) => 4,
+            Some(Failure::Internal(_) | Failure::Unavailable(_)) => 4,
         };
         self.outcomes[outcome].inc();
     }

@@ -101,7 +101,7 @@ impl Log {
             Failure::BadArgument(_) | Failure::Unknown => {
                 line!(debug, caller, { command = name, }, "Closed on {name}: {failure}");
             }
-            Failure::Internal(cause) => {
+            Failure::Internal(cause) | Failure::Unavailable(cause) => {
                 if let Some(held_back) = self.internal.now() {
                     let cause = chain(&**cause);
                     line!(error, caller, { command = name, held_back, }, "Failed {name}: {cause}");

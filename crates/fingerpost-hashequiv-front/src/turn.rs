@@ -209,7 +209,12 @@ impl<L: Link> Turn<'_, L> {
         let working = guards::call(shared, entry, self.caller.asker(), PATIENCE, call, argument);
         let working = working.instrument(span.clone());
         let outcome = self.wire.during(working).await;
-        if matches!(outcome, Err(Stopped::Failed(Failure::Internal(_)))) {
+        if matches!(
+            outcome,
+            Err(Stopped::Failed(
+                Failure::Internal(_) | Failure::Unavailable(_)
+            ))
+        ) {
             span.record("otel.status_code", "ERROR");
         }
         let elapsed = started.elapsed();

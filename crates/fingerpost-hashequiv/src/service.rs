@@ -308,6 +308,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::WrongMark(_) => Self::refused("wrong-mark", error.to_string()),
+            StoreError::Unavailable(_) => Self::Unavailable(Box::new(error)),
             StoreError::TooLong => Self::refused("too-long", error.to_string()),
             other => Self::internal(other),
         }

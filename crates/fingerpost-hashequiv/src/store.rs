@@ -22,6 +22,10 @@ pub enum StoreError {
     /// The database failed, is full, or did not answer in time.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database cannot be reached, or has too much to do, and the same may succeed
+    /// a little later. What became of a write is not known.
+    #[error("the database does not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Stored bytes do not decode.
     #[error("the database holds damaged data: {0}")]
     Damaged(String),

@@ -43,7 +43,7 @@ impl Outcome {
             Failure::Denied { .. } => Self::Denied,
             Failure::Refused { .. } => Self::Refused,
             Failure::BadArgument(_) | Failure::Unknown => Self::BadArgument,
-            Failure::Internal(_) => Self::Failed,
+            Failure::Internal(_) | Failure::Unavailable(_) => Self::Failed,
         }
     }
 }

@@ -111,7 +111,9 @@ impl Audit {
                 changes.then_some(AuditOutcome::Refused("bad-argument"))
             }
             Some(Failure::Unknown) => changes.then_some(AuditOutcome::Refused("unknown-command")),
-            Some(Failure::Internal(_)) => changes.then_some(AuditOutcome::Failed),
+            Some(Failure::Internal(_) | Failure::Unavailable(_)) => {
+                changes.then_some(AuditOutcome::Failed)
+            }
         }
     }
 

@@ -133,7 +133,7 @@ impl Problem {
             Failure::Refused { code, .. } => (status_of(code), *code),
             Failure::BadArgument(_) => (StatusCode::BAD_REQUEST, "bad-argument"),
             Failure::Unknown => (StatusCode::NOT_FOUND, "unknown-command"),
-            Failure::Internal(cause) => {
+            Failure::Internal(cause) | Failure::Unavailable(cause) => {
                 tracing::error!(
                     request_id = caller.request_id(),
                     peer = caller.told.peer,
@@ -141,7 +141,13 @@ impl Problem {
                     command,
                     "Failed {command}: {cause}"
                 );
-                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal");
+                return match failure {
+                    Failure::Unavailable(_) => {
+                        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+                            .detail("the database does not answer now")
+                    }
+                    _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+                };
             }
         };
         tracing::debug!(

@@ -71,7 +71,7 @@ impl PostgresStore {
         }
         match timeout(ANSWER_MAX, self.nearest(at, tasks)).await {
             Ok(Ok(rows)) => self.found(rows),
-            Ok(Err(StoreError::Database(error))) => {
+            Ok(Err(error @ (StoreError::Database(_) | StoreError::Unavailable(_)))) => {
                 tracing::debug!(%error, "look-ups are answered with a miss");
                 Ok(self.given_up(tasks.len()))
             }

@@ -225,7 +225,12 @@ fn random_name() -> String {
 }
 
 fn failed(error: PostgresError) -> StoreError {
-    StoreError::database(error)
+    let passes =
+        error.is_busy() || error.is_storage() || matches!(error, PostgresError::UnknownOutcome(_));
+    match passes {
+        true => StoreError::Unavailable(Box::new(error)),
+        false => StoreError::database(error),
+    }
 }
 
 /// The day of a time, as columns have it.

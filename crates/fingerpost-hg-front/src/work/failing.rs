@@ -99,7 +99,7 @@ impl Work {
     /// Counts a failure, logs what is not for clients, and returns what is.
     fn public_text(&self, failure: &Failure, command: usize) -> String {
         self.metrics.count_command(command, Outcome::of(failure));
-        let Failure::Internal(source) = failure else {
+        let (Failure::Internal(source) | Failure::Unavailable(source)) = failure else {
             return failure.to_string();
         };
         let (repository, name) = (self.view.entry().id(), self.name(command));

@@ -206,6 +206,10 @@ impl PostgresStore {
     /// Waits as long as a job may take; who is not answered by then knows nothing of what
     /// became of it.
     async fn add(&self, at: &Chain, entry: Entry) -> Result<Outcome, StoreError> {
+        if self.is_in_trouble() {
+            // Whoever reports goes on building without; waiting helps nobody.
+            return Err(failed(PostgresError::NoAnswer));
+        }
         let limit = self.shared.db.settings().deadline;
         let added = timeout(limit, self.writer(at).ask(entry)).await;
         added.unwrap_or(Err(PostgresError::Timeout)).map_err(failed)
