@@ -9,6 +9,7 @@
 
 mod authorization;
 mod basic;
+mod copied;
 mod grant;
 mod login;
 mod metrics;
@@ -27,6 +28,7 @@ mod users;
 
 pub use authorization::{Door, Way};
 pub use basic::basic_credentials;
+pub use copied::CopiedUser;
 pub use fingerpost_core::Namespaces;
 pub use grant::Grant;
 pub use login::{Login, LoginError, LoginOptions, Logins};

@@ -7,6 +7,7 @@ use fingerpost_db::Sqlite;
 use fingerpost_db::postgres::Postgres;
 use futures_util::future::BoxFuture;
 
+use crate::copied::CopiedUser;
 use crate::passwords::{Found, PasswordHash};
 use crate::token::StoredToken;
 use crate::tokens::{CreateError, FoundToken, NewToken, TokenInfo};
@@ -41,6 +42,12 @@ pub(crate) trait Tables: Send + Sync {
 
     /// All users, the oldest first.
     fn all_users(&self) -> Stored<'_, Vec<StoredUser>>;
+
+    /// Everybody with what they log in with, the oldest first.
+    fn everybody(&self) -> Stored<'_, Vec<CopiedUser>>;
+
+    /// Replaces all of it.
+    fn replace_everybody(&self, users: Vec<CopiedUser>) -> Stored<'_, ()>;
 
     /// Adds a user; `false` when the name is taken.
     fn add_user(&self, user: StoredUser) -> Stored<'_, bool>;

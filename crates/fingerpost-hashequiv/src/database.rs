@@ -62,6 +62,28 @@ impl Database {
         }
     }
 
+    /// The names of its namespaces, the default one first.
+    pub(crate) async fn namespace_names(&self) -> Result<Vec<String>, StoreError> {
+        const SQL: &str = "SELECT name FROM namespace ORDER BY id";
+        match self {
+            Self::Sqlite(db) => {
+                let names = db.read(|conn| {
+                    let mut statement = conn.prepare(SQL)?;
+                    let names = statement.query_map([], |row| row.get(0))?;
+                    names.collect::<rusqlite::Result<Vec<String>>>()
+                });
+                names.await.map_err(StoreError::database)
+            }
+            Self::Postgres { primary, .. } => {
+                let names = primary.read("namespace_names", |session| async move {
+                    session.query(SQL, &[]).await
+                });
+                let names = names.await.map_err(StoreError::database)?;
+                Ok(names.iter().map(|row| row.get(0)).collect())
+            }
+        }
+    }
+
     /// The store over it, with the namespaces that begin `names`, which are added if
     /// they are new; and their chains, in order.
     pub(crate) async fn store(

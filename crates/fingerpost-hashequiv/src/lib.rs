@@ -8,6 +8,7 @@
 
 pub mod cache;
 pub mod changes;
+pub mod copying;
 pub mod dump;
 pub mod moving;
 pub mod paging;

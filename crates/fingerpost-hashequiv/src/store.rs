@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::cache::MethodId;
 use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
+use crate::copying::CopyStore;
 use crate::namespace::{Chain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
 use crate::progress::Progress;
@@ -172,7 +173,7 @@ pub struct StoreOptions {
 /// otherwise; writes have reached the disk when they return. What takes a
 /// [`Chain`] reads along it, nearest first, and writes to its own namespace; what
 /// takes a [`NamespaceId`] sees no other.
-pub trait Store: RetentionStore {
+pub trait Store: RetentionStore + CopyStore {
     /// Whether deletions by other processes have reached the cache within the
     /// promised time. Cheap: asked for every batch of look-ups.
     fn cache_is_fresh(&self) -> bool;

@@ -3,6 +3,7 @@
 //! Its `text` holds no NUL: nobody has a name or a token with one, and who would get
 //! such a name gets an error.
 
+mod copied;
 mod tokens;
 mod users;
 
@@ -10,6 +11,7 @@ use fingerpost_core::Timestamp;
 use fingerpost_db::postgres::{Job, Postgres};
 
 use crate::StoredUser;
+use crate::copied::CopiedUser;
 use crate::passwords::{Found, PasswordHash};
 use crate::store::{Stored, Tables};
 use crate::token::StoredToken;
@@ -27,6 +29,14 @@ impl Tables for Postgres {
 
     fn all_users(&self) -> Stored<'_, Vec<StoredUser>> {
         Box::pin(users::all(self))
+    }
+
+    fn everybody(&self) -> Stored<'_, Vec<CopiedUser>> {
+        Box::pin(copied::everybody(self))
+    }
+
+    fn replace_everybody(&self, users: Vec<CopiedUser>) -> Stored<'_, ()> {
+        Box::pin(copied::replace(self, users))
     }
 
     fn add_user(&self, user: StoredUser) -> Stored<'_, bool> {

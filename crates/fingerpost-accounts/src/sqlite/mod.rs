@@ -1,5 +1,6 @@
 //! The tables in SQLite.
 
+mod copied;
 mod passwords;
 mod tokens;
 mod users;
@@ -9,6 +10,7 @@ use fingerpost_db::Sqlite;
 
 pub use self::users::{add_user, stored_users};
 use crate::StoredUser;
+use crate::copied::CopiedUser;
 use crate::passwords::{Found, PasswordHash};
 use crate::store::{Stored, Tables};
 use crate::token::StoredToken;
@@ -22,6 +24,17 @@ impl Tables for Sqlite {
 
     fn all_users(&self) -> Stored<'_, Vec<StoredUser>> {
         Box::pin(async { Ok(self.read(stored_users).await?) })
+    }
+
+    fn everybody(&self) -> Stored<'_, Vec<CopiedUser>> {
+        Box::pin(async { Ok(self.read_snapshot(copied::everybody).await?) })
+    }
+
+    fn replace_everybody(&self, users: Vec<CopiedUser>) -> Stored<'_, ()> {
+        Box::pin(async move {
+            let replaced = self.write(move |tx| copied::replace(tx.conn(), &users));
+            Ok(replaced.await?)
+        })
     }
 
     fn add_user(&self, user: StoredUser) -> Stored<'_, bool> {

@@ -9,6 +9,7 @@
 
 mod changes;
 mod collect;
+mod copying;
 mod deleting;
 mod epoch;
 mod finding;

@@ -25,6 +25,12 @@ const ROW_FROM: &str = "
       LEFT JOIN mapping ON mapping.namespace = output.namespace
            AND mapping.method = output.method AND mapping.taskhash = output.taskhash
       LEFT JOIN collection ON collection.id = mapping.collection";
+/// What [`LISTING`] needs.
+const LISTING_FROM: &str = "
+      LEFT JOIN listing ON listing.namespace = output.namespace
+           AND listing.digest = output.listing
+      LEFT JOIN listing AS base ON base.namespace = listing.namespace
+           AND base.digest = listing.base";
 /// Columns of [`ROW`].
 const ROW_COLUMNS: usize = 14;
 
@@ -246,10 +252,7 @@ async fn row_by_id(
 ) -> Result<Option<Row>, PostgresError> {
     let sql = format!(
         "{ROW}, {LISTING} {ROW_FROM}
-          LEFT JOIN listing ON listing.namespace = output.namespace
-               AND listing.digest = output.listing
-          LEFT JOIN listing AS base ON base.namespace = listing.namespace
-               AND base.digest = listing.base
+         {LISTING_FROM}
          WHERE output.namespace = $1 AND output.id = $2"
     );
     session.query_opt(&sql, &[&column(at.0), &id]).await
@@ -290,4 +293,34 @@ fn read_row(row: &Row, with_unihash: bool) -> Result<OutputRow, StoreError> {
 /// The method of a column.
 pub(super) const fn method_of(column: i32) -> MethodId {
     MethodId(number(column))
+}
+
+/// Outputs as columns name them, one array for each.
+pub(super) struct OutputKeyColumns {
+    pub(super) methods: Vec<i32>,
+    pub(super) taskhashes: Vec<Vec<u8>>,
+    pub(super) outhashes: Vec<Vec<u8>>,
+}
+
+impl PostgresStore {
+    /// Rows after the one numbered `after` with their listings, without unihashes.
+    pub(super) async fn complete_outputs(
+        &self,
+        at: NamespaceId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<OutputRow>, StoreError> {
+        let sql = format!(
+            "{ROW}, {LISTING} {ROW_FROM} {LISTING_FROM}
+              WHERE output.namespace = $1 AND output.id > $2 ORDER BY output.id LIMIT $3"
+        );
+        let (sql, limit) = (&sql, limit as i64);
+        let rows = self.shared.db.read("output_copies", |session| async move {
+            session.query(sql, &[&column(at.0), &after, &limit]).await
+        });
+        let rows = rows.await.map_err(failed)?;
+        let finished = rows.into_iter().map(|row| finish(Some(row), false));
+        let rows: Vec<Option<OutputRow>> = finished.collect::<Result<_, _>>()?;
+        Ok(rows.into_iter().flatten().collect())
+    }
 }

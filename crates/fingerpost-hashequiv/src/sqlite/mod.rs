@@ -7,6 +7,7 @@
 
 mod changes;
 mod collect;
+mod copying;
 mod epoch;
 mod leases;
 mod listing;

@@ -179,12 +179,16 @@ pub(super) fn copy(
     )
 }
 
-fn has_output(conn: &Connection, task: i64, outhash: &Outhash) -> rusqlite::Result<bool> {
+pub(super) fn has_output(
+    conn: &Connection,
+    task: i64,
+    outhash: &Outhash,
+) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT 1 FROM outhash WHERE task = ?1 AND outhash = ?2")?
         .exists((task, Hash(outhash)))
 }
 
-fn insert_unihash(
+pub(super) fn insert_unihash(
     conn: &Connection,
     at: NamespaceId,
     task: i64,
@@ -238,7 +242,7 @@ fn touch(
     Ok(())
 }
 
-fn insert_output(
+pub(super) fn insert_output(
     conn: &Connection,
     (at, method, task): (NamespaceId, MethodId, i64),
     outhash: &Outhash,

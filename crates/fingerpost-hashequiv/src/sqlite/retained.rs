@@ -221,7 +221,7 @@ fn remove_mapping(
     Ok(())
 }
 
-fn remove_output(conn: &Connection, id: i64) -> rusqlite::Result<()> {
+pub(super) fn remove_output(conn: &Connection, id: i64) -> rusqlite::Result<()> {
     let row = conn
         .prepare_cached("SELECT id, task, siginfo, created FROM outhash WHERE id = ?1")?
         .query_row([id], |row| {

@@ -19,6 +19,7 @@ use super::grouped::{Grouped, Limits};
 use super::value::Hash as _;
 use super::{PostgresStore, Shared, failed};
 use crate::cache::MethodId;
+use crate::copying::OutputCopy;
 use crate::created::Created;
 use crate::listings::{BaseListing, Family, Prepared};
 use crate::namespace::{Chain, NamespaceId};
@@ -170,6 +171,34 @@ impl PostgresStore {
             entries.push(self.copied(row, now).await?);
         }
         let added = entries.into_iter().map(|entry| self.add(&at, entry));
+        futures_util::future::try_join_all(added).await?;
+        Ok(())
+    }
+
+    /// Stores outputs as they lie in another database, in their order.
+    pub(super) async fn add_output_copies(
+        &self,
+        at: NamespaceId,
+        copies: Vec<OutputCopy>,
+    ) -> Result<(), StoreError> {
+        let chain = Chain::only(at);
+        let mut entries = Vec::with_capacity(copies.len());
+        for copy in copies {
+            let now = Timestamp(0);
+            let report = copy.as_report();
+            let listing = self.shared.prepare_listing(at, &report).await?;
+            let output = NewOutput {
+                outhash: copy.row.outhash.to_column().ok_or(StoreError::TooLong)?,
+                created: Created::from_text(copy.row.created.as_deref()),
+                metadata: copy.row.metadata,
+                listing,
+            };
+            entries.push(Entry {
+                output: Some(output),
+                ..self.entry(&report.task, now).await?
+            });
+        }
+        let added = entries.into_iter().map(|entry| self.add(&chain, entry));
         futures_util::future::try_join_all(added).await?;
         Ok(())
     }
