@@ -27,6 +27,7 @@ pub mod upstream;
 pub mod uses;
 
 mod backfill;
+mod batches;
 mod commands;
 mod created;
 mod database;

@@ -3,7 +3,8 @@
 use fingerpost_hashequiv::Store as _;
 use fingerpost_hashequiv::namespace::NamespaceId;
 use fingerpost_hashequiv::query::Column;
-use fingerpost_hashequiv::sqlite::{SqliteStore, StoreOptions};
+use fingerpost_hashequiv::sqlite::SqliteStore;
+use fingerpost_hashequiv::store::StoreOptions;
 
 use crate::world::{World, conditions, hash};
 
