@@ -254,6 +254,12 @@ impl UnihashCache {
         self.entries.clear();
     }
 
+    /// Forgets everything and the numbers of methods: the database begins another life.
+    pub(crate) fn forget_life(&self) {
+        self.methods.write().clear();
+        self.forget_all();
+    }
+
     /// The number of a method that was met before.
     pub fn method(&self, name: &[u8]) -> Option<MethodId> {
         self.methods.read().get(name).copied()

@@ -5,7 +5,8 @@
 //! many connections is `grouped`: `lookup` asks for tasks by the thousand, `report` adds by
 //! the hundred. `rows` reads the relation O, `listing` keeps siginfo, `signed` has signatures,
 //! `changes` tells what changed, `collect` deletes and marks what `finding` finds, `retained`
-//! and `retaining` judge for retention, `epoch` tells caches what was deleted.
+//! and `retaining` judge for retention, `epoch` tells caches what was deleted, `history` sees
+//! to it that nobody goes on from another life of the database.
 
 mod changes;
 mod collect;
@@ -13,6 +14,7 @@ mod deleting;
 mod epoch;
 mod finding;
 mod grouped;
+mod history;
 mod leases;
 mod listing;
 mod lookup;
@@ -33,12 +35,13 @@ use std::time::Duration;
 
 use fingerpost_core::{Clock, Timestamp};
 use fingerpost_db::Migration;
-use fingerpost_db::postgres::{Postgres, PostgresError, PostgresPoller};
+use fingerpost_db::postgres::{Postgres, PostgresError, PostgresPoller, Session};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 use parking_lot::Mutex;
 
 use self::epoch::Epoch;
 use self::grouped::Grouped;
+use self::history::History;
 use crate::cache::UnihashCache;
 use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::database::Surroundings;
@@ -102,6 +105,7 @@ struct Shared {
     replica_failures: AtomicU64,
     cache: Arc<UnihashCache>,
     epoch: Epoch,
+    history: History,
     bases: Bases,
     options: StoreOptions,
     clock: Arc<dyn Clock>,
@@ -124,6 +128,12 @@ impl Shared {
         self.replicas.get(turn.checked_rem(self.replicas.len())?)
     }
 
+    /// Forgets what others deleted, and everything where the database was put back.
+    async fn heed_others(&self, session: &Session) -> Result<(), PostgresError> {
+        self.history.heed(&self.db, session, &self.cache).await?;
+        self.epoch.compare(session).await
+    }
+
     fn today(&self) -> i32 {
         day(self.clock.now())
     }
@@ -140,6 +150,7 @@ impl PostgresStore {
         names: &[NameChain],
     ) -> Result<(Self, Vec<Chain>), StoreError> {
         let chains = namespaces::chains(&db, names).await.map_err(failed)?;
+        let history = History::open(&db).await.map_err(failed)?;
         let (cache, known) = (&around.cache, &chains);
         let epoch = db.read("epochs", |session| async move {
             Epoch::read(&session, Arc::clone(cache), known).await
@@ -158,6 +169,7 @@ impl PostgresStore {
             replica_failures: AtomicU64::new(0),
             cache: around.cache,
             epoch,
+            history,
             bases: Bases::default(),
             options: around.options,
             clock: around.clock,
@@ -169,7 +181,7 @@ impl PostgresStore {
         let watching = Arc::clone(&shared);
         let poller = shared.db.poll(EPOCH_POLL, move |session| {
             let watching = Arc::clone(&watching);
-            async move { watching.epoch.compare(&session).await }
+            async move { watching.heed_others(&session).await }
         });
         let looking = Arc::clone(&shared);
         let lookups = Grouped::new(lookup::LIMITS, move |asked| {
@@ -232,7 +244,7 @@ impl Store for PostgresStore {
     }
 
     fn history(&self) -> [u8; 16] {
-        self.shared.db.incarnation()
+        self.shared.history.life()
     }
 
     fn unihashes(&self, at: &Chain, tasks: Vec<Task>) -> Stored<'_, Vec<Option<Found>>> {

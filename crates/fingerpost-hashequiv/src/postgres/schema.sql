@@ -143,6 +143,15 @@ CREATE TABLE change_mark (
     PRIMARY KEY (namespace, position)
 );
 
+-- The life of the database in which positions and epochs have their meaning, and where it
+-- was when that began. A database that was put back is found elsewhere, and begins another.
+CREATE TABLE change_history (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    -- 16 random bytes.
+    incarnation BYTEA NOT NULL,
+    place TEXT NOT NULL
+);
+
 -- What runs of retention came to, by their start. Which rows go is found in the rows: a
 -- run that was stopped leaves nothing else.
 CREATE TABLE retention_run (
