@@ -4,17 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fingerpost_core::{SystemClock, Timestamp};
-use fingerpost_db::{Settings, Sqlite};
+use fingerpost_hashequiv::Config;
 use fingerpost_hashequiv::changes::{Changes, ChangesSince};
 use fingerpost_hashequiv::namespace::NamespaceConfig;
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
-use fingerpost_hashequiv::{Config, HashEquiv};
 use fingerpost_snapshot::Change;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 
 use crate::order::{operation, run};
+use crate::place::{Base, Place, on_each_store};
 use crate::world::{World, hash};
+
+on_each_store! {
+    what_came_and_went_is_told_in_its_order,
+    only_own_rows_are_told_and_every_epoch,
+    old_deletions_are_forgotten_and_young_ones_are_not,
+}
 
 type Table = BTreeMap<[u8; 32], [u8; 32]>;
 
@@ -84,9 +90,8 @@ async fn is_gone(world: &World, since: u64) -> bool {
     matches!(changes, ChangesSince::Gone { .. })
 }
 
-#[tokio::test]
-async fn what_came_and_went_is_told_in_its_order() {
-    let world = World::new().await;
+async fn what_came_and_went_is_told_in_its_order(place: Place) {
+    let world = World::new(&place).await;
     world.report("1", "a", "d").await;
     let cut = world.service.cut().await.unwrap();
     world.report("2", "b", "e").await;
@@ -105,8 +110,7 @@ async fn what_came_and_went_is_told_in_its_order() {
     assert_eq!(told(&world, since.position, 10).await.changes, []);
 }
 
-#[tokio::test]
-async fn only_own_rows_are_told_and_every_epoch() {
+async fn only_own_rows_are_told_and_every_epoch(place: Place) {
     let config = Config {
         namespaces: vec![NamespaceConfig {
             fallback: Some("default".to_owned()),
@@ -114,7 +118,7 @@ async fn only_own_rows_are_told_and_every_epoch() {
         }],
         ..Config::default()
     };
-    let worlds = World::of_namespaces(config, &["default", "fix"]).await;
+    let worlds = World::of_namespaces(&place, config, &["default", "fix"]).await;
     let [default, fix] = worlds.try_into().ok().unwrap();
     default.report("1", "a", "d").await;
     fix.report("2", "b", "e").await;
@@ -130,9 +134,8 @@ async fn only_own_rows_are_told_and_every_epoch() {
     );
 }
 
-#[tokio::test]
-async fn old_deletions_are_forgotten_and_young_ones_are_not() {
-    let world = World::new().await;
+async fn old_deletions_are_forgotten_and_young_ones_are_not(place: Place) {
+    let world = World::new(&place).await;
     let long_ago = Timestamp(1);
     world.report("1", "a", "d").await;
     remove(&world, "1").await;
@@ -147,48 +150,55 @@ async fn old_deletions_are_forgotten_and_young_ones_are_not() {
     assert_eq!(told(&world, old, 10).await.changes.len(), 2);
 }
 
+/// A backup of PostgreSQL is made and restored by its own programs.
 #[tokio::test]
 async fn a_restored_backup_goes_on_from_no_position_that_was_told() {
-    let world = World::new().await;
+    let world = World::new(&Place::Files).await;
     world.report("1", "a", "d").await;
+    let (db, directory) = world.base.sqlite();
     let (copy, restored) = (
-        world.directory.path().join("copy"),
-        world.directory.path().join("restored"),
+        directory.path().join("copy"),
+        directory.path().join("restored"),
     );
-    world.db.backup(&copy, &mut |_, _| {}).unwrap();
+    db.backup(&copy, &mut |_, _| {}).unwrap();
     world.report("2", "b", "e").await;
     let told_before = world.service.cut().await.unwrap().position;
     fingerpost_db::restore(&copy, &restored, false, &mut |_, _| {}).unwrap();
-    let db = Sqlite::open(Settings::new(&restored), MIGRATIONS).unwrap();
-    let open = || HashEquiv::new(db.clone(), Config::default(), None, Arc::new(SystemClock));
-    let service = open().await.unwrap();
-    let other = World {
-        service,
-        db: db.clone(),
-        directory: Arc::clone(&world.directory),
-    };
+    let base = Base::of_file(Arc::clone(directory), "restored", MIGRATIONS.len());
+    let open = || World::on(base.clone(), Config::default(), None, Arc::new(SystemClock));
+    let other = open().await;
     for position in [0, told_before] {
         assert!(is_gone(&other, position).await);
     }
     let cut = other.service.cut().await.unwrap();
     // Once for each life, and not for each start.
-    assert_eq!(open().await.unwrap().cut().await.unwrap(), cut);
+    assert_eq!(open().await.service.cut().await.unwrap(), cut);
     other.report("3", "c", "f").await;
     assert_eq!(told(&other, cut.position, 10).await.changes.len(), 1);
 }
 
 #[test]
 fn pages_with_the_changes_since_their_beginning_are_what_the_server_has() {
+    property(60, async || Place::Files);
+}
+
+#[test]
+fn pages_with_the_changes_since_their_beginning_are_what_postgresql_has() {
+    property(40, Place::cluster);
+}
+
+fn property(cases: u32, place: impl AsyncFnOnce() -> Place) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let place = runtime.block_on(place());
     let operations = proptest::collection::vec(operation(), 1..40);
-    let cases = (operations, 0..20_usize, 1..4_usize);
+    let inputs = (operations, 0..20_usize, 1..4_usize);
     let config = RunnerConfig {
-        cases: 60,
+        cases,
         ..RunnerConfig::default()
     };
-    let outcome = TestRunner::new(config).run(&cases, |(operations, begin, limit)| {
+    let outcome = TestRunner::new(config).run(&inputs, |(operations, begin, limit)| {
         runtime.block_on(async {
-            let world = World::new().await;
+            let world = World::new(&place).await;
             let (mut table, mut next, mut cut) = (Table::new(), None, None);
             for (number, operation) in operations.iter().enumerate() {
                 run(&world, operation).await;

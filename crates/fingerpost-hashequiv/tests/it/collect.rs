@@ -1,107 +1,113 @@
 //! Deleting and marking, in batches.
 
-use fingerpost_hashequiv::Store as _;
-use fingerpost_hashequiv::namespace::NamespaceId;
-use fingerpost_hashequiv::query::Column;
-use fingerpost_hashequiv::sqlite::SqliteStore;
-use fingerpost_hashequiv::store::StoreOptions;
+use std::sync::Arc;
 
-use crate::world::{World, conditions, hash};
+use fingerpost_core::{ManualClock, Timestamp};
+use serde_json::Value;
 
-const AT: NamespaceId = NamespaceId::DEFAULT;
+use crate::place::{Place, on_each_store};
+use crate::world::{World, hash};
 
-/// Fills the world with `count` tasks `t0`, `t1` … of outputs and unihashes of
+on_each_store! {
+    a_large_removal_runs_in_batches_and_counts_every_row,
+    a_sweep_keeps_what_is_marked_and_what_came_meanwhile,
+    unused_outputs_go_by_age,
+    every_text_column_is_a_condition,
+    two_sweeps_run_one_after_the_other,
+    a_walk_skips_gaps_in_the_numbers,
+}
+
+/// Fills the world with `count` tasks `t1`, `t2` … of outputs and unihashes of
 /// their own.
 async fn fill(world: &World, count: i64) {
-    let job = move |tx: &mut fingerpost_db::Tx<'_>| {
-        tx.conn().execute_batch(&format!(
-            "INSERT INTO method (id, name) VALUES (1, 'm');
-             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
-                 INSERT INTO task SELECT i, 1, 1, 't' || i FROM n;
-             INSERT INTO unihash SELECT id, 1, 'u' || (id % 10), id, 0, 0, 0 FROM task;
-             INSERT INTO outhash SELECT id, 1, 1, id, 'o' || id, id * 1000000, NULL, NULL FROM task;"
-        ))
-    };
-    world.db.write(job).await.unwrap();
+    let sqlite = format!(
+        "INSERT INTO method (id, name) VALUES (1, 'm');
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             INSERT INTO task SELECT i, 1, 1, 't' || i FROM n;
+         INSERT INTO unihash SELECT id, 1, 'u' || (id % 10), id, 0, 0, 0 FROM task;
+         INSERT INTO outhash SELECT id, 1, 1, id, 'o' || id, id * 1000000, NULL, NULL FROM task;"
+    );
+    let bytes = |text: &str| format!("'\\x01'::bytea || convert_to({text}, 'UTF8')");
+    let postgres = format!(
+        "INSERT INTO method (name) VALUES ('m');
+         INSERT INTO mapping (namespace, method, sequence, created, used_day, taskhash, unihash)
+             SELECT 1, method.id, i, 0, 0, {}, {} FROM method, generate_series(1, {count}) AS i;
+         INSERT INTO output (namespace, method, id, created, taskhash, outhash)
+             SELECT 1, method.id, i, i * 1000000::bigint, {}, {}
+               FROM method, generate_series(1, {count}) AS i;
+         UPDATE namespace SET sequence = {count}, output_id = {count}, mappings = {count},
+                outputs = {count} WHERE id = 1;",
+        bytes("'t' || i"),
+        bytes("'u' || (i % 10)"),
+        bytes("'t' || i"),
+        bytes("'o' || i"),
+    );
+    world.base.execute(&sqlite, &postgres).await;
 }
 
+/// Rows of both relations.
 async fn usage(world: &World) -> (u64, u64) {
-    let usage = store(world).await.usage().await.unwrap();
-    (usage.unihashes, usage.outputs)
+    let usage = world.command("get-db-usage", "null").await.unwrap();
+    let usage: Value = serde_json::from_str(&usage).unwrap();
+    let rows = |table: &str| usage["usage"][table]["rows"].as_u64().unwrap();
+    (rows("unihashes_v3"), rows("outhashes_v2"))
 }
 
-async fn store(world: &World) -> SqliteStore {
-    let cache = std::sync::Arc::new(fingerpost_hashequiv::cache::UnihashCache::new(1 << 20));
-    let clock = std::sync::Arc::new(fingerpost_core::SystemClock);
-    SqliteStore::new(world.db.clone(), cache, StoreOptions::default(), clock)
-        .await
-        .unwrap()
+/// Runs a command that counts.
+async fn count(world: &World, command: &str, argument: &str) -> Result<u64, String> {
+    let answer = world.command(command, argument).await?;
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    Ok(answer["count"].as_u64().unwrap())
 }
 
-#[tokio::test]
-async fn a_large_removal_runs_in_batches_and_counts_every_row() {
-    let world = World::new().await;
+async fn remove(world: &World, column: &str, value: &str) -> u64 {
+    let argument = format!("{{\"where\": {{\"{column}\": \"{value}\"}}}}");
+    count(world, "remove", &argument).await.unwrap()
+}
+
+async fn a_large_removal_runs_in_batches_and_counts_every_row(place: Place) {
+    let world = World::new(&place).await;
     fill(&world, 12_000).await;
-    let store = store(&world).await;
-    let by_unihash = conditions(&[(Column::Unihash, "u3")]);
-    assert_eq!(store.remove(AT, by_unihash).await.unwrap(), 1_200);
+    assert_eq!(remove(&world, "unihash", "u3").await, 1_200);
     assert_eq!(usage(&world).await, (10_800, 12_000));
-    let by_method = conditions(&[(Column::Method, "m")]);
-    assert_eq!(store.remove(AT, by_method).await.unwrap(), 22_800);
+    assert_eq!(remove(&world, "method", "m").await, 22_800);
     assert_eq!(usage(&world).await, (0, 0));
-    let left = world
-        .db
-        .read(|conn| conn.query_row("SELECT count(*) FROM task", [], |row| row.get::<_, u64>(0)));
-    assert_eq!(left.await.unwrap(), 0);
+    let left = world.base.number::<u64>(
+        "SELECT count(*) || '' FROM task",
+        "SELECT (SELECT count(*) FROM mapping) + (SELECT count(*) FROM output) || ''",
+    );
+    assert_eq!(left.await, 0);
 }
 
-#[tokio::test]
-async fn a_sweep_keeps_what_is_marked_and_what_came_meanwhile() {
-    let world = World::new().await;
+async fn a_sweep_keeps_what_is_marked_and_what_came_meanwhile(place: Place) {
+    let world = World::new(&place).await;
     fill(&world, 6_000).await;
-    let store = store(&world).await;
-    let now = fingerpost_core::Timestamp(0);
-    let marked = store.gc_mark(
-        AT,
-        "K".to_owned(),
-        conditions(&[(Column::Unihash, "u1")]),
-        now,
-    );
-    assert_eq!(marked.await.unwrap(), 600);
+    let mark = "{\"mark\": \"K\", \"where\": {\"unihash\": \"u1\"}}";
+    assert_eq!(count(&world, "gc-mark", mark).await, Ok(600));
     world.report("9", "a", "d").await;
-    let status = store.gc_status(AT).await.unwrap();
-    assert_eq!(
-        (status.keep, status.remove, status.mark.as_deref()),
-        (601, 5_400, Some("K"))
-    );
-    assert_eq!(store.gc_sweep(AT, "K".to_owned()).await.unwrap(), 5_400);
+    let status = world.command("gc-status", "null").await.unwrap();
+    assert_eq!(status, "{\"keep\": 601, \"remove\": 5400, \"mark\": \"K\"}");
+    let sweep = "{\"mark\": \"K\"}";
+    assert_eq!(count(&world, "gc-sweep", sweep).await, Ok(5_400));
     assert_eq!(world.look_up("9").await.as_deref(), Some("d"));
     assert_eq!(usage(&world).await.0, 601);
-    let again = store.gc_sweep(AT, "K".to_owned()).await.unwrap_err();
-    assert_eq!(
-        again.to_string(),
-        "'K' is not the current mark. Refusing to sweep"
-    );
+    let again = count(&world, "gc-sweep", sweep).await.unwrap_err();
+    assert_eq!(again, "'K' is not the current mark. Refusing to sweep");
 }
 
-#[tokio::test]
-async fn unused_outputs_go_by_age() {
-    let world = World::new().await;
+async fn unused_outputs_go_by_age(place: Place) {
+    let clock = ManualClock::new(Timestamp(10_000 * 1_000_000));
+    let world = World::at(&place, Arc::new(clock)).await;
     fill(&world, 8_000).await;
-    let store = store(&world).await;
-    store
-        .remove(AT, conditions(&[(Column::Unihash, "u1")]))
-        .await
-        .unwrap();
+    remove(&world, "unihash", "u1").await;
     // Row i was made at second i; every tenth row is unused.
-    let before = fingerpost_core::Timestamp(4_000 * 1_000_000);
-    assert_eq!(store.clean_unused(AT, before).await.unwrap(), 400);
+    let before = "{\"max_age_seconds\": 6000}";
+    assert_eq!(count(&world, "clean-unused", before).await, Ok(400));
     assert_eq!(usage(&world).await, (7_200, 7_600));
 }
 
-#[tokio::test]
-async fn every_text_column_is_a_condition() {
-    let world = World::new().await;
+async fn every_text_column_is_a_condition(place: Place) {
+    let world = World::new(&place).await;
     let metadata = fingerpost_hashequiv::store::Metadata {
         owner: Some("me".to_owned()),
         pn: Some("zlib".to_owned()),
@@ -141,43 +147,41 @@ async fn every_text_column_is_a_condition() {
     }
 }
 
-#[tokio::test]
-async fn two_sweeps_run_one_after_the_other() {
-    let world = World::new().await;
+async fn two_sweeps_run_one_after_the_other(place: Place) {
+    let world = World::new(&place).await;
     fill(&world, 3_000).await;
-    let (first, second) = (store(&world).await, store(&world).await);
-    let now = fingerpost_core::Timestamp(0);
-    first
-        .gc_mark(AT, "K".to_owned(), conditions(&[]), now)
-        .await
-        .unwrap();
+    let (first, second) = (world.neighbour().await, world.neighbour().await);
+    let mark = "{\"mark\": \"K\", \"where\": {\"unihash\": \"none\"}}";
+    assert_eq!(count(&first, "gc-mark", mark).await, Ok(0));
+    let sweep = "{\"mark\": \"K\"}";
     let (one, other) = tokio::join!(
-        first.gc_sweep(AT, "K".to_owned()),
-        second.gc_sweep(AT, "K".to_owned())
+        count(&first, "gc-sweep", sweep),
+        count(&second, "gc-sweep", sweep)
     );
     let mut counts = [one.unwrap_or(0), other.unwrap_or(0)];
     counts.sort_unstable();
     assert_eq!(counts, [0, 3_000]);
 }
 
-#[tokio::test]
-async fn a_walk_skips_gaps_in_the_numbers() {
-    let world = World::new().await;
+async fn a_walk_skips_gaps_in_the_numbers(place: Place) {
+    let world = World::new(&place).await;
     fill(&world, 10).await;
-    let job = |tx: &mut fingerpost_db::Tx<'_>| {
-        let far = i64::MAX - 1_000;
-        tx.conn()
-            .execute("UPDATE outhash SET id = ?1 WHERE id = 10", [far])?;
-        tx.conn()
-            .execute("UPDATE unihash SET task = ?1 WHERE task = 10", [far])?;
-        tx.conn()
-            .execute("UPDATE outhash SET task = ?1 WHERE task = 10", [far])?;
-        tx.conn()
-            .execute("UPDATE task SET id = ?1 WHERE id = 10", [far])
-    };
-    world.db.write(job).await.unwrap();
-    let store = store(&world).await;
-    let removed = store.remove(AT, conditions(&[(Column::Method, "m")]));
+    let far = i64::MAX - 1_000;
+    let sqlite = format!(
+        "UPDATE outhash SET id = {far} WHERE id = 10;
+         UPDATE unihash SET task = {far} WHERE task = 10;
+         UPDATE outhash SET task = {far} WHERE task = 10;
+         UPDATE task SET id = {far} WHERE id = 10;"
+    );
+    // Numbers have 48 bits there.
+    let far = (1_i64 << 48) - 1_000;
+    let postgres = format!(
+        "UPDATE output SET id = {far} WHERE id = 10;
+         UPDATE mapping SET sequence = {far} WHERE sequence = 10;
+         UPDATE namespace SET sequence = {far}, output_id = {far} WHERE id = 1;"
+    );
+    world.base.execute(&sqlite, &postgres).await;
+    let removed = remove(&world, "method", "m");
     let removed = tokio::time::timeout(std::time::Duration::from_secs(20), removed);
-    assert_eq!(removed.await.unwrap().unwrap(), 20);
+    assert_eq!(removed.await.unwrap(), 20);
 }

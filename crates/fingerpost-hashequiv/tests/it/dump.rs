@@ -1,17 +1,18 @@
-//! What a server remembers after a restart, with a dump from before.
+//! What a server remembers after a restart, with a dump from before. The dump is for
+//! databases that keep every commit, and its name for one file; so SQLite alone has it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fingerpost_core::{SystemClock, Timestamp};
-use fingerpost_db::{Settings, Sqlite};
 use fingerpost_hashequiv::dump::{CacheDump, NotWritten, Unusable, Written};
 use fingerpost_hashequiv::namespace::NamespaceConfig;
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
 use fingerpost_hashequiv::{Config, NamespaceSet};
 use fingerpost_hashequiv_proto::types::{Taskhash, Unihash};
 
+use crate::place::Base;
 use crate::world::{World, hash, name};
 
 /// Namespaces with what their reads fall back to.
@@ -30,8 +31,7 @@ const TASKS: [&str; 4] = ["1", "2", "3", "4"];
 pub(crate) struct Server {
     pub(crate) worlds: Vec<World>,
     pub(crate) dump: CacheDump,
-    db: Sqlite,
-    directory: Arc<tempfile::TempDir>,
+    base: Base,
     names: &'static Names,
 }
 
@@ -47,11 +47,11 @@ impl Server {
 
     /// One more on the same database.
     pub(crate) async fn other(&self, names: &'static Names) -> Self {
-        Self::on(Arc::clone(&self.directory), names, "test.fingerpost").await
+        Self::on(Arc::clone(self.directory()), names, "test.fingerpost").await
     }
 
     async fn on(directory: Arc<tempfile::TempDir>, names: &'static Names, file: &str) -> Self {
-        let db = Sqlite::open(Settings::new(directory.path().join(file)), MIGRATIONS).unwrap();
+        let base = Base::of_file(Arc::clone(&directory), file, MIGRATIONS.len());
         let namespaces = names.iter().map(|(name, fallback)| NamespaceConfig {
             fallback: fallback.map(str::to_owned),
             ..NamespaceConfig::named(name)
@@ -60,24 +60,26 @@ impl Server {
             namespaces: namespaces.collect(),
             ..Config::default()
         };
-        let set = NamespaceSet::open(db.clone(), config, None, Arc::new(SystemClock));
+        let set = NamespaceSet::open(base.database(), config, None, Arc::new(SystemClock));
         let set = set.await.unwrap();
         let world = |(name, _): &(&str, _)| World {
             service: Arc::clone(set.find(name).unwrap()),
-            db: db.clone(),
-            directory: Arc::clone(&directory),
+            base: base.clone(),
         };
         Self {
             worlds: names.iter().map(world).collect(),
             dump: set.dump_at(directory.path().join("dump")),
-            db,
-            directory,
+            base,
             names,
         }
     }
 
+    fn directory(&self) -> &Arc<tempfile::TempDir> {
+        self.base.sqlite().1
+    }
+
     fn file(&self) -> PathBuf {
-        self.directory.path().join("dump")
+        self.directory().path().join("dump")
     }
 
     /// How many entries were dumped.
@@ -100,8 +102,9 @@ impl Server {
 
     async fn stop(self) -> Arc<tempfile::TempDir> {
         drop(self.worlds);
-        assert!(self.db.close().await);
-        self.directory
+        let (db, directory) = self.base.into_sqlite();
+        assert!(db.close().await);
+        directory
     }
 
     /// What memory knows of a task.
@@ -247,10 +250,15 @@ async fn a_restored_backup_does_not_believe_a_dump_of_its_other_life() {
     let server = Server::new(ALONE).await;
     server.worlds[0].report("1", "a", "d").await;
     let (copy, restored) = (
-        server.directory.path().join("copy"),
-        server.directory.path().join("restored"),
+        server.directory().path().join("copy"),
+        server.directory().path().join("restored"),
     );
-    server.db.backup(&copy, &mut |_, _| {}).unwrap();
+    server
+        .base
+        .sqlite()
+        .0
+        .backup(&copy, &mut |_, _| {})
+        .unwrap();
     server.worlds[0].report("2", "b", "e").await;
     server.worlds[0].look_up("2").await;
     server.dumped().await;

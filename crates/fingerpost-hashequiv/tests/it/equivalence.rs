@@ -1,30 +1,40 @@
 //! What BitBake relies on.
 
+use std::time::{Duration, Instant};
+
 use fingerpost_hashequiv::Config;
 use fingerpost_hashequiv::store::Metadata;
 
+use crate::place::{Place, on_each_store};
 use crate::world::{World, hash};
 
-#[tokio::test]
-async fn an_equal_output_takes_the_first_reporters_unihash() {
-    let world = World::new().await;
+on_each_store! {
+    an_equal_output_takes_the_first_reporters_unihash,
+    a_diverging_report_keeps_the_first_unihash,
+    a_lost_unihash_is_restored_by_a_repeated_report,
+    a_removed_mapping_is_never_served_again,
+    an_old_unihash_is_a_miss_unless_it_is_asked_for,
+    metadata_is_that_of_the_first_report,
+    a_neighbour_stops_serving_a_removed_mapping_within_the_promise,
+}
+
+async fn an_equal_output_takes_the_first_reporters_unihash(place: Place) {
+    let world = World::new(&place).await;
     assert_eq!(world.report("1", "a", "d").await, "d");
     assert_eq!(world.report("2", "a", "e").await, "d");
     assert_eq!(world.look_up("2").await.as_deref(), Some("d"));
 }
 
-#[tokio::test]
-async fn a_diverging_report_keeps_the_first_unihash() {
-    let world = World::new().await;
+async fn a_diverging_report_keeps_the_first_unihash(place: Place) {
+    let world = World::new(&place).await;
     world.report("1", "a", "d").await;
     assert_eq!(world.report("1", "b", "e").await, "d");
     // The new output is remembered and makes others equivalent.
     assert_eq!(world.report("2", "b", "f").await, "d");
 }
 
-#[tokio::test]
-async fn a_lost_unihash_is_restored_by_a_repeated_report() {
-    let world = World::new().await;
+async fn a_lost_unihash_is_restored_by_a_repeated_report(place: Place) {
+    let world = World::new(&place).await;
     world.report("1", "a", "d").await;
     let argument = format!("{{\"where\": {{\"unihash\": \"{}\"}}}}", hash("d"));
     let removed = world.command("remove", &argument);
@@ -33,9 +43,8 @@ async fn a_lost_unihash_is_restored_by_a_repeated_report() {
     assert_eq!(world.report("1", "a", "e").await, "e");
 }
 
-#[tokio::test]
-async fn a_removed_mapping_is_never_served_again() {
-    let world = World::new().await;
+async fn a_removed_mapping_is_never_served_again(place: Place) {
+    let world = World::new(&place).await;
     for round in 0..50 {
         world.report("1", "a", "d").await;
         assert_eq!(
@@ -51,19 +60,19 @@ async fn a_removed_mapping_is_never_served_again() {
     }
 }
 
-#[tokio::test]
-async fn an_old_unihash_is_a_miss_unless_it_is_asked_for() {
+async fn an_old_unihash_is_a_miss_unless_it_is_asked_for(place: Place) {
     for serve in [false, true] {
         let config = Config {
             serve_invalid_unihashes: serve,
             ..Config::default()
         };
-        let world = World::with(config, None).await;
+        let world = World::with(&place, config, None).await;
         world.report("1", "a", "d").await;
-        let job = |tx: &mut fingerpost_db::Tx<'_>| {
-            tx.conn().execute("UPDATE unihash SET unihash = 'old'", [])
-        };
-        world.db.write(job).await.unwrap();
+        let (in_sqlite, in_postgresql) = (
+            "UPDATE unihash SET unihash = 'old'",
+            "UPDATE mapping SET unihash = '\\x016f6c64'",
+        );
+        world.base.execute(in_sqlite, in_postgresql).await;
         let fresh = world.neighbour().await;
         let world = if serve { world } else { fresh };
         let argument = format!("{{\"method\": \"m\", \"taskhash\": \"{}\"}}", hash("1"));
@@ -88,9 +97,8 @@ async fn an_old_unihash_is_a_miss_unless_it_is_asked_for() {
     }
 }
 
-#[tokio::test]
-async fn metadata_is_that_of_the_first_report() {
-    let world = World::new().await;
+async fn metadata_is_that_of_the_first_report(place: Place) {
+    let world = World::new(&place).await;
     let metadata = |pn: &str| Metadata {
         pn: Some(pn.to_owned()),
         ..Metadata::default()
@@ -113,9 +121,8 @@ async fn metadata_is_that_of_the_first_report() {
     assert!(row.contains("\"id\": 1,"), "{row}");
 }
 
-#[tokio::test]
-async fn a_neighbour_stops_serving_a_removed_mapping_within_the_promise() {
-    let world = World::new().await;
+async fn a_neighbour_stops_serving_a_removed_mapping_within_the_promise(place: Place) {
+    let world = World::new(&place).await;
     let neighbour = world.neighbour().await;
     world.report("1", "a", "d").await;
     let mut late = 0;
@@ -124,10 +131,14 @@ async fn a_neighbour_stops_serving_a_removed_mapping_within_the_promise() {
         assert_eq!(neighbour.look_up("1").await.as_deref(), Some("d"));
         let argument = format!("{{\"where\": {{\"taskhash\": \"{}\"}}}}", hash("1"));
         world.command("remove", &argument).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let removed = Instant::now();
         let argument = format!("{{\"method\": \"m\", \"taskhash\": \"{}\"}}", hash("1"));
-        if neighbour.command("get", &argument).await.unwrap() != "null" {
-            late += 1;
+        while neighbour.command("get", &argument).await.unwrap() != "null" {
+            if removed.elapsed() > world.base.promise() {
+                late += 1;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
     assert_eq!(late, 0);

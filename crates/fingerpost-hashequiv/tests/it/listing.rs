@@ -2,7 +2,16 @@
 
 use fingerpost_hashequiv::store::Metadata;
 
+use crate::place::{Place, on_each_store};
 use crate::world::{World, hash};
+
+on_each_store! {
+    a_rebuild_is_a_delta_and_reads_back,
+    another_process_goes_on_with_the_same_base,
+    a_base_lives_while_a_delta_needs_it,
+    listings_without_a_family_are_stored_on_their_own,
+    a_remembered_base_whose_number_was_given_away_is_not_used,
+}
 
 fn metadata() -> Metadata {
     Metadata {
@@ -29,16 +38,24 @@ fn listing(from: usize) -> String {
         .collect()
 }
 
-async fn rows(world: &World) -> Vec<(i64, Option<i64>)> {
-    world
-        .db
-        .read(|conn| {
-            conn.prepare("SELECT id, base FROM siginfo ORDER BY id")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-        .await
-        .unwrap()
+/// The listings that are stored, oldest first: each one's number, and that of its base.
+async fn rows(world: &World) -> Vec<(usize, Option<usize>)> {
+    let in_sqlite = "SELECT id || ' ' || coalesce(base, '-') FROM siginfo ORDER BY id";
+    // They have no numbers. A base that only deltas need is older than they are.
+    let in_postgresql = "
+        SELECT encode(digest, 'hex') || ' ' || coalesce(encode(base, 'hex'), '-') FROM listing
+         ORDER BY (SELECT min(id) FROM output WHERE output.listing = listing.digest) NULLS FIRST";
+    let lines = world.base.lines(in_sqlite, in_postgresql).await;
+    let names: Vec<&str> = lines
+        .iter()
+        .map(|line| line.split_once(' ').unwrap().0)
+        .collect();
+    let number = |name: &str| Some(names.iter().position(|known| *known == name)? + 1);
+    let rows = lines.iter().map(|line| {
+        let (name, base) = line.split_once(' ').unwrap();
+        (number(name).unwrap(), number(base))
+    });
+    rows.collect()
 }
 
 async fn siginfo(world: &World, output: &str) -> String {
@@ -51,9 +68,8 @@ async fn siginfo(world: &World, output: &str) -> String {
     row["outhash_siginfo"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test]
-async fn a_rebuild_is_a_delta_and_reads_back() {
-    let world = World::new().await;
+async fn a_rebuild_is_a_delta_and_reads_back(place: Place) {
+    let world = World::new(&place).await;
     world
         .report_with("1", "a", "1", metadata(), Some(listing(200)))
         .await;
@@ -73,9 +89,8 @@ async fn a_rebuild_is_a_delta_and_reads_back() {
     }
 }
 
-#[tokio::test]
-async fn another_process_goes_on_with_the_same_base() {
-    let world = World::new().await;
+async fn another_process_goes_on_with_the_same_base(place: Place) {
+    let world = World::new(&place).await;
     world
         .report_with("1", "a", "1", metadata(), Some(listing(200)))
         .await;
@@ -87,9 +102,8 @@ async fn another_process_goes_on_with_the_same_base() {
     assert_eq!(siginfo(&world, "b").await, listing(190));
 }
 
-#[tokio::test]
-async fn a_base_lives_while_a_delta_needs_it() {
-    let world = World::new().await;
+async fn a_base_lives_while_a_delta_needs_it(place: Place) {
+    let world = World::new(&place).await;
     world
         .report_with("1", "a", "1", metadata(), Some(listing(200)))
         .await;
@@ -110,9 +124,8 @@ async fn a_base_lives_while_a_delta_needs_it() {
     assert_eq!(rows(&world).await.len(), 1);
 }
 
-#[tokio::test]
-async fn listings_without_a_family_are_stored_on_their_own() {
-    let world = World::new().await;
+async fn listings_without_a_family_are_stored_on_their_own(place: Place) {
+    let world = World::new(&place).await;
     let nobody = Metadata::default();
     world
         .report_with("1", "a", "1", nobody.clone(), Some(listing(200)))
@@ -123,9 +136,8 @@ async fn listings_without_a_family_are_stored_on_their_own() {
     assert_eq!(rows(&world).await, [(1, None), (2, None)]);
 }
 
-#[tokio::test]
-async fn a_remembered_base_whose_number_was_given_away_is_not_used() {
-    let world = World::new().await;
+async fn a_remembered_base_whose_number_was_given_away_is_not_used(place: Place) {
+    let world = World::new(&place).await;
     let family = |pn: &str| Metadata {
         pn: Some(pn.to_owned()),
         ..metadata()

@@ -1,5 +1,5 @@
-//! The service over a temporary SQLite file. The same suite is meant for every
-//! store: nothing here names SQLite but the world that it runs in.
+//! The service over a temporary SQLite file, and over a PostgreSQL: what is said here
+//! holds for every store, unless it is about files.
 
 mod changes;
 mod collect;
@@ -10,6 +10,7 @@ mod model;
 mod namespaces;
 mod order;
 mod paging;
+mod place;
 mod restarts;
 mod retention;
 mod signed;

@@ -8,7 +8,17 @@ use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 
 use crate::model::{Model, Operation};
 use crate::order::{operation, run};
+use crate::place::{Place, on_each_store};
 use crate::world::{World, hash};
+
+on_each_store! {
+    a_namespace_knows_nothing_of_the_others,
+    a_fallback_answers_and_copies_nothing,
+    a_task_keeps_what_the_fallback_answered,
+    a_deletion_reaches_those_that_fall_back,
+    a_collection_is_of_one_namespace,
+    who_is_no_member_has_no_rights_of_their_own,
+}
 
 /// Names, and the places of those that their reads fall back to.
 const NAMESPACES: [(&str, &[usize]); 4] = [
@@ -18,7 +28,7 @@ const NAMESPACES: [(&str, &[usize]); 4] = [
     ("lab", &[]),
 ];
 
-async fn worlds() -> [World; 4] {
+async fn worlds(place: &Place) -> [World; 4] {
     let fallback = |place: &&[usize]| place.first().map(|next| NAMESPACES[*next].0.to_owned());
     let namespaces = NAMESPACES.iter().map(|(name, further)| NamespaceConfig {
         fallback: fallback(further),
@@ -29,13 +39,12 @@ async fn worlds() -> [World; 4] {
         ..Config::default()
     };
     let names = NAMESPACES.map(|(name, _)| name);
-    let worlds = World::of_namespaces(config, &names).await;
+    let worlds = World::of_namespaces(place, config, &names).await;
     worlds.try_into().ok().unwrap()
 }
 
-#[tokio::test]
-async fn a_namespace_knows_nothing_of_the_others() {
-    let [default, _, _, lab] = worlds().await;
+async fn a_namespace_knows_nothing_of_the_others(place: Place) {
+    let [default, _, _, lab] = worlds(&place).await;
     assert_eq!(default.report("1", "a", "d").await, "d");
     assert_eq!(lab.look_up("1").await, None);
     assert_eq!(lab.report("1", "a", "e").await, "e");
@@ -46,9 +55,8 @@ async fn a_namespace_knows_nothing_of_the_others() {
     assert_eq!(default.look_up("1").await.as_deref(), Some("d"));
 }
 
-#[tokio::test]
-async fn a_fallback_answers_and_copies_nothing() {
-    let [default, release, fix, _] = worlds().await;
+async fn a_fallback_answers_and_copies_nothing(place: Place) {
+    let [default, release, fix, _] = worlds(&place).await;
     default.report("1", "a", "d").await;
     for world in [&release, &fix] {
         assert_eq!(world.look_up("1").await.as_deref(), Some("d"));
@@ -60,9 +68,8 @@ async fn a_fallback_answers_and_copies_nothing() {
     assert_eq!(release.look_up("2").await, None);
 }
 
-#[tokio::test]
-async fn a_task_keeps_what_the_fallback_answered() {
-    let [default, release, ..] = worlds().await;
+async fn a_task_keeps_what_the_fallback_answered(place: Place) {
+    let [default, release, ..] = worlds(&place).await;
     default.report("1", "a", "d").await;
     assert_eq!(release.report("1", "b", "e").await, "d");
     // It is the release's own now.
@@ -72,9 +79,8 @@ async fn a_task_keeps_what_the_fallback_answered() {
     assert_eq!(release.look_up("1").await.as_deref(), Some("d"));
 }
 
-#[tokio::test]
-async fn a_deletion_reaches_those_that_fall_back() {
-    let [default, release, fix, lab] = worlds().await;
+async fn a_deletion_reaches_those_that_fall_back(place: Place) {
+    let [default, release, fix, lab] = worlds(&place).await;
     default.report("1", "a", "d").await;
     let worlds = [&default, &release, &fix, &lab];
     let epochs = || worlds.map(|world| world.service.deletion_epoch());
@@ -94,9 +100,8 @@ async fn a_deletion_reaches_those_that_fall_back() {
     assert_eq!(raised, [true, true, true, false]);
 }
 
-#[tokio::test]
-async fn a_collection_is_of_one_namespace() {
-    let [default, release, ..] = worlds().await;
+async fn a_collection_is_of_one_namespace(place: Place) {
+    let [default, release, ..] = worlds(&place).await;
     default.report("1", "a", "d").await;
     release.report("2", "b", "e").await;
     let all = "{\"mark\": \"M\", \"where\": {\"method\": \"m\"}}";
@@ -120,8 +125,7 @@ async fn a_collection_is_of_one_namespace() {
     assert_eq!(status, "{\"keep\": 1, \"remove\": 0, \"mark\": \"M\"}");
 }
 
-#[tokio::test]
-async fn who_is_no_member_has_no_rights_of_their_own() {
+async fn who_is_no_member_has_no_rights_of_their_own(place: Place) {
     let config = Config {
         namespaces: vec![NamespaceConfig {
             members: Some(vec!["bot".to_owned()]),
@@ -130,7 +134,7 @@ async fn who_is_no_member_has_no_rights_of_their_own() {
         }],
         ..Config::default()
     };
-    let worlds = World::of_namespaces(config, &["default", "release"]).await;
+    let worlds = World::of_namespaces(&place, config, &["default", "release"]).await;
     let [default, release] = worlds.try_into().ok().unwrap();
     let read = [fingerpost_core::Permission::Read];
     let own = PermissionSet::of(&read);
@@ -149,8 +153,8 @@ async fn who_is_no_member_has_no_rights_of_their_own() {
 
 /// Runs operations one after another, each somewhere, against a model for each
 /// namespace.
-async fn check(operations: &[(usize, Operation)]) -> Result<(), TestCaseError> {
-    let worlds = worlds().await;
+async fn check(place: &Place, operations: &[(usize, Operation)]) -> Result<(), TestCaseError> {
+    let worlds = worlds(place).await;
     let mut models = [(); 4].map(|()| Model::default());
     for (place, operation) in operations {
         let further: Vec<Model> = NAMESPACES[*place]
@@ -173,19 +177,29 @@ async fn check(operations: &[(usize, Operation)]) -> Result<(), TestCaseError> {
 
 #[test]
 fn every_namespace_equals_its_model() {
+    property(100, async || Place::Files);
+}
+
+#[test]
+fn every_namespace_of_postgresql_equals_its_model() {
+    property(40, Place::cluster);
+}
+
+fn property(cases: u32, place: impl AsyncFnOnce() -> Place) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
+    let place = runtime.block_on(place());
     let mut runner = TestRunner::new(RunnerConfig {
-        cases: 100,
+        cases,
         failure_persistence: None,
         ..RunnerConfig::default()
     });
     let operations = prop::collection::vec((0..4usize, operation()), 1..24);
     runner
         .run(&operations, |operations| {
-            runtime.block_on(check(&operations))
+            runtime.block_on(check(&place, &operations))
         })
         .unwrap();
 }

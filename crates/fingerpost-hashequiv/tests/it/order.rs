@@ -1,62 +1,79 @@
 //! Any interleaving equals some sequential order of the model.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use fingerpost_hashequiv_proto::types::{Taskhash, Unihash};
+use fingerpost_core::Failure;
+use fingerpost_hashequiv_proto::types::Unihash;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as RunnerConfig, TestRunner};
+use tokio::time::{sleep, timeout};
 
 use crate::model::{Answer, Model, Operation};
-use crate::world::{World, hash, name, task};
+use crate::place::{Base, Place};
+use crate::world::{World, builder, hash, name, reported, task};
+
+/// No operation takes so long, whatever happens to its connection.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Runs one operation on the service and answers as the model does.
 pub(crate) async fn run(world: &World, operation: &Operation) -> Answer {
+    try_run(world, operation).await.unwrap()
+}
+
+/// The same; it fails when the database does.
+async fn try_run(world: &World, operation: &Operation) -> Result<Answer, Failure> {
+    let service = &world.service;
+    let told = |unihash: Unihash| Some(name(&unihash.to_text()));
     match operation {
         Operation::Report {
             task,
             output,
             proposed,
-        } => Some(world.report(task, output, proposed).await),
+        } => {
+            let report = reported(task, output, proposed);
+            service.report(&builder(), report).await.map(told)
+        }
         Operation::ReportEquiv {
             task: name_of_task,
             proposed,
         } => {
             let proposed = Unihash::parse(&hash(proposed));
-            let answer = world
-                .service
-                .report_equiv(task(name_of_task), proposed)
-                .await;
-            Some(name(&answer.unwrap().to_text()))
+            let answer = service.report_equiv(task(name_of_task), proposed);
+            answer.await.map(told)
         }
         Operation::LookUp { task: name_of_task } => {
-            let found = world.service.unihash(&task(name_of_task)).await.unwrap();
-            found.map(|unihash| name(&unihash.to_text()))
+            let found = service.unihash(&task(name_of_task)).await?;
+            Ok(found.and_then(told))
         }
-        Operation::RemoveTask { task } => count(world, "remove", "taskhash", task).await,
-        Operation::RemoveUnihash { unihash } => count(world, "remove", "unihash", unihash).await,
+        Operation::RemoveTask { task } => remove(world, "taskhash", task).await,
+        Operation::RemoveUnihash { unihash } => remove(world, "unihash", unihash).await,
         Operation::Mark { mark, unihash } => {
             let argument = format!(
                 "{{\"mark\": \"{mark}\", \"where\": {{\"unihash\": \"{}\"}}}}",
                 hash(unihash)
             );
-            number(world.command("gc-mark", &argument).await)
+            count(world, "gc-mark", &argument).await
         }
-        Operation::Sweep { mark } => number(
-            world
-                .command("gc-sweep", &format!("{{\"mark\": \"{mark}\"}}"))
-                .await,
-        ),
+        Operation::Sweep { mark } => {
+            count(world, "gc-sweep", &format!("{{\"mark\": \"{mark}\"}}")).await
+        }
     }
 }
 
-async fn count(world: &World, command: &str, column: &str, value: &str) -> Answer {
+async fn remove(world: &World, column: &str, value: &str) -> Result<Answer, Failure> {
     let argument = format!("{{\"where\": {{\"{column}\": \"{}\"}}}}", hash(value));
-    number(world.command(command, &argument).await)
+    count(world, "remove", &argument).await
 }
 
-fn number(answer: Result<String, String>) -> Answer {
-    let answer: serde_json::Value = serde_json::from_str(&answer.ok()?).unwrap();
-    Some(answer["count"].to_string())
+async fn count(world: &World, command: &str, argument: &str) -> Result<Answer, Failure> {
+    let answer = match world.try_command(command, argument).await {
+        Ok(answer) => answer,
+        Err(Failure::Refused { .. }) => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    Ok(Some(answer["count"].to_string()))
 }
 
 /// The rows of U and of O, each a pair of short names.
@@ -64,32 +81,38 @@ type State = (Vec<(String, String)>, Vec<(String, String)>);
 
 /// The relations as the database has them.
 async fn state(world: &World) -> State {
-    let text = |bytes: Vec<u8>| name(&Taskhash::from_bytes(bytes.try_into().unwrap()).to_text());
-    let pairs = move |sql: &'static str| {
-        move |conn: &rusqlite::Connection| {
-            conn.prepare(sql)?
-                .query_map([], |row| Ok((text(row.get(0)?), text(row.get(1)?))))?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        }
+    let unihashes = world.base.lines(
+        "SELECT hex(taskhash) || ' ' || hex(unihash) FROM unihash
+           JOIN task ON task.id = unihash.task ORDER BY taskhash",
+        "SELECT encode(taskhash, 'hex') || ' ' || encode(unihash, 'hex') FROM mapping
+          ORDER BY taskhash",
+    );
+    let outputs = world.base.lines(
+        "SELECT hex(taskhash) || ' ' || hex(outhash) FROM outhash
+           JOIN task ON task.id = outhash.task ORDER BY outhash.id",
+        "SELECT encode(taskhash, 'hex') || ' ' || encode(outhash, 'hex') FROM output
+          ORDER BY id",
+    );
+    let pairs = |lines: Vec<String>| {
+        let pairs = lines.iter().map(|line| line.split_once(' ').unwrap());
+        let short = |hash: &str| name(hash).to_lowercase();
+        pairs.map(|(a, b)| (short(a), short(b))).collect()
     };
-    let unihashes = "SELECT taskhash, unihash FROM unihash JOIN task ON task.id = unihash.task
-                      ORDER BY taskhash";
-    let outputs = "SELECT taskhash, outhash FROM outhash JOIN task ON task.id = outhash.task
-                    ORDER BY outhash.id";
-    (
-        world.db.read(pairs(unihashes)).await.unwrap(),
-        world.db.read(pairs(outputs)).await.unwrap(),
-    )
+    (pairs(unihashes.await), pairs(outputs.await))
 }
 
-/// Whether some order of `operations`, applied to `start`, gives these answers
+/// What an operation answered; `None` if it failed. It may have happened then, or some
+/// of it, or nothing.
+type Outcome = Option<Answer>;
+
+/// Whether some order of `operations`, applied to `start`, gives these outcomes
 /// and this end.
-fn explains(start: &Model, operations: &[Operation], answers: &[Answer], end: &State) -> bool {
+fn explains(start: &Model, operations: &[Operation], outcomes: &[Outcome], end: &State) -> bool {
     fn search(
         model: &Model,
         left: &mut Vec<usize>,
         operations: &[Operation],
-        answers: &[Answer],
+        outcomes: &[Outcome],
         end: &State,
     ) -> bool {
         if left.is_empty() {
@@ -101,10 +124,10 @@ fn explains(start: &Model, operations: &[Operation], answers: &[Answer], end: &S
         }
         for position in 0..left.len() {
             let index = left.remove(position);
-            let mut next = model.clone();
-            let fits = next.apply(&operations[index]) == answers[index];
-            if fits && search(&next, left, operations, answers, end) {
-                return true;
+            for next in after(model, &operations[index], outcomes[index].as_ref()) {
+                if search(&next, left, operations, outcomes, end) {
+                    return true;
+                }
             }
             left.insert(position, index);
         }
@@ -114,9 +137,20 @@ fn explains(start: &Model, operations: &[Operation], answers: &[Answer], end: &S
         start,
         &mut (0..operations.len()).collect(),
         operations,
-        answers,
+        outcomes,
         end,
     )
+}
+
+/// What there may be after an operation with this outcome.
+fn after(model: &Model, operation: &Operation, outcome: Option<&Answer>) -> Vec<Model> {
+    let mut done = model.clone();
+    let answer = done.apply(operation);
+    match outcome {
+        Some(told) if *told == answer => vec![done],
+        Some(_) => Vec::new(),
+        None => vec![done, model.clone()],
+    }
 }
 
 pub(crate) fn operation() -> impl Strategy<Value = Operation> {
@@ -137,21 +171,35 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Runs `before` one after another and `together` at once, on `services` that
-/// share a file.
-async fn check(
+/// Something that is tried out.
+#[derive(Clone, Debug)]
+struct Case {
+    /// Runs one after another.
     before: Vec<Operation>,
+    /// Runs at once.
     together: Vec<Operation>,
+    /// Milliseconds between the cuts of connections.
+    pauses: Vec<u64>,
+}
+
+/// How cases are run.
+#[derive(Clone, Copy)]
+struct Way {
+    cases: u32,
+    /// Services on one database.
     services: usize,
-) -> Result<(), TestCaseError> {
-    let first = World::new().await;
-    let mut worlds = vec![Arc::new(first)];
-    for _ in 1..services {
-        let neighbour = worlds[0].neighbour().await;
-        worlds.push(Arc::new(neighbour));
+    /// Whether connections are cut meanwhile.
+    cuts: bool,
+    filter: fn(&Operation) -> bool,
+}
+
+async fn check(place: &Place, way: Way, case: &Case) -> Result<(), TestCaseError> {
+    let mut worlds = vec![Arc::new(World::new(place).await)];
+    for _ in 1..way.services {
+        worlds.push(Arc::new(worlds[0].neighbour().await));
     }
     let mut model = Model::default();
-    for operation in &before {
+    for operation in &case.before {
         let expected = model.apply(operation);
         prop_assert_eq!(
             &run(&worlds[0], operation).await,
@@ -160,27 +208,57 @@ async fn check(
             operation
         );
     }
-    let running: Vec<_> = together
+    let cutting = match way.cuts {
+        true => Some(cut(&worlds[0].base, case.pauses.clone()).await),
+        false => None,
+    };
+    let running: Vec<_> = case
+        .together
         .iter()
         .enumerate()
         .map(|(index, operation)| {
-            let (world, operation) = (Arc::clone(&worlds[index % services]), operation.clone());
-            tokio::spawn(async move { run(&world, &operation).await })
+            let world = Arc::clone(&worlds[index % way.services]);
+            let operation = operation.clone();
+            tokio::spawn(async move { timeout(PATIENCE, try_run(&world, &operation)).await })
         })
         .collect();
-    let mut answers = Vec::new();
+    let mut outcomes = Vec::new();
     for task in running {
-        answers.push(task.await.unwrap());
+        let outcome = task.await.unwrap().expect("an operation hangs");
+        prop_assert!(outcome.is_ok() || way.cuts, "{outcome:?}");
+        outcomes.push(outcome.ok());
+    }
+    if let Some(cutting) = cutting {
+        cutting.abort();
+        _ = cutting.await;
     }
     let end = state(&worlds[0]).await;
     prop_assert!(
-        explains(&model, &together, &answers, &end),
-        "no order of {together:?} answers {answers:?} and ends with {end:?}"
+        explains(&model, &case.together, &outcomes, &end),
+        "no order of {:?} answers {outcomes:?} and ends with {end:?}",
+        case.together
     );
     Ok(())
 }
 
-fn property(cases: u32, services: usize, filter: fn(&Operation) -> bool) {
+/// Ends connections of others again and again.
+async fn cut(base: &Base, pauses: Vec<u64>) -> tokio::task::JoinHandle<()> {
+    let base = base.again().await;
+    tokio::spawn(async move {
+        for pause in pauses.into_iter().cycle() {
+            sleep(Duration::from_millis(pause)).await;
+            let (db, _) = base.postgres();
+            let cut = db.read("cut", |session| async move {
+                let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                            WHERE pid <> pg_backend_pid() AND datname = current_database()";
+                session.query(sql, &[]).await
+            });
+            cut.await.unwrap();
+        }
+    })
+}
+
+fn property(place: impl AsyncFnOnce() -> Place, way: Way) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -189,50 +267,105 @@ fn property(cases: u32, services: usize, filter: fn(&Operation) -> bool) {
     let cases = std::env::var("FINGERPOST_ORDER_CASES")
         .ok()
         .and_then(|cases| cases.parse().ok())
-        .unwrap_or(cases);
+        .unwrap_or(way.cases);
     let mut runner = TestRunner::new(RunnerConfig {
         cases,
         failure_persistence: None,
         ..RunnerConfig::default()
     });
+    let place = runtime.block_on(place());
     let operations =
-        |range| prop::collection::vec(operation().prop_filter("not here", filter), range);
-    let inputs = (operations(0..4), operations(2..7));
+        |range| prop::collection::vec(operation().prop_filter("not here", way.filter), range);
+    let pauses = prop::collection::vec(1..40_u64, 1..5);
+    let inputs = (operations(0..4), operations(2..7), pauses);
+    let inputs = inputs.prop_map(|(before, together, pauses)| Case {
+        before,
+        together,
+        pauses,
+    });
     runner
-        .run(&inputs, |(before, together)| {
-            runtime.block_on(check(before, together, services))
-        })
+        .run(&inputs, |case| runtime.block_on(check(&place, way, &case)))
         .unwrap();
 }
 
-#[test]
-fn any_interleaving_equals_some_order_of_the_model() {
-    property(150, 1, |_| true);
+/// Another instance's deletions reach a cache some time later; so look-ups are left out
+/// where there are several.
+fn is_no_look_up(operation: &Operation) -> bool {
+    !matches!(operation, Operation::LookUp { .. })
 }
 
-/// Another process's deletions reach a cache within 100 ms, not at once: so
-/// look-ups are left out here.
+const ALONE: Way = Way {
+    cases: 150,
+    services: 1,
+    cuts: false,
+    filter: |_| true,
+};
+
+#[test]
+fn any_interleaving_equals_some_order_of_the_model() {
+    property(async || Place::Files, ALONE);
+}
+
 #[test]
 fn any_interleaving_over_two_processes_equals_some_order_of_the_model() {
-    property(60, 2, |operation| {
-        !matches!(operation, Operation::LookUp { .. })
-    });
+    let way = Way {
+        cases: 60,
+        services: 2,
+        filter: is_no_look_up,
+        ..ALONE
+    };
+    property(async || Place::Files, way);
+}
+
+#[test]
+fn any_interleaving_on_postgresql_equals_some_order_of_the_model() {
+    property(Place::cluster, Way { cases: 40, ..ALONE });
+}
+
+#[test]
+fn any_interleaving_over_three_instances_equals_some_order_of_the_model() {
+    let way = Way {
+        cases: 40,
+        services: 3,
+        filter: is_no_look_up,
+        ..ALONE
+    };
+    property(Place::cluster, way);
+}
+
+/// A look-up whose connection is cut may be a miss; so they are left out here too.
+#[test]
+fn any_interleaving_over_cut_connections_equals_some_order_of_the_model() {
+    let way = Way {
+        cases: 40,
+        services: 2,
+        cuts: true,
+        filter: is_no_look_up,
+    };
+    property(Place::cluster, way);
 }
 
 /// The promise that the reference does not keep: first reports of one output
 /// never end with two unihashes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_reports_of_one_output_receive_one_unihash() {
-    let world = Arc::new(World::new().await);
-    let neighbour = Arc::new(world.neighbour().await);
+    first_reports(Place::Files, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_reports_to_four_instances_receive_one_unihash() {
+    first_reports(Place::cluster().await, 4).await;
+}
+
+async fn first_reports(place: Place, services: usize) {
+    let mut worlds = vec![Arc::new(World::new(&place).await)];
+    for _ in 1..services {
+        worlds.push(Arc::new(worlds[0].neighbour().await));
+    }
     for round in 0..20 {
         let reports: Vec<_> = (0..16)
             .map(|builder| {
-                let world = if builder % 2 == 0 {
-                    Arc::clone(&world)
-                } else {
-                    Arc::clone(&neighbour)
-                };
+                let world = Arc::clone(&worlds[builder % services]);
                 tokio::spawn(async move {
                     let digits = format!("{round:02x}{builder:02x}");
                     world
@@ -248,9 +381,9 @@ async fn first_reports_of_one_output_receive_one_unihash() {
         answers.dedup();
         assert_eq!(answers.len(), 1, "round {round}: {answers:?}");
     }
-    let usage = world.command("get-db-usage", "null").await.unwrap();
-    assert!(
-        usage.contains("\"unihashes_v3\": {\"rows\": 320}"),
-        "{usage}"
+    let rows = worlds[0].base.number::<u64>(
+        "SELECT count(*) || '' FROM unihash",
+        "SELECT count(*) || '' FROM mapping",
     );
+    assert_eq!(rows.await, 320);
 }

@@ -4,7 +4,14 @@ use fingerpost_hashequiv::paging::{OutputFilter, OutputKey};
 use fingerpost_hashequiv::store::{Metadata, OutputRow};
 use fingerpost_hashequiv_proto::types::{Method, Outhash};
 
+use crate::place::{Place, on_each_store};
 use crate::world::{World, hash, task};
+
+on_each_store! {
+    pages_go_through_all_rows_and_deletions_shift_none,
+    a_page_says_which_rows_have_a_listing_and_that_is_told_alone,
+    the_epoch_rises_with_each_deletion_here_and_elsewhere,
+}
 
 /// The rows page by page, and `meanwhile` after the first.
 async fn pages(world: &World, filter: &OutputFilter, meanwhile: &str) -> Vec<Vec<OutputRow>> {
@@ -22,9 +29,8 @@ async fn pages(world: &World, filter: &OutputFilter, meanwhile: &str) -> Vec<Vec
     pages
 }
 
-#[tokio::test]
-async fn pages_go_through_all_rows_and_deletions_shift_none() {
-    let world = World::new().await;
+async fn pages_go_through_all_rows_and_deletions_shift_none(place: Place) {
+    let world = World::new(&place).await;
     for name in ["1", "2", "3", "4", "5"] {
         world.report(name, "a", "1").await;
         world.report("6", name, "1").await;
@@ -46,9 +52,8 @@ async fn pages_go_through_all_rows_and_deletions_shift_none() {
     check(&OutputFilter::Task(task("9")), "", &[0]).await;
 }
 
-#[tokio::test]
-async fn a_page_says_which_rows_have_a_listing_and_that_is_told_alone() {
-    let world = World::new().await;
+async fn a_page_says_which_rows_have_a_listing_and_that_is_told_alone(place: Place) {
+    let world = World::new(&place).await;
     let listing = || Some("a listing\n".to_owned());
     world
         .report_with("1", "a", "1", Metadata::default(), listing())
@@ -74,9 +79,8 @@ async fn a_page_says_which_rows_have_a_listing_and_that_is_told_alone() {
     check("3", "a", None).await;
 }
 
-#[tokio::test]
-async fn the_epoch_rises_with_each_deletion_here_and_elsewhere() {
-    let world = World::new().await;
+async fn the_epoch_rises_with_each_deletion_here_and_elsewhere(place: Place) {
+    let world = World::new(&place).await;
     let neighbour = world.neighbour().await;
     world.report("1", "a", "1").await;
     let before = world.service.deletion_epoch();

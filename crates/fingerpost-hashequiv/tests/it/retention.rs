@@ -10,7 +10,18 @@ use fingerpost_hashequiv::retention::{Outcome, Policy, Report, Rule, Term, Terms
 use fingerpost_hashequiv::store::{Metadata, Task};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 
+use crate::place::{Place, on_each_store};
 use crate::world::{World, builder};
+
+on_each_store! {
+    a_plan_says_what_a_run_then_does,
+    look_ups_are_uses_also_those_that_memory_answers,
+    what_is_pinned_stays_with_its_outputs_and_listings,
+    listings_go_alone,
+    one_of_two_processes_works_and_both_forget_what_went,
+    a_run_that_was_dropped_is_gone_on_with,
+    what_is_used_while_it_is_judged_stays,
+}
 
 const DAY: i64 = 86_400_000_000;
 /// Some day, at noon.
@@ -42,18 +53,17 @@ struct Farm {
 }
 
 impl Farm {
-    async fn new() -> Self {
+    async fn new(place: &Place) -> Self {
         let clock = Arc::new(ManualClock::new(BEGIN));
-        let directory = Arc::new(tempfile::tempdir().unwrap());
-        let world = World::at(directory, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        let world = World::at(place, Arc::clone(&clock) as Arc<dyn Clock>).await;
         Self { world, clock }
     }
 
-    /// Another process on the same file.
+    /// Another process on the same database.
     async fn neighbour(&self) -> Self {
         let clock = Arc::clone(&self.clock);
-        let directory = Arc::clone(&self.world.directory);
-        let world = World::at(directory, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
+        let world = self.world.neighbour_at(time).await;
         Self { world, clock }
     }
 
@@ -97,25 +107,32 @@ impl Farm {
 
     /// Mappings, rows of the relation O, and listings.
     async fn count(&self) -> [u64; 3] {
-        let count = |conn: &rusqlite::Connection| {
-            let of = |table: &str| {
-                let sql = format!("SELECT count(*) FROM {table}");
-                conn.query_row(&sql, [], |row| row.get(0))
-            };
-            Ok([of("unihash")?, of("outhash")?, of("siginfo")?])
-        };
-        self.world.db.read(count).await.unwrap()
+        let counted = self.world.base.lines(
+            "SELECT (SELECT count(*) FROM unihash) || ' ' || (SELECT count(*) FROM outhash)
+                    || ' ' || (SELECT count(*) FROM siginfo)",
+            "SELECT (SELECT count(*) FROM mapping) || ' ' || (SELECT count(*) FROM output)
+                    || ' ' || (SELECT count(*) FROM listing)",
+        );
+        numbers(&counted.await[0]).try_into().unwrap()
     }
 
     /// Pages of the file that have something.
     async fn pages(&self) -> u64 {
+        let (db, _) = self.world.base.sqlite();
         let pages = |conn: &rusqlite::Connection| {
             conn.query_row("SELECT page_count FROM pragma_page_count", [], |row| {
                 row.get(0)
             })
         };
-        self.world.db.read(pages).await.unwrap()
+        db.read(pages).await.unwrap()
     }
+}
+
+/// The numbers of a line.
+fn numbers(line: &str) -> Vec<u64> {
+    line.split(' ')
+        .map(|number| number.parse().unwrap())
+        .collect()
 }
 
 fn days(unused: u64) -> Terms {
@@ -146,9 +163,8 @@ fn unused(after: u64) -> Policy {
     policy(|rule| (rule.mappings, rule.outputs) = (days(after), days(after)))
 }
 
-#[tokio::test]
-async fn a_plan_says_what_a_run_then_does() {
-    let farm = Farm::new().await;
+async fn a_plan_says_what_a_run_then_does(place: Place) {
+    let farm = Farm::new(&place).await;
     farm.build(0..30).await;
     farm.clock.advance_micros(10 * DAY);
     farm.build(30..50).await;
@@ -172,10 +188,11 @@ async fn a_plan_says_what_a_run_then_does() {
     assert_eq!(farm.run(by_age(14)).await.unwrap().rows(), 0);
 }
 
+/// How large tables of PostgreSQL are is a matter of its vacuum.
 #[tokio::test]
 async fn a_farm_that_forgets_what_is_unused_stays_as_large_as_it_is() {
     const EACH_DAY: u64 = 300;
-    let farm = Farm::new().await;
+    let farm = Farm::new(&Place::Files).await;
     let (mut rows, mut pages) = (Vec::new(), Vec::new());
     for day in 0..30 {
         let begin = day * EACH_DAY;
@@ -201,17 +218,19 @@ async fn a_farm_that_forgets_what_is_unused_stays_as_large_as_it_is() {
     assert!(farm.use_tasks(20..300).await < 60);
 }
 
-#[tokio::test]
-async fn look_ups_are_uses_also_those_that_memory_answers() {
-    let farm = Farm::new().await;
+async fn look_ups_are_uses_also_those_that_memory_answers(place: Place) {
+    let farm = Farm::new(&place).await;
     farm.build(0..2).await;
     let used = async |farm: &Farm| {
-        let days = |conn: &rusqlite::Connection| {
-            let mut statement = conn.prepare("SELECT used_day FROM unihash ORDER BY unihash")?;
-            let days = statement.query_map([], |row| row.get::<_, i64>(0))?;
-            days.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        farm.world.db.read(days).await.unwrap()
+        let days = farm.world.base.lines(
+            "SELECT used_day || '' FROM unihash ORDER BY unihash",
+            "SELECT used_day || '' FROM mapping ORDER BY unihash",
+        );
+        let days = days
+            .await
+            .into_iter()
+            .map(|day| day.parse::<i64>().unwrap());
+        days.collect::<Vec<_>>()
     };
     let day = BEGIN.day();
     for hour in 1..=72 {
@@ -233,11 +252,11 @@ async fn look_ups_are_uses_also_those_that_memory_answers() {
     assert_eq!(used(&farm).await[0], day + 3, "the latest use counts");
 }
 
-#[tokio::test]
-async fn what_is_pinned_stays_with_its_outputs_and_listings() {
-    let farm = Farm::new().await;
+async fn what_is_pinned_stays_with_its_outputs_and_listings(place: Place) {
+    let farm = Farm::new(&place).await;
     farm.build(0..10).await;
-    let kept = farm.world.directory.path().join("keep");
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("keep");
     std::fs::write(&kept, format!("{}\n{}\n", hash(3), hash(4))).unwrap();
     farm.clock.advance_micros(20 * DAY);
     let taskhash = hash(7);
@@ -262,9 +281,8 @@ async fn what_is_pinned_stays_with_its_outputs_and_listings() {
     assert_eq!((runs[0].outcome, &runs[0].why), (Outcome::Failed, &error));
 }
 
-#[tokio::test]
-async fn listings_go_alone() {
-    let farm = Farm::new().await;
+async fn listings_go_alone(place: Place) {
+    let farm = Farm::new(&place).await;
     farm.build(0..10).await;
     farm.clock.advance_micros(20 * DAY);
     let policy = policy(|rule| rule.siginfo.max_rows = Some(4));
@@ -273,9 +291,8 @@ async fn listings_go_alone() {
     assert_eq!(farm.count().await, [10, 10, 4]);
 }
 
-#[tokio::test]
-async fn one_of_two_processes_works_and_both_forget_what_went() {
-    let farm = Farm::new().await;
+async fn one_of_two_processes_works_and_both_forget_what_went(place: Place) {
+    let farm = Farm::new(&place).await;
     let other = farm.neighbour().await;
     farm.build(0..2000).await;
     farm.clock.advance_micros(20 * DAY);
@@ -293,9 +310,8 @@ async fn one_of_two_processes_works_and_both_forget_what_went() {
     }
 }
 
-#[tokio::test]
-async fn a_run_that_was_dropped_is_gone_on_with() {
-    let farm = Farm::new().await;
+async fn a_run_that_was_dropped_is_gone_on_with(place: Place) {
+    let farm = Farm::new(&place).await;
     farm.build(0..3000).await;
     farm.clock.advance_micros(20 * DAY);
     let retention = farm.world.service.retention(by_age(14));
@@ -322,20 +338,18 @@ async fn a_run_that_was_dropped_is_gone_on_with() {
         Outcome::Stopped
     );
     assert_eq!(other.run(by_age(14)).await.unwrap().rows(), left);
-    let check = |conn: &rusqlite::Connection| {
-        conn.query_row(
-            "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM outhash),
-                    (SELECT count(*) FROM deletion WHERE taskhash IS NOT NULL)",
-            [],
-            |row| Ok([row.get::<_, u64>(0)?, row.get(1)?, row.get(2)?]),
-        )
-    };
-    assert_eq!(farm.world.db.read(check).await.unwrap(), [3000, 3000, 3000]);
+    let left = farm.world.base.lines(
+        "SELECT (SELECT count(*) FROM task) || ' ' || (SELECT count(*) FROM outhash)
+                || ' ' || (SELECT count(*) FROM deletion WHERE taskhash IS NOT NULL)",
+        "SELECT (SELECT count(DISTINCT taskhash) FROM output) || ' '
+                || (SELECT count(*) FROM output) || ' '
+                || (SELECT count(*) FROM deletion WHERE taskhash IS NOT NULL)",
+    );
+    assert_eq!(numbers(&left.await[0]), [3000, 3000, 3000]);
 }
 
-#[tokio::test]
-async fn what_is_used_while_it_is_judged_stays() {
-    let farm = Farm::new().await;
+async fn what_is_used_while_it_is_judged_stays(place: Place) {
+    let farm = Farm::new(&place).await;
     farm.build(0..100).await;
     farm.clock.advance_micros(20 * DAY);
     let service = Arc::clone(&farm.world.service);

@@ -7,7 +7,17 @@ use fingerpost_hashequiv::signing::{Rows, Which, revocation};
 use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
 use fingerpost_signatures::{KeyId, Row, SigningKey, UnixTime};
 
+use crate::place::{Place, on_each_store};
 use crate::world::{World, hash, task};
+
+on_each_store! {
+    a_signature_is_told_with_its_row_and_kept_once_for_each_key,
+    what_is_not_exactly_the_row_is_refused,
+    snapshots_get_the_newest_signature_of_a_row,
+    signatures_go_with_their_rows,
+    the_namespace_of_a_row_is_where_it_lives,
+    evidence_is_a_signed_row_if_there_is_one,
+}
 
 fn key(number: u8) -> SigningKey {
     SigningKey::hmac_sha256(KeyId::from_bytes([number; 8]), &[number; 32])
@@ -54,17 +64,13 @@ impl World {
     }
 
     async fn signatures(&self) -> i64 {
-        let count = "SELECT count(*) FROM signature";
-        let counted = self
-            .db
-            .read(|conn| conn.query_row(count, [], |row| row.get(0)));
-        counted.await.unwrap()
+        let count = "SELECT count(*) || '' FROM signature";
+        self.base.number(count, count).await
     }
 }
 
-#[tokio::test]
-async fn a_signature_is_told_with_its_row_and_kept_once_for_each_key() {
-    let world = World::new().await;
+async fn a_signature_is_told_with_its_row_and_kept_once_for_each_key(place: Place) {
+    let world = World::new(&place).await;
     world.report("1", "a", "d").await;
     assert!(world.keys("1").await.is_empty());
     for number in [1, 2, 1] {
@@ -84,9 +90,8 @@ async fn a_signature_is_told_with_its_row_and_kept_once_for_each_key() {
     assert_eq!(world.signed("2").await, None);
 }
 
-#[tokio::test]
-async fn what_is_not_exactly_the_row_is_refused() {
-    let world = World::new().await;
+async fn what_is_not_exactly_the_row_is_refused(place: Place) {
+    let world = World::new(&place).await;
     world.report("1", "a", "d").await;
     let check = async |row, expect| assert_eq!(world.put(row, 1).await, expect, "{row:?}");
     check(["1", "a", "e"], Put::Mismatch).await;
@@ -97,9 +102,8 @@ async fn what_is_not_exactly_the_row_is_refused() {
     assert_eq!((put, world.signatures().await), (vec![Put::Mismatch], 0));
 }
 
-#[tokio::test]
-async fn snapshots_get_the_newest_signature_of_a_row() {
-    let world = World::new().await;
+async fn snapshots_get_the_newest_signature_of_a_row(place: Place) {
+    let world = World::new(&place).await;
     world.report("1", "a", "d").await;
     world.report("2", "b", "e").await;
     let told = async || {
@@ -119,9 +123,8 @@ async fn snapshots_get_the_newest_signature_of_a_row() {
     assert_eq!(Some(&signed.outhash), Outhash::parse(&hash("b")).as_bytes());
 }
 
-#[tokio::test]
-async fn signatures_go_with_their_rows() {
-    let world = World::new().await;
+async fn signatures_go_with_their_rows(place: Place) {
+    let world = World::new(&place).await;
     for (name, column) in [("1", "taskhash"), ("2", "unihash"), ("3", "outhash")] {
         world.report(name, name, name).await;
         world.put([name, name, name], 1).await;
@@ -141,8 +144,7 @@ async fn signatures_go_with_their_rows() {
     assert_eq!(world.signatures().await, 0);
 }
 
-#[tokio::test]
-async fn the_namespace_of_a_row_is_where_it_lives() {
+async fn the_namespace_of_a_row_is_where_it_lives(place: Place) {
     let release = NamespaceConfig {
         fallback: Some("default".to_owned()),
         ..NamespaceConfig::named("release")
@@ -151,7 +153,7 @@ async fn the_namespace_of_a_row_is_where_it_lives() {
         namespaces: vec![release],
         ..Config::default()
     };
-    let worlds = World::of_namespaces(config, &["default", "release"]).await;
+    let worlds = World::of_namespaces(&place, config, &["default", "release"]).await;
     let [default, release] = &worlds[..] else {
         panic!("two worlds")
     };
@@ -182,9 +184,8 @@ async fn evidence(world: &World, name: &str, output: &str, unihash: &str) -> Opt
         .unwrap()
 }
 
-#[tokio::test]
-async fn evidence_is_a_signed_row_if_there_is_one() {
-    let world = World::new().await;
+async fn evidence_is_a_signed_row_if_there_is_one(place: Place) {
+    let world = World::new(&place).await;
     for name in ["1", "2", "3"] {
         world.report(name, "a", "d").await;
     }
@@ -198,15 +199,17 @@ async fn evidence_is_a_signed_row_if_there_is_one() {
     assert_eq!(evidence(&world, "3", "b", "e").await, None);
 }
 
+/// The commands of operators for this work on a file.
 #[tokio::test]
 async fn what_a_database_has_is_signed_and_signed_anew_and_a_revocation_is_counted() {
-    let world = World::new().await;
+    let world = World::new(&Place::Files).await;
     for number in 0..450 {
         let name = format!("{number:032x}");
         world.report(&name, &name, "d").await;
     }
     world.put([&"0".repeat(32), &"0".repeat(32), "d"], 1).await;
-    let path = world.directory.path().join("test.fingerpost");
+    let (_, directory) = world.base.sqlite();
+    let path = directory.path().join("test.fingerpost");
     let (first, second) = (key(1), key(2));
     let walk = |which: Which, key: &SigningKey, mut steps: usize| {
         let mut rows = Rows::open(&path, which).unwrap();
@@ -242,9 +245,10 @@ async fn what_a_database_has_is_signed_and_signed_anew_and_a_revocation_is_count
     assert_eq!(world.keys(&"0".repeat(32)).await, [1, 2]);
 }
 
+/// PostgreSQL had signatures from the beginning.
 #[tokio::test]
 async fn a_program_that_does_not_know_signatures_removes_them_with_their_rows() {
-    let world = World::new().await;
+    let world = World::new(&Place::Files).await;
     for name in ["1", "2"] {
         world.report(name, name, name).await;
         world.put([name, name, name], 1).await;

@@ -11,7 +11,17 @@ use fingerpost_hashequiv::upstream::Asked;
 use fingerpost_hashequiv::{Config, Upstream, UpstreamError, UpstreamOptions};
 use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
 
+use crate::place::{Place, on_each_store};
 use crate::world::{World, hash, task};
+
+on_each_store! {
+    what_the_parent_knows_is_answered_and_kept,
+    full_rows_are_copied_with_their_time,
+    a_miss_is_believed_until_a_report_says_otherwise,
+    a_report_takes_the_parents_unihash,
+    a_silent_parent_costs_the_timeout_and_no_answer,
+    existence_is_asked_of_the_parent_too,
+}
 
 /// A parent server in memory.
 #[derive(Default)]
@@ -90,7 +100,7 @@ fn parent() -> Arc<Parent> {
     })
 }
 
-async fn world(parent: &Arc<Parent>) -> World {
+async fn world(place: &Place, parent: &Arc<Parent>) -> World {
     let upstream: Arc<dyn Upstream> = Arc::clone(parent) as _;
     let config = Config {
         upstream: UpstreamOptions {
@@ -99,13 +109,12 @@ async fn world(parent: &Arc<Parent>) -> World {
         },
         ..Config::default()
     };
-    World::with(config, Some(upstream)).await
+    World::with(place, config, Some(upstream)).await
 }
 
-#[tokio::test]
-async fn what_the_parent_knows_is_answered_and_kept() {
+async fn what_the_parent_knows_is_answered_and_kept(place: Place) {
     let parent = parent();
-    let world = world(&parent).await;
+    let world = world(&place, &parent).await;
     assert_eq!(world.look_up("1").await.as_deref(), Some("d"));
     assert!(
         world
@@ -119,9 +128,8 @@ async fn what_the_parent_knows_is_answered_and_kept() {
     assert_eq!(parent.questions(), 1);
 }
 
-#[tokio::test]
-async fn full_rows_are_copied_with_their_time() {
-    let world = world(&parent()).await;
+async fn full_rows_are_copied_with_their_time(place: Place) {
+    let world = world(&place, &parent()).await;
     let argument = format!(
         "{{\"method\": \"m\", \"outhash\": \"{}\", \"taskhash\": \"\"}}",
         hash("a")
@@ -136,10 +144,9 @@ async fn full_rows_are_copied_with_their_time() {
     assert!(kept.contains("listing"), "{kept}");
 }
 
-#[tokio::test]
-async fn a_miss_is_believed_until_a_report_says_otherwise() {
+async fn a_miss_is_believed_until_a_report_says_otherwise(place: Place) {
     let parent = parent();
-    let world = world(&parent).await;
+    let world = world(&place, &parent).await;
     assert_eq!(world.look_up("2").await, None);
     assert_eq!(world.look_up("2").await, None);
     assert_eq!(parent.questions(), 1);
@@ -157,10 +164,9 @@ async fn a_miss_is_believed_until_a_report_says_otherwise() {
     );
 }
 
-#[tokio::test]
-async fn a_report_takes_the_parents_unihash() {
+async fn a_report_takes_the_parents_unihash(place: Place) {
     let parent = parent();
-    let world = world(&parent).await;
+    let world = world(&place, &parent).await;
     assert_eq!(world.report("2", "a", "e").await, "d");
     // Only the reporter's own rows are stored.
     let usage = world.command("get-db-usage", "null").await.unwrap();
@@ -171,10 +177,9 @@ async fn a_report_takes_the_parents_unihash() {
     assert_eq!(parent.questions(), asked);
 }
 
-#[tokio::test]
-async fn a_silent_parent_costs_the_timeout_and_no_answer() {
+async fn a_silent_parent_costs_the_timeout_and_no_answer(place: Place) {
     let parent = parent();
-    let world = world(&parent).await;
+    let world = world(&place, &parent).await;
     parent.silent.store(true, Ordering::Relaxed);
     let started = Instant::now();
     assert_eq!(world.look_up("1").await, None);
@@ -186,9 +191,8 @@ async fn a_silent_parent_costs_the_timeout_and_no_answer() {
     assert_eq!(world.look_up("1").await.as_deref(), Some("d"));
 }
 
-#[tokio::test]
-async fn existence_is_asked_of_the_parent_too() {
-    let world = world(&parent()).await;
+async fn existence_is_asked_of_the_parent_too(place: Place) {
+    let world = world(&place, &parent()).await;
     let known = world
         .service
         .exist(vec![hash("d"), hash("e")])

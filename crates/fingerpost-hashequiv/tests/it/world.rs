@@ -2,88 +2,80 @@
 
 use std::sync::Arc;
 
-use fingerpost_core::{Clock, Permission, PermissionSet, Principal, SystemClock};
-use fingerpost_db::{Settings, Sqlite};
-use fingerpost_hashequiv::query::{Column, Conditions};
-use fingerpost_hashequiv::sqlite::MIGRATIONS;
+use fingerpost_core::{Clock, Failure, Permission, PermissionSet, Principal, SystemClock};
 use fingerpost_hashequiv::store::{Metadata, Task};
 use fingerpost_hashequiv::{Config, HashEquiv, NamespaceSet, Reported, Upstream, commands};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 
+use crate::place::{Base, Place};
+
 /// A farm of builders around one service.
 pub(crate) struct World {
     pub(crate) service: Arc<HashEquiv>,
-    pub(crate) db: Sqlite,
-    pub(crate) directory: Arc<tempfile::TempDir>,
+    pub(crate) base: Base,
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
-        Self::with(Config::default(), None).await
+    pub(crate) async fn new(place: &Place) -> Self {
+        Self::with(place, Config::default(), None).await
     }
 
-    pub(crate) async fn with(config: Config, upstream: Option<Arc<dyn Upstream>>) -> Self {
-        let directory = Arc::new(tempfile::tempdir().unwrap());
-        Self::open(directory, config, upstream).await
+    pub(crate) async fn with(
+        place: &Place,
+        config: Config,
+        upstream: Option<Arc<dyn Upstream>>,
+    ) -> Self {
+        Self::on(place.fresh().await, config, upstream, Arc::new(SystemClock)).await
+    }
+
+    /// A world whose time is that of `clock`.
+    pub(crate) async fn at(place: &Place, clock: Arc<dyn Clock>) -> Self {
+        Self::on(place.fresh().await, Config::default(), None, clock).await
     }
 
     /// A world for each of the namespaces of one server.
-    pub(crate) async fn of_namespaces(config: Config, names: &[&str]) -> Vec<Self> {
-        let directory = Arc::new(tempfile::tempdir().unwrap());
-        let settings = Settings::new(directory.path().join("test.fingerpost"));
-        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
-        let set = NamespaceSet::open(db.clone(), config, None, Arc::new(SystemClock));
+    pub(crate) async fn of_namespaces(place: &Place, config: Config, names: &[&str]) -> Vec<Self> {
+        Self::of_namespaces_on(&place.fresh().await, config, names).await
+    }
+
+    pub(crate) async fn of_namespaces_on(base: &Base, config: Config, names: &[&str]) -> Vec<Self> {
+        let set = NamespaceSet::open(base.database(), config, None, Arc::new(SystemClock));
         let set = set.await.unwrap();
         let world = |name: &&str| Self {
             service: Arc::clone(set.find(name).unwrap()),
-            db: db.clone(),
-            directory: Arc::clone(&directory),
+            base: base.clone(),
         };
         names.iter().map(world).collect()
     }
 
-    /// Another service on the same file, as another process would have it.
+    /// Another service on the same database, as another process would have it.
     pub(crate) async fn neighbour(&self) -> Self {
-        Self::open(Arc::clone(&self.directory), Config::default(), None).await
+        self.neighbour_at(Arc::new(SystemClock)).await
     }
 
-    /// A world, or another process on its file, whose time is that of `clock`.
-    pub(crate) async fn at(directory: Arc<tempfile::TempDir>, clock: Arc<dyn Clock>) -> Self {
-        let settings = Settings::new(directory.path().join("test.fingerpost"));
-        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
-        let service = HashEquiv::new(db.clone(), Config::default(), None, clock);
-        Self {
-            service: service.await.unwrap(),
-            db,
-            directory,
-        }
+    /// The same, whose time is that of `clock`.
+    pub(crate) async fn neighbour_at(&self, clock: Arc<dyn Clock>) -> Self {
+        Self::on(self.base.again().await, Config::default(), None, clock).await
     }
 
-    /// The same of a program that knows fewer versions of the schema.
+    /// The same of a program that knows fewer versions of the schema. SQLite alone has
+    /// a history of them.
     pub(crate) async fn older_neighbour(&self, versions: usize) -> Self {
-        let directory = Arc::clone(&self.directory);
-        let settings = Settings::new(directory.path().join("test.fingerpost"));
-        let db = Sqlite::open(settings, &MIGRATIONS[..versions]).unwrap();
-        let service = HashEquiv::new(db.clone(), Config::default(), None, Arc::new(SystemClock));
-        Self {
-            service: service.await.unwrap(),
-            db,
-            directory,
-        }
+        let (_, directory) = self.base.sqlite();
+        let base = Base::of_file(Arc::clone(directory), "test.fingerpost", versions);
+        Self::on(base, Config::default(), None, Arc::new(SystemClock)).await
     }
 
-    async fn open(
-        directory: Arc<tempfile::TempDir>,
+    pub(crate) async fn on(
+        base: Base,
         config: Config,
         upstream: Option<Arc<dyn Upstream>>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        let settings = Settings::new(directory.path().join("test.fingerpost"));
-        let db = Sqlite::open(settings, MIGRATIONS).unwrap();
-        let service = HashEquiv::new(db.clone(), config, upstream, Arc::new(SystemClock));
+        let service = HashEquiv::new(base.database(), config, upstream, clock);
         Self {
             service: service.await.unwrap(),
-            db,
-            directory,
+            base,
         }
     }
 
@@ -102,11 +94,9 @@ impl World {
         siginfo: Option<String>,
     ) -> String {
         let report = Reported {
-            task: self::task(task),
-            outhash: Some(Outhash::parse(&hash(output))),
-            proposed: Unihash::parse(&hash(proposed)),
             metadata,
             siginfo,
+            ..reported(task, output, proposed)
         };
         let unihash = self.service.report(&builder(), report).await.unwrap();
         name(&unihash.to_text())
@@ -125,6 +115,12 @@ impl World {
 
     /// Runs a command by its wire name and returns its answer, or the failure's text.
     pub(crate) async fn command(&self, name: &str, argument: &str) -> Result<String, String> {
+        let answer = self.try_command(name, argument).await;
+        answer.map_err(|failure| failure.to_string())
+    }
+
+    /// The same, with the failure.
+    pub(crate) async fn try_command(&self, name: &str, argument: &str) -> Result<String, Failure> {
         let registry = commands();
         let (_, entry) = registry.find(name, false).unwrap();
         let principal = Principal::anonymous(PermissionSet::of(&[
@@ -138,14 +134,11 @@ impl World {
             peer: "test",
             origin: fingerpost_core::Origin::Unknown,
         };
-        match entry.call(call, argument).await {
-            Ok(outcome) => match outcome.reply {
-                fingerpost_core::Reply::Encoded(encoded) => {
-                    Ok(String::from_utf8(encoded.bytes.to_vec()).unwrap())
-                }
-                other => panic!("unexpected {other:?}"),
-            },
-            Err(failure) => Err(failure.to_string()),
+        match entry.call(call, argument).await?.reply {
+            fingerpost_core::Reply::Encoded(encoded) => {
+                Ok(String::from_utf8(encoded.bytes.to_vec()).unwrap())
+            }
+            other => panic!("unexpected {other:?}"),
         }
     }
 }
@@ -171,10 +164,13 @@ pub(crate) fn task(name: &str) -> Task {
     }
 }
 
-pub(crate) fn conditions(list: &[(Column, &str)]) -> Conditions {
-    Conditions(
-        list.iter()
-            .map(|(column, value)| (*column, (*value).to_owned()))
-            .collect(),
-    )
+/// A report that says nothing but the hashes.
+pub(crate) fn reported(task: &str, output: &str, proposed: &str) -> Reported {
+    Reported {
+        task: self::task(task),
+        outhash: Some(Outhash::parse(&hash(output))),
+        proposed: Unihash::parse(&hash(proposed)),
+        metadata: Metadata::default(),
+        siginfo: None,
+    }
 }
