@@ -6,10 +6,11 @@ use fingerpost_core::Timestamp;
 use fingerpost_db::postgres::{Job, PostgresError, Row, Session, Value};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 
+use super::deleting::Deletion;
 use super::methods::column;
 use super::rows::OutputKeyColumns;
 use super::value::{Hash as _, text};
-use super::{PostgresStore, deleting, failed};
+use super::{PostgresStore, failed};
 use crate::cache::MethodId;
 use crate::copying::{
     Collection, Collections, CopyPage, CopyStore, MappingCopy, OutputCopy, RowCounts,
@@ -131,7 +132,7 @@ impl CopyStore for PostgresStore {
     fn drop_mappings(&self, at: NamespaceId, tasks: Vec<Task>) -> Stored<'_, ()> {
         Box::pin(async move {
             let places = self.places_of(at, tasks).await?;
-            deleting::drop_mappings(self, at, places).await
+            self.drop_rows(at, places, Vec::new()).await
         })
     }
 
@@ -139,7 +140,7 @@ impl CopyStore for PostgresStore {
         Box::pin(async move {
             let found = self.outputs_of(at, &keys).await?;
             let ids = found.into_iter().flatten().collect();
-            deleting::drop_outputs(self, at, ids).await
+            self.drop_rows(at, Vec::new(), ids).await
         })
     }
 
@@ -419,6 +420,21 @@ impl PostgresStore {
                 |tx| async move { put_signatures(&tx, at, columns).await },
             );
         put.await.map_err(failed)
+    }
+
+    /// Removes mappings by their places, and outputs by their numbers.
+    async fn drop_rows(
+        &self,
+        at: NamespaceId,
+        mappings: Vec<i64>,
+        outputs: Vec<i64>,
+    ) -> Result<(), StoreError> {
+        let (shared, mappings, outputs) = (&self.shared, &mappings, &outputs);
+        let work = |tx: Session| async move {
+            let deletion = Deletion::begin(&tx, &shared.epoch, at).await?;
+            Ok(((), deletion.delete(mappings, outputs).await?))
+        };
+        shared.deleting("drop_rows", at, work).await.map_err(failed)
     }
 
     async fn collections_of(&self, at: NamespaceId) -> Result<Collections, StoreError> {
