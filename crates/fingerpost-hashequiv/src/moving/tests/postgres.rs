@@ -210,7 +210,7 @@ fn wherever_it_is_stopped_it_goes_on() {
         // Five calls while the tables are copied.
         assert_eq!(world.import().resumed, stop >= 5, "stopped after {stop}");
         assert_eq!(everything(&world.farm), expected);
-        stop += 5;
+        stop += 8;
     }
     assert!(stop > 20, "{stop}");
 }
