@@ -72,7 +72,7 @@ impl Progress for Silent {
 /// A piece of an import or export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Copies a table out of PostgreSQL.
+    /// Copies the tables of a database in PostgreSQL.
     Copying,
     /// Counts what an interrupted import has taken already.
     Comparing,

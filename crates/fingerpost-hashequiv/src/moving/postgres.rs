@@ -99,45 +99,54 @@ async fn copy(
     source.deadline = STATEMENT_TIMEOUT;
     let name = PathBuf::from(source.target());
     let mut snapshot = ForeignSnapshot::open(source).await?;
-    let tables = present(&snapshot).await?;
+    let tables = find(&snapshot).await?;
     let conn = nameless(directory)?;
-    for table in tables {
-        let mut copying = Copying {
-            conn: &conn,
-            table,
-            directory,
-            progress,
-        };
-        copying.run(&mut snapshot).await?;
+    begin_rows(progress, Stage::Copying, (1, rows(&tables)));
+    let mut copying = Copying {
+        conn: &conn,
+        directory,
+        progress,
+        done: 0,
+    };
+    for table in &tables {
+        copying.run(&mut snapshot, table).await?;
     }
     Reference::copied(conn, name)
 }
 
+/// A table that is there, with its lowest and highest id.
+struct Found {
+    table: &'static Table,
+    first: i64,
+    last: i64,
+}
+
+impl Found {
+    /// Its rows, if no id is missing.
+    const fn rows(&self) -> i64 {
+        self.last.saturating_sub(self.first).saturating_add(1)
+    }
+}
+
+fn rows(tables: &[Found]) -> i64 {
+    let rows = tables.iter().map(Found::rows);
+    rows.fold(0, i64::saturating_add)
+}
+
 /// The tables that are there, if they are the reference's.
-async fn present(snapshot: &ForeignSnapshot) -> Result<Vec<&'static Table>, ImportError> {
+async fn find(snapshot: &ForeignSnapshot) -> Result<Vec<Found>, ImportError> {
     let mut tables = Vec::new();
     for table in &TABLES {
-        let found = format!(
-            "SELECT (to_regclass('{}') IS NOT NULL)::int::int8",
-            table.name
-        );
-        let rows = snapshot.query(&found).await.map_err(failed(snapshot))?;
-        if numbers(&rows, 0).map_err(failed(snapshot))? == Some(1) {
-            tables.push(table);
-        }
+        let found = table.find(snapshot).await;
+        tables.extend(found.map_err(failed(snapshot))?);
     }
-    let has = |name: &str| tables.iter().any(|table| table.name == name);
+    let has = |name: &str| tables.iter().any(|found| found.table.name == name);
     if has("outhashes_v2") && (has("unihashes_v3") || has("unihashes_v2")) {
         return Ok(tables);
     }
     Err(ImportError::NotReference {
         path: snapshot.target().into(),
     })
-}
-
-/// A column of the first of these rows.
-fn numbers(rows: &[ForeignRow], column: usize) -> Result<Option<i64>, PostgresError> {
-    rows.first().map_or(Ok(None), |row| row.number(column))
 }
 
 fn failed(snapshot: &ForeignSnapshot) -> impl Fn(PostgresError) -> ImportError + use<> {
@@ -172,56 +181,73 @@ fn nameless(directory: &Path) -> Result<Connection, ImportError> {
     Ok(conn)
 }
 
-/// A table on its way.
+/// Tables on their way.
 struct Copying<'a> {
     conn: &'a Connection,
-    table: &'a Table,
     directory: &'a Path,
     progress: &'a mut dyn Progress,
+    /// Rows of the tables that are through.
+    done: u64,
 }
 
 impl Copying<'_> {
-    async fn run(&mut self, snapshot: &mut ForeignSnapshot) -> Result<(), ImportError> {
+    async fn run(
+        &mut self,
+        snapshot: &mut ForeignSnapshot,
+        found: &Found,
+    ) -> Result<(), ImportError> {
+        let table = found.table;
         let refused = failed(snapshot);
-        let target = PathBuf::from(snapshot.target());
-        let ids = format!(
-            "SELECT min(id)::int8, max(id)::int8 FROM {}",
-            self.table.name
-        );
-        let ids = snapshot.query(&ids).await.map_err(&refused)?;
-        let first = numbers(&ids, 0).map_err(&refused)?.unwrap_or(1);
-        let last = numbers(&ids, 1).map_err(&refused)?.unwrap_or(0);
-        begin_rows(self.progress, Stage::Copying, (first, last));
-
+        let source = PathBuf::from(snapshot.target());
         let written = ImportError::target(self.directory);
         self.conn
-            .execute_batch(&format!("{}; BEGIN", self.table.make()))
+            .execute_batch(&format!("{}; BEGIN", table.make()))
             .map_err(&written)?;
-        let mut insert = self.conn.prepare(&self.table.insert()).map_err(&written)?;
-        let mut rows = snapshot
-            .walk(&self.table.select())
-            .await
-            .map_err(&refused)?;
+        let mut insert = self.conn.prepare(&table.insert()).map_err(&written)?;
+        let walk = snapshot.walk(&table.select()).await;
+        let mut rows = walk.map_err(&refused)?;
         let mut copied = 0_u64;
         while let Some(row) = rows.next().await.map_err(&refused)? {
-            let values = self.table.values(&row).map_err(&refused)?;
-            let id = row.number(0).map_err(&refused)?;
-            match insert.execute(params_from_iter(values)) {
-                Ok(_) => {}
-                Err(error) if is_twice(&error) => return Err(self.table.twice(target, id)),
-                Err(error) => return Err(written(error)),
-            }
+            let id = row.number(0).map_err(&refused)?.unwrap_or_default();
+            let values = table.values(&row).map_err(&refused)?;
+            insert.execute(params_from_iter(values)).map_err(|error| {
+                match error.sqlite_error_code() {
+                    Some(ErrorCode::ConstraintViolation) => table.twice(&source, id),
+                    _ => written(error),
+                }
+            })?;
             copied += 1;
             if copied.is_multiple_of(ADVANCE_ROWS) {
-                let done = id.unwrap_or(first).saturating_sub(first);
-                advance(self.progress, done.unsigned_abs())?;
+                let done = id.saturating_sub(found.first).unsigned_abs();
+                advance(self.progress, self.done.saturating_add(done))?;
             }
         }
+        self.done = self.done.saturating_add(found.rows().unsigned_abs());
         self.conn.execute_batch("COMMIT").map_err(&written)
     }
 }
 
 impl Table {
+    /// Looks whether it is there, and for its ids.
+    async fn find(
+        &'static self,
+        snapshot: &ForeignSnapshot,
+    ) -> Result<Option<Found>, PostgresError> {
+        let name = self.name;
+        let found = format!("SELECT 1::int8 WHERE to_regclass('{name}') IS NOT NULL");
+        if snapshot.query(&found).await?.is_empty() {
+            return Ok(None);
+        }
+        let ids = format!("SELECT min(id)::int8, max(id)::int8 FROM {name}");
+        let ids = snapshot.query(&ids).await?;
+        let id = |column: usize| ids.first().map_or(Ok(None), |row| row.number(column));
+        Ok(Some(Found {
+            table: self,
+            first: id(0)?.unwrap_or(1),
+            last: id(1)?.unwrap_or(0),
+        }))
+    }
+
     /// Without the indexes, which an import does not use. That a text stays a
     /// text is what the columns' types are for.
     fn make(&self) -> String {
@@ -263,18 +289,12 @@ impl Table {
         Ok(values)
     }
 
-    fn twice(&self, path: PathBuf, id: Option<i64>) -> ImportError {
-        let name = self.name;
-        let id = id.unwrap_or_default();
+    fn twice(&self, source: &Path, id: i64) -> ImportError {
         ImportError::Damaged {
-            path,
-            what: format!("two rows of {name} have the id {id}"),
+            path: source.to_owned(),
+            what: format!("two rows of {} have the id {id}", self.name),
         }
     }
-}
-
-fn is_twice(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
 /// What goes into a column. Texts may be no UTF-8, which the import reports.
