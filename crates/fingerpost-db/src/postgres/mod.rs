@@ -7,6 +7,7 @@
 //! met by running it again, within limits. What became of a commit that was not
 //! answered is [`PostgresError::UnknownOutcome`], unless the [`Job`] says that
 //! doing it twice does no harm. [`Postgres::poll`] asks a question again and again.
+//! [`ForeignSnapshot`] reads the database of another program.
 //!
 //! Nothing here relies on the state of a session when
 //! [`PostgresSettings::statement_cache`] is off, so that PgBouncer may share
@@ -15,6 +16,7 @@
 mod connect;
 mod database;
 mod error;
+mod foreign;
 mod job;
 mod lease;
 mod metrics;
@@ -30,6 +32,7 @@ mod value;
 
 pub use database::Postgres;
 pub use error::{PostgresError, PostgresOpenError};
+pub use foreign::{ForeignRow, ForeignRows, ForeignSnapshot};
 pub use job::{Isolation, Job};
 pub use lease::{release_lease, renew_lease, try_lease};
 pub use metrics::{JobMetrics, PoolState, PostgresMetrics};

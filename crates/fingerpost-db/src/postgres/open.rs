@@ -63,7 +63,7 @@ pub(crate) async fn open(
 }
 
 /// The first connection. A server that is just starting is waited for.
-async fn first(connector: &Connector, pool: &Pool) -> Result<Lease, PostgresError> {
+pub(crate) async fn first(connector: &Connector, pool: &Pool) -> Result<Lease, PostgresError> {
     let settings = &connector.settings;
     let started = Instant::now();
     let mut pauses = 0;

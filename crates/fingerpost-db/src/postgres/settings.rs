@@ -70,6 +70,16 @@ impl PostgresSettings {
         })
     }
 
+    /// Takes this password if the URL has none. A command line can be read by
+    /// everybody on the machine; an environment cannot.
+    #[must_use]
+    pub fn with_password_unless_given(mut self, password: &str) -> Self {
+        if self.config.get_password().is_none() {
+            self.config.password(password);
+        }
+        self
+    }
+
     /// The database as sentences name it: `postgresql://HOST:PORT/DATABASE`.
     pub fn target(&self) -> String {
         url::shown(&self.config)

@@ -3,6 +3,7 @@
 mod basics;
 mod chaos;
 mod conflicts;
+mod foreign;
 mod leases;
 mod losses;
 mod opening;

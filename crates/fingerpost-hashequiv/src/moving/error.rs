@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use fingerpost_db::postgres::{PostgresError, PostgresOpenError};
+
 use crate::namespace::NamespaceError;
 
 /// Why an import did not end. What it has done so far is kept where
@@ -26,6 +28,17 @@ pub enum ImportError {
     WalUnreadable {
         /// The source.
         path: PathBuf,
+    },
+    /// PostgreSQL could not be reached.
+    #[error(transparent)]
+    Connect(#[from] PostgresOpenError),
+    /// A source in PostgreSQL could not be read.
+    #[error("cannot read {target}")]
+    Postgres {
+        /// The source as `postgresql://HOST:PORT/DATABASE`.
+        target: String,
+        /// What went wrong.
+        source: PostgresError,
     },
     /// The source could not be read.
     #[error("cannot read {}", path.display())]

@@ -52,13 +52,23 @@ pub fn import(
     options: &ImportOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<ImportReport, ImportError> {
-    let mut reference = Reference::open(source)?;
+    let reference = Reference::open(source)?;
     if !options.dry_run && is_same(source, into) {
         return Err(ImportError::Itself {
             path: into.to_owned(),
         });
     }
     check_namespace(into, options.namespace)?;
+    bring_in(reference, into, options, progress)
+}
+
+/// Imports what is open and known to fit.
+pub(super) fn bring_in(
+    mut reference: Reference,
+    into: &Path,
+    options: &ImportOptions<'_>,
+    progress: &mut dyn Progress,
+) -> Result<ImportReport, ImportError> {
     if options.dry_run {
         return rehearse(&mut reference, options, progress);
     }
@@ -69,7 +79,7 @@ pub fn import(
 }
 
 /// Checks, without making or changing the target, that it has the namespace.
-fn check_namespace(into: &Path, name: &str) -> Result<(), ImportError> {
+pub(super) fn check_namespace(into: &Path, name: &str) -> Result<(), ImportError> {
     check_name(name)?;
     if name == DEFAULT_NAMESPACE {
         return Ok(());

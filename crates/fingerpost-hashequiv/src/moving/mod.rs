@@ -4,7 +4,8 @@
 //! versions, and makes a Fingerpost database of it: in bulk when the target
 //! does not exist yet, row by row when it does. [`export()`] writes the
 //! reference's current schema, so that rolling back is possible. Both work on
-//! files beside running servers, from one snapshot each.
+//! files beside running servers, from one snapshot each. [`import_postgres`]
+//! takes a reference database that is in PostgreSQL.
 //!
 //! Nothing here prints or waits for anybody: what happens is told to a
 //! [`Progress`] and summed up in a report. Memory does not grow with the number
@@ -19,6 +20,7 @@ mod load;
 mod merge;
 mod oddity;
 mod pipe;
+mod postgres;
 mod reference;
 mod report;
 mod scratch;
@@ -35,6 +37,7 @@ pub use error::{ExportError, ImportError};
 pub use export::{ExportReport, export};
 pub use import::{ImportOptions, import};
 pub use oddity::{Consequence, Oddity, OddityKind};
+pub use postgres::import_postgres;
 pub use reference::{Generation, generation_of};
 pub use report::{ImportReport, ListingTally, Manner, Tally};
 
@@ -69,6 +72,8 @@ impl Progress for Silent {
 /// A piece of an import or export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Copies the tables of a database in PostgreSQL.
+    Copying,
     /// Counts what an interrupted import has taken already.
     Comparing,
     /// Takes the relation U: which unihash a task has.
@@ -99,6 +104,7 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Copying => "Copying from PostgreSQL",
             Self::Comparing => "Comparing with the interrupted run",
             Self::Mappings => "Moving unihashes",
             Self::Outputs => "Moving outputs",

@@ -16,7 +16,7 @@ impl Config {
         if database.is_some_and(|path| path.contains("://")) {
             return refuse(
                 "database.path is an SQLAlchemy URL, and this version serves SQLite files only; \
-                 name a file",
+                 name a file; `fingerpost import URL --into FILE` makes one of PostgreSQL",
             );
         }
         if self.upstream.miss_seconds > MISS_SECONDS_MAX {

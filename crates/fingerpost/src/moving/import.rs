@@ -1,13 +1,16 @@
 //! `fingerpost import`.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use fingerpost_core::{Clock as _, SystemClock};
 use fingerpost_db::OpenError;
-use fingerpost_hashequiv::moving::{self, ImportError, ImportOptions, ImportReport, Manner, Tally};
+use fingerpost_db::postgres::{PostgresError, PostgresOpenError};
+use fingerpost_hashequiv::moving::{ImportError, ImportOptions, ImportReport, Manner, Tally};
 use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
 
+use super::source::Source;
 use super::stages::Stages;
 use crate::exit::{Exit, failure};
 use crate::notice::ANONYMOUS_CLEANING;
@@ -21,9 +24,11 @@ use crate::notice::ANONYMOUS_CLEANING;
 /// server makes those of its configuration when it starts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// The database of bitbake-hashserv: SQLite, of any version.
-    source: PathBuf,
-    /// The Fingerpost database [default: SOURCE.fingerpost].
+    /// The database of bitbake-hashserv, of any version: a file of SQLite, or
+    /// `postgresql://USER@HOST/DATABASE`, with the password in PGPASSWORD.
+    source: OsString,
+    /// The Fingerpost database [default: SOURCE.fingerpost]. An import from
+    /// PostgreSQL has to be told, and copies the tables into this directory first.
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
     /// The namespace that rows go into. Users go into the database, for all of them.
@@ -40,19 +45,20 @@ pub(crate) struct ImportArgs {
 
 /// Imports, and tells what it came to.
 pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
-    let into = args
-        .into
-        .clone()
-        .unwrap_or_else(|| imported_path(&args.source));
+    let source = Source::of_argument(&args.source)?;
+    let into = match &args.into {
+        Some(into) => into.clone(),
+        None => source.default_target()?,
+    };
     let options = ImportOptions {
         namespace: &args.namespace,
         dry_run: args.dry_run,
         drop_invalid_unihashes: args.drop_invalid_unihashes,
         now: SystemClock.now(),
     };
-    let report = run(&args.source, &into, &options)?;
+    let report = run(&source, &into, &options)?;
     let target = of_namespace(&args.namespace, &into);
-    print!("{}", summary(&report, &args.source, &target));
+    print!("{}", summary(&report, &source, &target));
     if !args.dry_run {
         println!("{ANONYMOUS_CLEANING}");
     }
@@ -68,8 +74,9 @@ pub(crate) fn import_database(source: &Path, into: &Path) -> anyhow::Result<Stri
         drop_invalid_unihashes: false,
         now: SystemClock.now(),
     };
-    let report = run(source, into, &options)?;
-    Ok(summary(&report, source, &into.display().to_string()))
+    let source = Source::File(source.to_owned());
+    let report = run(&source, into, &options)?;
+    Ok(summary(&report, &source, &into.display().to_string()))
 }
 
 /// Where an import goes unless told otherwise: `SOURCE.fingerpost`. The file is
@@ -88,9 +95,9 @@ pub(super) fn of_namespace(name: &str, file: &Path) -> String {
     }
 }
 
-fn run(source: &Path, into: &Path, options: &ImportOptions<'_>) -> anyhow::Result<ImportReport> {
+fn run(source: &Source, into: &Path, options: &ImportOptions<'_>) -> anyhow::Result<ImportReport> {
     let mut stages = Stages::default();
-    let report = moving::import(source, into, options, &mut stages);
+    let report = source.import(into, options, &mut stages)?;
     stages.finish();
     report.map_err(explain)
 }
@@ -112,9 +119,28 @@ fn explain(error: ImportError) -> anyhow::Error {
         ImportError::WalUnreadable { .. } => Exit::Denied,
         ImportError::Open(error) => exit_of_opening(error),
         ImportError::Io { source, .. } => exit_of_io(source),
+        ImportError::Connect(PostgresOpenError::Connect { source, .. }) => {
+            exit_of_postgres(source, Exit::Unavailable)
+        }
+        ImportError::Connect(_) => Exit::Usage,
+        ImportError::Postgres { source, .. } => exit_of_postgres(source, Exit::Io),
         _ => Exit::Io,
     };
     failure(exit, format!("{:#}", anyhow::Error::new(error)))
+}
+
+/// The code of what PostgreSQL said, or of its silence; `other` where it tells
+/// neither that we may not nor that it is gone.
+fn exit_of_postgres(error: &PostgresError, other: Exit) -> Exit {
+    match error.code() {
+        // No such user, a wrong password, no right to read.
+        Some("28000" | "28P01" | "42501") => Exit::Denied,
+        _ if error.is_busy() => Exit::Unavailable,
+        _ => match error {
+            PostgresError::Lost(_) | PostgresError::NoAnswer => Exit::Unavailable,
+            _ => other,
+        },
+    }
 }
 
 /// The code of a database that does not open.
@@ -138,8 +164,7 @@ pub(super) fn exit_of_io(error: &std::io::Error) -> Exit {
 }
 
 /// What an import came to, in lines.
-fn summary(report: &ImportReport, source: &Path, into: &str) -> String {
-    let source = source.display();
+fn summary(report: &ImportReport, source: &Source, into: &str) -> String {
     let resumed = if report.resumed {
         ", going on from an interrupted import"
     } else {

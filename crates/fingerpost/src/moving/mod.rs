@@ -3,6 +3,7 @@
 mod export;
 mod import;
 mod shadow;
+mod source;
 mod stages;
 
 pub(crate) use export::{ExportArgs, export};

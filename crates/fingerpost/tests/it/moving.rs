@@ -63,7 +63,7 @@ pub(crate) fn fingerpost(farm: &TestFarm, arguments: &[&str]) -> Command {
 }
 
 /// Runs the program, which has to succeed; gives what it printed.
-fn succeed(farm: &TestFarm, arguments: &[&str]) -> Result<String> {
+pub(crate) fn succeed(farm: &TestFarm, arguments: &[&str]) -> Result<String> {
     let Output {
         status,
         stdout,

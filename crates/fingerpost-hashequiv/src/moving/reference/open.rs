@@ -17,6 +17,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(in crate::moving) struct Reference {
     pub(in crate::moving) conn: Connection,
     pub(in crate::moving) tables: Tables,
+    /// The file, or whatever messages are to call it.
     pub(in crate::moving) path: PathBuf,
 }
 
@@ -52,6 +53,18 @@ impl Reference {
                 path: path.to_owned(),
             })?,
             path: path.to_owned(),
+        })
+    }
+
+    /// Takes a database that was copied from elsewhere; messages call it `name`.
+    pub(in crate::moving) fn copied(conn: Connection, name: PathBuf) -> Result<Self, ImportError> {
+        let failed = ImportError::source(&name);
+        let conn = prepare(conn).map_err(&failed)?;
+        let tables = Tables::find(&conn).map_err(&failed)?;
+        Ok(Self {
+            conn,
+            tables: tables.ok_or_else(|| ImportError::NotReference { path: name.clone() })?,
+            path: name,
         })
     }
 

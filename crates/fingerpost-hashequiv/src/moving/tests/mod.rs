@@ -9,4 +9,5 @@ mod merge;
 mod namespaces;
 mod oddities;
 mod opening;
+mod postgres;
 mod resume;
