@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fingerpost_core::Clock;
 
-use super::catching_up::{self, Pair};
+use super::catching_up::Pair;
 use super::state::{Place, State};
 use super::{Collections, CopyError, RowCounts, verifying};
 use crate::cache::UnihashCache;

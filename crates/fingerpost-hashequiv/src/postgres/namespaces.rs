@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use fingerpost_db::postgres::{Job, Postgres, PostgresError};
 
 use super::methods::number;
+use super::place;
 use crate::namespace::{Chain, NameChain, NamespaceId};
 
 /// The chains of named namespaces, in order. Who is new to the database is added;
@@ -45,6 +46,9 @@ fn chain_of(
 ) -> Result<Chain, PostgresError> {
     let number = |name: &String| numbers.get(name).copied();
     let chain: Option<Vec<NamespaceId>> = names.iter().map(number).collect();
+    // Numbers of rows have no room for more of them.
+    let has_room = |at: &NamespaceId| at.0 < place::NAMESPACES_MAX;
+    let chain = chain.filter(|chain| chain.iter().all(has_room));
     match chain.as_deref() {
         Some([own, further @ ..]) => Ok(Chain::new(*own, further)),
         _ => Err(PostgresError::Rows(0)),

@@ -3,6 +3,7 @@
 
 mod changes;
 mod collect;
+mod copying;
 mod dump;
 mod equivalence;
 mod listing;
