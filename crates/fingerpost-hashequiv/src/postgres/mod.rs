@@ -27,6 +27,8 @@ mod retained;
 mod retaining;
 mod rows;
 mod signed;
+#[cfg(test)]
+mod testing;
 mod value;
 
 use std::collections::HashMap;
