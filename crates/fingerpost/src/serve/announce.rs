@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn text(address: &str) -> String {
-        lines(&[address.parse().unwrap()], Path::new("./data/x.db"))
+        lines(&[address.parse().unwrap()], "./data/x.db")
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod logins;
 mod logs;
 mod lying;
 mod moving;
+mod postgresql;
 mod private;
 mod private_issuer;
 mod program;
