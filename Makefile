@@ -43,6 +43,7 @@ prepare:
 test: prepare
 	$(CARGO) nextest run --workspace --no-run
 	tests/peers/run
+	tests/peers/run --database postgresql
 	tests/peers/hg/run
 	tests/peers/schema/run
 	tests/peers/prometheus/run

@@ -50,11 +50,20 @@ GOOD = {
         "nodeSelector": {"disk": "fast"},
         "topologySpreadConstraints": [],
     },
+    "three pods on PostgreSQL": {
+        "replicaCount": 3,
+        "postgresql": {"secretName": "farm-db"},
+        "config": {"postgresql": {"statement_cache": False, "connections": 20}},
+        "podDisruptionBudget": {"minAvailable": 2},
+    },
     "nothing kept, nothing running": {"persistence": {"enabled": False}, "replicaCount": 0},
 }
 # Values that must be refused, each with a word of why.
 BAD = {
     "/replicaCount": {"replicaCount": 2},
+    "/persistence/existingClaim": {"postgresql": {"secretName": "db"}, "persistence": {"existingClaim": "old"}},
+    "/config/postgresql/url": {"config": {"postgresql": {"url": "postgresql://db/farm"}}},
+    "/postgresql/secretName": {"postgresql": {"secretName": "postgresql://db/farm"}},
     "/image/repository": {"image": {"repository": ""}},
     "replicas": {"replicas": 1},
     "/config/server/bind": {"config": {"server": {"bind": [":1"]}}},
@@ -108,14 +117,20 @@ def of(objects, kind):
     return [one for one in objects if one["kind"] == kind]
 
 
+def workload(objects):
+    """The one object that makes pods."""
+    (one,) = of(objects, "StatefulSet") + of(objects, "Deployment")
+    return one
+
+
 def hangs_together(objects):
     """What no schema knows: that the objects find each other, and what a pod may."""
-    (stateful,) = of(objects, "StatefulSet")
-    pod = stateful["spec"]["template"]
+    made = workload(objects)
+    pod = made["spec"]["template"]
     labels, spec = pod["metadata"]["labels"], pod["spec"]
     (container,) = spec["containers"]
     ports = {port["name"] for port in container["ports"]}
-    selectors = [("StatefulSet", stateful["spec"]["selector"]["matchLabels"])]
+    selectors = [(made["kind"], made["spec"]["selector"]["matchLabels"])]
     for budget in of(objects, "PodDisruptionBudget"):
         selectors.append(("PodDisruptionBudget", budget["spec"]["selector"]["matchLabels"]))
     for service in of(objects, "Service"):
@@ -132,7 +147,12 @@ def hangs_together(objects):
     for ingress in of(objects, "Ingress"):
         backends = [path["backend"]["service"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
         yield from (f"no service {it['name']}" for it in backends if it["name"] not in services)
-    claims = [one["metadata"]["name"] for one in stateful["spec"].get("volumeClaimTemplates", [])]
+    claims = [one["metadata"]["name"] for one in made["spec"].get("volumeClaimTemplates", [])]
+    on_postgresql = any(it["name"] == "FINGERPOST_POSTGRESQL__URL_FILE" for it in container.get("env", []))
+    yield from unlike(kind=(made["kind"], "Deployment" if on_postgresql else "StatefulSet"))
+    if on_postgresql:
+        kept = claims + [one for one in spec["volumes"] if "persistentVolumeClaim" in one]
+        yield from unlike(kept=(kept, []), absent=(made["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0))
     volumes = sorted([one["name"] for one in spec["volumes"]] + claims)
     yield from unlike(volumes=(volumes, sorted(one["name"] for one in container["volumeMounts"])))
     probes = {container[kind]["httpGet"]["port"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
@@ -175,11 +195,12 @@ def read_by_the_program(objects, values, binary, directory, etc):
     text = config["data"]["fingerpost.toml"]
     file = Path(directory) / "fingerpost.toml"
     file.write_text(text.replace("/etc/fingerpost/", f"{etc}/"))
-    (container,) = of(objects, "StatefulSet")[0]["spec"]["template"]["spec"]["containers"]
+    (container,) = workload(objects)["spec"]["template"]["spec"]["containers"]
     environment = {}
     for variable in container.get("env", []):
         secret = Path(directory) / Path(variable["value"]).name
-        secret.write_text("a-token-that-is-long-enough\n")
+        is_url = secret.name == "postgresql.url_file"
+        secret.write_text("postgresql://me:hidden@db/farm\n" if is_url else "a-token-that-is-long-enough\n")
         environment[variable["name"]] = str(secret)
     wrong = faults(binary, "check-config", "--config", file, environment=environment)
     meant = merged({"metrics": {"everywhere": False}}, values.get("config", {}))

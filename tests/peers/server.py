@@ -39,10 +39,12 @@ def certificate():
 
 
 class Farm:
-    """A temporary directory, the servers in it, and the clients that a case opens."""
+    """A temporary directory, the servers in it, and the clients that a case opens. With a cluster of PostgreSQL each
+    server has a database there, else a file."""
 
-    def __init__(self, binary, transport):
+    def __init__(self, binary, transport, cluster=None):
         self.binary = binary
+        self.cluster = cluster
         self.transport = transport
         self.directory = tempfile.TemporaryDirectory(prefix="peers-")
         self.servers = []
@@ -81,7 +83,8 @@ class Server:
         self.path = Path(farm.directory.name) / f"server-{number}"
         self.process = None
         self.address = None
-        self.options = ["--database", f"{self.path}.db", f"--anon-perms={anonymous}"]
+        database = farm.cluster.fresh_database() if farm.cluster else f"{self.path}.db"
+        self.options = ["--database", database, f"--anon-perms={anonymous}"]
         if admin:
             self.options += ["--admin-user", ADMIN[0], "--admin-password", ADMIN[1]]
         if read_only:

@@ -61,6 +61,10 @@ pub struct SharedMetrics {
     pub backfill_dropped: Counter,
     /// Look-ups that were answered with a miss, because the database did not answer.
     pub lookups_given_up: Counter,
+    /// Groups of look-ups that a replica could not answer yet.
+    pub replica_behind: Counter,
+    /// Groups of look-ups that a replica failed to answer.
+    pub replica_failures: Counter,
     /// Times that remembered answers were given though nobody could say whether they
     /// still held: once for each batch of look-ups.
     pub stale_batches: HotCounter,
@@ -223,6 +227,16 @@ impl SharedMetrics {
                 "lookups_given_up",
                 "Look-ups answered with a miss, the database did not answer",
                 &self.lookups_given_up,
+            ),
+            (
+                "replica_behind",
+                "Groups of look-ups asked of the primary, a replica was behind",
+                &self.replica_behind,
+            ),
+            (
+                "replica_failures",
+                "Groups of look-ups asked of the primary, a replica failed",
+                &self.replica_failures,
             ),
             (
                 "backfill_dropped",

@@ -32,9 +32,9 @@ use crate::{
     authority, websocket,
 };
 
-/// Says whether the server can do its work: `Err` holds a sentence why not,
-/// which `/readyz` shows. Called at every probe, so it must not block.
-pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Says whether the server can do its work: `Err` holds a sentence why not, and
+/// `Ok` may hold one about what does not work; `/readyz` shows them. Called at every probe, so it must not block.
+pub type Readiness = Arc<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
 
 /// Limits and rules of HTTP, the same on every listener.
 #[derive(Clone, Debug)]
@@ -329,7 +329,8 @@ pub(crate) fn with_probes(
 ) -> Router {
     let ready = move || async move {
         match readiness.state() {
-            Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+            Ok(None) => (StatusCode::OK, "ready\n".to_owned()),
+            Ok(Some(but)) => (StatusCode::OK, format!("ready\n{but}\n")),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
         }
     };

@@ -17,8 +17,8 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// `Err` holds a sentence why not.
-    pub(crate) fn state(&self) -> Result<(), String> {
+    /// `Ok` may hold a sentence about what does not work, `Err` holds one why not.
+    pub(crate) fn state(&self) -> Result<Option<String>, String> {
         if self.shutdown.is_stopping() {
             return Err("the server is shutting down".to_owned());
         }

@@ -102,7 +102,7 @@ impl<D: LineDoor> Server<D> {
             shutdown,
             router: Router::new(),
             shortcut: None,
-            readiness: Arc::new(|| Ok(())),
+            readiness: Arc::new(|| Ok(None)),
             listeners: Vec::new(),
             probes: Vec::new(),
         }
@@ -124,11 +124,12 @@ impl<D: LineDoor> Server<D> {
         self
     }
 
-    /// What `/readyz` asks, unless the server is draining.
+    /// What `/readyz` asks, unless the server is draining: `Ok` if it can work, with a
+    /// sentence about what does not; `Err` says why not.
     #[must_use]
     pub fn readiness(
         mut self,
-        ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+        ready: impl Fn() -> Result<Option<String>, String> + Send + Sync + 'static,
     ) -> Self {
         self.readiness = Arc::new(ready);
         self

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fingerpost_db::CopyError;
 
-use crate::config::{self, Loaded, Setting, Sources};
+use crate::config::{self, Loaded, Sources, database_setting};
 use crate::exit::{Exit, OrExit, failure};
 use crate::progress::Progress;
 
@@ -37,38 +37,56 @@ pub(crate) struct WhichDatabase {
     /// `/etc/fingerpost/fingerpost.toml`.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The database instead of the configured one.
-    #[arg(short, long, value_name = "FILE")]
+    /// The database instead of the configured one: a file, or the URL of a PostgreSQL
+    /// database.
+    #[arg(short, long, value_name = "FILE|URL")]
     database: Option<String>,
 }
 
 impl WhichDatabase {
+    /// A database by its name, or the configured one.
+    pub(crate) const fn named(config: Option<PathBuf>, database: Option<String>) -> Self {
+        Self { config, database }
+    }
+
     /// Whether the caller named it.
     pub(crate) const fn is_named(&self) -> bool {
         self.database.is_some()
     }
 
-    pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
-        Ok(self.load()?.database_path())
+    /// Its file. With PostgreSQL there is none; `instead` says then what to do.
+    pub(crate) fn path(&self, instead: &str) -> anyhow::Result<PathBuf> {
+        let loaded = self.load()?;
+        match loaded.config.postgresql_primary() {
+            Ok(None) => Ok(loaded.database_path()),
+            Ok(Some(settings)) => {
+                let why = format!("the database is {}; {instead}", settings.target());
+                Err(failure(Exit::Configuration, why))
+            }
+            Err(error) => Err(failure(Exit::Configuration, error)),
+        }
     }
 
     /// The configuration that names it.
     pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
-        let flag = self.database.as_ref();
-        let flags = flag.map(|file| Setting::new("database.path", file.as_str(), "--database"));
+        let flag = self.database.as_deref();
+        let flags = flag.map(|text| database_setting(text, "--database"));
+        let flags = flags.transpose().or_exit(Exit::Configuration, WRONG)?;
         let sources = Sources {
             file: self.config.clone(),
             environment: Sources::process_environment(),
             flags: flags.into_iter().collect(),
             ..Sources::default()
         };
-        config::load(sources).or_exit(Exit::Configuration, "The configuration is wrong")
+        config::load(sources).or_exit(Exit::Configuration, WRONG)
     }
 }
 
 /// Copies the database; the copy is complete and on disk, or not there.
 pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
-    let from = args.which.path()?;
+    let from = args
+        .which
+        .path("pg_dump or pg_basebackup copy it while servers run (docs/deploying.md)")?;
     let progress = Progress::new("Backing up", "pages", None);
     let copied = fingerpost_db::backup(&from, &args.to, &mut |done, total| {
         progress.set(done, total)
@@ -81,7 +99,9 @@ pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
 
 /// Checks the backup and puts it in place.
 pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
-    let target = args.which.path()?;
+    let target = args
+        .which
+        .path("pg_restore brings back what pg_dump made (docs/deploying.md)")?;
     let progress = Progress::new("Restoring", "pages", None);
     let restored =
         fingerpost_db::restore(&args.from, &target, args.overwrite, &mut |done, total| {
@@ -112,3 +132,5 @@ fn explain(error: CopyError, source: &Path) -> anyhow::Error {
         format!("cannot copy {}: {sentence}", source.display()),
     )
 }
+
+const WRONG: &str = "The configuration is wrong";

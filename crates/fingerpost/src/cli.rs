@@ -8,8 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::{
-    backup, bench, cache, check_config, client, config, demo, docs, hg, key, moving, retention,
-    serve, snapshot, top,
+    backup, bench, cache, check_config, client, config, copy, demo, docs, hg, key, moving,
+    retention, serve, snapshot, top,
 };
 
 /// Fingerpost: one server for build farms. It speaks the hash equivalence
@@ -39,6 +39,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup in the place of the database, with the server stopped.
     Restore(backup::RestoreArgs),
+    /// Copy a live database into another one, SQLite or PostgreSQL.
+    Copy(copy::Args),
     /// Measure a server, or make a database to measure one with.
     Bench(bench::BenchArgs),
     /// Serve, ask and check Mercurial repositories.
@@ -83,6 +85,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Export(args) => moving::export(&args),
         Command::Shadow(args) => moving::shadow(&args),
         Command::Backup(args) => backup::backup(&args),
+        Command::Copy(args) => copy::run(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Hg(args) => hg::run(&args),

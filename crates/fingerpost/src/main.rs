@@ -14,6 +14,7 @@ mod check_config;
 mod cli;
 mod client;
 mod config;
+mod copy;
 mod demo;
 mod docs;
 mod exit;

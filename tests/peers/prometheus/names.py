@@ -14,11 +14,11 @@ SERIES_OF_ONE_NAME_MAX = 1000
 
 
 class Page:
-    """What a page in the text format shows: the names of samples with their labels, types and help."""
+    """What pages in the text format show: the names of samples with their labels, types and help."""
 
-    def __init__(self, text):
+    def __init__(self, *texts):
         self.names, self.types, self.help, self.series = {}, {}, {}, {}
-        for line in text.splitlines():
+        for line in (line for text in texts for line in text.splitlines()):
             if line.startswith("# TYPE "):
                 _, _, name, kind = line.split(" ")
                 self.types[name] = kind

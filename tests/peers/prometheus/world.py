@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from postgresql import Cluster
 from server import Farm, Server, certificate
 
 COMMAND_SECONDS = 60
@@ -89,6 +90,26 @@ async def drive(farm, server):
             await asyncio.to_thread(get, f"{base}/{path}")
         except urllib.error.HTTPError:
             pass
+
+
+async def postgresql_page(binary):
+    """The page of metrics of a server over PostgreSQL with a replica, as text."""
+    with Cluster() as cluster:
+        async with Farm(binary, "tcp", cluster) as farm:
+            server = Server(farm, 0, admin=True)
+            url = server.options[1]
+            path = Path(farm.directory.name) / "fingerpost.toml"
+            # The primary has heard of every deletion, so it will do for a replica.
+            path.write_text(f'[postgresql.replicas]\neast = "{url}"\n')
+            server.options += ["--config", path]
+            farm.servers.append(server)
+            await server.start()
+            client = await farm.client(server)
+            taskhashes = [f"{number:064x}" for number in range(50)]
+            for taskhash in taskhashes[:25]:
+                await client.report(METHOD, taskhash, taskhash, taskhash)
+            await client.unihashes([(METHOD, taskhash) for taskhash in taskhashes])
+            return await asyncio.to_thread(get, f"http://{server.address}/metrics")
 
 
 async def pages(binary):

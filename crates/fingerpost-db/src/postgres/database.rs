@@ -29,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) known: u32,
     pub(crate) incarnation: [u8; 16],
     pub(crate) replica: bool,
+    pub(crate) new: bool,
 }
 
 impl Postgres {
@@ -107,6 +108,17 @@ impl Postgres {
     /// transactions fail with [`PostgresError::ReadOnly`].
     pub fn is_replica(&self) -> bool {
         self.0.replica
+    }
+
+    /// Whether our tables were not there before it was opened.
+    pub fn is_new(&self) -> bool {
+        self.0.new
+    }
+
+    /// How long ago the last good question of a poller began; `None` before the
+    /// first one. It grows while the database does not answer.
+    pub fn last_poll_age(&self) -> Option<Duration> {
+        self.0.metrics.last_poll_age()
     }
 
     /// How it is reached and used.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use fingerpost_core::Histogram;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::error::PostgresError;
 use crate::metrics::{count, micros};
@@ -18,6 +19,7 @@ pub struct PostgresMetrics {
     pub polls: AtomicU64,
     /// Questions of pollers that were not answered well.
     pub poll_failures: AtomicU64,
+    last_poll: Mutex<Option<Instant>>,
     jobs: Mutex<Vec<(&'static str, Arc<JobMetrics>)>>,
 }
 
@@ -25,6 +27,15 @@ impl PostgresMetrics {
     /// The counters of each job by its name, in the order of their first runs.
     pub fn jobs(&self) -> Vec<(&'static str, Arc<JobMetrics>)> {
         self.jobs.lock().clone()
+    }
+
+    /// Notes when a question of a poller began that was answered well.
+    pub(crate) fn polled(&self, began: Instant) {
+        *self.last_poll.lock() = Some(began);
+    }
+
+    pub(crate) fn last_poll_age(&self) -> Option<Duration> {
+        self.last_poll.lock().map(|began| began.elapsed())
     }
 
     pub(crate) fn job(&self, name: &'static str) -> Arc<JobMetrics> {

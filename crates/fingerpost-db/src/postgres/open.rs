@@ -59,6 +59,7 @@ pub(crate) async fn open(
         known,
         incarnation: header.incarnation,
         replica: facts.replica,
+        new: !facts.ours,
     })
 }
 

@@ -94,6 +94,7 @@ where
                 failures = 0;
                 let since = micros(started.duration_since(shared.origin));
                 shared.polled_micros.store(since, Ordering::Release);
+                db.metrics.polled(started);
             }
             Err(error) => {
                 count(&db.metrics.poll_failures);

@@ -80,6 +80,18 @@ impl PostgresSettings {
         self
     }
 
+    /// With another user or password than those of the URL.
+    #[must_use]
+    pub fn login(mut self, user: Option<&str>, password: Option<&str>) -> Self {
+        if let Some(user) = user {
+            self.config.user(user);
+        }
+        if let Some(password) = password {
+            self.config.password(password);
+        }
+        self
+    }
+
     /// The database as sentences name it: `postgresql://HOST:PORT/DATABASE`.
     pub fn target(&self) -> String {
         url::shown(&self.config)

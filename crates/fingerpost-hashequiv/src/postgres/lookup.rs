@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fingerpost_db::postgres::{Postgres, PostgresError, Session, Value};
@@ -172,10 +171,10 @@ pub(super) async fn answer(
                 shared.answered();
                 return Ok(rows);
             }
-            Ok(None) => shared.replica_behind.fetch_add(1, Ordering::Relaxed),
+            Ok(None) => shared.metrics.replica_behind.inc(),
             Err(error) => {
                 tracing::debug!(%error, "a replica does not answer");
-                shared.replica_failures.fetch_add(1, Ordering::Relaxed)
+                shared.metrics.replica_failures.inc()
             }
         };
     }

@@ -103,9 +103,6 @@ struct Shared {
     db: Postgres,
     replicas: Vec<Postgres>,
     next_replica: AtomicUsize,
-    /// Groups of look-ups that a replica could not answer yet, or not at all.
-    replica_behind: AtomicU64,
-    replica_failures: AtomicU64,
     cache: Arc<UnihashCache>,
     epoch: Epoch,
     history: History,
@@ -183,8 +180,6 @@ impl PostgresStore {
             db,
             replicas,
             next_replica: AtomicUsize::new(0),
-            replica_behind: AtomicU64::new(0),
-            replica_failures: AtomicU64::new(0),
             cache: around.cache,
             epoch,
             history,

@@ -109,7 +109,7 @@ pub(crate) struct Plan {
     pub(crate) options: ServerOptions,
     pub(crate) router: Router,
     pub(crate) shortcut: Option<Arc<dyn Shortcut>>,
-    pub(crate) ready: Result<(), String>,
+    pub(crate) ready: Result<Option<String>, String>,
     pub(crate) tls: Option<(Policy, TlsOptions)>,
     pub(crate) proxy_protocol: bool,
 }
@@ -121,7 +121,7 @@ impl Default for Plan {
             options: ServerOptions::default(),
             router: Router::new(),
             shortcut: None,
-            ready: Ok(()),
+            ready: Ok(None),
             tls: None,
             proxy_protocol: false,
         }

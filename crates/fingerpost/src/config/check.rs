@@ -1,7 +1,6 @@
 //! What is checked beyond the types of values.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
 
@@ -12,13 +11,7 @@ impl Config {
     /// Checks what types cannot: ranges, and keys that depend on each other.
     pub(super) fn check(&self) -> Result<(), BadConfig> {
         let refuse = |text: &str| Err(BadConfig(text.to_owned()));
-        let database = self.database.path.as_deref().and_then(Path::to_str);
-        if database.is_some_and(|path| path.contains("://")) {
-            return refuse(
-                "database.path is an SQLAlchemy URL, and this version serves SQLite files only; \
-                 name a file; `fingerpost import URL --into FILE` makes one of PostgreSQL",
-            );
-        }
+        self.check_database()?;
         if self.upstream.miss_seconds > MISS_SECONDS_MAX {
             return refuse("upstream.miss_seconds is at most 30");
         }
@@ -158,6 +151,7 @@ impl Config {
                 "proxy_protocol needs server.trusted_proxies: nobody else may connect".to_owned(),
             ));
         }
+        self.check_database_together()?;
         self.check_accounts_together()?;
         self.check_tls_together()?;
         self.check_namespaces()?;

@@ -2,6 +2,7 @@
 
 use toml::{Table, Value};
 
+use super::database;
 use super::keys::{Key, Kind};
 use super::secret_files::rival;
 use super::tree::{SECTIONS, Section};
@@ -88,8 +89,11 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Puts `layer` over what lies in `table` already. A secret and the file it
-/// comes from replace each other.
+/// comes from replace each other, and so do the places of databases.
 pub(super) fn apply(table: &mut Table, layer: &[Setting]) -> Result<(), BadConfig> {
+    for setting in layer {
+        database::replace(table, setting.section.name, setting.key);
+    }
     for setting in layer {
         let rival = rival(setting.section.keys, setting.key);
         if let Some(other) = &rival
@@ -157,7 +161,10 @@ pub(super) fn reference_variables(
         } else {
             text
         };
-        settings.push(Setting::parse(path, text, name)?);
+        settings.push(match *path {
+            "database.path" => database::database_setting(text, name)?,
+            _ => Setting::parse(path, text, name)?,
+        });
     }
     Ok(settings)
 }

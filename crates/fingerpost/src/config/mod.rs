@@ -6,6 +6,7 @@
 
 mod accounts;
 mod check;
+mod database;
 mod file;
 mod hg;
 mod keys;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 
 use toml::Table;
 
+pub(crate) use database::{PRIMARY, database_setting};
 pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
 pub(crate) use namespaces::FIRST_LISTENER;
@@ -92,7 +94,7 @@ impl Sources {
 }
 
 /// The configuration in force, and where it came from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     /// The tree.
     pub(crate) config: Config,
@@ -139,6 +141,7 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, BadConfig> {
     let (file, mut table) = file::read(&sources)?;
     let mut base = Table::new();
     layer::apply(&mut base, &sources.defaults)?;
+    database::give_way(&mut base, &table);
     for (section, values) in base {
         let known = table.entry(section).or_insert_with(|| Table::new().into());
         if let (Some(known), toml::Value::Table(values)) = (known.as_table_mut(), values) {

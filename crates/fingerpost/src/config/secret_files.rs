@@ -168,6 +168,8 @@ mod tests {
             names,
             [
                 "database.password",
+                "postgresql.url",
+                "postgresql.replicas",
                 "accounts.admin_password",
                 "cache.valkey_url",
                 "cache.secret",

@@ -152,7 +152,8 @@ sections! {
     /// The SQLite database.
     database: Database {
         /// The database file. Without this key: `fingerpost.db` in the data
-        /// directory. Never on a network file system.
+        /// directory. Never on a network file system. Not together with
+        /// `postgresql.url`.
         path: Option<PathBuf> = None, example "\"/var/lib/fingerpost/fingerpost.db\"";
         /// `full`: a report is answered once it survives a power cut.
         /// `relaxed`: a power cut may lose the last seconds of answered
@@ -167,13 +168,56 @@ sections! {
         /// How long one of several processes on one file waits for another's
         /// write, in milliseconds.
         busy_timeout_ms: u64 = 5000;
-        /// Login of a database server; SQLite has none, so it is not used yet.
+        /// Login at PostgreSQL in place of that of `postgresql.url` and of the
+        /// replicas; SQLite has none.
         username: Option<String> = None, example "\"fingerpost\"";
-        /// Password of a database server; SQLite has none, so it is not used
-        /// yet. Also as `password_file`.
+        /// Password there, in place of theirs. Also as `password_file`.
         password: Option<Secret> = None, example "\"...\"";
         /// File that holds the password.
         password_file: Option<PathBuf> = None, example "\"/run/credentials/database\"";
+    }
+
+    /// A PostgreSQL database in place of the SQLite file: several servers may share
+    /// it. `url` or `url_file` chooses it.
+    postgresql: Postgresql {
+        /// `postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, as libpq
+        /// takes it; several hosts with `target_session_attrs=read-write`. Also as
+        /// `url_file`.
+        url: Option<Secret> = None, example "\"postgresql://fingerpost@db.example/fingerpost\"";
+        /// File that holds the URL.
+        url_file: Option<PathBuf> = None, example "\"/run/credentials/postgresql\"";
+        /// Read-only replicas that answer look-ups too, each a URL under a name. What one
+        /// of them has not heard of yet is asked of the primary. Also as
+        /// `replica_files`.
+        replicas: BTreeMap<String, Secret> = BTreeMap::new(),
+            example "east = \"postgresql://fingerpost@db-east.example/fingerpost\"";
+        /// Files that hold such URLs, under the names of the replicas.
+        replica_files: BTreeMap<String, PathBuf> = BTreeMap::new(),
+            example "east = \"/run/credentials/postgresql-east\"";
+        /// Connections of this server at most, to the primary and to each replica,
+        /// without one that watches for deletions.
+        connections: u64 = 10;
+        /// Prepares statements once for each connection. `false` behind PgBouncer in
+        /// transaction mode, or another pool that shares connections.
+        statement_cache: bool = true;
+        /// How long making a connection takes at most, TLS and login included, in
+        /// milliseconds.
+        connect_timeout_ms: u64 = 5000;
+        /// How long a statement runs at most, in milliseconds; PostgreSQL ends it then.
+        statement_timeout_ms: u64 = 10_000;
+        /// How long a request waits for a connection, in milliseconds.
+        acquire_timeout_ms: u64 = 5000;
+        /// How long a request may take in the database, in milliseconds, with
+        /// everything that is tried again.
+        deadline_ms: u64 = 30_000;
+        /// How long a statement of a migration takes at most, in seconds.
+        migration_timeout_s: u64 = 600;
+        /// How long the start waits for databases that cannot be reached yet, in
+        /// seconds.
+        start_timeout_s: u64 = 30;
+        /// Takes a database with `synchronous_commit = off` too, where a crash loses
+        /// reports that were answered.
+        allow_asynchronous_commit: bool = false;
     }
 
     /// Who may do what.
@@ -207,13 +251,18 @@ sections! {
         lookup_cache_mib: u64 = 128;
         /// How often these are written to a file, so that a restart does not send
         /// every look-up to the database, in minutes; also when the server stops. 0:
-        /// never, and none is loaded. Not with `database.durability = "relaxed"`.
+        /// never, and none is loaded. Not with `database.durability = "relaxed"`, nor
+        /// with `postgresql.allow_asynchronous_commit`.
         lookup_cache_dump_minutes: u64 = 5;
-        /// That file, at most 70 bytes for each look-up. It is written anew each
-        /// time, beside itself. Without this key: the database file with
-        /// `.lookup-cache.dump` behind its name.
+        /// That file, at most 70 bytes for each look-up, one for each server. It is
+        /// written anew each time, beside itself. Without this key: the database file
+        /// with `.lookup-cache.dump` behind its name; with PostgreSQL, none.
         lookup_cache_dump: Option<PathBuf> = None,
             example "\"/var/cache/fingerpost/lookups.dump\"";
+        /// Answers from memory for as long as PostgreSQL does not say what others
+        /// deleted. Otherwise for five seconds; then look-ups are answered as unknown
+        /// until it does. SQLite needs neither.
+        serve_stale: bool = true;
         /// Answers stored unihashes that are not 64 lower-case hex digits, as
         /// the reference does. Otherwise they are answered as unknown, since
         /// BitBake of June 2026 and later ends the build on them.

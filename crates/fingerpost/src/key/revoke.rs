@@ -60,7 +60,7 @@ fn tell_misses(args: &Args, ring: &KeyRing, id: KeyId) -> anyhow::Result<()> {
 }
 
 fn misses(args: &Args, ring: &KeyRing, id: KeyId) -> anyhow::Result<String> {
-    let path = args.which.path()?;
+    let path = args.which.path("rows are counted in SQLite files only")?;
     let others = ring.keys().iter();
     let others = others.filter(|key| key.state() != State::Revoked && key.id() != id);
     let others: Vec<KeyId> = others.map(Key::id).collect();

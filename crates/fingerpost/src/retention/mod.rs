@@ -1,5 +1,5 @@
 //! `fingerpost retention`: what the rules of the configuration delete, by hand. Works on
-//! the database file, whether a server has it open or not.
+//! the database, whether servers have it open or not.
 
 mod apply;
 mod plan;
@@ -9,16 +9,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use fingerpost_core::SystemClock;
-use fingerpost_db::Sqlite;
 use fingerpost_hashequiv::retention::Retention;
-use fingerpost_hashequiv::sqlite::MIGRATIONS;
-use fingerpost_hashequiv::{Config as ServiceConfig, NamespaceSet};
+use fingerpost_hashequiv::{Config as ServiceConfig, Database, NamespaceSet};
 
 use crate::backup::WhichDatabase;
 use crate::config::Loaded;
 use crate::exit::{Exit, failure};
-use crate::moving::exit_of_opening;
-use crate::serve::database_settings;
+use crate::serve::{close_database, open_database};
 
 /// Show what the rules of retention would delete, delete it, and what was deleted.
 #[derive(Debug, clap::Args)]
@@ -56,24 +53,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 /// A database with the policy for it.
 struct Opened {
     loaded: Loaded,
-    database: Sqlite,
+    database: Database,
     retention: Retention,
 }
 
 impl Opened {
-    /// Opens a database that is there. Blocks shortly.
+    /// Opens a database that is there.
     async fn open(which: &WhichDatabase) -> anyhow::Result<Self> {
         let loaded = which.load()?;
         let path = loaded.database_path();
-        if !path.exists() {
+        if !loaded.config.uses_postgresql() && !path.exists() {
             let why = format!("there is no database {}", path.display());
             return Err(failure(Exit::Usage, why));
         }
-        let settings = database_settings(&loaded.config, path);
-        let database = Sqlite::open(settings, MIGRATIONS).map_err(|error| {
-            let exit = exit_of_opening(&error);
-            failure(exit, format!("{:#}", anyhow::Error::new(error)))
-        })?;
+        let database = open_database(&loaded).await?;
         let config = ServiceConfig {
             namespaces: loaded.config.namespaces(),
             cache_bytes: 0,
@@ -102,6 +95,6 @@ impl Opened {
 
     async fn close(self) {
         drop(self.retention);
-        self.database.close().await;
+        close_database(self.database).await;
     }
 }

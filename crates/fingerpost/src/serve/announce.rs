@@ -12,7 +12,7 @@ use crate::exit::{Exit, OrExit};
 use crate::{client, notice};
 
 /// The lines of a start, on standard output.
-pub(super) fn lines(listening: &[Address], database: &Path) -> String {
+pub(super) fn lines(listening: &[Address], database: &str) -> String {
     let mut out = String::new();
     for address in listening {
         let spoken = match address {
@@ -21,7 +21,7 @@ pub(super) fn lines(listening: &[Address], database: &Path) -> String {
         };
         out.push_str(&format!("Listening on {address} ({spoken})\n"));
     }
-    out.push_str(&format!("Data in {}\n", database.display()));
+    out.push_str(&format!("Data in {database}\n"));
     let Some(first) = listening.first() else {
         return out;
     };
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn text(address: &str) -> String {
-        lines(&[address.parse().unwrap()], Path::new("./data/x.db"))
+        lines(&[address.parse().unwrap()], "./data/x.db")
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{BadConfig, Secret, Setting, Sources};
+use crate::config::{BadConfig, Secret, Setting, Sources, database_setting};
 
 /// Run the server.
 ///
@@ -19,8 +19,9 @@ pub(crate) struct Args {
     /// or `ws://HOST:PORT`. Can be given more than once.
     #[arg(short, long, value_name = "ADDR")]
     bind: Vec<String>,
-    /// Database file. A database of bitbake-hashserv is never written to.
-    #[arg(short, long, value_name = "FILE")]
+    /// Database: a file, or the URL of a PostgreSQL database, `postgresql://USER@HOST/NAME`.
+    /// A database of bitbake-hashserv is never written to.
+    #[arg(short, long, value_name = "FILE|URL")]
     database: Option<String>,
     /// Directory for the database when --database is not given.
     #[arg(long, value_name = "DIR")]
@@ -34,10 +35,10 @@ pub(crate) struct Args {
     /// Refuse everything that writes.
     #[arg(short, long)]
     read_only: bool,
-    /// Login of a database server; not used with SQLite.
+    /// Login at PostgreSQL, in place of that of the URL; not used with SQLite.
     #[arg(long, value_name = "USER")]
     db_username: Option<String>,
-    /// Password of a database server; not used with SQLite.
+    /// Password at PostgreSQL, in place of that of the URL; not used with SQLite.
     #[arg(long, value_name = "PASSWORD")]
     db_password: Option<Secret>,
     /// What clients may do without a login, separated by commas or blanks;
@@ -100,9 +101,12 @@ impl Args {
     pub(super) fn visible_passwords(&self) -> Vec<String> {
         let set = self.set.iter().filter_map(|text| text.split_once('='));
         let mut flags: Vec<_> = set
-            .filter(|(path, _)| path.trim().ends_with("password"))
+            .filter(|(path, text)| path.trim().ends_with("password") || has_password(text))
             .map(|(path, _)| format!("--set {path}"))
             .collect();
+        if self.database.as_deref().is_some_and(has_password) {
+            flags.push("--database".to_owned());
+        }
         let own = [
             ("--admin-password", &self.admin_password),
             ("--db-password", &self.db_password),
@@ -122,6 +126,9 @@ impl Args {
         if !self.bind.is_empty() {
             settings.push(Setting::new("server.bind", self.bind.clone(), "--bind"));
         }
+        if let Some(text) = &self.database {
+            settings.push(database_setting(text, "--database")?);
+        }
         for (path, flag, text) in self.texts() {
             if let Some(text) = text {
                 settings.push(Setting::parse(path, text, flag)?);
@@ -138,9 +145,8 @@ impl Args {
         Ok(settings)
     }
 
-    fn texts(&self) -> [(&'static str, &'static str, Option<&str>); 13] {
+    fn texts(&self) -> [(&'static str, &'static str, Option<&str>); 12] {
         [
-            ("database.path", "--database", self.database.as_deref()),
             ("server.data_dir", "--data-dir", self.data_dir.as_deref()),
             ("log.level", "--log", self.log.as_deref()),
             ("upstream.address", "--upstream", self.upstream.as_deref()),
@@ -187,6 +193,16 @@ impl Args {
             ),
         ]
     }
+}
+
+/// Whether it is a URL with a password before the host, as `scheme://user:password@host`.
+fn has_password(text: &str) -> bool {
+    let place = text.split_once("://").map_or("", |(_, rest)| rest);
+    let login = place
+        .split('/')
+        .next()
+        .and_then(|place| place.rsplit_once('@'));
+    login.is_some_and(|(login, _)| login.contains(':'))
 }
 
 fn compat_defaults() -> Vec<Setting> {
@@ -250,6 +266,26 @@ mod tests {
         assert_eq!(config.accounts.admin_password.unwrap().reveal(), "pw");
         assert!(config.server.read_only && config.server.reuse_port);
         assert!(config.upstream.address.0.is_some());
+    }
+
+    #[test]
+    fn a_database_server_is_taken_as_the_reference_takes_it() {
+        let url = "postgresql+asyncpg://me:hidden@db/farm";
+        let words = ["-d", url, "--db-username", "u", "--db-password", "pw"];
+        let config = loaded(&words).unwrap().config;
+        let settings = config.postgresql_primary().unwrap().unwrap();
+        assert_eq!(settings.target(), "postgresql://db:5432/farm");
+        assert_eq!(config.database.path, None);
+        let args = Line::parse_from([&["serve"][..], &words].concat()).args;
+        assert_eq!(args.visible_passwords(), ["--database", "--db-password"]);
+        let config = loaded(&["--compat", "-d", "postgres://db/farm"]).unwrap();
+        assert!(config.config.uses_postgresql());
+        let said = loaded(&["-d", "mysql://u:hunter2@db/farm"]).unwrap_err();
+        assert!(
+            said.to_string()
+                .starts_with("--database: database.path is a URL; ")
+        );
+        assert!(!said.to_string().contains("hunter2"), "{said}");
     }
 
     #[test]

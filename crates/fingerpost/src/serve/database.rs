@@ -1,123 +1,69 @@
-//! Which file is opened, and what is said when it is not ours.
+//! Which database is opened, and what is said when it is not ours.
 
-use std::path::{Path, PathBuf};
+mod file;
+mod postgresql;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use fingerpost_db::{Durability, OpenError, Settings, Sqlite};
-use fingerpost_hashequiv::sqlite::MIGRATIONS;
+use fingerpost_hashequiv::Database;
 
-use crate::config::{self, Loaded};
-use crate::exit::{Exit, OrExit, failure};
-use crate::moving;
+use crate::config::Loaded;
 
 /// An opened database.
-pub(super) struct Opened {
-    pub(super) database: Sqlite,
-    /// The file, as the operator would name it.
-    pub(super) path: PathBuf,
+pub(crate) struct Opened {
+    pub(crate) database: Database,
+    /// The names of its replicas, in their order.
+    pub(crate) replica_names: Vec<String>,
+    /// The file or the server, as the operator would name it; without a login.
+    pub(crate) place: String,
     /// Whether there was nothing before.
-    pub(super) is_new: bool,
+    pub(crate) is_new: bool,
 }
 
-/// Opens the configured database. A file of the reference server is never
-/// written to: what was imported from it is opened instead, or, with `import`,
-/// is made first; otherwise the file is refused with the way out.
-pub(super) fn open(loaded: &Loaded, import: bool) -> anyhow::Result<Opened> {
-    let path = loaded.database_path();
-    if !loaded.is_set("database.path") {
-        make_directory_of(&path)?;
-    }
-    let is_new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
-    match open_file(loaded, &path) {
-        Ok(database) => Ok(Opened {
-            database,
-            path,
-            is_new,
-        }),
-        Err(OpenError::ReferenceDatabase { .. }) => open_imported(loaded, &path, import),
-        Err(error) => Err(explain(error)),
-    }
-}
-
-fn open_file(loaded: &Loaded, path: &Path) -> Result<Sqlite, OpenError> {
-    Sqlite::open(settings(&loaded.config, path.to_owned()), MIGRATIONS)
-}
-
-/// Opens `REFERENCE.fingerpost`, which is there only when it is complete.
-fn open_imported(loaded: &Loaded, reference: &Path, import: bool) -> anyhow::Result<Opened> {
-    let path = moving::imported_path(reference);
-    let (from, into) = (reference.display(), path.display());
-    let is_new = !path.exists();
-    match (is_new, import) {
-        (false, _) => tracing::info!("serving {into}, which was imported from {from}"),
-        (true, true) => {
-            for line in moving::import_database(reference, &path)?.lines() {
-                tracing::info!("{line}");
-            }
+impl Opened {
+    /// The file that the database is in, if it is in one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match &self.database {
+            Database::Sqlite(database) => Some(database.path().to_owned()),
+            Database::Postgres { .. } => None,
         }
-        (true, false) => return Err(refuse_reference(reference)),
-    }
-    let database = open_file(loaded, &path).map_err(explain)?;
-    Ok(Opened {
-        database,
-        path,
-        is_new,
-    })
-}
-
-/// The data directory is ours to make; a directory that the operator named
-/// with a file in it is not.
-fn make_directory_of(path: &Path) -> anyhow::Result<()> {
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    std::fs::create_dir_all(dir).or_exit(
-        Exit::Io,
-        format!("cannot make the data directory {}", dir.display()),
-    )
-}
-
-/// Gives an error of opening its exit code.
-fn explain(error: OpenError) -> anyhow::Error {
-    failure(
-        moving::exit_of_opening(&error),
-        format!("{:#}", anyhow::Error::new(error)),
-    )
-}
-
-fn refuse_reference(path: &Path) -> anyhow::Error {
-    let file = path.display();
-    failure(
-        Exit::Configuration,
-        format!(
-            "{file} is a bitbake-hashserv database; run: fingerpost import {file} \
-             --into {file}.fingerpost (or start with --import)"
-        ),
-    )
-}
-
-/// How the database is opened, as configured.
-pub(crate) fn settings(config: &config::Config, path: PathBuf) -> Settings {
-    let database = &config.database;
-    Settings {
-        readers: readers(database.readers),
-        reader_cache_bytes: database.reader_cache_mib.saturating_mul(MIB),
-        writer_cache_bytes: database.writer_cache_mib.saturating_mul(MIB),
-        durability: match database.durability {
-            config::Durability::Full => Durability::Full,
-            config::Durability::Relaxed => Durability::Relaxed,
-        },
-        busy_timeout: Duration::from_millis(database.busy_timeout_ms),
-        ..Settings::new(path)
     }
 }
 
-/// Two for each core, unless configured.
-fn readers(configured: u64) -> usize {
-    match usize::try_from(configured) {
-        Ok(0) => std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2),
-        Ok(readers) => readers.min(READERS_MAX),
-        Err(_) => READERS_MAX,
+/// Opens the configured database. A database of the reference server is never written
+/// to: what was imported from its file is opened instead, or, with `import`, is made
+/// first; otherwise it is refused with the way out. A PostgreSQL that cannot be reached
+/// is waited for, as configured.
+pub(crate) async fn open(loaded: &Loaded, import: bool) -> anyhow::Result<Opened> {
+    match loaded.config.uses_postgresql() {
+        true => {
+            let patience = Duration::from_secs(loaded.config.postgresql.start_timeout_s);
+            postgresql::open(&loaded.config, patience).await
+        }
+        false => file::open(loaded.clone(), import).await,
     }
 }
 
-const MIB: u64 = 1 << 20;
-const READERS_MAX: usize = 256;
+/// The same for a command, which waits for nobody.
+pub(crate) async fn open_now(loaded: &Loaded) -> anyhow::Result<Database> {
+    let opened = match loaded.config.uses_postgresql() {
+        true => postgresql::open(&loaded.config, Duration::ZERO).await,
+        false => file::open(loaded.clone(), false).await,
+    };
+    Ok(opened?.database)
+}
+
+/// Ends its use; whether that was done in an orderly way.
+pub(crate) async fn close(database: Database) -> bool {
+    match database {
+        Database::Sqlite(database) => database.close().await,
+        Database::Postgres { primary, replicas } => {
+            primary.close();
+            for replica in replicas {
+                replica.close();
+            }
+            true
+        }
+    }
+}

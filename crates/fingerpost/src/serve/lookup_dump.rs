@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fingerpost_db::Sqlite;
 use fingerpost_hashequiv::NamespaceSet;
 use fingerpost_hashequiv::dump::{CacheDump, Written};
 use fingerpost_net::{Metrics, Shutdown};
@@ -22,26 +21,36 @@ const LAST_MAX: Duration = Duration::from_secs(2);
 pub(super) struct LookupDump(Option<(CacheDump, Duration)>);
 
 impl LookupDump {
-    /// As configured.
+    /// As configured; `database` is its file, if it is in one.
     pub(super) fn new(
         config: &Config,
         namespaces: &NamespaceSet,
-        database: &Sqlite,
+        database: Option<PathBuf>,
         metrics: &Metrics,
     ) -> Self {
         let minutes = config.hashequiv.lookup_cache_dump_minutes;
         if minutes == 0 {
             return Self(None);
         }
-        if config.database.durability == Durability::Relaxed {
-            // A dump would outlive rows that a power cut takes.
-            tracing::info!(
-                "Look-ups are not remembered over a restart: database.durability is relaxed"
-            );
+        // A dump would outlive rows that a power cut takes.
+        let why = match &database {
+            Some(_) if config.database.durability == Durability::Relaxed => {
+                Some("database.durability is relaxed")
+            }
+            None if config.postgresql.allow_asynchronous_commit => {
+                Some("postgresql.allow_asynchronous_commit is set")
+            }
+            _ => None,
+        };
+        if let Some(why) = why {
+            tracing::info!("Look-ups are not remembered over a restart: {why}");
             return Self(None);
         }
         let path = config.hashequiv.lookup_cache_dump.clone();
-        let dump = namespaces.dump_at(path.unwrap_or_else(|| beside(database.path())));
+        let Some(path) = path.or_else(|| database.as_deref().map(beside)) else {
+            return Self(None);
+        };
+        let dump = namespaces.dump_at(path);
         metrics.register(|registry| dump.register_metrics(registry));
         Self(Some((
             dump,

@@ -24,7 +24,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
-use fingerpost_db::Sqlite;
+use fingerpost_hashequiv::Database;
 use fingerpost_net::Shutdown;
 use fingerpost_net::audit::Audit;
 use sd_notify::NotifyState;
@@ -34,7 +34,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use args::Args;
 pub(crate) use cache::Answers;
-pub(crate) use database::settings as database_settings;
+pub(crate) use database::{close as close_database, open_now as open_database};
 pub(crate) use listen::bind_one;
 pub(crate) use logins::issuers;
 pub(crate) use stores::{Part, Stores, objects_there, valkey};
@@ -126,14 +126,17 @@ async fn reopen(audit: &Audit, mut hang_ups: Option<Signal>) -> Infallible {
 async fn stop(
     serving: JoinHandle<std::io::Result<usize>>,
     chores: JoinHandle<()>,
-    database: Sqlite,
+    database: Database,
     audit: &Audit,
 ) {
     let deadline = Instant::now() + STOP_MAX;
     // Its errors are those of taking the sockets in, which is long past.
     let _ = timeout_at(deadline, serving).await;
     let _ = timeout_at(deadline, chores).await;
-    if !matches!(timeout_at(deadline, database.close()).await, Ok(true)) {
+    if !matches!(
+        timeout_at(deadline, database::close(database)).await,
+        Ok(true)
+    ) {
         tracing::warn!("the database was still at work; what was answered is safe");
     }
     if !audit

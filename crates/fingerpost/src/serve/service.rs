@@ -7,7 +7,6 @@ use anyhow::Context;
 use axum::Router;
 use fingerpost_accounts::LoginOptions;
 use fingerpost_core::{Clock, SystemClock};
-use fingerpost_db::Sqlite;
 use fingerpost_hashequiv::{
     Config as ServiceConfig, HashEquiv, NamespaceSet, Upstream, UpstreamOptions,
 };
@@ -24,7 +23,8 @@ use fingerpost_net::{
 };
 
 use super::cache::Answers;
-use super::database_metrics::DatabaseCollector;
+use super::database::Opened;
+use super::database_metrics;
 use super::lookup_dump::LookupDump;
 use super::{guards, retention, snapshots};
 use crate::config::{self, Config};
@@ -50,18 +50,18 @@ pub(super) struct Doors {
     pub(super) retention: retention::Chores,
 }
 
-/// Builds the services over `database`, makes the configured administrator, and
+/// Builds the services over a database, makes the configured administrator, and
 /// puts every counter on `metrics`.
 pub(super) async fn doors(
     config: &Config,
-    database: &Sqlite,
+    opened: &Opened,
     metrics: &Metrics,
 ) -> anyhow::Result<Doors> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let upstream = upstream(config);
     let logins = super::logins::options(config, &clock)?;
     let options = service_config(config, logins);
-    let namespaces = NamespaceSet::open(database.clone(), options, upstream, clock)
+    let namespaces = NamespaceSet::open(opened.database.clone(), options, upstream, clock)
         .await
         .context("cannot start the hash equivalence service")?;
     let service = Arc::clone(namespaces.default());
@@ -93,9 +93,9 @@ pub(super) async fn doors(
     let shortcut = config.traces.endpoint.is_empty();
     let shortcut = shortcut.then(|| Arc::new(json.clone()) as Arc<dyn Shortcut>);
     let chores = snapshots::Chores::new(namespaces.clone(), &config.snapshots, metrics);
-    let dump = LookupDump::new(config, &namespaces, database, metrics);
+    let dump = LookupDump::new(config, &namespaces, opened.file(), metrics);
     let retention = retention::Chores::new(&service, config, metrics)?;
-    let collector = DatabaseCollector::new(database.clone());
+    let collector = database_metrics::collector(opened);
     metrics.register(|registry| {
         namespaces.register_metrics(registry);
         service.logins().register_metrics(registry);
@@ -103,7 +103,7 @@ pub(super) async fn doors(
         json.register_metrics(registry);
         guards.admission.register(registry);
         guards.audit.register(registry);
-        registry.register_collector(Box::new(collector));
+        registry.register_collector(collector);
     });
     let audit = guards.audit;
     Ok(Doors {
@@ -159,6 +159,7 @@ fn service_config(config: &Config, logins: LoginOptions) -> ServiceConfig {
         serve_invalid_unihashes: hashequiv.serve_invalid_unihashes,
         clean_unused_ignores_age: hashequiv.clean_unused_ignores_age,
         remark_on_report: hashequiv.remark_on_report,
+        serve_stale: hashequiv.serve_stale,
         cache_bytes: hashequiv.lookup_cache_mib.saturating_mul(MIB),
         upstream: UpstreamOptions {
             timeout: Duration::from_millis(upstream.timeout_ms),

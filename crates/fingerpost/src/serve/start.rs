@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
-use fingerpost_db::Sqlite;
+use fingerpost_hashequiv::Database;
 use fingerpost_hashequiv_front::NativeDoor;
 use fingerpost_net::audit::Audit;
 use fingerpost_net::{Address, Listener, Metrics, Server, Shutdown, raise_open_files};
@@ -20,7 +19,7 @@ use crate::traces;
 /// A server whose sockets listen, and what it stands on.
 pub(super) struct Started {
     pub(super) server: Server<NativeDoor>,
-    pub(super) database: Sqlite,
+    pub(super) database: Database,
     /// What is done beside serving, until it stops.
     pub(super) chores: JoinHandle<()>,
     pub(super) audit: Audit,
@@ -38,17 +37,13 @@ pub(super) async fn start(
         let _ = std::fs::remove_file(file);
     }
     let open_files = raise_open_files();
-    let opening = tokio::task::spawn_blocking(move || {
-        let opened = database::open(&loaded, import);
-        opened.map(|opened| (opened, loaded))
-    });
-    let (opened, loaded) = opening.await.context("opening the database panicked")??;
+    let opened = database::open(&loaded, import).await?;
     let anonymous = loaded.config.accounts.anonymous_permissions.0;
     if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
         announce::tell_about_cleaning(anonymous);
     }
     let metrics = Arc::new(Metrics::new());
-    let doors = service::doors(&loaded.config, &opened.database, &metrics).await?;
+    let doors = service::doors(&loaded.config, &opened, &metrics).await?;
     let tls = listen::tls(&loaded.config, &metrics).await?;
     let listeners = listen::listen(&loaded, tls.as_ref())?;
     announce::warn_of_exposed(&listeners.service, &loaded.config.accounts);
@@ -92,8 +87,8 @@ fn assemble(
     listeners: Listeners,
     opened: Opened,
     loaded: &Loaded,
-) -> anyhow::Result<(Server<NativeDoor>, Sqlite)> {
-    let watch = DatabaseWatch::start(opened.database.clone());
+) -> anyhow::Result<(Server<NativeDoor>, Database)> {
+    let watch = DatabaseWatch::start(&opened.database);
     let mut server = server.readiness(move || watch.state());
     let addresses: Vec<Address> = listeners
         .service
@@ -106,7 +101,7 @@ fn assemble(
     for listener in listeners.probes {
         server = server.listen_probes(listener);
     }
-    announce::print(&announce::lines(&addresses, &opened.path));
+    announce::print(&announce::lines(&addresses, &opened.place));
     if let Some(file) = &loaded.config.server.address_file {
         announce::write_addresses(file, &addresses)?;
     }

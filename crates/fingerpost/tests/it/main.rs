@@ -25,6 +25,7 @@ mod logs;
 mod lying;
 mod moving;
 mod moving_postgres;
+mod postgresql;
 mod private;
 mod private_issuer;
 mod program;
