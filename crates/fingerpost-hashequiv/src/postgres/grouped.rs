@@ -228,8 +228,8 @@ mod tests {
             .map(|number| Box::pin(grouped.ask(number)))
             .collect();
         let mut polled = futures_util::future::join_all(asked);
-        let first = futures_util::poll!(&mut polled);
-        assert!(first.is_pending());
+        let first = futures_util::FutureExt::now_or_never(&mut polled);
+        assert!(first.is_none());
         let refused = grouped.ask(7).await;
         assert!(matches!(refused, Err(PostgresError::Busy)), "{refused:?}");
         drop(polled);
