@@ -17,7 +17,7 @@ use crate::siginfo::Digest;
 use crate::store::StoreError;
 
 /// A value that a search owns.
-type Bound = Box<dyn Value + Send + Sync>;
+type Bound = Box<dyn Value + Send>;
 
 const OF_MARK: &str = "collection = ANY(ARRAY(SELECT id FROM collection WHERE mark = ?))";
 const NOT_OF_MARK: &str = "collection <> ALL(ARRAY(SELECT id FROM collection WHERE mark = ?))";
@@ -105,7 +105,7 @@ impl Search {
         self
     }
 
-    fn and(mut self, clause: &'static str, value: impl Value + Send + Sync + 'static) -> Self {
+    fn and(mut self, clause: &'static str, value: impl Value + Send + 'static) -> Self {
         self.clauses.push(clause);
         self.values.push(Box::new(value));
         self
