@@ -238,10 +238,7 @@ async fn a_deletion_whose_commit_is_not_answered_leaves_no_cache_wrong() {
     let store = Arc::clone(&service.store);
     let remove = async move { store.remove(AT, of_task("a")).await };
     let outcome = far.unanswered("INSERT ON deletion", remove).await;
-    assert!(
-        matches!(outcome, Err(StoreError::Database(_))),
-        "{outcome:?}"
-    );
+    assert!(outcome.is_err(), "{outcome:?}");
     assert!(!remembers(&service, "a") && remembers(&service, "b"));
     // Here the server never heard of the cut.
     let counts = "SELECT mappings, outputs FROM namespace WHERE id = 1";
