@@ -17,11 +17,11 @@ use crate::siginfo::Digest;
 use crate::store::StoreError;
 
 /// A value that a search owns.
-type Bound = Box<dyn Value + Send + Sync>;
+type Bound = Box<dyn Value + Send>;
 
 const OF_MARK: &str = "collection = ANY(ARRAY(SELECT id FROM collection WHERE mark = ?))";
 const NOT_OF_MARK: &str = "collection <> ALL(ARRAY(SELECT id FROM collection WHERE mark = ?))";
-/// Indexes that begin with the method serve those who do not name one.
+/// The key of mappings has the method first; so it serves who names none.
 const ANY_METHOD: &str = "method = ANY(ARRAY(SELECT id FROM method))";
 /// One look into an index for each row, whatever the planner thinks of the table.
 const OWN_MAPPING: &str = "
@@ -105,7 +105,7 @@ impl Search {
         self
     }
 
-    fn and(mut self, clause: &'static str, value: impl Value + Send + Sync + 'static) -> Self {
+    fn and(mut self, clause: &'static str, value: impl Value + Send + 'static) -> Self {
         self.clauses.push(clause);
         self.values.push(Box::new(value));
         self
@@ -236,9 +236,7 @@ impl Shared {
         }
         let has = |column| conditions.get(column).is_some();
         let mut search = Search::outputs(at);
-        if has(Column::Outhash) || has(Column::Taskhash) {
-            search = search.indexed().and_plain(ANY_METHOD);
-        } else if has(Column::Siginfo) {
+        if has(Column::Outhash) || has(Column::Taskhash) || has(Column::Siginfo) {
             search = search.indexed();
         }
         for (column, value) in &conditions.0 {

@@ -233,8 +233,9 @@ mod tests {
         let refused = grouped.ask(7).await;
         assert!(matches!(refused, Err(PostgresError::Busy)), "{refused:?}");
         drop(polled);
-        // What nobody waits for leaves the queue with the next group.
+        // They make room when the next group is made.
         tokio::task::yield_now().await;
+        assert_eq!(grouped.waiting(), 0);
         assert_eq!(grouped.ask(4).await.unwrap(), 8);
         assert!(groups.load(Ordering::Relaxed) <= 2);
     }

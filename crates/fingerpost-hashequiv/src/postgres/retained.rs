@@ -1,5 +1,8 @@
 //! Rows as retention sees them, and their end.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use fingerpost_db::postgres::{Job, PostgresError, Row, Session, Value};
@@ -16,11 +19,14 @@ use crate::namespace::NamespaceId;
 use crate::retention::{Expired, Kind, Labels, RetainedMapping, RetainedPage, RetainedRow};
 use crate::store::StoreError;
 
-/// What a mapping takes with its indexes, and a row of the relation O with its own.
-const MAPPING_BYTES: u64 = 0;
-const OUTPUT_BYTES: u64 = 0;
-/// What a listing takes beside its compressed text.
-const LISTING_BYTES: u64 = 0;
+/// What a mapping takes with its three indexes, and a row of the relation O with its four:
+/// measured with 100,000 of each in PostgreSQL 15, hashes in random order, as
+/// `pg_total_relation_size` by rows. The rows themselves are 134 and 195 bytes of that.
+const MAPPING_BYTES: u64 = 326;
+const OUTPUT_BYTES: u64 = 514;
+/// What a listing takes beside its compressed text, measured in the same way with texts of
+/// 300 bytes.
+const LISTING_BYTES: u64 = 156;
 
 /// Names for a policy's patterns; of the namespaces only those that are served.
 pub(super) async fn labels(shared: &Shared) -> Result<Labels, StoreError> {
@@ -51,24 +57,32 @@ pub(super) async fn labels(shared: &Shared) -> Result<Labels, StoreError> {
     })
 }
 
-const MAPPINGS: &str = "
-    SELECT sequence, namespace, method, taskhash, created, NULL::bytea,
-           unihash, sequence, collection, used_day, NULL::bytea
-      FROM mapping WHERE (namespace, sequence) > ($1, $2)
-     ORDER BY namespace, sequence LIMIT $3";
-
-/// One look into the index of mappings for each row.
-const OUTPUTS: &str = "
-    SELECT output.id, output.namespace, output.method, output.taskhash, output.created,
-           output.created_text, own.unihash, own.sequence, own.collection, own.used_day,
-           output.listing
-      FROM (SELECT * FROM output WHERE (namespace, id) > ($1, $2)
-             ORDER BY namespace, id LIMIT $3) AS output
-      LEFT JOIN LATERAL (
-           SELECT unihash, sequence, collection, used_day FROM mapping
-            WHERE mapping.namespace = output.namespace AND mapping.method = output.method
-              AND mapping.taskhash = output.taskhash LIMIT 1) AS own ON true
-     ORDER BY output.namespace, output.id";
+/// The statement of a page. Its length stands in the text: with one that it does not know
+/// the planner takes it for a tenth of the table, and sorts that.
+fn page_sql(kind: Kind, limit: usize) -> String {
+    match kind {
+        Kind::Mappings => format!(
+            "SELECT sequence, namespace, method, taskhash, created, NULL::bytea,
+                    unihash, sequence, collection, used_day, NULL::bytea
+               FROM mapping WHERE (namespace, sequence) > ($1, $2)
+              ORDER BY namespace, sequence LIMIT {limit}"
+        ),
+        // One look into the index of mappings for each row.
+        Kind::Outputs | Kind::Siginfo => format!(
+            "SELECT output.id, output.namespace, output.method, output.taskhash,
+                    output.created, output.created_text, own.unihash, own.sequence,
+                    own.collection, own.used_day, output.listing
+               FROM (SELECT * FROM output WHERE (namespace, id) > ($1, $2)
+                      ORDER BY namespace, id LIMIT {limit}) AS output
+               LEFT JOIN LATERAL (
+                    SELECT unihash, sequence, collection, used_day FROM mapping
+                     WHERE mapping.namespace = output.namespace
+                       AND mapping.method = output.method
+                       AND mapping.taskhash = output.taskhash LIMIT 1) AS own ON true
+              ORDER BY output.namespace, output.id"
+        ),
+    }
+}
 
 /// Rows of all namespaces after the one whose place is `after`.
 pub(super) async fn page(
@@ -78,13 +92,9 @@ pub(super) async fn page(
     limit: usize,
 ) -> Result<RetainedPage, StoreError> {
     let (namespace, own) = place::parts(after);
+    let sql = &page_sql(kind, limit);
     let read = |session: Session| async move {
-        let sql = match kind {
-            Kind::Mappings => MAPPINGS,
-            Kind::Outputs | Kind::Siginfo => OUTPUTS,
-        };
-        let values: &[&dyn Value] = &[&column(namespace.0), &own, &(limit as i64)];
-        let rows = session.query(sql, values).await?;
+        let rows = session.query(sql, &[&column(namespace.0), &own]).await?;
         let listings = listings(&session, &rows).await?;
         Ok((rows, listings))
     };

@@ -70,8 +70,10 @@ CREATE TABLE output (
     task BYTEA,
     PRIMARY KEY (namespace, id)
 );
-CREATE UNIQUE INDEX output_by_task ON output (namespace, method, taskhash, outhash);
-CREATE INDEX output_by_outhash ON output (namespace, method, outhash, id);
+-- The hashes stand before the method: of two indexes that begin with the same two columns
+-- the planner takes either, as long as nobody has analysed a table that is not large yet.
+CREATE UNIQUE INDEX output_by_task ON output (namespace, taskhash, method, outhash);
+CREATE INDEX output_by_outhash ON output (namespace, outhash, method, id);
 CREATE INDEX output_by_listing ON output (namespace, listing) WHERE listing IS NOT NULL;
 
 -- Listings, stored once for each namespace, whose lock is then theirs too. `base` NULL:

@@ -67,6 +67,15 @@ async fn seen(service: &Arc<HashEquiv>, base: &Base) -> Vec<String> {
         );
         seen.push(world.command("get-outhash", &argument).await.unwrap());
     }
+    for answer in &mut seen {
+        // Of one database alone: where a row lies.
+        if let Some((_, rest)) = answer
+            .split_once(", ")
+            .filter(|(id, _)| id.contains("\"id\""))
+        {
+            *answer = rest.to_owned();
+        }
+    }
     seen.push(world.command("get-db-usage", "null").await.unwrap());
     seen.push(world.command("gc-status", "null").await.unwrap());
     seen
