@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -114,7 +115,20 @@ class World:
             except RuntimeError as error:
                 log.seek(0)
                 raise RuntimeError(f"{error}: {log.read()}") from None
-            yield Server(process, address, "hashequiv")
+            server = Server(process, address, "hashequiv")
+            server.database = str(database)
+            yield server
+
+    @contextmanager
+    def postgresql(self):
+        """A PostgreSQL that keeps what it answered, with memory for a million rows."""
+        # One way to start PostgreSQL: that of the tests.
+        sys.path.insert(0, str(NEED.parent.parent / "tests" / "peers"))
+        from postgresql import Cluster
+
+        options = ["fsync=on", "synchronous_commit=on", "shared_buffers=1GB", "max_wal_size=8GB"]
+        with Cluster(*options, "checkpoint_timeout=30min", "wal_compression=on") as cluster:
+            yield cluster
 
     @contextmanager
     def redis(self, keys: int):

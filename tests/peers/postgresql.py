@@ -24,7 +24,10 @@ def programs():
 
 
 class Cluster:
-    """One server that runs while the `with` block does, fast and not durable."""
+    """One server that runs while the `with` block does: fast and not durable, unless the options say otherwise."""
+
+    def __init__(self, *options):
+        self.options = options or ("fsync=off", "max_connections=400")
 
     def __enter__(self):
         self.programs = programs()
@@ -39,7 +42,7 @@ class Cluster:
         try:
             self.run("initdb", "--no-sync", f"--username={ACCOUNT}", "--auth=trust", "--encoding=UTF8", "--locale=C",
                      "--pgdata", self.data)  # fmt: skip
-            options = f"-p {self.port} -h 127.0.0.1 -k {self.directory} -c fsync=off -c max_connections=400"
+            options = f"-p {self.port} -h 127.0.0.1 -k {self.directory}" + "".join(f" -c {one}" for one in self.options)
             self.run("pg_ctl", "start", "--wait", "--pgdata", self.data, "--log", self.directory / "log", "-o", options)
         except BaseException:
             self.__exit__()
@@ -67,10 +70,13 @@ class Cluster:
                 said.seek(0)
                 raise RuntimeError(f"{program}: {said.read().decode(errors='replace')}")
 
-    def fresh_database(self):
-        """The URL of a new database, as SQLAlchemy writes it."""
+    def fresh_database(self, template="template1"):
+        """The URL of a new database, as SQLAlchemy writes it: a copy of another one, by name."""
         self.count += 1
         name = f"peers_{self.count}"
-        words = ["--host", self.directory, "--port", self.port, "--username", ACCOUNT, "--no-psqlrc", "--quiet"]
-        self.run("psql", *words, "--command", f"CREATE DATABASE {name}", "postgres")
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+asyncpg://{ACCOUNT}@127.0.0.1:{self.port}/{name}"
+
+    def sql(self, statement, database="postgres"):
+        words = ["--host", self.directory, "--port", self.port, "--username", ACCOUNT, "--no-psqlrc", "--quiet"]
+        self.run("psql", *words, "--command", statement, database)

@@ -1,6 +1,21 @@
 """The rows of the table, in its order."""
 
-from . import growth, hg, json_door, logins, lookups, memory, moving, remembered, reports, snapshots, start, sweep, tls
+from . import (
+    growth,
+    hg,
+    json_door,
+    logins,
+    lookups,
+    memory,
+    moving,
+    postgresql,
+    remembered,
+    reports,
+    snapshots,
+    start,
+    sweep,
+    tls,
+)
 
-MODULES = (lookups, json_door, tls, logins, reports, growth, sweep, start, memory, moving, snapshots, hg, remembered)
+MODULES = (lookups, json_door, tls, logins, reports, growth, sweep, start, memory, moving, snapshots, postgresql, hg, remembered)
 ROWS = {row.name: row for module in MODULES for row in module.ROWS}
