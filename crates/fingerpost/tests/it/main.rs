@@ -9,6 +9,7 @@ mod client;
 mod clones;
 mod cloning;
 mod compressed;
+mod copy;
 mod damage;
 mod durability;
 mod eviction;
