@@ -9,6 +9,7 @@ mod listing;
 mod model;
 mod namespaces;
 mod order;
+mod outages;
 mod paging;
 mod place;
 mod restarts;
