@@ -26,6 +26,7 @@ pub mod upstream;
 pub mod uses;
 
 mod backfill;
+mod batches;
 mod commands;
 mod created;
 mod database;

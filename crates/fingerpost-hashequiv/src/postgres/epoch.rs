@@ -101,6 +101,7 @@ impl Epoch {
 
     /// Forgets what was deleted since the last time, by whomever.
     pub(super) async fn compare(&self, session: &Session) -> Result<(), PostgresError> {
+        let mut forgotten = Vec::new();
         for state in states(session).await? {
             // Nobody here reads from a namespace that is not known.
             let Some(known) = self.known.get(&state.namespace) else {
@@ -114,6 +115,11 @@ impl Epoch {
                 Some(tasks) => self.forget(state.namespace, &tasks),
                 None => self.cache.forget_all(),
             }
+            forgotten.push((known, state));
+        }
+        // What went raised the epochs of all who read it, but is told of in its own
+        // namespace: none of them is known before all of it is forgotten.
+        for (known, state) in forgotten {
             known.position.fetch_max(state.position, Ordering::AcqRel);
             known.epoch.fetch_max(state.epoch, Ordering::AcqRel);
         }

@@ -4,9 +4,10 @@
 //! in one order, whatever instance does it; `docs/decisions/postgresql.md` says why. Work of
 //! many connections is `grouped`: `lookup` asks for tasks by the thousand, `report` adds by
 //! the hundred. `rows` reads the relation O, `listing` keeps siginfo, `signed` has signatures,
-//! `changes` tells what changed, `collect` deletes and marks what `finding` finds, `retained`
-//! and `retaining` judge for retention, `epoch` tells caches what was deleted, `history` sees
-//! to it that nobody goes on from another life of the database.
+//! `changes` tells what changed, `collect` removes and `marking` marks and sweeps what
+//! `finding` finds, `retained` and `retaining` are what retention asks; all who delete do it
+//! through `deleting`, and `epoch` tells caches what was deleted. `history` sees to it that
+//! nobody goes on from another life of the database.
 
 mod changes;
 mod collect;
@@ -18,6 +19,7 @@ mod history;
 mod leases;
 mod listing;
 mod lookup;
+mod marking;
 mod methods;
 mod namespaces;
 mod place;
@@ -26,6 +28,8 @@ mod retained;
 mod retaining;
 mod rows;
 mod signed;
+#[cfg(test)]
+mod testing;
 mod value;
 
 use std::collections::HashMap;
@@ -316,15 +320,15 @@ impl Store for PostgresStore {
         conditions: Conditions,
         now: Timestamp,
     ) -> Stored<'_, u64> {
-        Box::pin(collect::mark(self, at, mark, conditions, now))
+        Box::pin(marking::mark(self, at, mark, conditions, now))
     }
 
     fn gc_sweep(&self, at: NamespaceId, mark: String) -> Stored<'_, u64> {
-        Box::pin(collect::sweep(self, at, mark))
+        Box::pin(marking::sweep(self, at, mark))
     }
 
     fn gc_status(&self, at: NamespaceId) -> Stored<'_, GcStatus> {
-        Box::pin(collect::status(self, at))
+        Box::pin(marking::status(self, at))
     }
 
     fn clean_unused(&self, at: NamespaceId, before: Timestamp) -> Stored<'_, u64> {

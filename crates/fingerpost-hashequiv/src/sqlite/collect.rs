@@ -5,7 +5,6 @@
 //! deleted before the next batch begins.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use fingerpost_core::Timestamp;
 use fingerpost_db::{Tx, release_lease};
@@ -16,7 +15,7 @@ use super::leases::hold_within;
 use super::rows::{OutputRow, Query, UnihashRow, find_outputs, find_unihashes};
 use super::tasks::remove_unused_task;
 use super::{SqliteStore, failed, listing};
-use crate::changes::ChoreLease;
+use crate::batches::{self, SWEEP_LEASE, Step, Walk};
 use crate::namespace::NamespaceId;
 use crate::progress::Job;
 use crate::query::{Conditions, GcStatus};
@@ -25,23 +24,7 @@ use crate::store::StoreError;
 /// Rows that one batch changes at most: 200 take the writer some 5 ms.
 const BATCH_ROWS: usize = 200;
 
-/// What a batch came to.
-enum Step<P> {
-    /// Rows that it changed, and where to go on.
-    Rows(u64, Option<P>),
-    /// The mark is not the current one.
-    WrongMark(String),
-    /// Somebody else is at it, in this process or in another.
-    Busy(&'static str),
-}
-
-/// How long who is busy is waited for; a client waits 30 s for us.
-const BUSY_WAIT: Duration = Duration::from_secs(25);
-/// How often it is looked.
-const BUSY_RETRY: Duration = Duration::from_millis(200);
-
-/// Runs one batch after the other, each in a transaction of its own, from `first` on.
-/// Returns how many rows they changed.
+/// Runs `batch` again and again, each time in a transaction of its own.
 async fn in_batches<P, F>(
     store: &SqliteStore,
     job: Job,
@@ -52,35 +35,13 @@ where
     P: Copy + Send + 'static,
     F: Fn(&mut Tx<'_>, P) -> rusqlite::Result<Step<P>> + Send + Sync + 'static,
 {
-    let (progress, batch) = (store.progress.begin(job), Arc::new(batch));
-    let (mut next, mut total, mut waited) = (Some(first), 0, Duration::ZERO);
-    while let Some(place) = next {
+    let batch = Arc::new(batch);
+    let step = |place| {
         let batch = Arc::clone(&batch);
         let step = store.db.write_background(move |tx| batch(tx, place));
-        match step.await.map_err(failed)? {
-            Step::Rows(rows, following) => {
-                total += rows;
-                progress.add(rows);
-                next = following;
-            }
-            Step::Busy(_) if waited < BUSY_WAIT => {
-                waited += BUSY_RETRY;
-                tokio::time::sleep(BUSY_RETRY).await;
-            }
-            Step::Busy(what) => return Err(StoreError::Busy(what)),
-            Step::WrongMark(mark) => return Err(StoreError::WrongMark(mark)),
-        }
-    }
-    Ok(total)
-}
-
-/// Where a walk stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Walk {
-    /// At the relation U, after this row.
-    Unihashes(i64),
-    /// At the relation O, after this row.
-    Outputs(i64),
+        async { step.await.map_err(failed) }
+    };
+    batches::in_batches(&store.progress, job, first, step).await
 }
 
 /// Removes rows of both relations.
@@ -186,13 +147,6 @@ fn current(conn: &Connection, at: NamespaceId) -> rusqlite::Result<Option<(i64, 
     .query_row([at.0], |row| Ok((row.get(0)?, row.get(1)?)))
     .optional()
 }
-
-/// The lease of a sweep, so that two of them run one after the other. It ends
-/// by itself when its client left or its process died.
-const SWEEP_LEASE: ChoreLease = ChoreLease {
-    name: "gc-sweep",
-    term: Duration::from_secs(5),
-};
 
 /// Removes every unmarked row of the relation U, and ends the collection.
 pub(super) async fn sweep(

@@ -10,13 +10,11 @@ use rusqlite::types::{ToSql, Value};
 use super::listing;
 use super::tasks::find_method;
 use super::value::{Hash, HashValue};
+use crate::batches::SCAN_ROWS;
 use crate::cache::MethodId;
 use crate::created::Created;
 use crate::namespace::NamespaceId;
 use crate::query::{Column, Conditions};
-
-/// Rows that one batch looks at at most when it walks a table.
-const SCAN_ROWS: i64 = 5_000;
 
 /// A row of the relation U that a batch works on.
 pub(super) struct UnihashRow {

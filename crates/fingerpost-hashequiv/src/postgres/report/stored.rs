@@ -27,7 +27,15 @@ pub(super) async fn write(
         boxed(uses(tx, at, writes, numbers.collection)),
         boxed(counters(tx, at, writes)),
     ]);
-    all.await.into_iter().collect()
+    first_cause(all.await)
+}
+
+/// The error that ended the transaction, and not one of those that follow from that. On
+/// a new connection statements are prepared first, so that they may overtake each other.
+fn first_cause(all: Vec<Result<(), PostgresError>>) -> Result<(), PostgresError> {
+    let errors = all.into_iter().filter_map(Result::err);
+    let follows = |error: &PostgresError| matches!(error, PostgresError::TransactionLost);
+    errors.min_by_key(follows).map_or(Ok(()), Err)
 }
 
 type Writing<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), PostgresError>> + Send + 'a>>;
