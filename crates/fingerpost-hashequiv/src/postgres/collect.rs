@@ -20,7 +20,7 @@ use super::{PostgresStore, Shared, failed};
 use crate::batches::{Step, Walk, in_batches};
 use crate::namespace::NamespaceId;
 use crate::progress;
-use crate::query::{Column, Conditions, Usage};
+use crate::query::{Conditions, Usage};
 use crate::store::StoreError;
 
 /// Rows that one batch changes at most: reports of the namespace wait for it.
@@ -38,8 +38,6 @@ pub(super) async fn to_the_end<T: Send + 'static>(
 struct Searches {
     mappings: Option<Search>,
     outputs: Option<Search>,
-    /// Rows that are found may not be meant any more a moment later.
-    may_change: bool,
 }
 
 /// What one step found.
@@ -91,7 +89,6 @@ pub(super) async fn remove(
     let searches = Arc::new(Searches {
         mappings: shared.mappings_with(at, &on_mappings).await?,
         outputs: shared.outputs_with(at, &on_outputs).await?,
-        may_change: conditions.get(Column::GcMark).is_some(),
     });
     let batch = |walk| {
         let (shared, searches) = (Arc::clone(shared), Arc::clone(&searches));
@@ -108,14 +105,14 @@ async fn remove_batch(
     walk: Walk,
 ) -> Result<Step<Walk>, PostgresError> {
     let work = |tx: Session| async move {
-        let mut found = searches.find(&tx, walk).await?;
+        let found = searches.find(&tx, walk).await?;
         if found.mappings.is_empty() && found.outputs.is_empty() {
             return Ok((Step::Rows(0, found.next), Deleted::default()));
         }
         let deletion = Deletion::begin(&tx, &shared.epoch, at).await?;
-        if searches.may_change {
-            found = searches.find(&tx, walk).await?;
-        }
+        // Until the lock was there, reports may have adopted a unihash that is going, or
+        // brought one of the two rows of a task.
+        let found = searches.find(&tx, walk).await?;
         let deleted = deletion.delete(&found.mappings, &found.outputs).await?;
         Ok((Step::Rows(deleted.rows(), found.next), deleted))
     };
