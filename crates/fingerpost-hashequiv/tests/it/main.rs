@@ -5,6 +5,7 @@ mod changes;
 mod collect;
 mod dump;
 mod equivalence;
+mod explained;
 mod listing;
 mod model;
 mod namespaces;

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 use tokio::time::{sleep, timeout};
 
+use crate::explained::{State, explains};
 use crate::model::{Answer, Model, Operation};
 use crate::place::{Base, Place};
 use crate::world::{World, builder, hash, name, reported, task};
@@ -76,9 +77,6 @@ async fn count(world: &World, command: &str, argument: &str) -> Result<Answer, F
     Ok(Some(answer["count"].to_string()))
 }
 
-/// The rows of U and of O, each a pair of short names.
-type State = (Vec<(String, String)>, Vec<(String, String)>);
-
 /// The relations as the database has them.
 async fn state(world: &World) -> State {
     let unihashes = world.base.lines(
@@ -99,58 +97,6 @@ async fn state(world: &World) -> State {
         pairs.map(|(a, b)| (short(a), short(b))).collect()
     };
     (pairs(unihashes.await), pairs(outputs.await))
-}
-
-/// What an operation answered; `None` if it failed. It may have happened then, or some
-/// of it, or nothing.
-type Outcome = Option<Answer>;
-
-/// Whether some order of `operations`, applied to `start`, gives these outcomes
-/// and this end.
-fn explains(start: &Model, operations: &[Operation], outcomes: &[Outcome], end: &State) -> bool {
-    fn search(
-        model: &Model,
-        left: &mut Vec<usize>,
-        operations: &[Operation],
-        outcomes: &[Outcome],
-        end: &State,
-    ) -> bool {
-        if left.is_empty() {
-            let unihashes = model
-                .unihashes
-                .iter()
-                .map(|(task, row)| (task.clone(), row.0.clone()));
-            return unihashes.collect::<Vec<_>>() == end.0 && model.outputs == end.1;
-        }
-        for position in 0..left.len() {
-            let index = left.remove(position);
-            for next in after(model, &operations[index], outcomes[index].as_ref()) {
-                if search(&next, left, operations, outcomes, end) {
-                    return true;
-                }
-            }
-            left.insert(position, index);
-        }
-        false
-    }
-    search(
-        start,
-        &mut (0..operations.len()).collect(),
-        operations,
-        outcomes,
-        end,
-    )
-}
-
-/// What there may be after an operation with this outcome.
-fn after(model: &Model, operation: &Operation, outcome: Option<&Answer>) -> Vec<Model> {
-    let mut done = model.clone();
-    let answer = done.apply(operation);
-    match outcome {
-        Some(told) if *told == answer => vec![done],
-        Some(_) => Vec::new(),
-        None => vec![done, model.clone()],
-    }
 }
 
 pub(crate) fn operation() -> impl Strategy<Value = Operation> {
