@@ -110,7 +110,8 @@ async fn remove_batch(
             return Ok((Step::Rows(0, found.next), Deleted::default()));
         }
         let deletion = Deletion::begin(&tx, &shared.epoch, at).await?;
-        // Until the lock was ours others may have added rows that are meant as well.
+        // Until the lock was there, reports may have adopted a unihash that is going, or
+        // brought one of the two rows of a task.
         let found = searches.find(&tx, walk).await?;
         let deleted = deletion.delete(&found.mappings, &found.outputs).await?;
         Ok((Step::Rows(deleted.rows(), found.next), deleted))

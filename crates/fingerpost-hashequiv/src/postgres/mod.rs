@@ -219,9 +219,14 @@ impl PostgresStore {
 
     /// Whether the database did not answer for a while, neither polls nor look-ups.
     fn is_in_trouble(&self) -> bool {
+        self.knowledge_age() > TROUBLE_AGE && self.shared.answer_age() > TROUBLE_AGE
+    }
+
+    /// How old what is known of deletions is. The epochs were read when the store was
+    /// opened; from then on polls count.
+    fn knowledge_age(&self) -> Duration {
         let age = self.poller.last_poll_age();
-        // Before the first poll nothing is known.
-        age > TROUBLE_AGE && age < Duration::MAX && self.shared.answer_age() > TROUBLE_AGE
+        age.min(self.shared.origin.elapsed())
     }
 }
 
@@ -252,7 +257,7 @@ fn day(now: Timestamp) -> i32 {
 
 impl Store for PostgresStore {
     fn cache_is_fresh(&self) -> bool {
-        if self.poller.last_poll_age() < EPOCH_AGE_MAX {
+        if self.knowledge_age() < EPOCH_AGE_MAX {
             return true;
         }
         if self.shared.options.serve_stale {

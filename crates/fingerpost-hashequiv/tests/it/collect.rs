@@ -43,6 +43,7 @@ async fn fill(world: &World, count: i64) {
         bytes("'o' || i"),
     );
     world.base.execute(&sqlite, &postgres).await;
+    world.base.analyze().await;
 }
 
 /// Rows of both relations.

@@ -1,5 +1,5 @@
-//! What a server remembers after a restart, with a dump from before. The dump is for
-//! databases that keep every commit, and its name for one file; so SQLite alone has it.
+//! What a server remembers after a restart, with a dump from before. On SQLite alone: the
+//! dump lies beside the file, which is closed, copied and restored here.
 
 use std::path::PathBuf;
 use std::sync::Arc;

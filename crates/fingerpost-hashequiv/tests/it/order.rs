@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 use tokio::time::{sleep, timeout};
 
+use crate::explained::{State, explains};
 use crate::model::{Answer, Model, Operation};
 use crate::place::{Base, Place};
 use crate::world::{World, builder, hash, name, reported, task};
@@ -76,9 +77,6 @@ async fn count(world: &World, command: &str, argument: &str) -> Result<Answer, F
     Ok(Some(answer["count"].to_string()))
 }
 
-/// The rows of U and of O, each a pair of short names.
-type State = (Vec<(String, String)>, Vec<(String, String)>);
-
 /// The relations as the database has them.
 async fn state(world: &World) -> State {
     let unihashes = world.base.lines(
@@ -99,58 +97,6 @@ async fn state(world: &World) -> State {
         pairs.map(|(a, b)| (short(a), short(b))).collect()
     };
     (pairs(unihashes.await), pairs(outputs.await))
-}
-
-/// What an operation answered; `None` if it failed. It may have happened then, or some
-/// of it, or nothing.
-type Outcome = Option<Answer>;
-
-/// Whether some order of `operations`, applied to `start`, gives these outcomes
-/// and this end.
-fn explains(start: &Model, operations: &[Operation], outcomes: &[Outcome], end: &State) -> bool {
-    fn search(
-        model: &Model,
-        left: &mut Vec<usize>,
-        operations: &[Operation],
-        outcomes: &[Outcome],
-        end: &State,
-    ) -> bool {
-        if left.is_empty() {
-            let unihashes = model
-                .unihashes
-                .iter()
-                .map(|(task, row)| (task.clone(), row.0.clone()));
-            return unihashes.collect::<Vec<_>>() == end.0 && model.outputs == end.1;
-        }
-        for position in 0..left.len() {
-            let index = left.remove(position);
-            for next in after(model, &operations[index], outcomes[index].as_ref()) {
-                if search(&next, left, operations, outcomes, end) {
-                    return true;
-                }
-            }
-            left.insert(position, index);
-        }
-        false
-    }
-    search(
-        start,
-        &mut (0..operations.len()).collect(),
-        operations,
-        outcomes,
-        end,
-    )
-}
-
-/// What there may be after an operation with this outcome.
-fn after(model: &Model, operation: &Operation, outcome: Option<&Answer>) -> Vec<Model> {
-    let mut done = model.clone();
-    let answer = done.apply(operation);
-    match outcome {
-        Some(told) if *told == answer => vec![done],
-        Some(_) => Vec::new(),
-        None => vec![done, model.clone()],
-    }
 }
 
 pub(crate) fn operation() -> impl Strategy<Value = Operation> {
@@ -241,16 +187,17 @@ async fn check(place: &Place, way: Way, case: &Case) -> Result<(), TestCaseError
     Ok(())
 }
 
-/// Ends connections of others again and again.
+/// Ends connections of others, not all of them, after each pause.
 async fn cut(base: &Base, pauses: Vec<u64>) -> tokio::task::JoinHandle<()> {
     let base = base.again().await;
     tokio::spawn(async move {
-        for pause in pauses.into_iter().cycle() {
+        for pause in pauses {
             sleep(Duration::from_millis(pause)).await;
             let (db, _) = base.postgres();
             let cut = db.read("cut", |session| async move {
                 let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                            WHERE pid <> pg_backend_pid() AND datname = current_database()";
+                            WHERE pid <> pg_backend_pid() AND datname = current_database()
+                              AND random() < 0.7";
                 session.query(sql, &[]).await
             });
             cut.await.unwrap();
@@ -276,7 +223,7 @@ fn property(place: impl AsyncFnOnce() -> Place, way: Way) {
     let place = runtime.block_on(place());
     let operations =
         |range| prop::collection::vec(operation().prop_filter("not here", way.filter), range);
-    let pauses = prop::collection::vec(1..40_u64, 1..5);
+    let pauses = prop::collection::vec(1..30_u64, 5..15);
     let inputs = (operations(0..4), operations(2..7), pauses);
     let inputs = inputs.prop_map(|(before, together, pauses)| Case {
         before,

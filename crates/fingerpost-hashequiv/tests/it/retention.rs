@@ -85,6 +85,7 @@ impl Farm {
             });
         }
         building.join_all().await;
+        self.world.base.analyze().await;
     }
 
     /// Looks tasks up as a stream does: in memory first.
