@@ -74,7 +74,7 @@ mod tests {
             user: "kim".to_owned(),
             name: "ci".to_owned(),
             permissions,
-            namespaces: Namespaces::Only(vec!["r1".to_owned()]),
+            namespaces: Namespaces::Only(["r1".to_owned()].into()),
             expires: None,
         };
         tokens.create(new).await.unwrap();
@@ -85,7 +85,7 @@ mod tests {
             other.user("somebody else", permissions).await;
             other.store.replace_everybody(copied.clone()).await.unwrap();
             assert_eq!(other.store.everybody().await.unwrap(), copied);
-            let found = other.accounts.authenticate("kim", token.as_str()).await;
+            let found = other.accounts.authenticate("kim", token.reveal()).await;
             assert!(found.unwrap().is_some());
             // And back: what was there goes.
             world.store.replace_everybody(copied.clone()).await.unwrap();

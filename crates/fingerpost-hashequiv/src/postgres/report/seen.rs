@@ -132,14 +132,11 @@ fn read_row(row: &Row, valid_only: bool) -> Result<Seen, PostgresError> {
         let decoded = bytes.map(Unihash::of_column).transpose();
         decoded.map_err(|_| PostgresError::Rows(0))
     };
-    let own = match unihash(1)? {
-        Some(unihash) => Some(OwnMapping {
-            unihash,
-            sequence: row.get(2),
-            used_day: row.get(3),
-        }),
-        None => None,
-    };
+    let own = unihash(1)?.map(|unihash| OwnMapping {
+        unihash,
+        sequence: row.get(2),
+        used_day: row.get(3),
+    });
     // The nearest one decides, also when it does not count.
     let inherited = unihash(10)?.filter(|unihash| unihash.is_valid() || !valid_only);
     Ok(Seen {

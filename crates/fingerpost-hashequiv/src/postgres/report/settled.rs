@@ -135,7 +135,7 @@ impl Group {
             self.ends = seen.has_outputs || self.tasks_with_outputs.contains(&key);
             self.add_mapping(entry, key, unihash);
         }
-        let unihash = existing.or(adopted.clone());
+        let unihash = existing.or_else(|| adopted.clone());
         let new_output = match &entry.output {
             Some(output) => self.add_output(entry, output, seen, unihash.as_ref()),
             None => false,
