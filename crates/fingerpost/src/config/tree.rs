@@ -186,14 +186,6 @@ sections! {
         url: Option<Secret> = None, example "\"postgresql://fingerpost@db.example/fingerpost\"";
         /// File that holds the URL.
         url_file: Option<PathBuf> = None, example "\"/run/credentials/postgresql\"";
-        /// Read-only replicas that answer look-ups too, each a URL under a name. What one
-        /// of them has not heard of yet is asked of the primary. Also as
-        /// `replica_files`.
-        replicas: BTreeMap<String, Secret> = BTreeMap::new(),
-            example "east = \"postgresql://fingerpost@db-east.example/fingerpost\"";
-        /// Files that hold such URLs, under the names of the replicas.
-        replica_files: BTreeMap<String, PathBuf> = BTreeMap::new(),
-            example "east = \"/run/credentials/postgresql-east\"";
         /// Connections of this server at most, to the primary and to each replica,
         /// without one that watches for deletions.
         connections: u64 = 10;
@@ -218,6 +210,14 @@ sections! {
         /// Takes a database with `synchronous_commit = off` too, where a crash loses
         /// reports that were answered.
         allow_asynchronous_commit: bool = false;
+        /// Read-only replicas that answer look-ups too, each a URL under a name. What one
+        /// of them has not heard of yet is asked of the primary. Also as
+        /// `replica_files`.
+        replicas: BTreeMap<String, Secret> = BTreeMap::new(),
+            example "east = \"postgresql://fingerpost@db-east.example/fingerpost\"";
+        /// Files that hold such URLs, under the names of the replicas.
+        replica_files: BTreeMap<String, PathBuf> = BTreeMap::new(),
+            example "east = \"/run/credentials/postgresql-east\"";
     }
 
     /// Who may do what.
