@@ -9,6 +9,7 @@ use fingerpost_hashequiv::moving::{self, ImportError, ImportOptions, ImportRepor
 use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
 
 use super::stages::Stages;
+use crate::backup::only_file;
 use crate::exit::{Exit, failure};
 use crate::notice::ANONYMOUS_CLEANING;
 
@@ -40,10 +41,12 @@ pub(crate) struct ImportArgs {
 
 /// Imports, and tells what it came to.
 pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
+    only_file(&args.source)?;
     let into = args
         .into
         .clone()
         .unwrap_or_else(|| imported_path(&args.source));
+    only_file(&into)?;
     let options = ImportOptions {
         namespace: &args.namespace,
         dry_run: args.dry_run,

@@ -262,6 +262,8 @@ async fn commands_know_the_database() -> Result<()> {
     check(&["backup", "--config", &config, "copy"], 78, "pg_dump")?;
     check(&["backup", "--database", &secret, "copy"], 78, "pg_dump")?;
     check(&["restore", "--config", &config, "copy"], 78, "pg_restore")?;
+    check(&["export", &secret, "--to", "copy"], 64, "SQLite files")?;
+    check(&["import", "x.db", "--into", &secret], 64, "SQLite files")?;
     let nobody = format!("postgresql://postgres:{SECRET}@127.0.0.1:1/none");
     check(
         &["retention", "status", "--database", &nobody],
