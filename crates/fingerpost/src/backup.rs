@@ -82,6 +82,18 @@ impl WhichDatabase {
     }
 }
 
+/// Refuses the URL of a database server where only a file will do. It is not repeated:
+/// it may have a password.
+pub(crate) fn only_file(path: &Path) -> anyhow::Result<()> {
+    match path.to_str().is_some_and(config::is_postgresql) {
+        true => Err(failure(
+            Exit::Usage,
+            "this command works on SQLite files, not on PostgreSQL",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Copies the database; the copy is complete and on disk, or not there.
 pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
     let from = args

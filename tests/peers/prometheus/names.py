@@ -18,7 +18,14 @@ class Page:
 
     def __init__(self, *texts):
         self.names, self.types, self.help, self.series = {}, {}, {}, {}
-        for line in (line for text in texts for line in text.splitlines()):
+        for text in texts:
+            for name, count in self.read(text).items():
+                self.series[name] = max(count, self.series.get(name, 0))
+
+    def read(self, text):
+        """Takes a page in; the series of each name on it."""
+        series = {}
+        for line in text.splitlines():
             if line.startswith("# TYPE "):
                 _, _, name, kind = line.split(" ")
                 self.types[name] = kind
@@ -32,7 +39,8 @@ class Page:
             elif found := SAMPLE.match(line):
                 name, labels = found.groups()
                 self.names.setdefault(name, set()).update(LABEL.findall(labels or ""))
-                self.series[name] = self.series.get(name, 0) + 1
+                series[name] = series.get(name, 0) + 1
+        return series
 
     def faults(self):
         """What is not as our own rules say, beside what promtool checks."""

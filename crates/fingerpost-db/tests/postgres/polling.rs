@@ -21,6 +21,7 @@ async fn what_others_commit_is_noticed() {
     insert(&world.db, 1).await.unwrap();
     while seen.recv().await.unwrap() != 1 {}
     assert!(poller.last_poll_age() < SOON);
+    assert!(world.db.last_poll_age().is_some_and(|age| age < SOON));
     // The closure, and with it the sender, goes with the task.
     drop(poller);
     while seen.recv().await.is_some() {}
@@ -38,6 +39,7 @@ async fn a_failed_poll_does_not_count_and_a_closed_database_is_not_asked() {
         asked.recv().await.unwrap();
     }
     assert_eq!(poller.last_poll_age(), Duration::MAX);
+    assert_eq!(world.db.last_poll_age(), None);
     world.db.close();
     while asked.recv().await.is_some() {}
 }

@@ -81,6 +81,19 @@ async fn a_server_that_cannot_work_says_why() {
 }
 
 #[tokio::test]
+async fn a_server_that_works_says_what_does_not() {
+    let plan = Plan {
+        ready: Ok(Some("database: away".to_owned())),
+        ..Plan::default()
+    };
+    let answer = get(&plan.start().address, "/readyz").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nready\ndatabase: away\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn the_callers_router_answers_and_knows_the_peer() {
     let whoami = on_get(async |peer: axum::Extension<Peer>| peer.to_string());
     let plan = Plan {

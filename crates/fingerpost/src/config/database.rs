@@ -24,7 +24,8 @@ pub(crate) fn database_setting(text: &str, origin: &str) -> Result<Setting, BadC
     }
 }
 
-fn is_postgresql(text: &str) -> bool {
+/// Whether it is the URL of a PostgreSQL database.
+pub(crate) fn is_postgresql(text: &str) -> bool {
     let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
     let dialect = scheme.split('+').next().unwrap_or_default();
     matches!(dialect, "postgresql" | "postgres")

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use toml::Table;
 
-pub(crate) use database::{PRIMARY, database_setting};
+pub(crate) use database::{PRIMARY, database_setting, is_postgresql};
 pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
 pub(crate) use namespaces::FIRST_LISTENER;

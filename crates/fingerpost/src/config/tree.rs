@@ -94,7 +94,7 @@ sections! {
         /// version 1 or 2, before TLS. Only trusted proxies may connect then.
         proxy_protocol: bool = false;
         /// Lets several processes listen on one TCP port (`SO_REUSEPORT`). They
-        /// must share the database file.
+        /// must share the database.
         reuse_port: bool = false;
         /// The addresses that were bound are written to this file, one a line,
         /// once the server is ready.
@@ -186,14 +186,6 @@ sections! {
         url: Option<Secret> = None, example "\"postgresql://fingerpost@db.example/fingerpost\"";
         /// File that holds the URL.
         url_file: Option<PathBuf> = None, example "\"/run/credentials/postgresql\"";
-        /// Read-only replicas that answer look-ups too, each a URL under a name. What one
-        /// of them has not heard of yet is asked of the primary. Also as
-        /// `replica_files`.
-        replicas: BTreeMap<String, Secret> = BTreeMap::new(),
-            example "east = \"postgresql://fingerpost@db-east.example/fingerpost\"";
-        /// Files that hold such URLs, under the names of the replicas.
-        replica_files: BTreeMap<String, PathBuf> = BTreeMap::new(),
-            example "east = \"/run/credentials/postgresql-east\"";
         /// Connections of this server at most, to the primary and to each replica,
         /// without one that watches for deletions.
         connections: u64 = 10;
@@ -218,6 +210,14 @@ sections! {
         /// Takes a database with `synchronous_commit = off` too, where a crash loses
         /// reports that were answered.
         allow_asynchronous_commit: bool = false;
+        /// Read-only replicas that answer look-ups too, each a URL under a name. What one
+        /// of them has not heard of yet is asked of the primary. Also as
+        /// `replica_files`.
+        replicas: BTreeMap<String, Secret> = BTreeMap::new(),
+            example "east = \"postgresql://fingerpost@db-east.example/fingerpost\"";
+        /// Files that hold such URLs, under the names of the replicas.
+        replica_files: BTreeMap<String, PathBuf> = BTreeMap::new(),
+            example "east = \"/run/credentials/postgresql-east\"";
     }
 
     /// Who may do what.
@@ -439,7 +439,7 @@ sections! {
         /// up to 63 bytes for each mapping, and 100 while one is made.
         directory: Option<PathBuf> = None, example "\"/var/lib/fingerpost/snapshots\"";
         /// A snapshot of each namespace is made so often. 0: none is made here. One of
-        /// the servers on a database file does it; a read-only one does not.
+        /// the servers on a database does it; a read-only one does not.
         every_hours: u64 = 0;
         /// The namespaces. Each snapshot has the mappings of one alone, and none of
         /// those that it falls back to.
@@ -457,7 +457,7 @@ sections! {
     retention: Retention {
         /// The rules are applied at this hour of each day, UTC, 0 to 23. Without it and
         /// without `every_hours`: only by `fingerpost retention run`. One of the servers
-        /// on a database file does it; a read-only one does not.
+        /// on a database does it; a read-only one does not.
         daily_hour: Option<u64> = None, example "3";
         /// They are applied so often. 0: not by hours.
         every_hours: u64 = 0;

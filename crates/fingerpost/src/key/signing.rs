@@ -8,6 +8,7 @@ use fingerpost_hashequiv::signing::{Rows, SigningError, Step, Which};
 use fingerpost_signatures::{KeyId, KeyRing, Row, Signature, SigningKey, State, UnixTime};
 
 use super::ring::{find, load};
+use crate::backup::only_file;
 use crate::exit::{Exit, failure};
 use crate::moving::exit_of_opening;
 use crate::progress::Progress;
@@ -66,6 +67,7 @@ pub(super) fn sign_existing(args: &ExistingArgs) -> anyhow::Result<Exit> {
         key: key.id(),
         namespace: args.namespace.clone(),
     };
+    only_file(&args.database)?;
     let rows = Rows::open(&args.database, which).map_err(explain)?;
     if let Some(name) = &args.namespace
         && !rows.has_namespace(name).map_err(explain)?
@@ -94,6 +96,7 @@ pub(super) fn resign(args: &ResignArgs) -> anyhow::Result<Exit> {
     let to = ring.signing_key_of(find(&ring, &args.to)?.id());
     let (from, to) = (from.id(), to.ok_or_else(no_signer)?);
     let which = Which::SignedBy { from, to: to.id() };
+    only_file(&args.database)?;
     let rows = Rows::open(&args.database, which).map_err(explain)?;
     let done = walk(rows, |row, signature| {
         verifies(&ring, from, row, signature?).then(|| sign(to, row))

@@ -7,6 +7,7 @@ use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
 
 use super::import::{exit_of_io, exit_of_opening, of_namespace};
 use super::stages::Stages;
+use crate::backup::only_file;
 use crate::exit::{Exit, failure};
 
 /// Write a database that bitbake-hashserv can use, to go back to it.
@@ -28,6 +29,8 @@ pub(crate) struct ExportArgs {
 
 /// Exports, and tells what it came to.
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
+    only_file(&args.database)?;
+    only_file(&args.to)?;
     let mut stages = Stages::default();
     let report = moving::export(&args.database, &args.to, &args.namespace, &mut stages);
     stages.finish();

@@ -12,6 +12,7 @@ use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
 
 use super::source::Source;
 use super::stages::Stages;
+use crate::backup::only_file;
 use crate::exit::{Exit, failure};
 use crate::notice::ANONYMOUS_CLEANING;
 
@@ -50,6 +51,7 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
         Some(into) => into.clone(),
         None => source.default_target()?,
     };
+    only_file(&into)?;
     let options = ImportOptions {
         namespace: &args.namespace,
         dry_run: args.dry_run,

@@ -10,6 +10,7 @@ use fingerpost_snapshot::WriteError;
 
 use super::making::{PAGE_ROWS, make};
 use super::verify::about;
+use crate::backup::only_file;
 use crate::exit::{Exit, failure};
 use crate::moving::exit_of_opening;
 use crate::out::Out;
@@ -31,6 +32,7 @@ pub(super) struct Args {
 
 /// Makes one.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    only_file(&args.database)?;
     let file = NamespaceFile::open(&args.database, &args.namespace);
     let file = file.map_err(|error| cannot_read(args, error))?;
     let cut = file.cut().map_err(|error| cannot_read(args, error))?;

@@ -1,11 +1,14 @@
 //! What two pages of metrics say together.
 
+mod writes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use fingerpost_core::Timestamp;
 use serde_json::{Value, json};
 
+use self::writes::Writes;
 use crate::scrape::{self, Sample};
 
 /// A page and when it was read.
@@ -42,6 +45,8 @@ pub(super) struct Figures {
     /// Mean writes in a group.
     pub(super) group: Option<f64>,
     pub(super) write_queue: f64,
+    /// Whether PostgreSQL answers; a file has no such figure.
+    pub(super) database_up: Option<bool>,
     pub(super) upstream_up: Option<bool>,
     pub(super) processor: f64,
     pub(super) memory_bytes: f64,
@@ -229,7 +234,7 @@ impl Figures {
         let of = |commands: &'static [&str]| {
             both.latency(&durations, &|it| has(it, "command", commands))
         };
-        let groups = both.rate("fingerpost_database_groups_total");
+        let writes = Writes::between(&both);
         let build = now.of("fingerpost_build_info").first();
         let version = build.and_then(|it| it.labels.first());
         let started = now.value("fingerpost_process_start_time_seconds");
@@ -254,11 +259,11 @@ impl Figures {
                 / seconds,
             cache_bytes: gauge(&hashequiv("cache_bytes")),
             cache_limit_bytes: gauge(&hashequiv("cache_limit_bytes")),
-            commits: both.rate("fingerpost_database_commits_total"),
-            commit: both.latency("fingerpost_database_commit_duration_seconds", &|_| true),
-            group: (groups > 0.0)
-                .then(|| both.rate("fingerpost_database_group_jobs_total") / groups),
-            write_queue: gauge("fingerpost_database_write_queue"),
+            commits: writes.commits,
+            commit: writes.commit,
+            group: writes.group,
+            write_queue: writes.waiting,
+            database_up: now.value("fingerpost_postgresql_up").map(|it| it > 0.0),
             upstream_up: now.value(&hashequiv("upstream_up")).map(|it| it > 0.0),
             processor: both.rate("fingerpost_process_cpu_seconds_total"),
             memory_bytes: gauge("fingerpost_process_resident_memory_bytes"),
@@ -285,6 +290,7 @@ impl Figures {
             "cache_bytes": self.cache_bytes, "cache_limit_bytes": self.cache_limit_bytes,
             "commits_per_second": self.commits, "commit": latency(self.commit),
             "group_jobs": self.group, "write_queue": self.write_queue,
+            "database_up": self.database_up,
             "upstream_up": self.upstream_up, "processor_cores": self.processor,
             "memory_bytes": self.memory_bytes, "commands": commands.collect::<Vec<_>>(),
         })
@@ -348,6 +354,30 @@ fingerpost_hg_commands_total{command=\"heads\",outcome=\"ok\"} 4
         assert_eq!((figures.upstream_up, figures.group), (None, None));
         // Started anew, this one counts from 0.
         assert_eq!(figures.from_memory, Some(0.5));
+    }
+
+    #[test]
+    fn writes_are_those_of_postgresql_where_it_is() {
+        let page = |done: u32, reports: u32| {
+            let labels = "database=\"primary\",work=\"report\"";
+            format!(
+                "fingerpost_postgresql_up 0\n\
+                 fingerpost_postgresql_connections_waited_for{{database=\"primary\"}} 3\n\
+                 fingerpost_postgresql_jobs_total{{{labels},outcome=\"done\"}} {done}\n\
+                 fingerpost_postgresql_jobs_total{{{labels},outcome=\"failed\"}} 7\n\
+                 fingerpost_postgresql_jobs_total{{work=\"look_up\",outcome=\"done\"}} {reports}\n\
+                 fingerpost_hashequiv_reports_total {reports}\n"
+            )
+        };
+        let start = Instant::now();
+        let before = Scrape::new(&page(1, 10), start, Timestamp(0));
+        let now = Scrape::new(&page(3, 40), start + Duration::from_secs(2), Timestamp(0));
+        let figures = Figures::between(&before, &now);
+        assert_eq!((figures.commits, figures.group), (1.0, Some(15.0)));
+        assert_eq!(
+            (figures.write_queue, figures.database_up),
+            (3.0, Some(false))
+        );
     }
 
     #[test]

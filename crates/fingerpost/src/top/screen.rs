@@ -15,6 +15,7 @@ pub(super) fn frame(text: &str, redraw: bool) -> String {
 /// The figures as some lines of text.
 pub(super) fn text(place: &str, figures: &Figures) -> String {
     let ready = match figures.ready {
+        Some(true) if figures.database_up == Some(false) => "ready, DATABASE AWAY",
         Some(true) => "ready",
         Some(false) => "NOT READY",
         None => "",

@@ -10,7 +10,7 @@ use fingerpost_testkit::{
 use tempfile::TempDir;
 
 use crate::program::{outcome, program};
-use crate::world::{eventually, farm, http, metric};
+use crate::world::{eventually, farm, fill, http, metric};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: &str = "hunter2";
@@ -87,13 +87,14 @@ async fn replicas_and_a_pool_between_are_asked() -> Result<()> {
     std::fs::write(&config, format!("[postgresql.replicas]\neast = '{url}'\n"))?;
     let server = on(&farm, &bouncer.url("test_1"))
         .set("postgresql.statement_cache", "false")
-        .set("hashequiv.lookup_cache_mib", "0")
         .argument("--config")
         .argument(config)
         .start()
         .await?;
     report(&server, 1, 1).await?;
     assert_eq!(known(&server, 1).await?, Some(hash(1, 1)));
+    // Memory knows no misses.
+    assert_eq!(known(&server, 2).await?, None);
     let jobs = "fingerpost_postgresql_jobs_total";
     assert!(metric(&server, jobs, "database=\"east\"").await? > 0.0);
     assert!(metric(&server, jobs, "database=\"primary\"").await? > 0.0);
@@ -261,16 +262,38 @@ async fn commands_know_the_database() -> Result<()> {
     check(&["backup", "--config", &config, "copy"], 78, "pg_dump")?;
     check(&["backup", "--database", &secret, "copy"], 78, "pg_dump")?;
     check(&["restore", "--config", &config, "copy"], 78, "pg_restore")?;
+    check(&["export", &secret, "--to", "copy"], 64, "SQLite files")?;
+    check(&["import", "x.db", "--into", &secret], 64, "SQLite files")?;
     let nobody = format!("postgresql://postgres:{SECRET}@127.0.0.1:1/none");
     check(
         &["retention", "status", "--database", &nobody],
         69,
         "cannot be reached",
     )?;
-    check(
-        &["retention", "status", "--config", &config],
-        0,
-        "last run      none",
-    )?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn retention_works_on_the_database() -> Result<()> {
+    let cluster = PostgresCluster::start()?;
+    let url = cluster.fresh_database()?;
+    let farm = farm();
+    let server = on(&farm, &url).start().await?;
+    fill(&server, 0..5).await?;
+    let here = TempDir::new()?;
+    let config = here.path().join("fingerpost.toml");
+    let rules = "[[retention.rules]]\nmappings = { max_rows = 2 }\n";
+    std::fs::write(&config, rules)?;
+    let config = config.to_string_lossy().into_owned();
+    let retention = |word: &str| -> Result<String> {
+        let which = ["--config", &config, "--database", &url];
+        let (code, out, err) = outcome(&here, &[&["retention", word], &which[..]].concat())?;
+        ensure!(code == 0, "{word}: {out}{err}");
+        Ok(out)
+    };
+    assert!(retention("status")?.contains("last run      none"));
+    assert!(retention("plan")?.contains("3 rows would go"));
+    assert!(retention("run")?.contains("3 rows went"));
+    assert!(retention("status")?.contains("3 rows of"));
     Ok(())
 }

@@ -199,9 +199,9 @@ fn what_is_wrong_has_its_exit_code_and_its_sentence() -> Result<()> {
         ),
         (&["serve", "--admin-user", "a"], 78, "need each other"),
         (
-            &["serve", "-d", "postgresql+asyncpg://u:secret@h/x"],
+            &["serve", "-d", "mysql+aiomysql://u:secret@h/x"],
             78,
-            "SQLAlchemy URL",
+            "--database: database.path is a URL",
         ),
         (&["serve", "-d", "junk"], 78, "no Fingerpost database"),
         (&["serve", "-c", "bad.toml"], 78, "line 3"),

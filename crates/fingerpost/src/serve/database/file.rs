@@ -25,15 +25,15 @@ fn open_blocking(loaded: &Loaded, import: bool) -> anyhow::Result<Opened> {
     }
     let is_new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
     match open_file(loaded, &path) {
-        Ok(database) => Ok(opened(database, is_new)),
+        Ok(database) => Ok(opened(database, &path, is_new)),
         Err(OpenError::ReferenceDatabase { .. }) => open_imported(loaded, &path, import),
         Err(error) => Err(explain(error)),
     }
 }
 
-fn opened(database: Sqlite, is_new: bool) -> Opened {
+fn opened(database: Sqlite, path: &Path, is_new: bool) -> Opened {
     Opened {
-        place: database.path().display().to_string(),
+        place: path.display().to_string(),
         database: database.into(),
         replica_names: Vec::new(),
         is_new,
@@ -59,7 +59,7 @@ fn open_imported(loaded: &Loaded, reference: &Path, import: bool) -> anyhow::Res
         (true, false) => return Err(refuse_reference(reference)),
     }
     let database = open_file(loaded, &path).map_err(explain)?;
-    Ok(opened(database, is_new))
+    Ok(opened(database, &path, is_new))
 }
 
 /// The data directory is ours to make; a directory that the operator named

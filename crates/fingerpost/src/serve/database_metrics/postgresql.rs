@@ -15,7 +15,8 @@ use prometheus_client::registry::Unit;
 use crate::config::PRIMARY;
 use crate::serve::readiness::SILENCE_MAX;
 
-/// Reads the counters at every scrape.
+/// Reads the counters at every scrape. Jobs have the label `work`: `job` is Prometheus'
+/// own.
 pub(super) struct ServerCollector {
     /// By name; the primary is the first.
     databases: Vec<(String, Postgres)>,
@@ -166,7 +167,7 @@ impl ServerCollector {
             // From 128 us to the deadline of seconds.
             let buckets = counts.buckets(7, 23, 1e-6);
             let sum = counts.sum() as f64 * 1e-6;
-            let labels = [("database", *database), ("job", *job)];
+            let labels = [("database", *database), ("work", *job)];
             let mut family = family.encode_family(&labels)?;
             family.encode_histogram::<NoLabelSet>(sum, counts.count(), &buckets, None)?;
         }
@@ -187,7 +188,7 @@ fn encode_counts(
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (database, job, metrics) in jobs {
         for (value, count) in counts {
-            let labels = [("database", *database), ("job", *job), (label, *value)];
+            let labels = [("database", *database), ("work", *job), (label, *value)];
             let counter = ConstCounter::new(load(count(metrics)));
             counter.encode(family.encode_family(&labels)?)?;
         }
