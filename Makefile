@@ -68,9 +68,9 @@ fuzz:
 
 soak: prepare
 	FINGERPOST_POWER_CUTS=$(POWER_CUTS) FINGERPOST_KILLS=$(KILLS) FINGERPOST_FUZZ_SECONDS=60 FINGERPOST_ORDER_CASES=5000 \
-	    FINGERPOST_FAULT_ROUNDS=$(FAULT_ROUNDS) FINGERPOST_REDIRECTED_CLONES=50 FINGERPOST_ANSWER_MIB=2048 FINGERPOST_FLIPPED_ROUNDS=2000 FINGERPOST_RESTARTS=100 \
+	    FINGERPOST_FAULT_ROUNDS=$(FAULT_ROUNDS) FINGERPOST_REDIRECTED_CLONES=50 FINGERPOST_ANSWER_MIB=2048 FINGERPOST_FLIPPED_ROUNDS=2000 FINGERPOST_RESTARTS=100 FINGERPOST_FARM_TASKS=25000 \
 	    $(CARGO) nextest run --workspace --profile soak --success-output final \
-	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::) | test(long_answer::) | test(flipped::) | test(restarting::)'
+	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::) | test(long_answer::) | test(flipped::) | test(restarting::) | test(a_farm_on)'
 
 static:
 	@scripts/static dist

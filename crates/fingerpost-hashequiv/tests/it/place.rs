@@ -251,6 +251,13 @@ impl Base {
     pub(crate) async fn analyze(&self) {
         self.execute("", "ANALYZE mapping; ANALYZE output").await;
     }
+
+    /// Has PostgreSQL make the room of deleted rows free, which it does by itself too.
+    pub(crate) fn vacuum(&self) {
+        let (_, home) = self.postgres();
+        let server = home.cluster.server.lock();
+        server.sql(name_in(&home.url), "VACUUM").unwrap();
+    }
 }
 
 /// Makes tests of functions that take a [`Place`]: one of each on SQLite, and one of
