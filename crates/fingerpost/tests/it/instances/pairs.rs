@@ -28,11 +28,11 @@ use crate::world::from_environment;
 const PAIRS: u64 = 3_000;
 const INSTANCES: usize = 4;
 /// Pairs of builders; each has a connection to every instance.
-const BUILDERS: u64 = 48;
+const BUILDERS: u64 = 96;
 /// Pairs in a batch: every instance gets half as many reports.
 const BATCH: u64 = 8;
 /// Between two kills, in milliseconds.
-const BETWEEN_KILLS: Range<u64> = 200..1_500;
+const BETWEEN_KILLS: Range<u64> = 500..4_000;
 
 /// What became of the pairs.
 #[derive(Default)]
