@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,8 +18,9 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 
 use super::{Client, Instances};
 use crate::world::from_environment;
@@ -43,7 +44,7 @@ struct Count {
     /// Pairs whose second report came first.
     second_won: AtomicU64,
     repeated: AtomicU64,
-    over: AtomicBool,
+    over: Notify,
 }
 
 /// Two reports of one output, each with a proposal of its own.
@@ -138,8 +139,8 @@ async fn kill(mut instances: Instances, count: Arc<Count>, seed: u64) -> Result<
     let mut random = StdRng::seed_from_u64(seed);
     let mut kills = 0;
     loop {
-        sleep(Duration::from_millis(random.random_range(BETWEEN_KILLS))).await;
-        if count.over.load(Ordering::Relaxed) {
+        let until = Duration::from_millis(random.random_range(BETWEEN_KILLS));
+        if timeout(until, count.over.notified()).await.is_ok() {
             return Ok((instances, kills));
         }
         let down = Duration::from_millis(random.random_range(0..200));
@@ -164,7 +165,7 @@ async fn report_all(count: &Arc<Count>, all: u64, addresses: &[String], seed: u6
 
 /// What the database says of outputs that two tasks made, with one unihash between
 /// them: committed reports that nobody was answered count too.
-const AGREED: &str = "SET statement_timeout = '10min'; \
+const AGREED: &str = "SET statement_timeout = '10min'; ANALYZE output, mapping; \
     SELECT count(*) FROM (SELECT FROM output JOIN mapping USING (namespace, method, taskhash) \
     GROUP BY namespace, method, outhash \
     HAVING count(*) = 2 AND count(DISTINCT unihash) = 1) AS agreed";
@@ -182,7 +183,7 @@ async fn first_reports_of_one_output_agree_over_four_instances_that_are_killed()
     let killing = tokio::spawn(kill(instances, Arc::clone(&count), seed));
     let reported = report_all(&count, all, &addresses, seed).await;
     let took = start.elapsed();
-    count.over.store(true, Ordering::Relaxed);
+    count.over.notify_one();
     let (instances, kills) = killing.await??;
     reported.with_context(|| format!("seed {seed}"))?;
     let divergent = count.divergent.load(Ordering::Relaxed);
