@@ -2,12 +2,14 @@
 # installed outside this directory unless a target says so.
 
 CARGO ?= cargo
-# Seconds for each target of `make fuzz`; power cuts, kills, and rounds of faults of
-# `make soak`.
+# Seconds for each target of `make fuzz`; power cuts, kills, rounds of faults, kills over
+# PostgreSQL, and pairs of first reports of `make soak`.
 SECONDS_EACH ?= 60
 POWER_CUTS ?= 1000
 KILLS ?= 200
 FAULT_ROUNDS ?= 10
+POSTGRES_KILLS ?= 100
+PAIRS ?= 1000000
 
 # Tools that `make prepare` had to build.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -24,7 +26,8 @@ help:
 	@echo 'make static a program that needs no library; make deb a Debian package, make image a'
 	@echo '            container image, both in target/dist'
 	@echo 'make soak   POWER_CUTS=$(POWER_CUTS) and KILLS=$(KILLS) under reports, FAULT_ROUNDS=$(FAULT_ROUNDS) under clones,'
-	@echo '            every decoder for a minute, an answer of 2 GiB'
+	@echo '            every decoder for a minute, an answer of 2 GiB; POSTGRES_KILLS=$(POSTGRES_KILLS) over'
+	@echo '            PostgreSQL, PAIRS=$(PAIRS) first reports of one output over four instances'
 
 run:
 	@scripts/need cc
@@ -69,8 +72,9 @@ fuzz:
 soak: prepare
 	FINGERPOST_POWER_CUTS=$(POWER_CUTS) FINGERPOST_KILLS=$(KILLS) FINGERPOST_FUZZ_SECONDS=60 FINGERPOST_ORDER_CASES=5000 \
 	    FINGERPOST_FAULT_ROUNDS=$(FAULT_ROUNDS) FINGERPOST_REDIRECTED_CLONES=50 FINGERPOST_ANSWER_MIB=2048 FINGERPOST_FLIPPED_ROUNDS=2000 FINGERPOST_RESTARTS=100 FINGERPOST_FARM_TASKS=25000 \
+	    FINGERPOST_POSTGRES_KILLS=$(POSTGRES_KILLS) FINGERPOST_PAIRS=$(PAIRS) \
 	    $(CARGO) nextest run --workspace --profile soak --success-output final \
-	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::) | test(long_answer::) | test(flipped::) | test(restarting::) | test(a_farm_on)'
+	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::) | test(long_answer::) | test(flipped::) | test(restarting::) | test(a_farm_on) | test(instances::)'
 
 static:
 	@scripts/static dist

@@ -20,6 +20,7 @@ mod fuzz;
 mod hostile;
 mod imported;
 mod in_process;
+mod instances;
 mod keys;
 mod logins;
 mod logs;

@@ -38,36 +38,49 @@ pub(super) struct OwnMapping {
     pub(super) used_day: i32,
 }
 
+// Each subquery has a limit of its own, so that it is looked up by its whole key for each
+// entry: of tables that nobody has analysed yet the planner believes that they are small,
+// and would read all of a namespace for each group, or for each match.
 const SQL: &str = "
     SELECT asked.place, own.unihash, own.sequence, own.used_day,
-           EXISTS (SELECT 1 FROM output
-                    WHERE output.namespace = $1 AND output.method = asked.method
-                      AND output.taskhash = asked.taskhash AND output.outhash = asked.outhash),
-           EXISTS (SELECT 1 FROM output
-                    WHERE output.namespace = $1 AND output.method = asked.method
-                      AND output.taskhash = asked.taskhash),
-           EXISTS (SELECT 1 FROM listing
-                    WHERE listing.namespace = $1 AND listing.digest = asked.digest),
-           EXISTS (SELECT 1 FROM listing
-                    WHERE listing.namespace = $1 AND listing.digest = asked.base
-                      AND listing.base IS NULL),
-           (SELECT mapping.unihash FROM output
-              JOIN mapping ON mapping.namespace = output.namespace
-                   AND mapping.method = output.method AND mapping.taskhash = output.taskhash
+           (SELECT true FROM output
+             WHERE output.namespace = $1 AND output.method = asked.method
+               AND output.taskhash = asked.taskhash AND output.outhash = asked.outhash
+             LIMIT 1) IS NOT NULL,
+           (SELECT true FROM output
+             WHERE output.namespace = $1 AND output.method = asked.method
+               AND output.taskhash = asked.taskhash
+             LIMIT 1) IS NOT NULL,
+           (SELECT true FROM listing
+             WHERE listing.namespace = $1 AND listing.digest = asked.digest
+             LIMIT 1) IS NOT NULL,
+           (SELECT true FROM listing
+             WHERE listing.namespace = $1 AND listing.digest = asked.base
+               AND listing.base IS NULL
+             LIMIT 1) IS NOT NULL,
+           (SELECT matched.unihash FROM output
+             CROSS JOIN LATERAL (
+                   SELECT mapping.unihash FROM mapping
+                    WHERE mapping.namespace = $1 AND mapping.method = asked.method
+                      AND mapping.taskhash = output.taskhash
+                    LIMIT 1) AS matched
              WHERE output.namespace = $1 AND output.method = asked.method
                AND output.outhash = asked.outhash
-               AND (NOT $2 OR octet_length(mapping.unihash) = 32)
+               AND (NOT $2 OR octet_length(matched.unihash) = 32)
              ORDER BY output.id LIMIT 1),
            (SELECT oldest.unihash
               FROM unnest($3) WITH ORDINALITY AS further (namespace, place)
              CROSS JOIN LATERAL (
-                   SELECT mapping.unihash FROM output
-                     JOIN mapping ON mapping.namespace = output.namespace
-                          AND mapping.method = output.method
-                          AND mapping.taskhash = output.taskhash
+                   SELECT matched.unihash FROM output
+                    CROSS JOIN LATERAL (
+                          SELECT mapping.unihash FROM mapping
+                           WHERE mapping.namespace = further.namespace
+                             AND mapping.method = asked.method
+                             AND mapping.taskhash = output.taskhash
+                           LIMIT 1) AS matched
                     WHERE output.namespace = further.namespace
                       AND output.method = asked.method AND output.outhash = asked.outhash
-                      AND (NOT $2 OR octet_length(mapping.unihash) = 32)
+                      AND (NOT $2 OR octet_length(matched.unihash) = 32)
                     ORDER BY output.id LIMIT 1) AS oldest
              ORDER BY further.place LIMIT 1),
            (SELECT mapping.unihash
