@@ -313,7 +313,10 @@ impl Table {
             name => format!(", \"{name}\"::text"),
         });
         let columns: String = columns.collect();
-        format!("SELECT id::int8{columns} FROM {} {condition} ORDER BY id", self.name)
+        format!(
+            "SELECT id::int8{columns} FROM {} {condition} ORDER BY id",
+            self.name
+        )
     }
 
     fn values<'a>(&self, row: &'a ForeignRow) -> Result<Vec<Value<'a>>, PostgresError> {

@@ -98,7 +98,8 @@ impl<'a> Applier<'a> {
         atomically(conn, || {
             let gone: Vec<i64> = changes.gone.iter().filter_map(|row| row.ours).collect();
             gone.iter().try_for_each(|ours| B::remove(self, *ours))?;
-            if !gone.is_empty() {
+            // Outputs are remembered by nobody.
+            if B::RELATION == Relation::Mappings && !gone.is_empty() {
                 self.raise()?;
             }
             B::tally(self.round).removed += gone.len() as u64;

@@ -80,9 +80,7 @@ pub(super) fn keys_of_mappings(reference: &Reference) -> String {
 pub(super) fn keys_of_outputs(reference: &Reference, looks_at_all: bool) -> String {
     let table = reference.tables.output_table();
     let plus = if looks_at_all { "+" } else { "" };
-    format!(
-        "SELECT id, '', {OUTPUT_KEY} FROM {table} WHERE {plus}id > ?1 ORDER BY {plus}id"
-    )
+    format!("SELECT id, '', {OUTPUT_KEY} FROM {table} WHERE {plus}id > ?1 ORDER BY {plus}id")
 }
 
 /// What an output's content is told by; the same text in both databases.
@@ -179,7 +177,9 @@ impl<B: NewRows> Comparison<'_, B> {
         let table = B::RELATION.table();
         let last = format!("SELECT max(id) FROM {table}");
         let last = self.sides.record.query_row(&last, [], |row| row.get(0));
-        self.last_taken = last.map(|last: Option<i64>| last.unwrap_or(i64::MIN)).map_err(&of_record)?;
+        self.last_taken = last
+            .map(|last: Option<i64>| last.unwrap_or(i64::MIN))
+            .map_err(&of_record)?;
         let sql = format!("SELECT id, seal, mark, ours FROM {table} WHERE id > ?1 ORDER BY id");
         let mut taken = self.sides.record.prepare(&sql).map_err(&of_record)?;
         let mut taken = taken.query([after]).map_err(&of_record)?;
@@ -280,9 +280,7 @@ impl<B: NewRows> Comparison<'_, B> {
     }
 }
 
-fn failure(
-    wrap: impl Fn(rusqlite::Error) -> ImportError,
-) -> impl Fn(rusqlite::Error) -> Ended {
+fn failure(wrap: impl Fn(rusqlite::Error) -> ImportError) -> impl Fn(rusqlite::Error) -> Ended {
     move |error| Ended::Failed(wrap(error))
 }
 

@@ -29,7 +29,11 @@ pub(super) async fn copy_changes(
     let tables = find(snapshot).await?;
     let conn = nameless(directory)?;
     let rows = tables.iter().map(Found::rows);
-    begin_rows(progress, Stage::Copying, (1, rows.fold(0, i64::saturating_add)));
+    begin_rows(
+        progress,
+        Stage::Copying,
+        (1, rows.fold(0, i64::saturating_add)),
+    );
     let mut copying = Copying::new(&conn, directory, progress);
     let mut wanted = Vec::new();
     for found in &tables {

@@ -104,6 +104,10 @@ impl Applier<'_> {
         let mut stored = stored.into_iter();
         for (row, method, task) in rows {
             let siginfo = row.listing.as_ref().and_then(|_| stored.next());
+            if self.is_whole && self.source_of(row.id, became)?.is_none() {
+                // If anybody has this number it is a stranger.
+                self.remove_output(row.id)?;
+            }
             let ours = self.insert_one(batch, row, (*method, *task), siginfo)?;
             became.insert(row.id, ours);
             let created = row.created.clone().into_text();

@@ -123,11 +123,7 @@ impl Record {
 
     /// Whether the record is of these settings; makes it if there is nothing in it, or
     /// if what it was about is gone.
-    fn fits(
-        &self,
-        settings: (i64, &str, bool),
-        target_exists: bool,
-    ) -> rusqlite::Result<bool> {
+    fn fits(&self, settings: (i64, &str, bool), target_exists: bool) -> rusqlite::Result<bool> {
         let is_made = self
             .conn
             .prepare("SELECT 1 FROM sqlite_master WHERE name = 'following'")?
@@ -199,11 +195,15 @@ impl Record {
 
     pub(super) fn put(&self, relation: Relation, row: &Taken) -> rusqlite::Result<()> {
         let table = relation.table();
-        let sql =
-            format!("INSERT OR REPLACE INTO {table} (id, seal, mark, ours) VALUES (?1, ?2, ?3, ?4)");
-        self.conn
-            .prepare_cached(&sql)?
-            .execute((row.id, row.seal.content, row.seal.mark, row.ours))?;
+        let sql = format!(
+            "INSERT OR REPLACE INTO {table} (id, seal, mark, ours) VALUES (?1, ?2, ?3, ?4)"
+        );
+        self.conn.prepare_cached(&sql)?.execute((
+            row.id,
+            row.seal.content,
+            row.seal.mark,
+            row.ours,
+        ))?;
         Ok(())
     }
 

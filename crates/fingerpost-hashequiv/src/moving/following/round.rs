@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use fingerpost_accounts::stored_users;
 use fingerpost_db::Settings;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use super::applying::{AT, Applier, Apply, atomically};
 use super::comparing::{Changes, Sides, compare, keys_of_mappings};
 use super::copied::last_id;
-use super::record::{Record, Relation};
+use super::record::Relation;
 use super::source::{Scope, View};
 use super::{Depth, Finished, Following, Moved, Round, healing, users};
 use crate::moving::import::{advance, begin_report};
@@ -133,11 +133,16 @@ impl Pass<'_, '_> {
             Relation::Outputs => (&self.keys[1], self.sides.reference.tables.output_table()),
         };
         let after = match self.depth {
-            Depth::New => last_id(&self.sides.record, B::RELATION)
-                .map_err(self.applier.record.failed())?,
+            Depth::New => {
+                last_id(&self.sides.record, B::RELATION).map_err(self.applier.record.failed())?
+            }
             Depth::All => i64::MIN,
         };
-        let first = self.sides.reference.first_id(table)?.max(after.saturating_add(1));
+        let first = self
+            .sides
+            .reference
+            .first_id(table)?
+            .max(after.saturating_add(1));
         let last = self.sides.reference.last_id(table)?;
         let rows = last.saturating_sub(first).saturating_add(1).max(0);
         self.progress.begin(stage, rows.unsigned_abs());
@@ -188,7 +193,10 @@ fn run_collection(
     match mark {
         Some(mark) => Collections::load(conn, AT)?.run(conn, mark, now),
         None => conn
-            .execute("UPDATE namespace SET collection = NULL WHERE id = ?1", [AT.0])
+            .execute(
+                "UPDATE namespace SET collection = NULL WHERE id = ?1",
+                [AT.0],
+            )
             .map(drop),
     }
 }

@@ -83,17 +83,20 @@ impl Applier<'_> {
     }
 
     /// The reference's id of a row, which may have been added just now.
-    fn source_of(&self, ours: i64, became: &Became) -> rusqlite::Result<Option<i64>> {
+    pub(super) fn source_of(&self, ours: i64, became: &Became) -> rusqlite::Result<Option<i64>> {
         if let Some((id, _)) = self.moved.iter().find(|(_, number)| *number == ours) {
             return Ok(Some(*id));
         }
         if became.get(&ours) == Some(&ours) {
             return Ok(Some(ours));
         }
-        if let Some((id, _)) = became.iter().find(|(_, number)| **number == ours) {
-            return Ok(Some(*id));
+        if let Some(id) = self.record.source_of_output(ours)? {
+            return Ok(Some(id));
         }
-        self.record.source_of_output(ours)
+        // Only rows whose numbers were taken have others.
+        let mut others = became.iter().filter(|(id, number)| id != number);
+        let found = others.find(|(_, number)| **number == ours);
+        Ok(found.map(|(id, _)| *id))
     }
 
     fn renumber(
