@@ -19,7 +19,7 @@ use super::{ImportError, Progress, Stage};
 /// them: nobody waits for either.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Rows after which the progress is told.
-const ADVANCE_ROWS: u64 = 1000;
+pub(super) const ADVANCE_ROWS: u64 = 1000;
 
 /// A table and its columns after `id`. The reference never made older ones in
 /// PostgreSQL.
@@ -193,8 +193,8 @@ pub(super) fn nameless(directory: &Path) -> Result<Connection, ImportError> {
 
 /// Tables on their way.
 pub(super) struct Copying<'a> {
-    conn: &'a Connection,
-    directory: &'a Path,
+    pub(super) conn: &'a Connection,
+    pub(super) directory: &'a Path,
     progress: &'a mut dyn Progress,
     /// Rows of the tables that are through.
     done: u64,
@@ -228,6 +228,12 @@ impl<'a> Copying<'a> {
         Ok(())
     }
 
+    /// Tells how far the walk over a table has come, and hears whether to go on.
+    pub(super) fn tell(&mut self, found: &Found, id: i64) -> Result<(), ImportError> {
+        let done = id.saturating_sub(found.first).unsigned_abs();
+        advance(self.progress, self.done.saturating_add(done))
+    }
+
     /// Copies further rows.
     pub(super) async fn add(
         &mut self,
@@ -255,8 +261,7 @@ impl<'a> Copying<'a> {
             })?;
             copied += 1;
             if copied.is_multiple_of(ADVANCE_ROWS) {
-                let done = id.saturating_sub(found.first).unsigned_abs();
-                advance(self.progress, self.done.saturating_add(done))?;
+                self.tell(found, id)?;
             }
         }
         self.conn.execute_batch("COMMIT").map_err(&written)

@@ -10,7 +10,7 @@ use super::Depth;
 use super::comparing::{OUTPUT_KEY, keys_of_outputs, seal_of_output};
 use super::record::Relation;
 use crate::moving::import::begin_rows;
-use crate::moving::postgres::{Copying, Found, failed, find, nameless};
+use crate::moving::postgres::{ADVANCE_ROWS, Copying, Found, failed, find, nameless};
 use crate::moving::reference::Reference;
 use crate::moving::{ImportError, Progress, Stage};
 
@@ -48,7 +48,7 @@ pub(super) async fn copy_changes(
                 format!("WHERE id > {last}")
             }
             (Some(Relation::Outputs), Depth::All) => {
-                wanted = copy_keys(snapshot, &conn, record, directory).await?;
+                wanted = copy_keys(snapshot, found, &mut copying, record).await?;
                 "WHERE false".to_owned()
             }
             _ => String::new(),
@@ -81,12 +81,13 @@ pub(super) fn last_id(record: &Connection, relation: Relation) -> rusqlite::Resu
 /// not recorded like that.
 async fn copy_keys(
     snapshot: &mut ForeignSnapshot,
-    conn: &Connection,
+    found: &Found,
+    copying: &mut Copying<'_>,
     record: &Connection,
-    directory: &Path,
 ) -> Result<Vec<i64>, ImportError> {
     let refused = failed(snapshot);
-    let written = ImportError::target(directory);
+    let conn = copying.conn;
+    let written = ImportError::target(copying.directory);
     conn.execute_batch("CREATE TABLE output_key (id INTEGER PRIMARY KEY, key TEXT); BEGIN")
         .map_err(&written)?;
     let mut insert = conn
@@ -95,7 +96,7 @@ async fn copy_keys(
     let mut known = record
         .prepare("SELECT seal FROM output WHERE id = ?1")
         .map_err(&written)?;
-    let mut wanted = Vec::new();
+    let (mut wanted, mut copied) = (Vec::new(), 0_u64);
     let select = format!("SELECT id::int8, {OUTPUT_KEY} FROM outhashes_v2 ORDER BY id");
     let mut rows = snapshot.walk(&select).await.map_err(&refused)?;
     while let Some(row) = rows.next().await.map_err(&refused)? {
@@ -109,6 +110,10 @@ async fn copy_keys(
             .map_err(&written)?;
         if seal != Some(seal_of_output(key).content) {
             wanted.push(id);
+        }
+        copied += 1;
+        if copied.is_multiple_of(ADVANCE_ROWS) {
+            copying.tell(found, id)?;
         }
     }
     conn.execute_batch("COMMIT").map_err(&written)?;

