@@ -7,8 +7,9 @@ use fingerpost_db::postgres::ForeignSnapshot;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::Depth;
-use super::comparing::{OUTPUT_KEY, keys_of_outputs, seal_of_output};
+use super::comparing::{OUTPUT_KEY, keys_of_outputs};
 use super::record::Relation;
+use super::seal::seal_of_output;
 use crate::moving::import::begin_rows;
 use crate::moving::postgres::{ADVANCE_ROWS, Copying, Found, failed, find, nameless};
 use crate::moving::reference::Reference;

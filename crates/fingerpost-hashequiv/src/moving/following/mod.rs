@@ -15,6 +15,7 @@ mod healing;
 mod outputs;
 mod record;
 mod round;
+mod seal;
 mod settling;
 mod source;
 mod users;

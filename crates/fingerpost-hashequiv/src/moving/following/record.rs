@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+use super::seal::Seal;
 use crate::moving::work::with_suffix;
 use crate::moving::{ImportError, ImportOptions};
 use crate::namespace::DEFAULT_NAMESPACE;
@@ -60,13 +61,6 @@ impl Relation {
             Self::Outputs => "output",
         }
     }
-}
-
-/// What a row of the reference is compared by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seal {
-    pub(super) content: i64,
-    pub(super) mark: i64,
 }
 
 /// What the record has of a row.
