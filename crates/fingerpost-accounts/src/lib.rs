@@ -32,7 +32,7 @@ pub use copied::CopiedUser;
 pub use fingerpost_core::Namespaces;
 pub use grant::Grant;
 pub use login::{Login, LoginError, LoginOptions, Logins};
-pub use sqlite::{add_user, stored_users};
+pub use sqlite::{add_user, delete_user, put_user, stored_users};
 pub use store::AccountStore;
 pub use throttle::{Attempt, Throttle, ThrottleOptions, Wait};
 pub use token::{StoredToken, Token};

@@ -8,7 +8,7 @@ mod users;
 use fingerpost_core::Timestamp;
 use fingerpost_db::Sqlite;
 
-pub use self::users::{add_user, stored_users};
+pub use self::users::{add_user, delete as delete_user, put as put_user, stored_users};
 use crate::StoredUser;
 use crate::copied::CopiedUser;
 use crate::passwords::{Found, PasswordHash};

@@ -24,7 +24,8 @@ pub fn add_user(conn: &Connection, row: &StoredUser) -> rusqlite::Result<bool> {
     Ok(added > 0)
 }
 
-pub(super) fn put(conn: &Connection, row: &StoredUser) -> rusqlite::Result<()> {
+/// Adds a row as it is, or gives the user of its name that token and permissions.
+pub fn put(conn: &Connection, row: &StoredUser) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO user (username, token, permissions) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET token = excluded.token, permissions = excluded.permissions",
@@ -72,7 +73,7 @@ pub(super) fn set_permissions(
 }
 
 /// Removes a user with what hangs on them; `false` when there is none.
-pub(super) fn delete(conn: &Connection, username: &str) -> rusqlite::Result<bool> {
+pub fn delete(conn: &Connection, username: &str) -> rusqlite::Result<bool> {
     let removed = conn
         .prepare_cached("DELETE FROM user WHERE username = ?1")?
         .execute([username])?;

@@ -81,6 +81,47 @@ pub enum ImportError {
         /// The target.
         path: PathBuf,
     },
+    /// The target exists and follows nobody: its rows may be its own.
+    #[error(
+        "{} exists and follows no database; name a new file, or import into this one without \
+         following",
+        path.display()
+    )]
+    NotFollowed {
+        /// The target.
+        path: PathBuf,
+    },
+    /// The target follows another source, or was begun with other options.
+    #[error(
+        "{} follows another database, or was begun by another version or with other options; \
+         remove it with {}.following to begin anew",
+        path.display(),
+        path.display()
+    )]
+    FollowsOther {
+        /// The target.
+        path: PathBuf,
+    },
+    /// The source has tables that a newer version of the reference would replace.
+    #[error(
+        "{} has tables of an older bitbake-hashserv and cannot be followed; start a newer one on \
+         it once, which brings them up to date, or import it without following",
+        path.display()
+    )]
+    TooOldToFollow {
+        /// The source.
+        path: PathBuf,
+    },
+    /// The source was written to while its last rows were taken.
+    #[error(
+        "{} was written to meanwhile: stop its server and finish again; everything up to now was \
+         taken",
+        path.display()
+    )]
+    StillWritten {
+        /// The source.
+        path: PathBuf,
+    },
     /// The target could not be opened or made.
     #[error(transparent)]
     Open(#[from] fingerpost_db::OpenError),

@@ -14,6 +14,7 @@
 mod bulk_insert;
 mod error;
 mod export;
+mod following;
 mod import;
 mod listings;
 mod load;
@@ -35,6 +36,7 @@ use std::ops::ControlFlow;
 
 pub use error::{ExportError, ImportError};
 pub use export::{ExportReport, export};
+pub use following::{Depth, Finished, FollowedSource, Following, Moved, Round};
 pub use import::{ImportOptions, import};
 pub use oddity::{Consequence, Oddity, OddityKind};
 pub use postgres::import_postgres;

@@ -19,12 +19,12 @@ use super::{ImportError, Progress, Stage};
 /// them: nobody waits for either.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Rows after which the progress is told.
-const ADVANCE_ROWS: u64 = 1000;
+pub(super) const ADVANCE_ROWS: u64 = 1000;
 
 /// A table and its columns after `id`. The reference never made older ones in
 /// PostgreSQL.
-struct Table {
-    name: &'static str,
+pub(super) struct Table {
+    pub(super) name: &'static str,
     columns: &'static [&'static str],
 }
 
@@ -91,39 +91,48 @@ pub fn import_postgres(
 
 /// Copies what the reference keeps into a file in this directory.
 async fn copy(
-    mut source: PostgresSettings,
+    source: PostgresSettings,
     directory: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Reference, ImportError> {
+    let mut snapshot = open(source).await?;
+    copy_all(&mut snapshot, directory, progress).await
+}
+
+/// Begins to read a database with our limits.
+pub(super) async fn open(mut source: PostgresSettings) -> Result<ForeignSnapshot, ImportError> {
     source.statement_timeout = STATEMENT_TIMEOUT;
     source.deadline = STATEMENT_TIMEOUT;
-    let name = PathBuf::from(source.target());
-    let mut snapshot = ForeignSnapshot::open(source).await?;
-    let tables = find(&snapshot).await?;
+    Ok(ForeignSnapshot::open(source).await?)
+}
+
+/// Copies every table.
+pub(super) async fn copy_all(
+    snapshot: &mut ForeignSnapshot,
+    directory: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Reference, ImportError> {
+    let name = PathBuf::from(snapshot.target());
+    let tables = find(snapshot).await?;
     let conn = nameless(directory)?;
     begin_rows(progress, Stage::Copying, (1, rows(&tables)));
-    let mut copying = Copying {
-        conn: &conn,
-        directory,
-        progress,
-        done: 0,
-    };
+    let mut copying = Copying::new(&conn, directory, progress);
     for table in &tables {
-        copying.run(&mut snapshot, table).await?;
+        copying.run(snapshot, table, "").await?;
     }
     Reference::copied(conn, name)
 }
 
 /// A table that is there, with its lowest and highest id.
-struct Found {
-    table: &'static Table,
+pub(super) struct Found {
+    pub(super) table: &'static Table,
     first: i64,
     last: i64,
 }
 
 impl Found {
     /// Its rows, if no id is missing.
-    const fn rows(&self) -> i64 {
+    pub(super) const fn rows(&self) -> i64 {
         self.last.saturating_sub(self.first).saturating_add(1)
     }
 }
@@ -134,7 +143,7 @@ fn rows(tables: &[Found]) -> i64 {
 }
 
 /// The tables that are there, if they are the reference's.
-async fn find(snapshot: &ForeignSnapshot) -> Result<Vec<Found>, ImportError> {
+pub(super) async fn find(snapshot: &ForeignSnapshot) -> Result<Vec<Found>, ImportError> {
     let mut tables = Vec::new();
     for table in &TABLES {
         let found = table.find(snapshot).await;
@@ -149,7 +158,8 @@ async fn find(snapshot: &ForeignSnapshot) -> Result<Vec<Found>, ImportError> {
     })
 }
 
-fn failed(snapshot: &ForeignSnapshot) -> impl Fn(PostgresError) -> ImportError + use<> {
+/// Says which database could not be read.
+pub(super) fn failed(snapshot: &ForeignSnapshot) -> impl Fn(PostgresError) -> ImportError + use<> {
     let target = snapshot.target().to_owned();
     move |source| ImportError::Postgres {
         target: target.clone(),
@@ -159,7 +169,7 @@ fn failed(snapshot: &ForeignSnapshot) -> impl Fn(PostgresError) -> ImportError +
 
 /// An empty database whose file is removed already. It needs no journal: what
 /// fails is dropped whole.
-fn nameless(directory: &Path) -> Result<Connection, ImportError> {
+pub(super) fn nameless(directory: &Path) -> Result<Connection, ImportError> {
     let file = tempfile::Builder::new()
         .prefix("fingerpost-import-")
         .tempfile_in(directory)
@@ -182,29 +192,62 @@ fn nameless(directory: &Path) -> Result<Connection, ImportError> {
 }
 
 /// Tables on their way.
-struct Copying<'a> {
-    conn: &'a Connection,
-    directory: &'a Path,
+pub(super) struct Copying<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) directory: &'a Path,
     progress: &'a mut dyn Progress,
     /// Rows of the tables that are through.
     done: u64,
 }
 
-impl Copying<'_> {
-    async fn run(
+impl<'a> Copying<'a> {
+    pub(super) fn new(
+        conn: &'a Connection,
+        directory: &'a Path,
+        progress: &'a mut dyn Progress,
+    ) -> Self {
+        Self {
+            conn,
+            directory,
+            progress,
+            done: 0,
+        }
+    }
+
+    /// Makes a table, and copies its rows for which `condition` holds.
+    pub(super) async fn run(
         &mut self,
         snapshot: &mut ForeignSnapshot,
         found: &Found,
+        condition: &str,
+    ) -> Result<(), ImportError> {
+        let made = self.conn.execute_batch(&found.table.make());
+        made.map_err(ImportError::target(self.directory))?;
+        self.add(snapshot, found, condition).await?;
+        self.done = self.done.saturating_add(found.rows().unsigned_abs());
+        Ok(())
+    }
+
+    /// Tells how far the walk over a table has come, and hears whether to go on.
+    pub(super) fn tell(&mut self, found: &Found, id: i64) -> Result<(), ImportError> {
+        let done = id.saturating_sub(found.first).unsigned_abs();
+        advance(self.progress, self.done.saturating_add(done))
+    }
+
+    /// Copies further rows.
+    pub(super) async fn add(
+        &mut self,
+        snapshot: &mut ForeignSnapshot,
+        found: &Found,
+        condition: &str,
     ) -> Result<(), ImportError> {
         let table = found.table;
         let refused = failed(snapshot);
         let source = PathBuf::from(snapshot.target());
         let written = ImportError::target(self.directory);
-        self.conn
-            .execute_batch(&format!("{}; BEGIN", table.make()))
-            .map_err(&written)?;
+        self.conn.execute_batch("BEGIN").map_err(&written)?;
         let mut insert = self.conn.prepare(&table.insert()).map_err(&written)?;
-        let walk = snapshot.walk(&table.select()).await;
+        let walk = snapshot.walk(&table.select(condition)).await;
         let mut rows = walk.map_err(&refused)?;
         let mut copied = 0_u64;
         while let Some(row) = rows.next().await.map_err(&refused)? {
@@ -218,11 +261,9 @@ impl Copying<'_> {
             })?;
             copied += 1;
             if copied.is_multiple_of(ADVANCE_ROWS) {
-                let done = id.saturating_sub(found.first).unsigned_abs();
-                advance(self.progress, self.done.saturating_add(done))?;
+                self.tell(found, id)?;
             }
         }
-        self.done = self.done.saturating_add(found.rows().unsigned_abs());
         self.conn.execute_batch("COMMIT").map_err(&written)
     }
 }
@@ -265,7 +306,7 @@ impl Table {
     }
 
     /// By id: that is the order in which rows came.
-    fn select(&self) -> String {
+    fn select(&self, condition: &str) -> String {
         let columns = self.columns.iter().map(|&name| match name {
             // As the reference wrote times without a zone into files. What has no
             // such form (infinity, years before Christ) stays what it is.
@@ -277,7 +318,10 @@ impl Table {
             name => format!(", \"{name}\"::text"),
         });
         let columns: String = columns.collect();
-        format!("SELECT id::int8{columns} FROM {} ORDER BY id", self.name)
+        format!(
+            "SELECT id::int8{columns} FROM {} {condition} ORDER BY id",
+            self.name
+        )
     }
 
     fn values<'a>(&self, row: &'a ForeignRow) -> Result<Vec<Value<'a>>, PostgresError> {

@@ -259,9 +259,7 @@ pub(super) fn delete_unihash(
     conn: &Connection,
     row: &UnihashRow,
 ) -> rusqlite::Result<Option<DeletedTask>> {
-    conn.prepare_cached("DELETE FROM unihash WHERE task = ?1")?
-        .execute([row.task])?;
-    remove_unused_task(conn, row.task)?;
+    remove_mapping(conn, row.task)?;
     let deleted = |taskhash: &[u8; 32]| DeletedTask {
         method: row.method,
         taskhash: *taskhash,
@@ -269,15 +267,32 @@ pub(super) fn delete_unihash(
     Ok(row.taskhash.as_bytes().map(deleted))
 }
 
+/// Deletes the row of the relation U of a task, if it has one, and the task if nothing
+/// names it any more. Whoever remembers answers has to be told in the same transaction.
+pub(crate) fn remove_mapping(conn: &Connection, task: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM unihash WHERE task = ?1")?
+        .execute([task])?;
+    remove_unused_task(conn, task)
+}
+
 /// Deletes rows of the relation O, with what only they need.
 pub(super) fn remove_outputs(conn: &Connection, rows: &[OutputRow]) -> rusqlite::Result<()> {
-    for row in rows {
-        conn.prepare_cached("DELETE FROM outhash WHERE id = ?1")?
-            .execute([row.id])?;
-        remove_unused_task(conn, row.task)?;
-        if let Some(siginfo) = row.siginfo {
-            listing::remove_unused(conn, siginfo)?;
-        }
+    rows.iter()
+        .try_for_each(|row| remove_output(conn, row.id, row.task, row.siginfo))
+}
+
+/// Deletes the row of the relation O with the number `id`, with what only it needs.
+pub(crate) fn remove_output(
+    conn: &Connection,
+    id: i64,
+    task: i64,
+    siginfo: Option<i64>,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM outhash WHERE id = ?1")?
+        .execute([id])?;
+    remove_unused_task(conn, task)?;
+    match siginfo {
+        Some(siginfo) => listing::remove_unused(conn, siginfo),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -142,6 +142,17 @@ impl Epoch {
     }
 }
 
+/// Raises the epoch of every namespace within a transaction that deletes, for a program
+/// that serves none: which of them read from which is known to servers only. Whoever
+/// serves forgets everything.
+pub(crate) fn raise_all(conn: &Connection, author: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE namespace SET deletion_epoch = deletion_epoch + 1, deletion_author = ?1",
+    )?
+    .execute([author])?;
+    Ok(())
+}
+
 /// What each of `readers` may remember of the tasks.
 fn of_readers(readers: &[NamespaceId], tasks: &[DeletedTask]) -> Vec<CachedTask> {
     let of = |reader: &NamespaceId| {
@@ -175,7 +186,7 @@ fn states(conn: &Connection) -> rusqlite::Result<Vec<State>> {
 }
 
 /// A number that no other process on the file has, as far as chance goes.
-fn random_author() -> i64 {
+pub(crate) fn random_author() -> i64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     let mut hasher = std::hash::RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());

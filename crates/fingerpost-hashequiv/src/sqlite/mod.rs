@@ -31,6 +31,8 @@ use fingerpost_core::{Clock, Timestamp};
 use fingerpost_db::{DbError, Migration, Poller, Sqlite};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Unihash};
 
+pub(crate) use self::collect::{remove_mapping, remove_output};
+pub(crate) use self::epoch::{raise_all, random_author};
 pub(crate) use self::namespaces::namespace_number;
 pub use self::offline::{FileError, NamespaceFile};
 pub(crate) use self::signed::insert as insert_signature;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fingerpost_core::{Clock as _, SystemClock};
 use fingerpost_db::OpenError;
@@ -10,6 +11,7 @@ use fingerpost_db::postgres::{PostgresError, PostgresOpenError};
 use fingerpost_hashequiv::moving::{ImportError, ImportOptions, ImportReport, Manner, Tally};
 use fingerpost_hashequiv::namespace::DEFAULT_NAMESPACE;
 
+use super::follow;
 use super::source::Source;
 use super::stages::Stages;
 use crate::backup::only_file;
@@ -42,6 +44,21 @@ pub(crate) struct ImportArgs {
     /// are answered as a miss, and exported again.
     #[arg(long)]
     drop_invalid_unihashes: bool,
+    /// Go on importing while the source's server writes, until a signal comes: what is
+    /// added, removed and marked there. The same command goes on later. The Fingerpost
+    /// database must not exist at first, and belongs to the source until --finish: what
+    /// others write to it goes again.
+    #[arg(long, conflicts_with_all = ["namespace", "dry_run", "finish"])]
+    follow: bool,
+    /// How often to look at the source with --follow, from 1s to 1h. Removed and marked
+    /// rows are looked for less often where that takes long.
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "follow",
+          value_parser = follow::every)]
+    every: Duration,
+    /// Take the rest after --follow, when the source's server was stopped. If somebody
+    /// writes to the source meanwhile, this ends with 1 and can be done again.
+    #[arg(long, conflicts_with_all = ["namespace", "dry_run"])]
+    finish: bool,
 }
 
 /// Imports, and tells what it came to.
@@ -58,6 +75,12 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
         drop_invalid_unihashes: args.drop_invalid_unihashes,
         now: SystemClock.now(),
     };
+    if args.follow {
+        return follow::follow(&source, &into, &options, args.every);
+    }
+    if args.finish {
+        return follow::finish(&source, &into, &options);
+    }
     let report = run(&source, &into, &options)?;
     let target = of_namespace(&args.namespace, &into);
     print!("{}", summary(&report, &source, &target));
@@ -110,13 +133,16 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 /// Gives an error its exit code.
-fn explain(error: ImportError) -> anyhow::Error {
+pub(super) fn explain(error: ImportError) -> anyhow::Error {
     let exit = match &error {
         ImportError::NotReference { .. } | ImportError::Damaged { .. } => Exit::BadData,
         ImportError::Source { source, .. } if is_damage(source) => Exit::BadData,
-        ImportError::Itself { .. } | ImportError::Name(_) | ImportError::NoNamespace { .. } => {
-            Exit::Usage
-        }
+        ImportError::Itself { .. }
+        | ImportError::Name(_)
+        | ImportError::NoNamespace { .. }
+        | ImportError::NotFollowed { .. }
+        | ImportError::FollowsOther { .. }
+        | ImportError::TooOldToFollow { .. } => Exit::Usage,
         ImportError::Running { .. } => Exit::Unavailable,
         ImportError::WalUnreadable { .. } => Exit::Denied,
         ImportError::Open(error) => exit_of_opening(error),

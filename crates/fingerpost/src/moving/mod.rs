@@ -1,6 +1,7 @@
 //! `fingerpost import`, `export` and `shadow`: from `bitbake-hashserv`, and back.
 
 mod export;
+mod follow;
 mod import;
 mod shadow;
 mod source;

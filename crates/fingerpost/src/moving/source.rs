@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use fingerpost_db::postgres::PostgresSettings;
-use fingerpost_hashequiv::moving::{self, ImportError, ImportOptions, ImportReport, Progress};
+use fingerpost_hashequiv::moving::{
+    self, FollowedSource, ImportError, ImportOptions, ImportReport, Progress,
+};
+use tokio::runtime::Runtime;
 
 use super::import::imported_path;
 use crate::exit::{Exit, failure};
@@ -46,6 +49,17 @@ impl Source {
                 Exit::Usage,
                 "an import from PostgreSQL has to be told where to: --into FILE",
             )),
+        }
+    }
+
+    /// The database for following it.
+    pub(super) fn followed<'a>(&'a self, runtime: &'a Runtime) -> FollowedSource<'a> {
+        match self {
+            Self::File(path) => FollowedSource::File(path),
+            Self::Postgres(settings) => FollowedSource::Postgres {
+                runtime: runtime.handle(),
+                settings,
+            },
         }
     }
 

@@ -15,6 +15,7 @@ mod durability;
 mod eviction;
 mod flipped;
 mod flooding;
+mod following;
 mod full_disk;
 mod fuzz;
 mod hostile;

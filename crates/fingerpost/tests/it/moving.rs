@@ -75,7 +75,11 @@ pub(crate) fn succeed(farm: &TestFarm, arguments: &[&str]) -> Result<String> {
 }
 
 /// Rows that only one of two databases has, by a query over each.
-fn difference(left: &Path, right: &Path, query: impl Fn(&str) -> String) -> Result<(u64, u64)> {
+pub(crate) fn difference(
+    left: &Path,
+    right: &Path,
+    query: impl Fn(&str) -> String,
+) -> Result<(u64, u64)> {
     let conn = Connection::open(left)?;
     conn.execute("ATTACH ?1 AS other", [right.to_string_lossy()])?;
     let (left, right) = (query("main"), query("other"));
@@ -86,11 +90,11 @@ fn difference(left: &Path, right: &Path, query: impl Fn(&str) -> String) -> Resu
     ))
 }
 
-fn mappings(schema: &str) -> String {
+pub(crate) fn mappings(schema: &str) -> String {
     format!("SELECT method, taskhash, unihash, gc_mark FROM {schema}.unihashes_v3")
 }
 
-fn outputs(schema: &str) -> String {
+pub(crate) fn outputs(schema: &str) -> String {
     format!(
         "SELECT method, taskhash, outhash, created, owner, PN, PV, PR, task, outhash_siginfo
            FROM {schema}.outhashes_v2"

@@ -7,7 +7,8 @@ use super::rows::OutputBatch;
 use crate::moving::ImportError;
 use crate::moving::pipe::Outlet;
 
-const COLUMNS: &str =
+/// What [`OutputBatch::take`] decodes.
+pub(in crate::moving) const COLUMNS: &str =
     "id, method, taskhash, outhash, created, owner, PN, PV, PR, task, outhash_siginfo";
 
 /// Counts the rows up to an id.

@@ -28,7 +28,7 @@ pub(in crate::moving) struct Names {
 }
 
 impl Names {
-    fn intern(&mut self, text: &str) -> usize {
+    pub(in crate::moving) fn intern(&mut self, text: &str) -> usize {
         if let Some(number) = self.numbers.get(text) {
             return *number;
         }
@@ -41,6 +41,7 @@ impl Names {
 
 /// A row of the relation U.
 pub(in crate::moving) struct MappingRow {
+    pub(in crate::moving) id: i64,
     /// Number in the batch's methods.
     pub(in crate::moving) method: usize,
     pub(in crate::moving) taskhash: Taskhash,
@@ -62,6 +63,27 @@ pub(in crate::moving) struct MappingBatch {
     pub(in crate::moving) oddities: Oddities,
 }
 
+impl MappingBatch {
+    /// Decodes a row with the columns `id, method, taskhash, unihash, gc_mark`.
+    pub(in crate::moving) fn take(
+        &mut self,
+        table: &'static str,
+        row: &Row<'_>,
+    ) -> rusqlite::Result<()> {
+        self.last_id = row.get(0)?;
+        self.read += 1;
+        match mapping(row, self)? {
+            Ok(mapping) => self.rows.push(mapping),
+            Err((column, kind)) => {
+                let (place, id) = ((table, column), self.last_id);
+                self.oddities
+                    .record(place, kind, Consequence::RowLeftOut, id);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads the relation U in batches, for `after < id <= until`.
 pub(in crate::moving) fn read_mappings(
     reference: &Reference,
@@ -78,17 +100,7 @@ pub(in crate::moving) fn read_mappings(
         .map_err(reference.failed())?;
     let mut batch = MappingBatch::default();
     while let Some(row) = rows.next().map_err(reference.failed())? {
-        batch.last_id = row.get(0).map_err(reference.failed())?;
-        batch.read += 1;
-        match mapping(row, &mut batch).map_err(reference.failed())? {
-            Ok(mapping) => batch.rows.push(mapping),
-            Err((column, kind)) => {
-                let (place, id) = ((table, column), batch.last_id);
-                batch
-                    .oddities
-                    .record(place, kind, Consequence::RowLeftOut, id);
-            }
-        }
+        batch.take(table, row).map_err(reference.failed())?;
         if batch.read >= BATCH_ROWS as u64 && outlet.send(std::mem::take(&mut batch)).is_err() {
             return Ok(());
         }
@@ -123,6 +135,7 @@ fn mapping(
     );
     Ok(match values {
         (Ok(method), Ok(taskhash), Ok(unihash), Ok(mark)) => Ok(MappingRow {
+            id: row.get(0)?,
             method: batch.methods.intern(&method),
             taskhash: Taskhash::parse(&taskhash),
             unihash: Unihash::parse(&unihash),
@@ -189,13 +202,17 @@ impl Default for OutputBatch {
 }
 
 impl OutputBatch {
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::moving) fn is_full(&self) -> bool {
         self.read >= BATCH_ROWS as u64 || self.bytes >= BATCH_BYTES
     }
 
     /// Decodes a row with the columns `id, method, taskhash, outhash, created,
     /// owner, PN, PV, PR, task, outhash_siginfo`.
-    pub(super) fn take(&mut self, table: &'static str, row: &Row<'_>) -> rusqlite::Result<()> {
+    pub(in crate::moving) fn take(
+        &mut self,
+        table: &'static str,
+        row: &Row<'_>,
+    ) -> rusqlite::Result<()> {
         self.read += 1;
         self.last_id = row.get(0)?;
         let keys = (

@@ -3,6 +3,8 @@
 
 mod export;
 mod fixture;
+mod following;
+mod following_postgres;
 mod fresh;
 mod generations;
 mod merge;

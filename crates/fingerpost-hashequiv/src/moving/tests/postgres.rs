@@ -32,11 +32,11 @@ const HASH: &str = "CREATE FUNCTION hash(text, int) RETURNS text LANGUAGE sql IM
 
 /// A reference database in PostgreSQL, and beside it a farm whose files are
 /// compared.
-struct World {
+pub(super) struct World {
     cluster: PostgresCluster,
     database: String,
-    farm: Farm,
-    runtime: Runtime,
+    pub(super) farm: Farm,
+    pub(super) runtime: Runtime,
 }
 
 impl World {
@@ -55,19 +55,19 @@ impl World {
     }
 
     /// With the current tables.
-    fn current() -> Self {
+    pub(super) fn current() -> Self {
         Self::with(&[UNIHASHES_V3, OUTHASHES_V2, HASH].concat())
     }
 
-    fn sql(&self, sql: &str) -> String {
+    pub(super) fn sql(&self, sql: &str) -> String {
         self.cluster.sql(&self.database, sql).unwrap()
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.cluster.url(&self.database)
     }
 
-    fn import(&self) -> ImportReport {
+    pub(super) fn import(&self) -> ImportReport {
         self.import_with(&OPTIONS, &mut Silent).unwrap()
     }
 
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// Adds tasks with outputs from 1 to this number.
-    fn fill(&self, until: u32) {
+    pub(super) fn fill(&self, until: u32) {
         self.sql(&format!(
             "INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
              SELECT 'm' || n % 3, hash('t', n), hash('u', n), CASE n % 4 WHEN 0 THEN 'K' ELSE '' END
