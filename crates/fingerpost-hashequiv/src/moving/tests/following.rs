@@ -317,15 +317,12 @@ fn old_rows_that_come_late_are_the_oldest() {
     finish(&farm);
     // Numbers are others than after an import, orders are the same.
     let orders = |conn: &Connection| {
-        let by = |key: fn(&(i64, String, String, String, Option<String>)) -> String| {
-            let mut rows: Vec<_> = outputs(conn)
-                .into_iter()
-                .map(|row| (key(&row), row.2, row.3, row.4))
-                .collect();
-            rows.sort_by(|left, right| left.0.cmp(&right.0));
-            rows
-        };
-        (by(|row| row.2.clone()), by(|row| row.3.clone()))
+        let rows = outputs(conn).into_iter();
+        let mut by_task: Vec<_> = rows.map(|row| (row.2, row.3, row.4)).collect();
+        let mut by_outhash = by_task.clone();
+        by_task.sort_by(|left, right| left.0.cmp(&right.0));
+        by_outhash.sort_by(|left, right| left.1.cmp(&right.1));
+        (by_task, by_outhash)
     };
     assert_eq!(orders(&farm.imported()), orders(&fresh(&farm)));
 }
