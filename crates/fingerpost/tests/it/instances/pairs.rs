@@ -189,7 +189,7 @@ async fn first_reports_of_one_output_agree_over_four_instances_that_are_killed()
     let divergent = count.divergent.load(Ordering::Relaxed);
     println!(
         "{all} pairs, {} reports answered, {kills} kills, {divergent} divergent; {} were won by \
-         the second report, {} times a batch was asked again; {took:.1?}, {:.0} pairs/s",
+         the second report, {} attempts were cut short; {took:.1?}, {:.0} pairs/s",
         count.answered.load(Ordering::Relaxed),
         count.second_won.load(Ordering::Relaxed),
         count.repeated.load(Ordering::Relaxed),
