@@ -76,7 +76,7 @@ impl Instances {
 struct Client {
     address: String,
     session: Option<Session>,
-    /// Requests that were asked more than once.
+    /// Attempts that ended before the last answer, those to connect too.
     repeated: u64,
 }
 

@@ -241,7 +241,7 @@ async fn no_answered_report_is_lost_to_kills_of_instances_and_of_postgresql() ->
     instances.no_panic()?;
     println!(
         "{rounds} kills, {} of PostgreSQL, in {:.1?}: {} reports answered, 0 lost; {} look-ups \
-         found, {} missed, 0 wrong; {} times a batch was asked again",
+         found, {} missed, 0 wrong; {} attempts were cut short",
         rounds / 2,
         start.elapsed(),
         answered.len(),
@@ -252,11 +252,8 @@ async fn no_answered_report_is_lost_to_kills_of_instances_and_of_postgresql() ->
     Ok(())
 }
 
-/// The test above can fail: it does when PostgreSQL answers before it has written.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_costs_answered_reports_without_synchronous_commits() -> Result<()> {
-    let lazy = ["synchronous_commit=off", "wal_writer_delay=10s"];
-    let mut cluster = PostgresCluster::start_with(&lazy)?;
+/// Answered reports that one kill of PostgreSQL costs.
+async fn lost_to_a_kill(cluster: &mut PostgresCluster) -> Result<usize> {
     let url = cluster.fresh_database()?;
     let mut instances = Instances::start(&[]).await?;
     let allowed = [("postgresql.allow_asynchronous_commit", "true")];
@@ -271,8 +268,21 @@ async fn a_kill_costs_answered_reports_without_synchronous_commits() -> Result<(
     instances.kill(0, Duration::ZERO).await?;
     let answered = load.answered.lock().clone();
     let address = &instances.addresses()[0];
-    let lost = lost(address, &answered, Duration::from_secs(1)).await?;
-    ensure!(lost > 0, "nothing is lost, so the test above shows nothing");
-    println!("{lost} of {} answered reports lost", answered.len());
-    Ok(())
+    lost(address, &answered, Duration::from_secs(1)).await
+}
+
+/// The test above can fail: it does when PostgreSQL answers before it has written. How
+/// much it has not written yet is chance.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_costs_answered_reports_without_synchronous_commits() -> Result<()> {
+    let lazy = ["synchronous_commit=off", "wal_writer_delay=10s"];
+    let mut cluster = PostgresCluster::start_with(&lazy)?;
+    for kills in 1..=20 {
+        let lost = lost_to_a_kill(&mut cluster).await?;
+        if lost > 0 {
+            println!("{lost} answered reports lost to {kills} kills");
+            return Ok(());
+        }
+    }
+    bail!("nothing is lost, so the test above shows nothing")
 }
