@@ -5,6 +5,8 @@
 //! next batch begins. A batch that was begun is ended, whether or not somebody waits.
 
 #[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::future::Future;

@@ -1,7 +1,5 @@
 //! A farm of builders around instances on one PostgreSQL, with verbs.
 
-pub(super) mod deletions;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

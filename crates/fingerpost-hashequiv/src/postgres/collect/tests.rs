@@ -6,7 +6,7 @@ use fingerpost_hashequiv_proto::types::Taskhash;
 use fingerpost_testkit::Relay;
 use futures_util::FutureExt as _;
 
-use super::super::testing::deletions::{
+use super::testing::{
     World, add, eventually, hash, instance_at, look_up, of_task, remembers, report,
 };
 use crate::HashEquiv;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::testing::deletions::{World, add, look_up, remembers};
+use super::super::collect::testing::{World, add, look_up, remembers};
 use super::*;
 use crate::HashEquiv;
 use crate::retention::RunRecord;
@@ -70,7 +70,7 @@ async fn add_again(service: &HashEquiv) {
         "branch" => "d",
         _ => "a",
     };
-    let report = super::super::testing::deletions::report(name);
+    let report = super::super::collect::testing::report(name);
     service.store.report(&service.at, report).await.unwrap();
 }
 
@@ -80,7 +80,7 @@ async fn a_listing_goes_when_the_last_row_that_names_it_does_without() {
     let set = world.instance().await;
     let service = set.default();
     for name in ["a", "b"] {
-        let mut report = super::super::testing::deletions::report(name);
+        let mut report = super::super::collect::testing::report(name);
         report.siginfo = Some("one listing".repeat(50));
         service.store.report(&service.at, report).await.unwrap();
     }
