@@ -16,16 +16,12 @@ use crate::store::{Report, StoreError};
 pub(super) const LISTING: &str = "listing.length, listing.digest, listing.data,
     base.length, base.digest, base.data";
 
-/// The listing of one output, with the namespace, method, taskhash and outhash.
-pub(super) const LISTING_OF_OUTPUT: &str = "
-    SELECT listing.length, listing.digest, listing.data, base.length, base.digest, base.data
-      FROM output
+/// Where those are, after `FROM output`.
+pub(super) const LISTING_FROM: &str = "
       LEFT JOIN listing ON listing.namespace = output.namespace
            AND listing.digest = output.listing
       LEFT JOIN listing AS base ON base.namespace = listing.namespace
-           AND base.digest = listing.base
-     WHERE output.namespace = $1 AND output.method = $2 AND output.taskhash = $3
-       AND output.outhash = $4";
+           AND base.digest = listing.base";
 
 /// Bytes of what names a family at most, together: it is a key.
 const FAMILY_BYTES_MAX: usize = 2000;

@@ -3,7 +3,7 @@
 use fingerpost_db::postgres::{PostgresError, Row, Session, Value};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 
-use super::listing::{LISTING, LISTING_OF_OUTPUT, stored_listing};
+use super::listing::{LISTING, LISTING_FROM, stored_listing};
 use super::lookup::TaskColumns;
 use super::methods::{column, number};
 use super::value::{Hash as _, created, text, text_of};
@@ -25,23 +25,21 @@ const ROW_FROM: &str = "
       LEFT JOIN mapping ON mapping.namespace = output.namespace
            AND mapping.method = output.method AND mapping.taskhash = output.taskhash
       LEFT JOIN collection ON collection.id = mapping.collection";
-/// What [`LISTING`] needs.
-const LISTING_FROM: &str = "
-      LEFT JOIN listing ON listing.namespace = output.namespace
-           AND listing.digest = output.listing
-      LEFT JOIN listing AS base ON base.namespace = listing.namespace
-           AND base.digest = listing.base";
 /// Columns of [`ROW`].
 const ROW_COLUMNS: usize = 14;
 
 /// The oldest row of (method, outhash) whose task has a unihash; with the namespace, the
-/// method, the outhash, and whether only valid ones count as `$1` to `$4`.
+/// method, the outhash, and whether only valid ones count as `$1` to `$4`. As for reports
+/// (`report/seen.rs`), the limit within keeps it to look-ups by whole keys.
 const OLDEST_MATCH: &str = "
     SELECT output.id FROM output
-      JOIN mapping ON mapping.namespace = output.namespace
-           AND mapping.method = output.method AND mapping.taskhash = output.taskhash
+     CROSS JOIN LATERAL (
+           SELECT mapping.unihash FROM mapping
+            WHERE mapping.namespace = $1 AND mapping.method = $2
+              AND mapping.taskhash = output.taskhash
+            LIMIT 1) AS matched
      WHERE output.namespace = $1 AND output.method = $2 AND output.outhash = $3
-       AND (NOT $4 OR octet_length(mapping.unihash) = 32)
+       AND (NOT $4 OR octet_length(matched.unihash) = 32)
      ORDER BY output.id LIMIT 1";
 const OLDEST: &str = "
     SELECT id FROM output
@@ -200,15 +198,17 @@ impl PostgresStore {
         else {
             return Ok(None);
         };
-        let (columns, outhash) = (&columns, &outhash);
+        let sql = format!(
+            "SELECT {LISTING} FROM output {LISTING_FROM}
+              WHERE output.namespace = $1 AND output.method = $2 AND output.taskhash = $3
+                AND output.outhash = $4"
+        );
+        let (sql, columns, outhash) = (&sql, &columns, &outhash);
         let row = self.shared.db.read("siginfo", |session| async move {
             let TaskColumns { method, taskhash } = columns;
             for at in at.iter() {
                 let found = session
-                    .query_opt(
-                        LISTING_OF_OUTPUT,
-                        &[&column(at.0), &column(method.0), taskhash, outhash],
-                    )
+                    .query_opt(sql, &[&column(at.0), &column(method.0), taskhash, outhash])
                     .await?;
                 if found.is_some() {
                     return Ok(found);
