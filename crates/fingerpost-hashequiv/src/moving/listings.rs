@@ -11,7 +11,7 @@ use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::reference::Listing;
+use super::reference::{Listing, OutputBatch, OutputRow};
 use super::report::ListingTally;
 use crate::cache::MethodId;
 use crate::siginfo::{self, Base, Digest, Encoded, Promise};
@@ -46,6 +46,22 @@ impl Family {
 pub(super) struct Wanted<'a> {
     pub(super) listing: &'a Listing,
     pub(super) family: Option<Family>,
+}
+
+impl<'a> Wanted<'a> {
+    /// The listings of those of some rows of a batch that have one, in order.
+    pub(super) fn of_rows(
+        batch: &OutputBatch,
+        rows: &[(&'a OutputRow, MethodId, i64)],
+    ) -> Vec<Self> {
+        let wanted = |(row, method, _): &(&'a OutputRow, MethodId, i64)| {
+            Some(Self {
+                listing: row.listing.as_ref()?,
+                family: Family::of(*method, &batch.metadata[row.metadata]),
+            })
+        };
+        rows.iter().filter_map(wanted).collect()
+    }
 }
 
 /// A base listing in memory.

@@ -11,7 +11,7 @@ use fingerpost_db::Settings;
 use rusqlite::Connection;
 
 use super::import::{advance, begin_report, begin_rows};
-use super::listings::{Family, Listings, Wanted};
+use super::listings::{Listings, Wanted};
 use super::load::Collections;
 use super::pipe::pipe;
 use super::reference::{
@@ -275,15 +275,7 @@ impl Merger<'_> {
                 None => self.report.outputs.present += 1,
             }
         }
-        let wanted: Vec<Wanted<'_>> = new
-            .iter()
-            .filter_map(|(row, method, _)| {
-                Some(Wanted {
-                    listing: row.listing.as_ref()?,
-                    family: Family::of(*method, &batch.metadata[row.metadata]),
-                })
-            })
-            .collect();
+        let wanted = Wanted::of_rows(batch, &new);
         let tally = &mut self.report.listings;
         let mut listings = self.listings.store(self.conn, &wanted, tally)?.into_iter();
         for (row, method, task) in new {

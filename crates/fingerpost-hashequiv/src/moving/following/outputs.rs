@@ -8,7 +8,7 @@ use rusqlite::OptionalExtension as _;
 use super::applying::{AT, Applier, Apply, Became};
 use super::{Moved, Round};
 use crate::cache::MethodId;
-use crate::moving::listings::{Family, Wanted};
+use crate::moving::listings::Wanted;
 use crate::moving::reference::{OutputBatch, OutputRow};
 use crate::sqlite::{Hash, find_task, insert_task, intern_metadata, intern_method};
 
@@ -90,15 +90,7 @@ impl Applier<'_> {
         rows: &[(&OutputRow, MethodId, i64)],
         became: &mut Became,
     ) -> rusqlite::Result<()> {
-        let wanted: Vec<Wanted<'_>> = rows
-            .iter()
-            .filter_map(|(row, method, _)| {
-                Some(Wanted {
-                    listing: row.listing.as_ref()?,
-                    family: Family::of(*method, &batch.metadata[row.metadata]),
-                })
-            })
-            .collect();
+        let wanted = Wanted::of_rows(batch, rows);
         let mut tally = crate::moving::ListingTally::default();
         let stored = self.listings.store(self.conn, &wanted, &mut tally)?;
         let mut stored = stored.into_iter();
