@@ -140,7 +140,7 @@ impl Pair<'_> {
                 _ => None,
             });
             let deleted: Vec<Task> = deleted.collect();
-            report.removed += self.settle(deleted, collections).await?;
+            self.settle(deleted, collections, report).await?;
             self.moved(state, |place| place.change = changes.position)
                 .await?;
             if changes.is_all {
@@ -149,14 +149,15 @@ impl Pair<'_> {
         }
     }
 
-    /// Makes the mappings of tasks what the source has; how many are none there.
+    /// Makes the mappings of tasks what the source has.
     async fn settle(
         &self,
         tasks: Vec<Task>,
         collections: &HashMap<i64, i64>,
-    ) -> Result<u64, CopyError> {
+        report: &mut CopyReport,
+    ) -> Result<(), CopyError> {
         if tasks.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let now = self.from.mapping_copies_of(self.from_at, tasks.clone());
         let now = now.await.map_err(CopyError::From)?;
@@ -167,15 +168,27 @@ impl Pair<'_> {
                 None => gone.push(task),
             }
         }
-        let count = gone.len() as u64;
+        self.replace_mappings(gone, there, collections, report)
+            .await
+    }
+
+    /// Takes mappings out, and puts others in or in the place of what is there.
+    async fn replace_mappings(
+        &self,
+        gone: Vec<Task>,
+        there: Vec<MappingCopy>,
+        collections: &HashMap<i64, i64>,
+        report: &mut CopyReport,
+    ) -> Result<(), CopyError> {
         if !gone.is_empty() {
+            report.removed += gone.len() as u64;
             let dropped = self.into.drop_mappings(self.into_at, gone).await;
             dropped.map_err(CopyError::Into)?;
         }
         if !there.is_empty() {
             self.put_mappings(there, collections).await?;
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Goes over what the target has and makes it what the source has: days of use and
@@ -251,14 +264,8 @@ impl Pair<'_> {
                     }
                 }
             }
-            if !gone.is_empty() {
-                report.removed += gone.len() as u64;
-                let dropped = self.into.drop_mappings(self.into_at, gone).await;
-                dropped.map_err(CopyError::Into)?;
-            }
-            if !other.is_empty() {
-                self.put_mappings(other, collections).await?;
-            }
+            self.replace_mappings(gone, other, collections, report)
+                .await?;
             tell(self.progress("mappings compared", seen));
             match page.next {
                 Some(next) => after = next,

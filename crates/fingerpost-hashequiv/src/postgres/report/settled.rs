@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use fingerpost_core::Timestamp;
 use fingerpost_db::postgres::{PostgresError, Session};
 use fingerpost_hashequiv_proto::types::Unihash;
 
+use super::super::day;
 use super::super::listing::NewListing;
 use super::super::methods::column;
 use super::super::value::Hash as _;
@@ -122,8 +122,8 @@ impl Group {
         let key = (entry.method, entry.taskhash.clone());
         let added = self.mappings.get(&key).cloned();
         let existing = added.or_else(|| Some(seen.own.as_ref()?.unihash.clone()));
-        let adopted = match (self.verdict(entry, seen, existing.as_ref()), &existing) {
-            (Some(Verdict::Adopt(unihash)), _) => Some(unihash),
+        let adopted = match self.verdict(entry, seen, existing.as_ref()) {
+            Some(Verdict::Adopt(unihash)) => Some(unihash),
             _ => None,
         };
         if adopted.is_none() {
@@ -266,10 +266,6 @@ impl Group {
         writes.numbers = Some(self.numbers);
         (self.outcomes, writes)
     }
-}
-
-fn day(now: Timestamp) -> i32 {
-    i32::try_from(now.day()).unwrap_or(i32::MAX)
 }
 
 /// The two columns of a time.
