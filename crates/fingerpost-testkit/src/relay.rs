@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
+
+use crate::ports::{free_port, listen_again};
 
 /// How answers are passed on. But for [`Manner::Flips`] that is about those that are
 /// longer than [`Relay::SHORT_BYTES`]; a probe sees nothing of it.
@@ -63,7 +65,7 @@ impl Relay {
     /// Starts one before a server of 127.0.0.1 on this port.
     pub async fn start(port: u16) -> Result<Self> {
         let mut relay = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], crate::free_port()?)),
+            address: SocketAddr::from(([127, 0, 0, 1], free_port()?)),
             server: SocketAddr::from(([127, 0, 0, 1], port)),
             manner: watch::Sender::new(Manner::Honest),
             counts: Arc::default(),
@@ -103,8 +105,7 @@ impl Relay {
 
     /// Listens again where it did before.
     pub async fn go_on(&mut self) -> Result<()> {
-        let listener = TcpListener::bind(self.address).await;
-        let listener = listener.with_context(|| format!("{} is taken", self.address))?;
+        let listener = listen_again(self.address).await?;
         let (server, manner) = (self.server, self.manner.subscribe());
         let counts = Arc::clone(&self.counts);
         self.accepting = Some(tokio::spawn(async move {

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::ports::free_port;
+use crate::ports::{free_port, listen_again};
 
 /// Serves one bucket, [`BUCKET`](Self::BUCKET), to those with the one key.
 pub struct S3Server {
@@ -82,8 +82,7 @@ impl S3Server {
 
     /// Listens again where it did before.
     pub async fn go_on(&mut self) -> Result<()> {
-        let listener = TcpListener::bind(self.address).await;
-        let listener = listener.with_context(|| format!("{} is taken", self.address))?;
+        let listener = listen_again(self.address).await?;
         self.address = listener.local_addr()?;
         let (service, hung) = (self.service.clone(), Arc::clone(&self.hung));
         let connections = Arc::clone(&self.connections);
