@@ -32,9 +32,7 @@ pub fn free_port() -> Result<u16> {
 /// Listens again on an address that this process has just left. For at most 5 seconds it
 /// is tried again: a program that another thread starts holds a copy of every socket
 /// between its `fork` and its `exec`, that of the closed listener too.
-pub(crate) async fn listen_again(
-    address: std::net::SocketAddr,
-) -> Result<tokio::net::TcpListener> {
+pub(crate) async fn listen_again(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener> {
     for _ in 0..100 {
         match tokio::net::TcpListener::bind(address).await {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}

@@ -28,8 +28,6 @@ pub const LEASE: ChoreLease = ChoreLease {
 };
 /// Rows of a page; a reader of the database takes some 2 ms for it.
 const PAGE_ROWS: usize = 1000;
-/// Rows that one transaction deletes at most.
-const BATCH_ROWS: usize = 200;
 /// How often it is written how far a run is.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 /// Rows that are shown of each term.
@@ -242,14 +240,16 @@ impl Walk<'_> {
         let looked = page.rows.len() as u64;
         self.report.looked += looked;
         (self.watch)(Event::Looked(looked));
-        self.rest(began).await?;
+        let waiting = self.store.waiting_jobs();
+        let rest = self.pace.after_read(began.elapsed(), waiting);
+        self.rest(rest).await?;
         Ok(page)
     }
 
     async fn expire(&mut self, kind: Kind, going: Vec<Going>) -> Result<(), RetentionError> {
         let mut left = &going[..];
         while !left.is_empty() {
-            let batch = &left[..left.len().min(BATCH_ROWS)];
+            let batch = &left[..left.len().min(self.pace.rows())];
             let rows = batch.iter().map(|one| one.row.clone()).collect();
             let began = Instant::now();
             let now = self.clock.now();
@@ -259,8 +259,11 @@ impl Walk<'_> {
                 return Err(RetentionError::Lost);
             };
             self.count(kind, gone.iter().filter_map(|place| batch.get(*place)));
-            left = &left[looked.clamp(1, batch.len())..];
-            self.rest(began).await?;
+            let looked = looked.clamp(1, batch.len());
+            left = &left[looked..];
+            let waiting = self.store.waiting_jobs();
+            let rest = self.pace.after_batch(looked, began.elapsed(), waiting);
+            self.rest(rest).await?;
         }
         Ok(())
     }
@@ -275,7 +278,9 @@ impl Walk<'_> {
             }
             self.report.given_back_bytes += bytes;
             (self.watch)(Event::GaveBack(bytes));
-            self.rest(began).await?;
+            let waiting = self.store.waiting_jobs();
+            let rest = self.pace.after_write(began.elapsed(), waiting);
+            self.rest(rest).await?;
         }
     }
 
@@ -312,9 +317,10 @@ impl Walk<'_> {
     }
 
     /// Leaves the database to others, and keeps the lease.
-    async fn rest(&mut self, began: Instant) -> Result<(), RetentionError> {
-        let rest = self.pace.rest(began.elapsed(), self.store.waiting_jobs());
-        tokio::time::sleep(rest).await;
+    async fn rest(&mut self, rest: Duration) -> Result<(), RetentionError> {
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
+        }
         let Some(record) = &mut self.record else {
             return Ok(());
         };
