@@ -116,12 +116,23 @@ impl PostgresCluster {
         Ok(self.url(&name))
     }
 
+    /// One of PostgreSQL's own programs for clients, `pg_dump` for one, told which server
+    /// and which role.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.arg("--host").arg(self.socket_directory()).args([
+            "--port",
+            &self.port.to_string(),
+            "--username",
+            "postgres",
+        ]);
+        command
+    }
+
     /// Runs SQL in a database; the rows, a line each, with `|` between columns.
     pub fn sql(&self, database: &str, sql: &str) -> Result<String> {
-        let output = Command::new(self.programs.join("psql"))
-            .arg("--host")
-            .arg(self.socket_directory())
-            .args(["--port", &self.port.to_string(), "--username", "postgres"])
+        let output = self
+            .program("psql")
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
             .args(["--set", "ON_ERROR_STOP=1", "--command", sql, database])
             .stdin(Stdio::null())

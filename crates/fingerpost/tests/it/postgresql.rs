@@ -1,6 +1,8 @@
 //! Servers over PostgreSQL: several on one database, a database that goes away and
 //! comes back, and those that are refused.
 
+mod backup;
+
 use std::time::Duration;
 
 use anyhow::{Result, ensure};

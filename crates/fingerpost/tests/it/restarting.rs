@@ -1,6 +1,8 @@
 //! Restarts on sockets that somebody else holds, as systemd's socket activation does
 //! them: whoever connects meanwhile waits, and no request fails.
 
+mod rolling;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -142,6 +144,58 @@ async fn are_stored(server: &Server, reported: &[Report]) -> Result<()> {
     Ok(())
 }
 
+/// Builders that connect for each question, and such that report over connections that
+/// stay, all to one address.
+struct Builders {
+    asking: JoinSet<Result<Vec<Report>>>,
+    clients: Vec<Arc<Client>>,
+}
+
+impl Builders {
+    fn begin(address: &str) -> Self {
+        let (mut asking, mut clients) = (JoinSet::new(), Vec::new());
+        for way in [Way::Http, Way::Http, Way::Lines, Way::Lines, Way::WebSocket] {
+            let client = Arc::new(Client::default());
+            clients.push(client.clone());
+            asking.spawn(ask_again_and_again(way, address.to_owned(), client));
+        }
+        for reporter in 1..=REPORTERS {
+            let client = Arc::new(Client::default());
+            clients.push(client.clone());
+            let first = reporter * 1_000_000;
+            asking.spawn(report_again_and_again(first, address.to_owned(), client));
+        }
+        Self { asking, clients }
+    }
+
+    /// Waits until everybody asked some more. Nobody may have failed.
+    async fn ask_on(&mut self) -> Result<()> {
+        let asked = |one: &Arc<Client>| one.asked.load(Ordering::Relaxed);
+        let before: Vec<u64> = self.clients.iter().map(asked).collect();
+        let all_asked = async || {
+            let failed = self.asking.try_join_next();
+            ensure!(failed.is_none(), "a client ended: {failed:?}");
+            let mut pairs = self.clients.iter().zip(&before);
+            Ok(pairs.all(|(one, before)| asked(one) >= before + ASKED))
+        };
+        eventually(PATIENCE, all_asked).await?;
+        Ok(())
+    }
+
+    /// Ends them all, and gives what was reported and answered.
+    async fn end(mut self) -> Result<Vec<Report>> {
+        for client in &self.clients {
+            client.stop.store(true, Ordering::Relaxed);
+        }
+        let mut reported = Vec::new();
+        while let Some(done) = self.asking.join_next().await {
+            reported.extend(done??);
+        }
+        ensure!(reported.len() as u64 >= REPORTERS * PIPELINED * ASKED);
+        Ok(reported)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_and_no_answered_report_is_lost_over_restarts() -> Result<()> {
     let farm = farm();
@@ -150,42 +204,14 @@ async fn no_request_fails_and_no_answered_report_is_lost_over_restarts() -> Resu
     let mut server = options.start().await?;
     ensure!(server.address() == address, "{}", server.log());
 
-    let (mut asking, mut clients) = (JoinSet::new(), Vec::new());
-    for way in [Way::Http, Way::Http, Way::Lines, Way::Lines, Way::WebSocket] {
-        let client = Arc::new(Client::default());
-        clients.push(client.clone());
-        asking.spawn(ask_again_and_again(way, address.clone(), client));
-    }
-    for reporter in 1..=REPORTERS {
-        let client = Arc::new(Client::default());
-        clients.push(client.clone());
-        let first = reporter * 1_000_000;
-        asking.spawn(report_again_and_again(first, address.clone(), client));
-    }
+    let mut builders = Builders::begin(&address);
     for _ in 0..from_environment("FINGERPOST_RESTARTS", 6) {
-        let before: Vec<u64> = clients
-            .iter()
-            .map(|one| one.asked.load(Ordering::Relaxed))
-            .collect();
-        let all_asked = async || {
-            let failed = asking.try_join_next();
-            ensure!(failed.is_none(), "a client ended: {failed:?}");
-            let mut pairs = clients.iter().zip(&before);
-            Ok(pairs.all(|(one, before)| one.asked.load(Ordering::Relaxed) >= before + ASKED))
-        };
-        eventually(PATIENCE, all_asked).await?;
+        builders.ask_on().await?;
         let stopped = server.stop().await?;
         ensure!(stopped.status.success(), "{}", stopped.log);
         server = stopped.options.start().await?;
     }
-    for client in &clients {
-        client.stop.store(true, Ordering::Relaxed);
-    }
-    let mut reported = Vec::new();
-    while let Some(done) = asking.join_next().await {
-        reported.extend(done??);
-    }
-    ensure!(reported.len() as u64 >= REPORTERS * PIPELINED * ASKED);
+    let reported = builders.end().await?;
     are_stored(&server, &reported).await
 }
 
