@@ -48,6 +48,7 @@ test: prepare
 	tests/peers/run
 	tests/peers/run --database postgresql
 	tests/peers/hg/run
+	tests/peers/bitbake/run
 	tests/peers/schema/run
 	tests/peers/prometheus/run
 	tests/deploy/run

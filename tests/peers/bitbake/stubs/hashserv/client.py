@@ -1,0 +1,1 @@
+"""Stands for a module that BitBake imports and these tests do not use."""
