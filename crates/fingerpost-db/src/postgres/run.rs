@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -78,11 +79,16 @@ impl Inner {
     {
         let lease = Arc::new(Lease::take(&self.connector, &self.pool, deadline).await?);
         let begin = self.begin(job, access);
+        let work = work(Session::new(Arc::clone(&lease)));
         let outcome = timeout_at(deadline, async {
-            if let Some(begin) = &begin {
-                self.started(&lease, access, begin).await?;
-            }
-            work(Session::new(Arc::clone(&lease))).await
+            let Some(begin) = &begin else {
+                return work.await;
+            };
+            // Polled in this order: the first statement goes out behind BEGIN, and nobody
+            // waits for the answers one by one.
+            let begun = self.started(&lease, access, begin);
+            let ((), value) = try_join(begun, work).await?;
+            Ok(value)
         })
         .await;
         lease.end();

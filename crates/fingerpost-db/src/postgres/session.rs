@@ -28,6 +28,17 @@ impl Session {
         Self(lease)
     }
 
+    /// Prepares a statement on this connection, unless that was done or is not done at
+    /// all: when it is sent later, no statement that is sent after it overtakes it.
+    pub async fn prepare(&self, sql: &str, values: &[&dyn Value]) -> Result<(), PostgresError> {
+        if !self.0.cached {
+            return Ok(());
+        }
+        let types = types(values);
+        let prepared = self.0.client().prepare_typed_cached(sql, &types);
+        self.0.limited(prepared).await.map(drop)
+    }
+
     /// Runs a statement; all of its rows, in memory.
     pub async fn query(&self, sql: &str, values: &[&dyn Value]) -> Result<Vec<Row>, PostgresError> {
         let client = self.0.client();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fingerpost_db::postgres::{PostgresError, Row, Session};
+use fingerpost_db::postgres::{PostgresError, Row, Session, Value};
 use fingerpost_hashequiv_proto::types::Unihash;
 
 use super::super::methods::column;
@@ -96,46 +96,64 @@ const SQL: &str = "
               AND mapping.taskhash = asked.taskhash
             LIMIT 1) AS own ON true";
 
-/// Reads it, in the order of the entries.
-pub(super) async fn read(
-    tx: &Session,
-    chain: &Chain,
-    entries: &[Arc<Entry>],
-    options: &StoreOptions,
-) -> Result<Vec<Seen>, PostgresError> {
-    let methods: Vec<i32> = entries.iter().map(|one| column(one.method.0)).collect();
-    let taskhashes: Vec<&[u8]> = entries.iter().map(|one| &*one.taskhash).collect();
-    let outputs = || entries.iter().map(|one| one.output.as_ref());
-    let outhashes: Vec<Option<&[u8]>> = outputs()
-        .map(|output| output.map(|output| &*output.outhash))
-        .collect();
-    let digests: Vec<Option<&[u8]>> = outputs().map(|output| output?.digest()).collect();
-    let bases: Vec<Option<&[u8]>> = outputs().map(|output| output?.base()).collect();
-    let further: Vec<i32> = chain.further().iter().map(|at| column(at.0)).collect();
-    let valid_only = !options.match_invalid_unihashes;
-    let rows = tx
-        .query(
-            SQL,
-            &[
-                &column(chain.own().0),
-                &valid_only,
-                &further,
-                &methods,
-                &taskhashes,
-                &outhashes,
-                &digests,
-                &bases,
-            ],
-        )
-        .await?;
-    let mut all: Vec<Seen> = entries.iter().map(|_| Seen::default()).collect();
-    for row in rows {
-        let place = usize::try_from(row.get::<_, i64>(0)).unwrap_or_default();
-        if let Some(seen) = place.checked_sub(1).and_then(|place| all.get_mut(place)) {
-            *seen = read_row(&row, valid_only)?;
+/// What is asked about a group.
+pub(super) struct Question<'a> {
+    own: i32,
+    further: Vec<i32>,
+    valid_only: bool,
+    methods: Vec<i32>,
+    taskhashes: Vec<&'a [u8]>,
+    outhashes: Vec<Option<&'a [u8]>>,
+    digests: Vec<Option<&'a [u8]>>,
+    bases: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> Question<'a> {
+    pub(super) fn of(chain: &Chain, entries: &'a [Arc<Entry>], options: &StoreOptions) -> Self {
+        let outputs = || entries.iter().map(|one| one.output.as_ref());
+        Self {
+            own: column(chain.own().0),
+            further: chain.further().iter().map(|at| column(at.0)).collect(),
+            valid_only: !options.match_invalid_unihashes,
+            methods: entries.iter().map(|one| column(one.method.0)).collect(),
+            taskhashes: entries.iter().map(|one| &*one.taskhash).collect(),
+            outhashes: outputs()
+                .map(|output| output.map(|output| &*output.outhash))
+                .collect(),
+            digests: outputs().map(|output| output?.digest()).collect(),
+            bases: outputs().map(|output| output?.base()).collect(),
         }
     }
-    Ok(all)
+
+    fn values(&self) -> [&dyn Value; 8] {
+        [
+            &self.own,
+            &self.valid_only,
+            &self.further,
+            &self.methods,
+            &self.taskhashes,
+            &self.outhashes,
+            &self.digests,
+            &self.bases,
+        ]
+    }
+
+    pub(super) async fn prepare(&self, tx: &Session) -> Result<(), PostgresError> {
+        tx.prepare(SQL, &self.values()).await
+    }
+
+    /// Reads it, in the order of the entries.
+    pub(super) async fn ask(&self, tx: &Session) -> Result<Vec<Seen>, PostgresError> {
+        let rows = tx.query(SQL, &self.values()).await?;
+        let mut all: Vec<Seen> = self.methods.iter().map(|_| Seen::default()).collect();
+        for row in rows {
+            let place = usize::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+            if let Some(seen) = place.checked_sub(1).and_then(|place| all.get_mut(place)) {
+                *seen = read_row(&row, self.valid_only)?;
+            }
+        }
+        Ok(all)
+    }
 }
 
 fn read_row(row: &Row, valid_only: bool) -> Result<Seen, PostgresError> {

@@ -29,11 +29,17 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
+    const LOCK: &str = "
+        SELECT sequence, output_id, coalesce(collection, 0)
+          FROM namespace WHERE id = $1 FOR UPDATE";
+
+    pub(super) async fn prepare(tx: &Session, at: NamespaceId) -> Result<(), PostgresError> {
+        tx.prepare(Self::LOCK, &[&column(at.0)]).await
+    }
+
     /// Locks the row: from here on nobody else writes to the namespace.
     pub(super) async fn locked(tx: &Session, at: NamespaceId) -> Result<Self, PostgresError> {
-        let sql = "SELECT sequence, output_id, coalesce(collection, 0)
-                     FROM namespace WHERE id = $1 FOR UPDATE";
-        let row = tx.query_one(sql, &[&column(at.0)]).await?;
+        let row = tx.query_one(Self::LOCK, &[&column(at.0)]).await?;
         Ok(Self {
             sequence: row.get(0),
             output_id: row.get(1),
