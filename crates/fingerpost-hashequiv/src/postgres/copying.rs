@@ -193,8 +193,7 @@ impl CopyStore for PostgresStore {
 
 const MAPPING: &str = "
     SELECT mapping.sequence, method.name, mapping.taskhash, mapping.unihash, mapping.created,
-           mapping.used_day, mapping.collection
-      FROM mapping JOIN method ON method.id = mapping.method";
+           mapping.used_day, mapping.collection";
 
 fn mapping(row: &Row) -> Result<MappingCopy, StoreError> {
     Ok(MappingCopy {
@@ -227,7 +226,8 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<CopyPage<MappingCopy>, StoreError> {
         let sql = format!(
-            "{MAPPING} WHERE mapping.namespace = $1 AND mapping.sequence > $2
+            "{MAPPING} FROM mapping JOIN method ON method.id = mapping.method
+              WHERE mapping.namespace = $1 AND mapping.sequence > $2
               ORDER BY mapping.sequence LIMIT $3"
         );
         let (sql, rows) = (&sql, limit as i64);
@@ -246,9 +246,12 @@ impl PostgresStore {
     ) -> Result<Vec<Option<MappingCopy>>, StoreError> {
         let (methods, taskhashes) = self.task_columns(&tasks).await?;
         let sql = format!(
-            "{MAPPING} JOIN unnest($2, $3) AS asked (method, taskhash)
-                    ON mapping.namespace = $1 AND mapping.method = asked.method
-                   AND mapping.taskhash = asked.taskhash"
+            "{MAPPING} FROM unnest($2, $3) AS asked (method, taskhash)
+              CROSS JOIN LATERAL (
+                    SELECT * FROM mapping
+                     WHERE mapping.namespace = $1 AND mapping.method = asked.method
+                       AND mapping.taskhash = asked.taskhash LIMIT 1) AS mapping
+               JOIN method ON method.id = mapping.method"
         );
         let (sql, methods, taskhashes) = (&sql, &methods, &taskhashes);
         let read = self
@@ -394,7 +397,9 @@ impl PostgresStore {
                 job,
                 |tx| async move { put_mappings(&tx, at, columns).await },
             );
-        put.await.map_err(failed)
+        put.await.map_err(failed)?;
+        self.shared.grew(rows.len());
+        Ok(())
     }
 
     async fn replace_signatures(
@@ -518,9 +523,11 @@ async fn put_mappings(
 ) -> Result<(), PostgresError> {
     const LOCK: &str = "SELECT sequence FROM namespace WHERE id = $1 FOR UPDATE";
     const KNOWN: &str = "
-        SELECT count(*) FROM mapping JOIN unnest($2, $3) AS asked (method, taskhash)
-            ON mapping.namespace = $1 AND mapping.method = asked.method
-           AND mapping.taskhash = asked.taskhash";
+        SELECT count(*) FROM unnest($2, $3) AS asked (method, taskhash)
+         CROSS JOIN LATERAL (
+               SELECT true FROM mapping
+                WHERE mapping.namespace = $1 AND mapping.method = asked.method
+                  AND mapping.taskhash = asked.taskhash LIMIT 1) AS own";
     const PUT: &str = "
         INSERT INTO mapping (namespace, sequence, method, taskhash, unihash, created, used_day,
                              collection)

@@ -24,6 +24,7 @@ mod marking;
 mod methods;
 mod namespaces;
 mod place;
+mod planner;
 mod report;
 mod retained;
 mod retaining;
@@ -47,6 +48,7 @@ use parking_lot::Mutex;
 use self::epoch::Epoch;
 use self::grouped::Grouped;
 use self::history::History;
+use self::planner::Growth;
 use crate::cache::UnihashCache;
 use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::database::Surroundings;
@@ -119,6 +121,7 @@ struct Shared {
     origin: Instant,
     /// When a group of look-ups was answered last, milliseconds since the origin.
     answered_ms: AtomicU64,
+    growth: Growth,
 }
 
 impl Shared {
@@ -194,6 +197,7 @@ impl PostgresStore {
             instance: random_name(),
             origin: Instant::now(),
             answered_ms: AtomicU64::new(0),
+            growth: Growth::default(),
         });
         let watching = Arc::clone(&shared);
         let poller = shared.db.poll(EPOCH_POLL, move |session| {

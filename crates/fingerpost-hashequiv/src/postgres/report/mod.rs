@@ -11,9 +11,11 @@ use std::sync::Arc;
 use fingerpost_core::Timestamp;
 use fingerpost_db::postgres::{Job, PostgresError};
 use fingerpost_hashequiv_proto::types::Unihash;
+use futures_util::future::try_join;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
+use self::seen::Question;
 use self::settled::{Group, Numbers};
 use super::grouped::{Grouped, Limits};
 use super::value::Hash as _;
@@ -275,7 +277,7 @@ fn alone(text: String) -> (String, Prepared) {
 
 /// Stores a group, or its first part.
 async fn add_group(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     chain: &Chain,
     entries: &[Arc<Entry>],
 ) -> Result<Vec<Outcome>, PostgresError> {
@@ -289,8 +291,13 @@ async fn add_group(
         .db
         .transaction(job, |tx| async move {
             let at = chain.own();
-            let numbers = Numbers::locked(&tx, at).await?;
-            let seen = seen::read(&tx, chain, entries, &options).await?;
+            let question = Question::of(chain, entries, &options);
+            Numbers::prepare(&tx, at).await?;
+            question.prepare(&tx).await?;
+            // The question goes out behind the lock, is begun when that was got, and then
+            // sees what whoever had it before stored.
+            let locked = Numbers::locked(&tx, at);
+            let (numbers, seen) = try_join(locked, question.ask(&tx)).await?;
             let mut group = Group::new(numbers, options);
             for (entry, seen) in entries.iter().zip(&seen) {
                 if !group.settle(entry, seen) {
@@ -303,6 +310,7 @@ async fn add_group(
             Ok(outcomes)
         })
         .await?;
+    shared.grew(outcomes.len());
     for (family, base) in new_bases.into_inner() {
         shared.bases.put(family, base);
     }
