@@ -21,7 +21,7 @@ use crate::retention::{
 };
 
 /// How long the rows of one transaction are deleted; the commit comes on top.
-const BATCH_TIME: Duration = Duration::from_millis(10);
+const BATCH_TIME: Duration = Duration::from_millis(20);
 /// What a mapping takes with its task and their indexes, and a row of the relation O with
 /// its own: measured with 100,000 of each that `fingerpost bench fill` made.
 const MAPPING_BYTES: u64 = 202;
