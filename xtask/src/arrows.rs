@@ -32,11 +32,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "fingerpost-hashequiv-client",
+        &["fingerpost-hashequiv-proto", "fingerpost-net"],
+    ),
+    (
         "fingerpost-hashequiv-front",
         &[
             "fingerpost-accounts",
             "fingerpost-core",
             "fingerpost-hashequiv",
+            "fingerpost-hashequiv-client",
             "fingerpost-hashequiv-proto",
             "fingerpost-net",
             "fingerpost-signatures",
@@ -63,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-core",
             "fingerpost-db",
             "fingerpost-hashequiv",
+            "fingerpost-hashequiv-client",
             "fingerpost-hashequiv-front",
             "fingerpost-hashequiv-proto",
             "fingerpost-hg",
@@ -129,6 +135,11 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
             "socket2",
         ],
         "services know no HTTP, socket or TLS",
+    ),
+    (
+        "fingerpost-hashequiv-client",
+        &["rusqlite"],
+        "clients see no SQL",
     ),
     (
         "fingerpost-hashequiv-front",

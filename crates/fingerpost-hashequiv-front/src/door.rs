@@ -12,13 +12,13 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::budget::Budget;
-use crate::link::{ByteLink, ServerSocket};
 use crate::metrics::Metrics;
 use crate::options::DoorOptions;
 use crate::placement::{Place, Placement};
 use crate::respond::Log;
 use crate::session::Session;
 use crate::turn::Caller;
+use fingerpost_hashequiv_client::link::{ByteLink, ServerSocket};
 
 /// Serves a [`HashEquiv`] over BitBake's protocol. Cheap to clone.
 #[derive(Clone)]

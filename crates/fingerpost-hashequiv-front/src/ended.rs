@@ -4,8 +4,8 @@ use std::io;
 
 use fingerpost_hashequiv_proto::Misbehaved;
 
-use crate::link::Broken;
 use crate::metrics::Limit;
+use fingerpost_hashequiv_client::link::Broken;
 
 /// Why a session is over. Everything that was answered before is still sent,
 /// except to a peer that is gone or does not read.

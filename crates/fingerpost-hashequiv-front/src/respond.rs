@@ -8,8 +8,8 @@ use fingerpost_core::{Declaration, Encoded, Failure, Permission, Reply};
 use fingerpost_net::Seldom;
 
 use crate::ended::Ended;
-use crate::link::Outgoing;
 use crate::turn::Caller;
+use fingerpost_hashequiv_client::link::Outgoing;
 
 /// Appends the reply of a command. Fails on a redirect and on many objects,
 /// which no client of this protocol can take and no command of ours gives.

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use crate::budget::Share;
 use crate::door::Shared;
 use crate::ended::Ended;
-use crate::link::Link;
 use crate::metrics::Limit;
 use crate::stream::{Exists, Gets, Step};
 use crate::turn::{Caller, Turn};
 use crate::wire::{Arrived, Wire};
+use fingerpost_hashequiv_client::link::Link;
 
 /// A session in progress.
 pub(crate) struct Session<'a, L> {

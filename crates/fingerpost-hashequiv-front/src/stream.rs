@@ -9,8 +9,8 @@ use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
 use fingerpost_hashequiv_proto::{Inbox, Misbehaved, outbox};
 
 use crate::ended::Ended;
-use crate::link::{Link, Outgoing};
 use crate::turn::Turn;
+use fingerpost_hashequiv_client::link::{Link, Outgoing};
 
 /// What follows a step of a session's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,12 +12,12 @@ use tracing::Instrument as _;
 use crate::door::{Opens, Shared};
 use crate::ended::Ended;
 use crate::guards::{self, REST_MAX, Stopped, Told};
-use crate::link::Link;
 use crate::placement::Place;
 use crate::respond::{self, RequestId};
 use crate::session::Activity;
 use crate::stream::{Exists, Gets};
 use crate::wire::Wire;
+use fingerpost_hashequiv_client::link::Link;
 
 /// Everything that answering takes: the service, who asks, and where the answer
 /// goes.

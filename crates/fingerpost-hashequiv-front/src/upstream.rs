@@ -1,8 +1,5 @@
 //! A parent server, asked over BitBake's protocol.
 
-mod breaker;
-mod lane;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,12 +7,9 @@ use std::time::Duration;
 use fingerpost_hashequiv::store::{Metadata, OutputRow, Task};
 use fingerpost_hashequiv::upstream::Asked;
 use fingerpost_hashequiv::{Upstream, UpstreamError};
+use fingerpost_hashequiv_client::{AskError, Breaker, ClientOptions, Lane, Mode, Question};
 use fingerpost_hashequiv_proto::client::{FullRow, Request, ServerError, request, stream};
 use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
-
-use crate::client::{ClientOptions, Mode};
-use breaker::Breaker;
-use lane::{Lane, Question};
 
 /// An [`Upstream`] over a few connections that all callers share.
 ///
@@ -94,7 +88,7 @@ impl NativeUpstream {
             out.message(&json);
             true
         });
-        let mut answers = self.lane(&self.rows).ask(question).await?;
+        let mut answers = self.lane(&self.rows).ask(question).await.map_err(silent)?;
         let text = answers.pop().flatten().unwrap_or_default();
         let row = request.read(&text).map_err(senseless)?;
         row.map(|row| output_row(row, task)).transpose()
@@ -117,7 +111,7 @@ impl Upstream for NativeUpstream {
                 };
                 out.write(write).is_ok()
             });
-            let answers = self.lane(&self.gets).ask(question).await?;
+            let answers = self.lane(&self.gets).ask(question).await.map_err(silent)?;
             let read = |line: Option<String>| {
                 let line = line.unwrap_or_default();
                 let unihash = stream::read_unihash(&line).map_err(senseless)?;
@@ -136,7 +130,11 @@ impl Upstream for NativeUpstream {
                     |bytes: &mut Vec<u8>, framing| stream::write_exists(bytes, framing, &unihash);
                 out.write(write).is_ok()
             });
-            let answers = self.lane(&self.exists).ask(question).await?;
+            let answers = self
+                .lane(&self.exists)
+                .ask(question)
+                .await
+                .map_err(silent)?;
             let read = |line: Option<String>| match line {
                 Some(line) => stream::read_exists(&line).map_err(senseless),
                 None => Ok(false),
@@ -159,6 +157,10 @@ impl Upstream for NativeUpstream {
             self.row(request, &task).await
         })
     }
+}
+
+fn silent(error: AskError) -> UpstreamError {
+    UpstreamError(error.to_string())
 }
 
 fn senseless(error: ServerError) -> UpstreamError {

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::budget::Share;
 use crate::ended::Ended;
-use crate::link::{IDLE_BYTES, Link, Outgoing, Waste};
 use crate::metrics::{Limit, Metrics};
 use crate::options::DoorOptions;
-use crate::timer::{Timer, earlier};
+use fingerpost_hashequiv_client::link::{IDLE_BYTES, Link, Outgoing, Waste};
+use fingerpost_hashequiv_client::{Timer, earlier};
 
 /// A connection that rests this long gives its larger buffers back, at the
 /// latest after twice the time.

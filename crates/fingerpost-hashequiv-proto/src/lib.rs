@@ -6,14 +6,16 @@
 //! typed arguments with [`field`] and answers through [`outbox`]; the lines of
 //! a stream go through [`stream`]. A client uses [`client`].
 //!
-//! Nothing here knows a command's meaning, a database or a user, and nothing a
-//! peer sends makes it panic or grow beyond its [`Limits`].
+//! [`rules`] decides which tasks are equivalent. Nothing else here knows what a
+//! command means, and nothing knows a database or a user; nothing that a peer sends
+//! makes it panic or grow beyond its [`Limits`].
 
 pub mod client;
 pub mod field;
 pub mod fuzz;
 pub mod outbox;
 pub mod request;
+pub mod rules;
 pub mod stream;
 pub mod types;
 

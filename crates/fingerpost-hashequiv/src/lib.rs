@@ -2,8 +2,8 @@
 //! through and whatever database lies below.
 //!
 //! [`HashEquiv`] is the service, [`commands()`] declares what it can be asked,
-//! [`Store`] is what it asks of a database, and [`rules`] decides which tasks
-//! are equivalent. It knows no socket, no wire format and no TLS: those are the
+//! [`Store`] is what it asks of a database, and [`rules`](fingerpost_hashequiv_proto::rules)
+//! decides which tasks are equivalent. It knows no socket, no wire format and no TLS: those are the
 //! doors' business.
 
 pub mod cache;
@@ -16,7 +16,6 @@ pub mod postgres;
 pub mod progress;
 pub mod query;
 pub mod retention;
-pub mod rules;
 pub mod siginfo;
 pub mod signed;
 pub mod signing;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use fingerpost_hashequiv_front::client::{Client, ClientOptions};
+use fingerpost_hashequiv_client::{Client, ClientOptions};
 use fingerpost_hashequiv_proto::client::{Report, request};
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};

@@ -13,7 +13,7 @@ use fingerpost_accounts::tokens::NewToken;
 use fingerpost_accounts::{LoginOptions, Namespaces};
 use fingerpost_core::{Permission, PermissionSet, SystemClock};
 use fingerpost_hashequiv::Config;
-use fingerpost_hashequiv_front::client::{Client, ClientOptions, Credentials, request};
+use fingerpost_hashequiv_client::{Client, ClientOptions, Credentials, request};
 use fingerpost_hashequiv_front::{DoorOptions, JsonDoor, JsonOptions, NativeDoor};
 use fingerpost_net::audit::{Audit, AuditOptions};
 use fingerpost_net::{Guards, Peer, PeerAddress};

@@ -1,8 +1,8 @@
 //! Every command through the client.
 
+use fingerpost_hashequiv_client::request::{self, Report};
+use fingerpost_hashequiv_client::{Client, ClientError, ClientOptions, Credentials};
 use fingerpost_hashequiv_front::DoorOptions;
-use fingerpost_hashequiv_front::client::request::{self, Report};
-use fingerpost_hashequiv_front::client::{Client, ClientError, ClientOptions, Credentials};
 
 use crate::world::{Listening, World, taskhash, unihash};
 

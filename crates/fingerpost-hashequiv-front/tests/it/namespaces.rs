@@ -3,8 +3,8 @@
 use fingerpost_core::{Permission, PermissionSet};
 use fingerpost_hashequiv::Config;
 use fingerpost_hashequiv::namespace::NamespaceConfig;
+use fingerpost_hashequiv_client::{Client, ClientOptions, request};
 use fingerpost_hashequiv_front::PlacementOptions;
-use fingerpost_hashequiv_front::client::{Client, ClientOptions, request};
 use fingerpost_net::Address;
 
 use crate::world::{HANDSHAKE, Listening, Wire, World, taskhash, unihash};

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fingerpost_hashequiv_front::client::request::{self, Report};
-use fingerpost_hashequiv_front::client::{Client, ClientError, ClientOptions};
+use fingerpost_hashequiv_client::request::{self, Report};
+use fingerpost_hashequiv_client::{Client, ClientError, ClientOptions};
 use fingerpost_net::{Address, Host};
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::PrivatePkcs8KeyDer;

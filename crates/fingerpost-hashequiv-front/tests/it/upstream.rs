@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fingerpost_hashequiv::store::Task;
 use fingerpost_hashequiv::{Config, Upstream};
-use fingerpost_hashequiv_front::client::{ClientOptions, Credentials, request};
+use fingerpost_hashequiv_client::{ClientOptions, Credentials, request};
 use fingerpost_hashequiv_front::{DoorOptions, NativeUpstream, NativeUpstreamOptions};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use tokio::net::TcpListener;

@@ -7,7 +7,7 @@ use fingerpost_core::{Clock, Permission, PermissionSet, SystemClock};
 use fingerpost_db::{Settings, Sqlite};
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
 use fingerpost_hashequiv::{Config, HashEquiv, NamespaceSet, Upstream};
-use fingerpost_hashequiv_front::client::{Client, ClientOptions, request};
+use fingerpost_hashequiv_client::{Client, ClientOptions, request};
 use fingerpost_hashequiv_front::{DoorOptions, NativeDoor, Placement, PlacementOptions};
 use fingerpost_net::{
     Address, BindOptions, ConnectionGuard, LineDoor, Listener, Metrics, Peer, PeerAddress, Server,

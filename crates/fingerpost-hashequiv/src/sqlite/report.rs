@@ -14,8 +14,8 @@ use crate::cache::{MethodId, UnihashCache};
 use crate::created::Created;
 use crate::listings::{Bases, Prepared};
 use crate::namespace::{Chain, NamespaceId};
-use crate::rules::{self, Evidence, Verdict};
 use crate::store::{CopiedRow, Metadata, Report, Settled, StoreOptions, Task};
+use fingerpost_hashequiv_proto::rules::{self, Evidence, Verdict};
 
 /// Stores a report.
 pub(super) fn store(

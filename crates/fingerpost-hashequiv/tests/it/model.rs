@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fingerpost_hashequiv::rules::{Evidence, settle, settle_equiv};
+use fingerpost_hashequiv_proto::rules::{Evidence, settle, settle_equiv};
 use fingerpost_hashequiv_proto::types::Unihash;
 
 use crate::world::{hash, name};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
+use fingerpost_hashequiv_client::{ClientOptions, Credentials};
 
 use super::netrc;
 use crate::config::Secret;

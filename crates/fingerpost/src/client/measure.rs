@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use fingerpost_hashequiv_front::client::{Client, ClientOptions};
+use fingerpost_hashequiv_client::{Client, ClientOptions};
 use fingerpost_hashequiv_proto::client::{Report, request};
 use sha2::{Digest, Sha256};
 

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use fingerpost_hashequiv_front::client::{Client, ClientError, ClientOptions};
+use fingerpost_hashequiv_client::{Client, ClientError, ClientOptions};
 
 use crate::exit::Exit;
 use crate::{config, log};

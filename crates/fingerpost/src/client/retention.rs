@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use anyhow::{Context, bail};
-use fingerpost_hashequiv_front::client::ClientError;
+use fingerpost_hashequiv_client::ClientError;
 use fingerpost_hashequiv_proto::client::request;
 use serde_json::json;
 

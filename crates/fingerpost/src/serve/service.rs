@@ -10,7 +10,7 @@ use fingerpost_core::{Clock, SystemClock};
 use fingerpost_hashequiv::{
     Config as ServiceConfig, HashEquiv, NamespaceSet, Upstream, UpstreamOptions,
 };
-use fingerpost_hashequiv_front::client::{ClientOptions, Credentials};
+use fingerpost_hashequiv_client::{ClientOptions, Credentials};
 use fingerpost_hashequiv_front::{
     DoorOptions, JsonDoor, JsonOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions,
     Placement,

@@ -16,8 +16,8 @@ use crate::cache::MethodId;
 use crate::created::Created;
 use crate::listings::BaseListing;
 use crate::namespace::NamespaceId;
-use crate::rules::{self, Evidence, Verdict};
 use crate::store::StoreOptions;
+use fingerpost_hashequiv_proto::rules::{self, Evidence, Verdict};
 
 /// The row of a namespace, which is locked until the transaction ends.
 #[derive(Clone, Copy, Debug)]

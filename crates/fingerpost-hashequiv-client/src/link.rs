@@ -11,22 +11,22 @@ use std::task::{Context, Poll};
 use fingerpost_hashequiv_proto::client::AnswerInbox;
 use fingerpost_hashequiv_proto::{Framing, Inbox, Misbehaved, outbox};
 
-pub(crate) use bytes::ByteLink;
-pub(crate) use websocket::{ClientSocket, ServerSocket};
+pub use bytes::ByteLink;
+pub use websocket::{ClientSocket, ServerSocket};
 
 /// Bytes that are taken in ahead of what was worked on; of a WebSocket one
 /// message more.
-pub(crate) const READ_AHEAD_BYTES: usize = 64 << 10;
+pub const READ_AHEAD_BYTES: usize = 64 << 10;
 
 /// Beyond this, what was sent is cut off in front of what is not.
 const SENT_BYTES_KEPT: usize = 64 << 10;
 
 /// An empty buffer that is larger is given back after a rest.
-pub(crate) const IDLE_BYTES: usize = 4 << 10;
+pub const IDLE_BYTES: usize = 4 << 10;
 
 /// A transport. Sending and receiving are independent: neither end ever waits
 /// for the other with both hands full.
-pub(crate) trait Link: Send {
+pub trait Link: Send {
     /// How messages are told apart.
     fn framing(&self) -> Framing;
 
@@ -44,7 +44,7 @@ pub(crate) trait Link: Send {
 
 /// Why nothing more can be received.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// The connection.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -54,9 +54,12 @@ pub(crate) enum Broken {
 }
 
 /// Where received bytes go; see [`Inbox`].
-pub(crate) trait Receive {
+pub trait Receive {
+    /// Where bytes are appended.
     fn buffer(&mut self) -> &mut Vec<u8>;
+    /// Takes in a whole message.
     fn push_message(&mut self, message: &[u8]) -> Result<(), Misbehaved>;
+    /// Bytes that were not worked on yet.
     fn pending(&self) -> usize;
 }
 
@@ -83,7 +86,7 @@ receive_by_own_methods!(AnswerInbox);
 
 /// Throws away what arrives.
 #[derive(Debug, Default)]
-pub(crate) struct Waste(Vec<u8>);
+pub struct Waste(Vec<u8>);
 
 impl Receive for Waste {
     fn buffer(&mut self) -> &mut Vec<u8> {
@@ -103,7 +106,7 @@ impl Receive for Waste {
 
 /// What is to be sent, in order.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     framing: Framing,
     bytes: Vec<u8>,
     sent: usize,
@@ -112,7 +115,8 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) const fn new(framing: Framing) -> Self {
+    /// Nothing, to be sent in this form.
+    pub const fn new(framing: Framing) -> Self {
         Self {
             framing,
             bytes: Vec::new(),
@@ -123,18 +127,18 @@ impl Outgoing {
 
     /// Bytes that are not sent yet.
     #[inline]
-    pub(crate) const fn pending(&self) -> usize {
+    pub const fn pending(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
     /// Whether there is nothing to send; an empty message is something.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.pending() == 0 && self.lengths.is_empty()
     }
 
     /// Appends what `write` writes, as one message. It must write nothing when
     /// it fails.
-    pub(crate) fn write<E>(
+    pub fn write<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>, Framing) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -154,38 +158,38 @@ impl Outgoing {
     }
 
     /// Appends a JSON message, in chunks when it is long.
-    pub(crate) fn message(&mut self, json: &[u8]) {
+    pub fn message(&mut self, json: &[u8]) {
         self.append(|bytes, framing| outbox::write_message(bytes, framing, json));
     }
 
     /// Appends a stream line.
-    pub(crate) fn line(&mut self, line: &str) {
+    pub fn line(&mut self, line: &str) {
         self.append(|bytes, framing| outbox::write_stream_line(bytes, framing, line));
     }
 
     /// Appends a hash as a stream line.
     #[inline]
-    pub(crate) fn hash(&mut self, hash: &[u8; 32]) {
+    pub fn hash(&mut self, hash: &[u8; 32]) {
         self.append(|bytes, framing| outbox::write_hash_line(bytes, framing, hash));
     }
 
     /// Appends the server's header lines.
-    pub(crate) fn headers(&mut self) {
+    pub fn headers(&mut self) {
         self.append(outbox::write_headers);
     }
 
     /// Appends a told error.
-    pub(crate) fn invoke_error(&mut self, text: &str) {
+    pub fn invoke_error(&mut self, text: &str) {
         self.append(|bytes, framing| outbox::write_invoke_error(bytes, framing, text));
     }
 
     /// The bytes to send ([`Framing::Lines`]).
-    pub(crate) fn unsent(&self) -> &[u8] {
+    pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
     /// Takes the next message to send ([`Framing::Messages`]).
-    pub(crate) fn next_message(&mut self) -> Option<String> {
+    pub fn next_message(&mut self) -> Option<String> {
         let length = self.lengths.pop_front()?;
         let message = String::from_utf8_lossy(&self.unsent()[..length]).into_owned();
         self.advance(length);
@@ -193,7 +197,7 @@ impl Outgoing {
     }
 
     /// Notes that `count` bytes were sent.
-    pub(crate) fn advance(&mut self, count: usize) {
+    pub fn advance(&mut self, count: usize) {
         self.sent += count;
         if self.sent == self.bytes.len() {
             self.bytes.clear();
@@ -205,12 +209,12 @@ impl Outgoing {
     }
 
     /// Memory that is held.
-    pub(crate) const fn capacity(&self) -> usize {
+    pub const fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
     /// Gives memory back.
-    pub(crate) fn release(&mut self) {
+    pub fn release(&mut self) {
         if self.is_empty() {
             self.bytes = Vec::new();
             self.lengths = VecDeque::new();

@@ -9,13 +9,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// comparison: the runtime's own timer is only touched when there was none, or
 /// when the new deadline is earlier. It may wake its task once too early.
 #[derive(Debug, Default)]
-pub(crate) struct Timer {
+pub struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
     /// Ready once `due` has passed; never without a deadline.
-    pub(crate) fn poll_until(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_until(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(due) = due else {
             return Poll::Pending;
         };
@@ -34,7 +34,7 @@ impl Timer {
 }
 
 /// The earlier of two deadlines, where `None` is never.
-pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

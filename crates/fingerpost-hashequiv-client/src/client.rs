@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use fingerpost_hashequiv_front::client::{Client, ClientOptions, request};
+//! use fingerpost_hashequiv_client::{Client, ClientOptions, request};
 //!
 //! let mut client = Client::new(ClientOptions::to("127.0.0.1:8686".parse()?));
 //! let row = client.call(&request::get("method", "taskhash")).await?;
@@ -32,8 +32,9 @@ pub use fingerpost_hashequiv_proto::client::request::{self, Request};
 pub use options::{ClientOptions, Credentials};
 pub use tls::{TlsError, tls_config};
 
+pub(crate) use connection::Connection;
+pub use connection::Mode;
 use connection::{Asked, Stream};
-pub(crate) use connection::{Connection, Mode};
 
 /// A client of one server. Connects when it is first used and again, with login,
 /// when the connection is lost; every answer is waited for with a limit, see

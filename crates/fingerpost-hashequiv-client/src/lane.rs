@@ -6,16 +6,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use fingerpost_hashequiv::UpstreamError;
 use fingerpost_hashequiv_proto::client::{ServerError, read_answer};
 use serde::de::IgnoredAny;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::breaker::{Admit, Breaker};
+use crate::breaker::{Admit, Breaker};
 use crate::client::{ClientError, ClientOptions, Connection, Mode, request};
 use crate::link::Outgoing;
 use crate::timer::Timer;
+
+/// A question was not answered; whoever asked goes on without.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AskError(String);
 
 /// Questions that may wait to be sent.
 const QUEUE_MAX: usize = 256;
@@ -24,14 +28,14 @@ const QUEUE_MAX: usize = 256;
 const WINDOW: usize = 10_000;
 
 /// The sending half of a shared connection. Its task ends with it.
-pub(super) struct Lane {
+pub struct Lane {
     questions: mpsc::Sender<Queued>,
     breaker: Arc<Breaker>,
     timeout: Duration,
 }
 
 /// The lines of one caller. Writes those that have a form as lines, one by one.
-pub(super) struct Question {
+pub struct Question {
     count: usize,
     write: WriteLine,
 }
@@ -40,15 +44,15 @@ pub(super) struct Question {
 type WriteLine = Box<dyn FnMut(usize, &mut Outgoing) -> bool + Send>;
 
 /// The answers in order, `None` for what could not be asked.
-type Answers = Vec<Option<String>>;
-type Reply = oneshot::Sender<Result<Answers, UpstreamError>>;
+pub type Answers = Vec<Option<String>>;
+type Reply = oneshot::Sender<Result<Answers, AskError>>;
 
 /// A question on its way to the connection; `None` is a probe.
 type Queued = Option<(Question, Reply)>;
 
 impl Question {
     /// `count` lines; `write` appends one of them, or says that it cannot.
-    pub(super) fn many(
+    pub fn many(
         count: usize,
         write: impl FnMut(usize, &mut Outgoing) -> bool + Send + 'static,
     ) -> Self {
@@ -59,13 +63,15 @@ impl Question {
     }
 
     /// One message.
-    pub(super) fn one(mut write: impl FnMut(&mut Outgoing) -> bool + Send + 'static) -> Self {
+    pub fn one(mut write: impl FnMut(&mut Outgoing) -> bool + Send + 'static) -> Self {
         Self::many(1, move |_, out| write(out))
     }
 }
 
 impl Lane {
-    pub(super) fn start(options: ClientOptions, mode: Mode, breaker: Arc<Breaker>) -> Self {
+    /// Prepares to ask in one mode; connects with the first question. Must be called
+    /// within a runtime.
+    pub fn start(options: ClientOptions, mode: Mode, breaker: Arc<Breaker>) -> Self {
         let (questions, receiver) = mpsc::channel(QUEUE_MAX);
         let timeout = options.receive_timeout;
         let worker = Worker {
@@ -84,7 +90,7 @@ impl Lane {
 
     /// Asks, and waits for all answers: at most twice the timeout, once for a
     /// connection and once for them.
-    pub(super) async fn ask(&self, question: Question) -> Result<Answers, UpstreamError> {
+    pub async fn ask(&self, question: Question) -> Result<Answers, AskError> {
         match self.breaker.admit(Instant::now()) {
             Admit::Ask => {}
             Admit::Refuse => return Err(error("known to be down")),
@@ -106,8 +112,8 @@ impl Lane {
     }
 }
 
-fn error(text: impl Into<String>) -> UpstreamError {
-    UpstreamError(text.into())
+fn error(text: impl Into<String>) -> AskError {
+    AskError(text.into())
 }
 
 /// The task that owns the connection.

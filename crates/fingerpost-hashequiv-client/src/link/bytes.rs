@@ -11,7 +11,7 @@ use super::{Broken, Link, Outgoing, Receive};
 
 /// A byte stream.
 #[derive(Debug)]
-pub(crate) struct ByteLink<IO>(pub(crate) IO);
+pub struct ByteLink<IO>(pub IO);
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Link for ByteLink<IO> {
     fn framing(&self) -> Framing {

@@ -11,7 +11,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Whether the server of several connections can be asked.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub struct Breaker {
     address: String,
     state: Mutex<State>,
 }
@@ -24,7 +24,7 @@ enum State {
 
 /// What to do with a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admit {
+pub enum Admit {
     /// Ask it.
     Ask,
     /// Refuse it, and try whether the server is back.
@@ -34,7 +34,8 @@ pub(super) enum Admit {
 }
 
 impl Breaker {
-    pub(super) const fn new(address: String) -> Self {
+    /// One for the server at an address, which is believed to be up.
+    pub const fn new(address: String) -> Self {
         Self {
             address,
             state: Mutex::new(State::Up),
@@ -43,7 +44,7 @@ impl Breaker {
 
     /// Whether a question may be asked. Of those that come while the server is
     /// down one in a while is told to probe.
-    pub(super) fn admit(&self, now: Instant) -> Admit {
+    pub fn admit(&self, now: Instant) -> Admit {
         let mut state = self.state.lock();
         let State::Down { retry_at, pause } = *state else {
             return Admit::Ask;
@@ -60,12 +61,12 @@ impl Breaker {
     }
 
     /// Whether questions are asked.
-    pub(super) fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         matches!(*self.state.lock(), State::Up)
     }
 
     /// Notes that the server answers.
-    pub(super) fn up(&self) {
+    pub fn up(&self) {
         let before = std::mem::replace(&mut *self.state.lock(), State::Up);
         if matches!(before, State::Down { .. }) {
             tracing::info!(upstream = self.address, "The upstream answers again");
@@ -73,7 +74,7 @@ impl Breaker {
     }
 
     /// Notes that the server could not be reached, or does not answer.
-    pub(super) fn down(&self, now: Instant, why: &str) {
+    pub fn down(&self, now: Instant, why: &str) {
         let mut state = self.state.lock();
         let pause = match *state {
             State::Up => {

@@ -3,7 +3,7 @@
 //! The service, the model that its tests compare it with, and the agent decide
 //! with this module alone. Source: section 8 of the protocol's description.
 
-use fingerpost_hashequiv_proto::types::Unihash;
+use crate::types::Unihash;
 
 /// What is known when a task is reported, gathered in one atomic step.
 #[derive(Clone, Copy, Debug, Default)]

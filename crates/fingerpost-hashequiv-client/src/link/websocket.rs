@@ -15,13 +15,16 @@ use super::{Broken, Link, Outgoing, READ_AHEAD_BYTES, Receive};
 
 /// The server's end. Holds the error that ended it, which decides the close code.
 #[derive(Debug)]
-pub(crate) struct ServerSocket {
-    pub(crate) socket: ws::WebSocket,
-    pub(crate) error: Option<axum::Error>,
+pub struct ServerSocket {
+    /// The socket.
+    pub socket: ws::WebSocket,
+    /// What receiving ended with.
+    pub error: Option<axum::Error>,
 }
 
 impl ServerSocket {
-    pub(crate) const fn new(socket: ws::WebSocket) -> Self {
+    /// An open socket.
+    pub const fn new(socket: ws::WebSocket) -> Self {
         Self {
             socket,
             error: None,
@@ -31,7 +34,7 @@ impl ServerSocket {
 
 /// The client's end.
 #[derive(Debug)]
-pub(crate) struct ClientSocket<IO>(pub(crate) WebSocketStream<IO>);
+pub struct ClientSocket<IO>(pub WebSocketStream<IO>);
 
 /// What came out of a socket, whoever made the socket.
 enum Event {

@@ -35,7 +35,7 @@ pub(crate) struct Connection {
 
 /// What lines mean now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Requests and their answers.
     Requests,
     /// Keys and their unihashes.

@@ -1,0 +1,21 @@
+//! Who asks a server over BitBake's protocol: the client that tools use, lanes that many
+//! callers share, and what both ends of a connection have in common.
+//!
+//! [`Client`] asks one thing after the other and tries again. A [`Lane`] sends the
+//! questions of many callers at once, and with a [`Breaker`] answers at once while the
+//! server is known to be down. The wire format itself is in
+//! [`fingerpost_hashequiv_proto`].
+
+mod breaker;
+mod client;
+mod lane;
+pub mod link;
+mod timer;
+
+pub use breaker::Breaker;
+pub use client::{
+    Client, ClientError, ClientOptions, ConnectError, Credentials, Mode, Request, TlsError,
+    request, tls_config,
+};
+pub use lane::{Answers, AskError, Lane, Question};
+pub use timer::{Timer, earlier};
