@@ -18,7 +18,7 @@ const ROWS_MIN: usize = 50;
 /// And at most.
 const ROWS_MAX: usize = 1000;
 
-/// Batches that take less than [`SLOW`], and rests between them: a quarter of a batch while
+/// Batches that take less than [`SLOW`], and rests between them: an eighth of a batch while
 /// nobody else works, and twice as long after each one that met others.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -54,7 +54,7 @@ impl Pace {
     pub(super) fn after_write(&mut self, took: Duration, waiting: u64) -> Duration {
         self.rest = match took > SLOW || waiting > CROWD {
             true => self.rest.saturating_mul(2).max(took),
-            false => (self.rest / 2).max(took / 4),
+            false => (self.rest / 2).max(took / 8),
         };
         self.rest = self.rest.clamp(REST_MIN, REST_MAX);
         self.rest
@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn rests_grow_under_load_and_shrink_after_it() {
         let mut pace = Pace::new();
-        let batch = Duration::from_millis(12);
-        let rest = batch / 4;
+        let batch = Duration::from_millis(16);
+        let rest = batch / 8;
         let mut after = |waiting| pace.after_batch(100, batch, waiting);
         assert_eq!(after(0), rest);
         let crowded: Vec<_> = (0..10).map(|_| after(20)).collect();
