@@ -194,17 +194,17 @@ impl PostgresCluster {
 
     /// Ends it in an orderly way, within a limit; connections are closed.
     pub fn stop(&mut self) -> Result<()> {
-        self.end(Signal::INT)
+        self.end(Signal::INT, LIMIT)
     }
 
-    fn end(&mut self, signal: Signal) -> Result<()> {
+    fn end(&mut self, signal: Signal, limit: Duration) -> Result<()> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
         };
         kill_process(Pid::from_child(&child), signal)?;
         let start = Instant::now();
         while child.try_wait()?.is_none() {
-            if start.elapsed() > LIMIT {
+            if start.elapsed() > limit {
                 self.child = Some(child);
                 self.kill()?;
                 bail!("PostgreSQL does not stop");
@@ -270,13 +270,14 @@ impl Drop for PostgresCluster {
         if self.child.is_some() {
             _ = self.go_on();
         }
-        // At once, but it gives its shared memory back.
-        _ = self.end(Signal::QUIT);
+        // At once, but it gives its shared memory back. Seldom it forgets to end.
+        _ = self.end(Signal::QUIT, DROP_LIMIT);
         _ = self.kill();
     }
 }
 
 const LIMIT: Duration = Duration::from_secs(30);
+const DROP_LIMIT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
