@@ -48,6 +48,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-snapshot",
         ],
     ),
+    (
+        "fingerpost-agent",
+        &[
+            "fingerpost-core",
+            "fingerpost-db",
+            "fingerpost-hashequiv-client",
+            "fingerpost-hashequiv-proto",
+            "fingerpost-net",
+            "fingerpost-signatures",
+            "fingerpost-snapshot",
+        ],
+    ),
     ("fingerpost-hg-proto", &["fingerpost-core"]),
     ("fingerpost-hg", &["fingerpost-core", "fingerpost-hg-proto"]),
     (
@@ -64,6 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fingerpost",
         &[
             "fingerpost-accounts",
+            "fingerpost-agent",
             "fingerpost-content",
             "fingerpost-core",
             "fingerpost-db",

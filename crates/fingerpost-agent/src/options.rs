@@ -1,0 +1,26 @@
+//! What may be set about an agent.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fingerpost_hashequiv_client::ClientOptions;
+
+/// How an agent works.
+#[derive(Clone, Debug)]
+pub struct AgentOptions {
+    /// The server, and the login if it wants one. Its waits and tries are not used.
+    pub server: ClientOptions,
+    /// Longest wait for the server's answer to a batch of look-ups. 2 s.
+    pub lookup_deadline: Duration,
+    /// Longest wait for the server's answer to a report. 2 s.
+    pub report_deadline: Duration,
+    /// Bytes of answers in memory. 16 MiB.
+    pub memory_bytes: u64,
+    /// How long an answer from memory is good while the server answers. 10 s after the
+    /// last word of deletions.
+    pub miss_ttl: Duration,
+    /// Where reports are kept that the server has not seen.
+    pub state: PathBuf,
+    /// Bytes of them at most. 256 MiB.
+    pub spool_bytes_max: u64,
+}
