@@ -66,6 +66,13 @@ class Farm:
         await server.start()
         return server
 
+    async def agent(self, server, *options):
+        """An agent of a server, on a Unix socket."""
+        agent = Agent(self, len(self.servers), server.address, options)
+        self.servers.append(agent)
+        await agent.start()
+        return agent
+
     async def client(self, server, **options):
         client = await HashClient(server.address, **options).open()
         self.clients.append(client)
@@ -139,7 +146,39 @@ class Server:
             raise RuntimeError(f"the server ended with {status}:\n{self.log()}")
         return time.monotonic() - began
 
+    def hang(self):
+        """It accepts connections from now on and answers nothing, until it goes on."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
     async def kill(self):
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
+
+
+class Agent(Server):
+    """The agent of a build host."""
+
+    def __init__(self, farm, number, server, options):
+        self.farm = farm
+        self.path = Path(farm.directory.name) / f"agent-{number}"
+        self.process = None
+        self.socket = Path(f"{self.path}.sock")
+        self.address = f"unix://{self.socket}"
+        self.options = ["--server", server, *options]
+
+    async def start(self):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("FINGERPOST_")}
+        with open(self.log_path, "ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                self.farm.binary, "agent", "--socket", self.socket, "--state-directory", f"{self.path}.state",
+                *self.options, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not self.socket.is_socket():
+            if self.process.returncode is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the agent does not listen:\n{self.log()}")
+            await asyncio.sleep(0.01)

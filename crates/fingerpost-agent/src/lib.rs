@@ -2,7 +2,20 @@
 //!
 //! Whatever the server does, a build that asks here is answered within the deadline and
 //! is never refused: what is not known by then is "no unihash", and the build goes on.
+//!
+//! [`Agent`] speaks BitBake's protocol to builds. It remembers what the server said
+//! (`knowledge`), asks for the rest with a limit on every wait (`server`), and knows what
+//! a build can be told when nobody answers (`commands`).
 
+mod agent;
+mod commands;
+mod figures;
+mod gets;
+mod knowledge;
 mod options;
+mod server;
+mod session;
+mod wire;
 
+pub use agent::Agent;
 pub use options::AgentOptions;

@@ -1,0 +1,211 @@
+//! The agent: builds on one side, the server on the other.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::WebSocket;
+use axum::http::header;
+use axum::routing::get;
+use fingerpost_hashequiv_client::link::{ByteLink, ServerSocket};
+use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
+use fingerpost_net::{
+    ConnectionGuard, LineDoor, Listener, Metrics, Peer, Server as Net, ServerOptions, Shutdown,
+    close_websocket, linger,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::AgentOptions;
+use crate::figures::Figures;
+use crate::knowledge::Knowledge;
+use crate::server::{Server, Task};
+use crate::session::Session;
+
+/// How often the memory is told the time.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Tasks that wait to be asked for behind the back of builds, and that are asked together.
+const BEHIND_MAX: usize = 20_000;
+const BEHIND_BATCH: usize = 2_000;
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub(crate) knowledge: Knowledge,
+    pub(crate) server: Server,
+    pub(crate) figures: Figures,
+    pub(crate) strict_auth: bool,
+    /// What is asked behind the back of builds.
+    behind: mpsc::Sender<Task>,
+    started: Instant,
+}
+
+impl Shared {
+    /// What the server says of tasks, in order: `None` where it is silent.
+    pub(crate) async fn ask(&self, tasks: Vec<Task>) -> Vec<Option<Option<Unihash>>> {
+        let tasks: Arc<[Task]> = tasks.into();
+        self.figures
+            .asked
+            .fetch_add(tasks.len() as u64, Ordering::Relaxed);
+        match self.server.unihashes(Arc::clone(&tasks)).await {
+            Ok(said) => {
+                for (task, said) in tasks.iter().zip(&said) {
+                    self.remember(task, said.as_ref());
+                }
+                said.into_iter().map(Some).collect()
+            }
+            Err(error) => {
+                self.figures.gave_tasks_up(tasks.len(), &error);
+                vec![None; tasks.len()]
+            }
+        }
+    }
+
+    /// Asks for a task that nobody waits for. What is too much is not asked.
+    pub(crate) fn ask_behind(&self, tasks: Vec<Task>) {
+        for task in tasks {
+            _ = self.behind.try_send(task);
+        }
+    }
+
+    fn remember(&self, task: &Task, said: Option<&Unihash>) {
+        let bytes = said.map(Unihash::as_bytes);
+        // Hashes of another length are asked for each time.
+        if let Some(taskhash) = decode_hex(task.taskhash.as_bytes())
+            && bytes.is_none_or(|bytes| bytes.is_some())
+        {
+            self.knowledge
+                .put(&task.method, &taskhash, bytes.flatten().copied());
+        }
+    }
+
+    /// Whether unihashes exist; not as far as a silent server says.
+    pub(crate) async fn exist(&self, unihashes: Vec<String>) -> Vec<bool> {
+        let count = unihashes.len();
+        match self.server.exist(unihashes).await {
+            Ok(known) => known,
+            Err(error) => {
+                self.figures.gave_up("exists-stream", &error);
+                vec![false; count]
+            }
+        }
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let figures = &self.figures;
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "server": self.server.address(),
+            "answers": self.server.answers(),
+            "takes_reports": self.server.takes_reports(),
+            "requests": count(&figures.requests),
+            "lookups": count(&figures.lookups),
+            "answered_locally": count(&figures.answered_locally),
+            "asked": count(&figures.asked),
+            "given_up": count(&figures.given_up),
+            "reports": count(&figures.reports),
+            "silent": count(&figures.silent),
+            "refused": count(&figures.refused),
+            "logins": count(&figures.logins),
+            "remembered": self.knowledge.len(),
+        })
+    }
+}
+
+/// An agent. Clones are the same one.
+#[derive(Clone)]
+pub struct Agent(Arc<Shared>);
+
+impl Agent {
+    /// Prepares to serve. The server is asked when a build asks. To be called within a
+    /// runtime.
+    pub fn start(options: &AgentOptions) -> Self {
+        let (behind, wanted) = mpsc::channel(BEHIND_MAX);
+        let shared = Arc::new(Shared {
+            behind,
+            knowledge: Knowledge::new(options.memory_bytes),
+            server: Server::start(options),
+            figures: Figures::default(),
+            strict_auth: options.strict_auth,
+            started: Instant::now(),
+        });
+        tokio::spawn(ask_what_is_wanted(Arc::downgrade(&shared), wanted));
+        let ticking = Arc::downgrade(&shared);
+        tokio::spawn(async move {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(shared) = ticking.upgrade() else {
+                    return;
+                };
+                shared.knowledge.tick();
+            }
+        });
+        Self(shared)
+    }
+
+    /// Serves builds until the shutdown begins; then what is asked already is answered.
+    ///
+    /// # Errors
+    ///
+    /// Fails at once if a listener cannot be taken into the runtime.
+    pub async fn serve(self, listeners: Vec<Listener>, shutdown: Shutdown) -> io::Result<()> {
+        let shared = Arc::clone(&self.0);
+        let status = get(move || async move {
+            let json = shared.status().to_string();
+            ([(header::CONTENT_TYPE, "application/json")], json)
+        });
+        let router = Router::new().route("/agent/status", status);
+        let metrics = Arc::new(Metrics::default());
+        let mut net = Net::new(self, ServerOptions::default(), metrics, shutdown).router(router);
+        for listener in listeners {
+            net = net.listen(listener);
+        }
+        net.run().await.map(drop)
+    }
+}
+
+/// Asks together for what nobody waits for, until the agent ends.
+async fn ask_what_is_wanted(agent: Weak<Shared>, mut wanted: mpsc::Receiver<Task>) {
+    let mut tasks = Vec::new();
+    while wanted.recv_many(&mut tasks, BEHIND_BATCH).await > 0 {
+        let Some(shared) = agent.upgrade() else {
+            return;
+        };
+        shared.ask(std::mem::take(&mut tasks)).await;
+    }
+}
+
+impl LineDoor for Agent {
+    async fn serve<IO>(&self, io: IO, first: Vec<u8>, _peer: Peer, guard: ConnectionGuard)
+    where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let session = Session::new(Arc::clone(&self.0), &guard, ByteLink(io), &first);
+        drop(first);
+        let (link, is_there) = session.run().await;
+        if is_there {
+            linger(link.0).await;
+        }
+    }
+
+    async fn serve_websocket(
+        &self,
+        socket: WebSocket,
+        _path: String,
+        _peer: Peer,
+        guard: ConnectionGuard,
+    ) {
+        let link = ServerSocket::new(socket);
+        let (link, _) = Session::new(Arc::clone(&self.0), &guard, link, &[])
+            .run()
+            .await;
+        close_websocket(link.socket, link.error.as_ref(), &guard).await;
+    }
+}

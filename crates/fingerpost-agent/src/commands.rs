@@ -1,0 +1,275 @@
+//! Requests: which there are, and what a build is told when the server is silent.
+
+use fingerpost_hashequiv_client::AskError;
+use fingerpost_hashequiv_proto::client::Request;
+use fingerpost_hashequiv_proto::types::{Unihash, decode_hex, encode_hex};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::agent::Shared;
+use crate::knowledge::Known;
+
+/// How a command is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// By the agent alone.
+    Ping,
+    /// From memory, or by the server.
+    Get,
+    /// By the server; `null` if it is silent.
+    Row,
+    /// A stream of look-ups.
+    Gets,
+    /// A stream of unihashes.
+    Exists,
+    /// By the server; by the agent if it is silent.
+    Report,
+    /// By the server; `null` if it is silent.
+    ReportEquiv,
+    /// Whoever a build says it is, it goes on.
+    Login,
+    /// By the server, over a connection of its own; the connection is closed if it is
+    /// silent.
+    Other,
+}
+
+/// All commands, in the order in which the reference looks for them: it decides when a
+/// message has several.
+pub(crate) const ALL: &[(Kind, &str)] = &[
+    (Kind::Ping, "ping"),
+    (Kind::Get, "get"),
+    (Kind::Row, "get-outhash"),
+    (Kind::Gets, "get-stream"),
+    (Kind::Exists, "exists-stream"),
+    (Kind::Other, "get-stats"),
+    (Kind::Other, "get-db-usage"),
+    (Kind::Other, "get-db-query-columns"),
+    (Kind::Report, "report"),
+    (Kind::Login, "auth"),
+    (Kind::Other, "get-user"),
+    (Kind::Other, "get-all-users"),
+    (Kind::Login, "become-user"),
+    (Kind::ReportEquiv, "report-equiv"),
+    (Kind::Other, "reset-stats"),
+    (Kind::Other, "backfill-wait"),
+    (Kind::Other, "remove"),
+    (Kind::Other, "gc-mark"),
+    (Kind::Other, "gc-sweep"),
+    (Kind::Other, "gc-status"),
+    (Kind::Other, "clean-unused"),
+    (Kind::Other, "refresh-token"),
+    (Kind::Other, "set-user-perms"),
+    (Kind::Other, "new-user"),
+    (Kind::Other, "delete-user"),
+    (Kind::Row, "get-signed"),
+];
+
+/// The place of a command.
+pub(crate) fn find(name: &str) -> Option<usize> {
+    ALL.iter().position(|(_, known)| *known == name)
+}
+
+/// A request as the build made it.
+type Verbatim = Request<Box<RawValue>>;
+
+/// What a build is answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Json(String),
+    /// A told error, which ends a build; only what the agent was not made for.
+    Refused(String),
+    /// The connection is closed.
+    Close,
+}
+
+/// Answers a request.
+pub(crate) async fn answer(
+    shared: &Shared,
+    kind: Kind,
+    name: &'static str,
+    argument: &str,
+) -> Reply {
+    let text = Request::verbatim(name, argument);
+    match kind {
+        Kind::Ping => Reply::Json("{\"alive\": true}".to_owned()),
+        Kind::Get => get(shared, argument, text).await,
+        Kind::Row => or_null(shared, name, shared.server.read(text).await),
+        Kind::Report => report(shared, argument, text).await,
+        Kind::ReportEquiv => report_equiv(shared, argument, text).await,
+        Kind::Login => log_in(shared, name, argument).await,
+        Kind::Other => pass_on(shared, text).await,
+        // These are no single requests.
+        Kind::Gets | Kind::Exists => Reply::Close,
+    }
+}
+
+/// The answer of the server; when it is silent or refuses, nothing is known.
+fn or_null(shared: &Shared, name: &str, answer: Result<String, AskError>) -> Reply {
+    match answer {
+        Ok(json) => Reply::Json(json),
+        Err(error) => {
+            shared.figures.gave_up(name, &error);
+            Reply::Json("null".to_owned())
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct GetArgs {
+    method: String,
+    taskhash: String,
+    #[serde(default)]
+    all: Option<serde_json::Value>,
+}
+
+/// A unihash; all of a row only if the server is asked.
+async fn get(shared: &Shared, argument: &str, text: Verbatim) -> Reply {
+    let Ok(GetArgs {
+        method,
+        taskhash,
+        all,
+    }) = serde_json::from_str(argument)
+    else {
+        return pass_on(shared, text).await;
+    };
+    if all.is_some_and(|all| all != serde_json::Value::Bool(false)) {
+        return or_null(shared, "get", shared.server.read(text).await);
+    }
+    let row = |unihash: String| {
+        json!({"taskhash": taskhash, "method": method, "unihash": unihash}).to_string()
+    };
+    let Some(bytes) = decode_hex(taskhash.as_bytes()) else {
+        return or_null(shared, "get", shared.server.read(text).await);
+    };
+    let known = match shared.knowledge.method(&method) {
+        Some(id) => shared.knowledge.get(id, &bytes),
+        None => Known::Nothing,
+    };
+    let hit = matches!(known, Known::Fresh(_));
+    shared.figures.lookups(1, u64::from(hit));
+    let task = crate::server::Task {
+        method: method.clone(),
+        taskhash: taskhash.clone(),
+    };
+    let said = match known {
+        Known::Fresh(unihash) => return Reply::Json(of_bytes(unihash, row)),
+        Known::Old(_) | Known::Nothing => shared.ask(vec![task]).await.pop().flatten(),
+    };
+    Reply::Json(match (said, known) {
+        (Some(said), _) => said.map_or_else(null, |unihash| row(unihash.to_text())),
+        (None, Known::Old(old)) => of_bytes(Some(old), row),
+        (None, _) => null(),
+    })
+}
+
+fn null() -> String {
+    "null".to_owned()
+}
+
+fn of_bytes(unihash: Option<[u8; 32]>, row: impl FnOnce(String) -> String) -> String {
+    let text = |bytes: [u8; 32]| String::from_utf8_lossy(&encode_hex(&bytes)).into_owned();
+    unihash.map_or_else(null, |bytes| row(text(bytes)))
+}
+
+/// What decides about a report. Everything else in it is for the server.
+#[derive(Deserialize)]
+struct Reported {
+    method: String,
+    taskhash: String,
+    unihash: String,
+}
+
+#[derive(Deserialize)]
+struct ReportAnswer {
+    unihash: String,
+}
+
+async fn report(shared: &Shared, argument: &str, text: Verbatim) -> Reply {
+    let reported = serde_json::from_str::<Reported>(argument);
+    let Ok(Reported {
+        method,
+        taskhash,
+        unihash,
+    }) = reported
+    else {
+        return pass_on(shared, text).await;
+    };
+    let Ok(proposed) = Unihash::parse_valid(&unihash) else {
+        return pass_on(shared, text).await;
+    };
+    let bytes = decode_hex(taskhash.as_bytes());
+    if let Some(bytes) = &bytes {
+        shared.knowledge.forget(&method, bytes);
+    }
+    match shared.server.report(text).await {
+        Ok(json) => {
+            let said = serde_json::from_str::<ReportAnswer>(&json).ok();
+            let said = said.and_then(|said| decode_hex(said.unihash.as_bytes()));
+            if let (Some(bytes), Some(_)) = (&bytes, said) {
+                shared.knowledge.put(&method, bytes, said);
+            }
+            Reply::Json(json)
+        }
+        Err(error) => {
+            shared.figures.gave_up("report", &error);
+            let unihash = proposed.to_text();
+            let answer = json!({"taskhash": taskhash, "method": method, "unihash": unihash});
+            Reply::Json(answer.to_string())
+        }
+    }
+}
+
+/// `null` tells BitBake that nobody handles it, and it goes on.
+async fn report_equiv(shared: &Shared, argument: &str, text: Verbatim) -> Reply {
+    if let Ok(Reported {
+        method, taskhash, ..
+    }) = serde_json::from_str(argument)
+        && let Some(bytes) = decode_hex(taskhash.as_bytes())
+    {
+        shared.knowledge.forget(&method, &bytes);
+    }
+    or_null(shared, "report-equiv", shared.server.report(text).await)
+}
+
+#[derive(Deserialize)]
+struct Login {
+    username: String,
+    #[serde(default)]
+    token: Option<String>,
+}
+
+/// A build that is told that a login failed ends, and one whose connection is closed
+/// tries for ever. So a login succeeds, whatever the server says, unless the
+/// administrator wants it strict.
+async fn log_in(shared: &Shared, name: &str, argument: &str) -> Reply {
+    let Ok(Login { username, token }) = serde_json::from_str(argument) else {
+        return Reply::Close;
+    };
+    if let Some(token) = &token
+        && let Err(error) = shared.server.log_in(&username, token).await
+    {
+        if shared.strict_auth && matches!(error, fingerpost_hashequiv_client::ClientError::Told(_))
+        {
+            return Reply::Refused(error.to_string());
+        }
+        shared.figures.login_gave_up(&error);
+    }
+    let permissions = ["@read", "@report"];
+    Reply::Json(
+        match name {
+            "auth" => json!({"result": true, "username": username, "permissions": permissions}),
+            _ => json!({"username": username, "permissions": permissions}),
+        }
+        .to_string(),
+    )
+}
+
+/// As the server answers it: what it refuses is refused, and where it closes we close.
+async fn pass_on(shared: &Shared, text: Verbatim) -> Reply {
+    match shared.server.client().call(&text).await {
+        Ok(json) => Reply::Json(json.get().to_owned()),
+        Err(fingerpost_hashequiv_client::ClientError::Told(why)) => Reply::Refused(why),
+        Err(_) => Reply::Close,
+    }
+}
