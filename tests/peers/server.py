@@ -68,7 +68,7 @@ class Farm:
 
     async def agent(self, server, *options):
         """An agent of a server, on a Unix socket."""
-        agent = Agent(self, len(self.servers), server.address, options)
+        agent = Agent(self, len(self.servers), getattr(server, "address", server), options)
         self.servers.append(agent)
         await agent.start()
         return agent
@@ -82,6 +82,43 @@ class Farm:
         """The usual world: one server, one client."""
         server = await self.server(**options)
         return server, await self.client(server)
+
+
+class SlowLink:
+    """Between an agent and its server: each way takes half of the round trip."""
+
+    def __init__(self, address, seconds):
+        self.host, self.port = address.rsplit(":", 1)
+        self.delay = seconds / 2
+
+    async def __aenter__(self):
+        self.listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.address = "127.0.0.1:%d" % self.listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.listener.close()
+
+    async def serve(self, near, near_out):
+        far, far_out = await asyncio.open_connection(self.host, int(self.port))
+        await asyncio.gather(self.carry(near, far_out), self.carry(far, near_out), return_exceptions=True)
+
+    async def carry(self, source, sink):
+        loop, under_way = asyncio.get_running_loop(), asyncio.Queue(1000)
+
+        async def deliver():
+            while (due_and_data := await under_way.get()) is not None:
+                due, data = due_and_data
+                await asyncio.sleep(max(0, due - loop.time()))
+                sink.write(data)
+                await sink.drain()
+            sink.close()
+
+        delivering = asyncio.ensure_future(deliver())
+        while data := await source.read(1 << 16):
+            await under_way.put((loop.time() + self.delay, data))
+        await under_way.put(None)
+        await delivering
 
 
 class Server:

@@ -399,3 +399,6 @@ impl Waiting {
         let _ = self.reply.send(reply);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ import time
 
 import bb.asyncrpc
 
+from server import SlowLink
+
 from . import METHOD, case, check, numbered, refused, sha
 
 LOOKUPS = 15_000
@@ -109,6 +111,27 @@ async def a_server_that_is_gone_costs_nothing_and_comes_back(farm):
         raise AssertionError(f"the build took {took:.1f} s")
     await server.start()
     await back(client, keys_of(20))
+
+
+@case("tcp")
+async def a_slow_link_is_crossed_a_few_times(farm):
+    server = await farm.server()
+    async with SlowLink(server.address, 0.05) as link:
+        client = await farm.client(await farm.agent(link))
+        await client.unihashes([(METHOD, numbered(0))])
+        began = time.monotonic()
+        check(await client.unihashes(keys_of(10_000)), [None] * 10_000)
+        together = time.monotonic() - began
+        began = time.monotonic()
+        for number in range(10_000):
+            await client.unihashes([(METHOD, numbered(10**6 + number))])
+        one_by_one = time.monotonic() - began
+        # The server was asked all the same, behind the build's back.
+        answers = int((await client.call("get-stats"))["requests"]["num"])
+        await client.close()
+    print(f"     {together:.2f} s together, {one_by_one:.2f} s one by one, {answers} asked")
+    if together > 2 or one_by_one > ADDED:
+        raise AssertionError(f"{together:.2f} s together, {one_by_one:.2f} s one by one")
 
 
 @case("tcp")
