@@ -215,7 +215,15 @@ class Agent(Server):
                 *self.options, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
-        while not self.socket.is_socket():
+        while not await self.listens():
             if self.process.returncode is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the agent does not listen:\n{self.log()}")
             await asyncio.sleep(0.01)
+
+    async def listens(self):
+        try:
+            _, out = await asyncio.open_unix_connection(self.socket)
+        except OSError:
+            return False
+        out.close()
+        return True

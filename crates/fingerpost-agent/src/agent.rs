@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::ws::WebSocket;
 use axum::http::header;
 use axum::routing::get;
+use fingerpost_core::SystemClock;
 use fingerpost_hashequiv_client::link::{ByteLink, ServerSocket};
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
 use fingerpost_net::{
@@ -20,9 +21,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::AgentOptions;
 use crate::figures::Figures;
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Known};
+use crate::reporting::{self, Spool};
 use crate::server::{Server, Task};
 use crate::session::Session;
+use crate::state::{State, StateError, StateOptions};
 
 /// How often the memory is told the time.
 const TICK: Duration = Duration::from_millis(500);
@@ -36,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) knowledge: Knowledge,
     pub(crate) server: Server,
     pub(crate) figures: Figures,
+    pub(crate) spool: Spool,
     pub(crate) strict_auth: bool,
     /// What is asked behind the back of builds.
     behind: mpsc::Sender<Task>,
@@ -45,6 +49,29 @@ pub(crate) struct Shared {
 impl Shared {
     /// What the server says of tasks, in order: `None` where it is silent.
     pub(crate) async fn ask(&self, tasks: Vec<Task>) -> Vec<Option<Option<Unihash>>> {
+        let Some(local) = self.spool.provisional(&tasks) else {
+            return self.ask_server(tasks).await;
+        };
+        // What this host said of a task holds until the server has heard of it.
+        let mut unknown = Vec::with_capacity(tasks.len());
+        for (task, local) in tasks.into_iter().zip(&local) {
+            if local.is_none() {
+                unknown.push(task);
+            }
+        }
+        let mut said = match unknown.is_empty() {
+            true => Vec::new(),
+            false => self.ask_server(unknown).await,
+        }
+        .into_iter();
+        let answer = |local: Option<Unihash>| match local {
+            Some(local) => Some(Some(local)),
+            None => said.next().flatten(),
+        };
+        local.into_iter().map(answer).collect()
+    }
+
+    async fn ask_server(&self, tasks: Vec<Task>) -> Vec<Option<Option<Unihash>>> {
         let tasks: Arc<[Task]> = tasks.into();
         self.figures
             .asked
@@ -70,7 +97,18 @@ impl Shared {
         }
     }
 
-    fn remember(&self, task: &Task, said: Option<&Unihash>) {
+    /// The unihash that memory has for a task, old or not.
+    pub(crate) fn remembered(&self, method: &str, taskhash: &str) -> Option<Unihash> {
+        let taskhash = decode_hex(taskhash.as_bytes())?;
+        let known = self.knowledge.get(self.knowledge.method(method)?, &taskhash);
+        match known {
+            Known::Fresh(unihash) => unihash.map(Unihash::from_bytes),
+            Known::Old(unihash) => Some(Unihash::from_bytes(unihash)),
+            Known::Nothing => None,
+        }
+    }
+
+    pub(crate) fn remember(&self, task: &Task, said: Option<&Unihash>) {
         let bytes = said.map(Unihash::as_bytes);
         // Hashes of another length are asked for each time.
         if let Some(taskhash) = decode_hex(task.taskhash.as_bytes())
@@ -124,17 +162,25 @@ pub struct Agent(Arc<Shared>);
 impl Agent {
     /// Prepares to serve. The server is asked when a build asks. To be called within a
     /// runtime.
-    pub fn start(options: &AgentOptions) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When another agent uses its state. Without any state it goes on, and keeps no
+    /// reports for the server.
+    pub async fn start(options: &AgentOptions) -> Result<Self, StateError> {
+        let state = open(options).await?;
         let (behind, wanted) = mpsc::channel(BEHIND_MAX);
         let shared = Arc::new(Shared {
             behind,
             knowledge: Knowledge::new(options.memory_bytes),
             server: Server::start(options),
             figures: Figures::default(),
+            spool: Spool::new(state),
             strict_auth: options.strict_auth,
             started: Instant::now(),
         });
         tokio::spawn(ask_what_is_wanted(Arc::downgrade(&shared), wanted));
+        tokio::spawn(reporting::replay(Arc::downgrade(&shared)));
         let ticking = Arc::downgrade(&shared);
         tokio::spawn(async move {
             let mut ticks = interval(TICK);
@@ -147,7 +193,7 @@ impl Agent {
                 shared.knowledge.tick();
             }
         });
-        Self(shared)
+        Ok(Self(shared))
     }
 
     /// Serves builds until the shutdown begins; then what is asked already is answered.
@@ -156,7 +202,7 @@ impl Agent {
     ///
     /// Fails at once if a listener cannot be taken into the runtime.
     pub async fn serve(self, listeners: Vec<Listener>, shutdown: Shutdown) -> io::Result<()> {
-        let shared = Arc::clone(&self.0);
+        let (shared, state_of) = (Arc::clone(&self.0), Arc::clone(&self.0));
         let status = get(move || async move {
             let json = shared.status().to_string();
             ([(header::CONTENT_TYPE, "application/json")], json)
@@ -167,7 +213,26 @@ impl Agent {
         for listener in listeners {
             net = net.listen(listener);
         }
-        net.run().await.map(drop)
+        let served = net.run().await.map(drop);
+        if let Some(state) = state_of.spool.state() {
+            state.close().await;
+        }
+        served
+    }
+}
+
+/// The state; none where the directory cannot be used.
+async fn open(options: &AgentOptions) -> Result<Option<State>, StateError> {
+    let mut state = StateOptions::new(&options.state);
+    state.spool_bytes_max = options.spool_bytes_max;
+    match State::open(state, Arc::new(SystemClock)).await {
+        Ok(state) => Ok(Some(state)),
+        Err(error @ StateError::InUse { .. }) => Err(error),
+        Err(error) => {
+            let why = &error as &dyn std::error::Error;
+            tracing::warn!(error = why, "reports are not kept for the server");
+            Ok(None)
+        }
     }
 }
 

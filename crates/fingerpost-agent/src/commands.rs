@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::agent::Shared;
 use crate::knowledge::Known;
+use crate::reporting::Reported;
+use crate::state::ReportKind;
 
 /// How a command is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(crate) enum Kind {
     Exists,
     /// By the server; by the agent if it is silent.
     Report,
-    /// By the server; `null` if it is silent.
+    /// The same.
     ReportEquiv,
     /// Whoever a build says it is, it goes on.
     Login,
@@ -95,8 +97,8 @@ pub(crate) async fn answer(
         Kind::Ping => Reply::Json("{\"alive\": true}".to_owned()),
         Kind::Get => get(shared, argument, text).await,
         Kind::Row => or_null(shared, name, shared.server.read(text).await),
-        Kind::Report => report(shared, argument, text).await,
-        Kind::ReportEquiv => report_equiv(shared, argument, text).await,
+        Kind::Report => report(shared, ReportKind::Report, argument, text).await,
+        Kind::ReportEquiv => report(shared, ReportKind::ReportEquiv, argument, text).await,
         Kind::Login => log_in(shared, name, argument).await,
         Kind::Other => pass_on(shared, text).await,
         // These are no single requests.
@@ -172,64 +174,35 @@ fn of_bytes(unihash: Option<[u8; 32]>, row: impl FnOnce(String) -> String) -> St
     unihash.map_or_else(null, |bytes| row(text(bytes)))
 }
 
-/// What decides about a report. Everything else in it is for the server.
-#[derive(Deserialize)]
-struct Reported {
-    method: String,
-    taskhash: String,
-    unihash: String,
-}
-
-#[derive(Deserialize)]
-struct ReportAnswer {
-    unihash: String,
-}
-
-async fn report(shared: &Shared, argument: &str, text: Verbatim) -> Reply {
-    let reported = serde_json::from_str::<Reported>(argument);
-    let Ok(Reported {
-        method,
-        taskhash,
-        unihash,
-    }) = reported
-    else {
+/// A report, or `report-equiv`. What the server refuses is no build's business.
+async fn report(shared: &Shared, kind: ReportKind, argument: &str, text: Verbatim) -> Reply {
+    let Ok(reported) = serde_json::from_str::<Reported>(argument) else {
         return pass_on(shared, text).await;
     };
-    let Ok(proposed) = Unihash::parse_valid(&unihash) else {
+    let Ok(proposed) = Unihash::parse_valid(&reported.unihash) else {
         return pass_on(shared, text).await;
     };
-    let bytes = decode_hex(taskhash.as_bytes());
+    let bytes = decode_hex(reported.taskhash.as_bytes());
     if let Some(bytes) = &bytes {
-        shared.knowledge.forget(&method, bytes);
+        shared.knowledge.forget_miss(&reported.method, bytes);
     }
-    match shared.server.report(text).await {
-        Ok(json) => {
-            let said = serde_json::from_str::<ReportAnswer>(&json).ok();
-            let said = said.and_then(|said| decode_hex(said.unihash.as_bytes()));
-            if let (Some(bytes), Some(_)) = (&bytes, said) {
-                shared.knowledge.put(&method, bytes, said);
-            }
-            Reply::Json(json)
-        }
+    let told = shared.report(kind, &reported, proposed, argument).await;
+    match told {
+        Ok(json) => Reply::Json(json),
         Err(error) => {
-            shared.figures.gave_up("report", &error);
-            let unihash = proposed.to_text();
-            let answer = json!({"taskhash": taskhash, "method": method, "unihash": unihash});
-            Reply::Json(answer.to_string())
+            shared.figures.gave_up(kind.as_str(), &error);
+            Reply::Json(match kind {
+                // It goes on as if nobody handled it.
+                ReportKind::ReportEquiv => null(),
+                ReportKind::Report => json!({
+                    "taskhash": reported.taskhash,
+                    "method": reported.method,
+                    "unihash": reported.unihash,
+                })
+                .to_string(),
+            })
         }
     }
-}
-
-/// `null` tells BitBake that nobody handles it, and it goes on.
-async fn report_equiv(shared: &Shared, argument: &str, text: Verbatim) -> Reply {
-    if let Ok(Reported {
-        method, taskhash, ..
-    }) = serde_json::from_str(argument)
-        && let Some(bytes) = decode_hex(taskhash.as_bytes())
-    {
-        shared.knowledge.forget(&method, &bytes);
-    }
-    or_null(shared, "report-equiv", shared.server.report(text).await)
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use fingerpost_hashequiv_client::{AskError, ClientError};
 use fingerpost_net::Seldom;
 
+use crate::state::StateError;
+
 /// One line of each kind at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -26,6 +28,8 @@ pub(crate) struct Figures {
     pub(crate) reports: AtomicU64,
     /// Reports and single requests that were answered without its word.
     pub(crate) silent: AtomicU64,
+    /// Reports that the server will not hear of, because they could not be kept.
+    pub(crate) unspooled: AtomicU64,
     /// What it refused, and a build was not told.
     pub(crate) refused: AtomicU64,
     /// Logins that succeeded without its word.
@@ -33,6 +37,7 @@ pub(crate) struct Figures {
     log_silent: Seldom,
     log_refused: Seldom,
     log_login: Seldom,
+    log_spool: Seldom,
 }
 
 impl Default for Figures {
@@ -46,11 +51,13 @@ impl Default for Figures {
             given_up: zero(),
             reports: zero(),
             silent: zero(),
+            unspooled: zero(),
             refused: zero(),
             logins: zero(),
             log_silent: Seldom::new(LOG_EVERY),
             log_refused: Seldom::new(LOG_EVERY),
             log_login: Seldom::new(LOG_EVERY),
+            log_spool: Seldom::new(LOG_EVERY),
         }
     }
 }
@@ -91,6 +98,14 @@ impl Figures {
                     tracing::warn!(held_back, "builds go on without the server: {what}: {why}");
                 }
             }
+        }
+    }
+
+    /// The state failed, and a build goes on without.
+    pub(crate) fn could_not_spool(&self, error: &StateError) {
+        self.unspooled.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = self.log_spool.now() {
+            tracing::warn!(held_back, "reports cannot be kept for the server: {error}");
         }
     }
 

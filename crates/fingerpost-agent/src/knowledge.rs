@@ -139,14 +139,17 @@ impl Knowledge {
         self.entries.insert(key, Entry { unihash, said });
     }
 
-    /// Forgets a task: it was reported here, and what the server says of it is not known.
-    pub(crate) fn forget(&self, method: &str, taskhash: &[u8; 32]) {
-        if let Some(method) = self.method(method) {
-            self.entries.remove(&Key {
-                method,
-                taskhash: *taskhash,
-            });
-        }
+    /// Forgets that nothing is known of a task: it is being reported here.
+    pub(crate) fn forget_miss(&self, method: &str, taskhash: &[u8; 32]) {
+        let Some(method) = self.method(method) else {
+            return;
+        };
+        let key = Key {
+            method,
+            taskhash: *taskhash,
+        };
+        self.entries
+            .remove_if(&key, |entry| entry.unihash.is_none());
     }
 
     /// Answers that are remembered.
@@ -189,7 +192,7 @@ mod tests {
         later(&knowledge, MISS_MAX);
         assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
         knowledge.put("m", &TASK, None);
-        knowledge.forget("m", &TASK);
+        knowledge.forget_miss("m", &TASK);
         assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
     }
 

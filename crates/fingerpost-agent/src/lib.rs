@@ -13,9 +13,12 @@ mod figures;
 mod gets;
 mod knowledge;
 mod options;
+mod reporting;
 mod server;
 mod session;
+mod state;
 mod wire;
 
 pub use agent::Agent;
 pub use options::AgentOptions;
+pub use state::StateError;
