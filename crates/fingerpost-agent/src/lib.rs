@@ -4,5 +4,10 @@
 //! is never refused: what is not known by then is "no unihash", and the build goes on.
 
 mod options;
+mod state;
 
 pub use options::AgentOptions;
+pub use state::{
+    DeletionEpoch, Deliver, Delivered, Known, LocalAnswer, LocalReport, NotDelivered, Replay,
+    Replayed, ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Task, Word,
+};
