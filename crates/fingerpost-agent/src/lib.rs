@@ -21,4 +21,7 @@ mod wire;
 
 pub use agent::Agent;
 pub use options::AgentOptions;
-pub use state::StateError;
+pub use state::{
+    DeletionEpoch, Deliver, Delivered, Known, LocalAnswer, LocalReport, NotDelivered, Replay,
+    Replayed, ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Task, Word,
+};
