@@ -22,6 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::AgentOptions;
 use crate::figures::Figures;
 use crate::knowledge::{Knowledge, Known};
+use crate::logins::{Logins, Outcome};
 use crate::reporting::{self, Spool};
 use crate::server::{Server, Task};
 use crate::session::Session;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) figures: Figures,
     pub(crate) spool: Spool,
     pub(crate) strict_auth: bool,
+    pub(crate) logins: Logins,
     /// What is asked behind the back of builds.
     behind: mpsc::Sender<Task>,
     started: Instant,
@@ -90,6 +92,13 @@ impl Shared {
         }
     }
 
+    /// Logs a build in.
+    pub(crate) async fn log_in(&self, username: &str, token: &str) -> Outcome {
+        let options = self.server.options_for_one();
+        let answers = self.server.answers();
+        self.logins.log_in(options, username, token, answers).await
+    }
+
     /// Asks for a task that nobody waits for. What is too much is not asked.
     pub(crate) fn ask_behind(&self, tasks: Vec<Task>) {
         for task in tasks {
@@ -100,7 +109,9 @@ impl Shared {
     /// The unihash that memory has for a task, old or not.
     pub(crate) fn remembered(&self, method: &str, taskhash: &str) -> Option<Unihash> {
         let taskhash = decode_hex(taskhash.as_bytes())?;
-        let known = self.knowledge.get(self.knowledge.method(method)?, &taskhash);
+        let known = self
+            .knowledge
+            .get(self.knowledge.method(method)?, &taskhash);
         match known {
             Known::Fresh(unihash) => unihash.map(Unihash::from_bytes),
             Known::Old(unihash) => Some(Unihash::from_bytes(unihash)),
@@ -177,6 +188,7 @@ impl Agent {
             figures: Figures::default(),
             spool: Spool::new(state),
             strict_auth: options.strict_auth,
+            logins: Logins::default(),
             started: Instant::now(),
         });
         tokio::spawn(ask_what_is_wanted(Arc::downgrade(&shared), wanted));

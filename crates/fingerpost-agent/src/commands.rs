@@ -1,6 +1,6 @@
 //! Requests: which there are, and what a build is told when the server is silent.
 
-use fingerpost_hashequiv_client::AskError;
+use fingerpost_hashequiv_client::{AskError, ClientError, Credentials};
 use fingerpost_hashequiv_proto::client::Request;
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex, encode_hex};
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::agent::Shared;
 use crate::knowledge::Known;
+use crate::logins::Outcome;
 use crate::reporting::Reported;
 use crate::state::ReportKind;
 
@@ -85,9 +86,18 @@ pub(crate) enum Reply {
     Close,
 }
 
+/// Who a build says it is. The agent's own login is for look-ups and reports; what else a
+/// build asks is asked as the build, so that it gets no rights by asking here.
+#[derive(Default)]
+pub(crate) struct Caller {
+    pub(crate) login: Option<Credentials>,
+    pub(crate) becomes: Option<String>,
+}
+
 /// Answers a request.
 pub(crate) async fn answer(
     shared: &Shared,
+    caller: &mut Caller,
     kind: Kind,
     name: &'static str,
     argument: &str,
@@ -95,12 +105,12 @@ pub(crate) async fn answer(
     let text = Request::verbatim(name, argument);
     match kind {
         Kind::Ping => Reply::Json("{\"alive\": true}".to_owned()),
-        Kind::Get => get(shared, argument, text).await,
+        Kind::Get => get(shared, caller, argument, text).await,
         Kind::Row => or_null(shared, name, shared.server.read(text).await),
-        Kind::Report => report(shared, ReportKind::Report, argument, text).await,
-        Kind::ReportEquiv => report(shared, ReportKind::ReportEquiv, argument, text).await,
-        Kind::Login => log_in(shared, name, argument).await,
-        Kind::Other => pass_on(shared, text).await,
+        Kind::Report => report(shared, caller, ReportKind::Report, argument, text).await,
+        Kind::ReportEquiv => report(shared, caller, ReportKind::ReportEquiv, argument, text).await,
+        Kind::Login => log_in(shared, caller, name, argument).await,
+        Kind::Other => pass_on(shared, caller, text).await,
         // These are no single requests.
         Kind::Gets | Kind::Exists => Reply::Close,
     }
@@ -126,14 +136,14 @@ struct GetArgs {
 }
 
 /// A unihash; all of a row only if the server is asked.
-async fn get(shared: &Shared, argument: &str, text: Verbatim) -> Reply {
+async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -> Reply {
     let Ok(GetArgs {
         method,
         taskhash,
         all,
     }) = serde_json::from_str(argument)
     else {
-        return pass_on(shared, text).await;
+        return pass_on(shared, caller, text).await;
     };
     if all.is_some_and(|all| all != serde_json::Value::Bool(false)) {
         return or_null(shared, "get", shared.server.read(text).await);
@@ -175,12 +185,18 @@ fn of_bytes(unihash: Option<[u8; 32]>, row: impl FnOnce(String) -> String) -> St
 }
 
 /// A report, or `report-equiv`. What the server refuses is no build's business.
-async fn report(shared: &Shared, kind: ReportKind, argument: &str, text: Verbatim) -> Reply {
+async fn report(
+    shared: &Shared,
+    caller: &Caller,
+    kind: ReportKind,
+    argument: &str,
+    text: Verbatim,
+) -> Reply {
     let Ok(reported) = serde_json::from_str::<Reported>(argument) else {
-        return pass_on(shared, text).await;
+        return pass_on(shared, caller, text).await;
     };
     let Ok(proposed) = Unihash::parse_valid(&reported.unihash) else {
-        return pass_on(shared, text).await;
+        return pass_on(shared, caller, text).await;
     };
     let bytes = decode_hex(reported.taskhash.as_bytes());
     if let Some(bytes) = &bytes {
@@ -212,37 +228,42 @@ struct Login {
     token: Option<String>,
 }
 
-/// A build that is told that a login failed ends, and one whose connection is closed
-/// tries for ever. So a login succeeds, whatever the server says, unless the
-/// administrator wants it strict.
-async fn log_in(shared: &Shared, name: &str, argument: &str) -> Reply {
+/// A login succeeds, whatever the server says, unless the administrator wants it strict.
+async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str) -> Reply {
     let Ok(Login { username, token }) = serde_json::from_str(argument) else {
         return Reply::Close;
     };
-    if let Some(token) = &token
-        && let Err(error) = shared.server.log_in(&username, token).await
-    {
-        if shared.strict_auth && matches!(error, fingerpost_hashequiv_client::ClientError::Told(_))
-        {
-            return Reply::Refused(error.to_string());
-        }
+    let (permissions, error) = match &token {
+        // Rights of another: those of whoever asks, as far as the agent goes.
+        None => (shared.logins.last(&username, ""), None),
+        Some(token) => match shared.log_in(&username, token).await {
+            Outcome::In(permissions, error) => (permissions, error),
+            Outcome::Refused(why) if shared.strict_auth => return Reply::Refused(why),
+            Outcome::Refused(why) => (
+                shared.logins.last(&username, token),
+                Some(ClientError::Told(why)),
+            ),
+        },
+    };
+    if let Some(error) = error {
         shared.figures.login_gave_up(&error);
     }
-    let permissions = ["@read", "@report"];
-    Reply::Json(
-        match name {
-            "auth" => json!({"result": true, "username": username, "permissions": permissions}),
-            _ => json!({"username": username, "permissions": permissions}),
-        }
-        .to_string(),
-    )
+    let answer = match name {
+        "auth" => json!({"result": true, "username": username, "permissions": permissions}),
+        _ => json!({"username": username, "permissions": permissions}),
+    };
+    match token {
+        Some(token) => caller.login = Some(Credentials { username, token }),
+        None => caller.becomes = Some(username),
+    }
+    Reply::Json(answer.to_string())
 }
 
 /// As the server answers it: what it refuses is refused, and where it closes we close.
-async fn pass_on(shared: &Shared, text: Verbatim) -> Reply {
-    match shared.server.client().call(&text).await {
+async fn pass_on(shared: &Shared, caller: &Caller, text: Verbatim) -> Reply {
+    match shared.server.client(caller).call(&text).await {
         Ok(json) => Reply::Json(json.get().to_owned()),
-        Err(fingerpost_hashequiv_client::ClientError::Told(why)) => Reply::Refused(why),
+        Err(ClientError::Told(why)) => Reply::Refused(why),
         Err(_) => Reply::Close,
     }
 }

@@ -12,6 +12,7 @@ mod commands;
 mod figures;
 mod gets;
 mod knowledge;
+mod logins;
 mod options;
 mod reporting;
 mod server;

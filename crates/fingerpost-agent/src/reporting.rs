@@ -1,7 +1,7 @@
 //! Reports: to the server if it answers, else answered here and brought to it later.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fingerpost_hashequiv_client::AskError;
@@ -57,7 +57,10 @@ impl Spool {
 
     /// What builds were told of tasks whose reports the server has not seen, in order;
     /// nothing at all when there are none.
-    pub(crate) fn provisional(&self, tasks: &[crate::server::Task]) -> Option<Vec<Option<Unihash>>> {
+    pub(crate) fn provisional(
+        &self,
+        tasks: &[crate::server::Task],
+    ) -> Option<Vec<Option<Unihash>>> {
         let state = self.state.as_ref().filter(|state| state.is_provisional())?;
         let tasks: Vec<Task> = tasks
             .iter()

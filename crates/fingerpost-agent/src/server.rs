@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fingerpost_hashequiv_client::{
-    AskError, Breaker, Client, ClientError, ClientOptions, Lane, Mode, Question,
-};
+use fingerpost_hashequiv_client::{AskError, Breaker, Client, ClientOptions, Lane, Mode, Question};
 use fingerpost_hashequiv_proto::client::{Request, stream};
 use fingerpost_hashequiv_proto::types::Unihash;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::AgentOptions;
+use crate::commands::Caller;
 
 /// Connections for look-ups, and as many for single requests.
 const CONNECTIONS: usize = 2;
@@ -138,25 +137,23 @@ impl Server {
         one(asked.await.map_err(|_| AskError::late())??)
     }
 
-    /// A client of its own for what changes things, or says who somebody is: what it is
-    /// refused is nobody else's loss.
-    pub(crate) fn client(&self) -> Client {
-        let mut options = self.options.clone();
-        options.tries = 1;
-        options.total_time = self.lookup_deadline;
+    /// A client of its own for what a build asks besides look-ups and reports, with the
+    /// build's login: what it is refused is nobody else's loss.
+    pub(crate) fn client(&self, caller: &Caller) -> Client {
+        let mut options = self.options_for_one();
+        options.credentials = caller.login.clone();
+        options.become_user = caller.becomes.clone();
         Client::new(options)
     }
 
-    /// One that logs in as somebody.
-    pub(crate) async fn log_in(&self, username: &str, token: &str) -> Result<(), ClientError> {
+    /// One try, within the deadline, as nobody.
+    pub(crate) fn options_for_one(&self) -> ClientOptions {
         let mut options = self.options.clone();
         options.tries = 1;
         options.total_time = self.lookup_deadline;
-        options.credentials = Some(fingerpost_hashequiv_client::Credentials {
-            username: username.to_owned(),
-            token: token.to_owned(),
-        });
-        Client::new(options).connect().await
+        options.credentials = None;
+        options.become_user = None;
+        options
     }
 
     async fn within(

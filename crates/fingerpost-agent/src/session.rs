@@ -10,7 +10,7 @@ use fingerpost_net::ConnectionGuard;
 use tracing::debug;
 
 use crate::agent::Shared;
-use crate::commands::{self, Kind, Reply};
+use crate::commands::{self, Caller, Kind, Reply};
 use crate::gets::Gets;
 use crate::wire::{Arrived, Ended, Wire};
 
@@ -27,6 +27,7 @@ pub(crate) struct Session<'a, L> {
     guard: &'a ConnectionGuard,
     wire: Wire<L>,
     activity: Activity,
+    caller: Caller,
 }
 
 impl<'a, L: Link> Session<'a, L> {
@@ -42,6 +43,7 @@ impl<'a, L: Link> Session<'a, L> {
             guard,
             wire: Wire::new(link, first),
             activity: Activity::Requests,
+            caller: Caller::default(),
         }
     }
 
@@ -153,7 +155,7 @@ impl<'a, L: Link> Session<'a, L> {
         }
         let argument = selected.argument.to_owned();
         let shared = Arc::clone(&self.shared);
-        let working = commands::answer(&shared, kind, name, &argument);
+        let working = commands::answer(&shared, &mut self.caller, kind, name, &argument);
         match self.wire.during(self.guard, working).await? {
             Reply::Json(json) => {
                 self.wire.out.message(json.as_bytes());
