@@ -5,12 +5,13 @@ import time
 
 import bb.asyncrpc
 
-from server import SlowLink
+from server import ADMIN, SlowLink
 
 from . import METHOD, case, check, numbered, refused, sha
 
 LOOKUPS = 15_000
 REPORTS = 500
+ALL_PERMISSIONS = ["@all", "@db-admin", "@read", "@report", "@user-admin"]
 # What faults may add to a build, in seconds.
 ADDED = 5
 
@@ -180,14 +181,22 @@ async def a_slow_link_is_crossed_a_few_times(farm):
 @case("tcp")
 async def a_login_succeeds_whatever_the_server_does(farm):
     server, _, agent, _ = await world(farm)
+    admin = await farm.client(agent, login=ADMIN)
+    check((await admin.call("auth", dict(zip(("username", "token"), ADMIN))))["permissions"], ["@all"])
+    # What is no look-up and no report is asked as the build that asks.
+    check(await admin.call("get-all-users"), {"users": [{"username": ADMIN[0], "permissions": ALL_PERMISSIONS}]})
+    await refused((await farm.client(agent)).call("get-all-users"), bb.asyncrpc.InvokeError)
     for hang in (False, True):
         if hang:
             server.hang()
         began = time.monotonic()
-        client = await farm.client(agent, login=("nobody", "wrong"))
-        check(await client.unihashes([(METHOD, numbered(10**6))]), [None])
-        if time.monotonic() - began > ADDED:
+        # Each task of a build connects, and logs in.
+        for number in range(50):
+            client = await farm.client(agent, login=("nobody", "wrong"))
+            check(await client.unihashes([(METHOD, numbered(10**6 + number))]), [None])
+        if time.monotonic() - began > 2 * ADDED:
             raise AssertionError(f"it took {time.monotonic() - began:.1f} s")
+    check((await admin.call("auth", dict(zip(("username", "token"), ADMIN))))["permissions"], ["@all"])
     server.go_on()
 
 
