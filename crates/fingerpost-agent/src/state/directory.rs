@@ -155,14 +155,16 @@ fn is_of_the_file(error: &rusqlite::Error) -> bool {
 fn open_database(options: &StateOptions) -> Result<(Sqlite, Index), Trouble> {
     let settings = settings(options);
     let index = Index::default();
-    let conn = fingerpost_db::connect(&settings, MIGRATIONS)?;
-    check_and_load(&conn, &index).map_err(|source| {
-        Trouble::from(OpenError::Sqlite {
-            path: settings.path.clone(),
-            source,
-        })
-    })?;
-    drop(conn);
+    if settings.path.exists() {
+        // On a connection of its own, of which nothing is left when the file moves.
+        let conn = fingerpost_db::connect(&settings, MIGRATIONS)?;
+        check_and_load(&conn, &index).map_err(|source| {
+            Trouble::from(OpenError::Sqlite {
+                path: settings.path.clone(),
+                source,
+            })
+        })?;
+    }
     Ok((Sqlite::open(settings, MIGRATIONS)?, index))
 }
 

@@ -286,12 +286,20 @@ impl State {
     }
 }
 
+/// Whether the file has what nobody wrote.
 fn is_damage(error: &DbError) -> bool {
     let DbError::Sqlite(error) = error else {
         return false;
     };
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
+    let is_unreadable = matches!(
+        **error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    );
+    is_unreadable
+        || matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
 }

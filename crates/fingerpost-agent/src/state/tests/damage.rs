@@ -107,6 +107,20 @@ async fn damage_that_shows_later_is_noted_for_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_report_that_is_no_text_any_more_is_damage() {
+    let host = host_with(1).await;
+    let path = host.options.directory.join("agent.db");
+    let conn = Connection::open(&path).unwrap();
+    conn.execute("UPDATE spool SET request = CAST(X'ff' AS TEXT)", [])
+        .unwrap();
+    conn.close().unwrap();
+    let state = host.open().await;
+    let outcome = try_replay(&state, &Server::new(seven)).await;
+    assert!(matches!(outcome, Err(StateError::Database(_))));
+    assert!(state.figures().damaged);
+}
+
+#[tokio::test]
 async fn an_older_file_that_was_aside_is_replaced_with_its_log() {
     let host = host_with(1).await;
     let path = |name: &str| host.options.directory.join(name);
