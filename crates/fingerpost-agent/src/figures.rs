@@ -80,7 +80,7 @@ impl Figures {
     pub(crate) fn gave_up(&self, command: &str, error: &AskError) {
         let counter = match error {
             AskError::Told(_) => &self.refused,
-            AskError::Silent(_) => &self.silent,
+            AskError::Closed | AskError::Silent(_) => &self.silent,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.say(command, error);
@@ -93,9 +93,12 @@ impl Figures {
                     tracing::warn!(held_back, "the server refused {what}: {why}");
                 }
             }
-            AskError::Silent(why) => {
+            AskError::Closed | AskError::Silent(_) => {
                 if let Some(held_back) = self.log_silent.now() {
-                    tracing::warn!(held_back, "builds go on without the server: {what}: {why}");
+                    tracing::warn!(
+                        held_back,
+                        "builds go on without the server: {what}: {error}"
+                    );
                 }
             }
         }

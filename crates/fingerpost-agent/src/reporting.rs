@@ -1,5 +1,6 @@
 //! Reports: to the server if it answers, else answered here and brought to it later.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_proto::client::{Request, UnihashRow, read_answer};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
@@ -41,14 +43,53 @@ pub(crate) struct Spool {
     /// None: the directory cannot be used, and nothing is kept.
     state: Option<State>,
     added: Notify,
+    /// How often the server closed the connection on a report.
+    closings: Mutex<HashMap<[u8; 16], u32>>,
 }
 
+/// A report on which the server closes so often lets others go before, and is tried again
+/// each time that all others were.
+const CLOSINGS_MAX: u32 = 5;
+/// One in so many of those times.
+const SKIPPED: u32 = 16;
+/// Reports that are counted so.
+const CLOSINGS_COUNTED: usize = 10_000;
+
 impl Spool {
-    pub(crate) const fn new(state: Option<State>) -> Self {
+    pub(crate) fn new(state: Option<State>) -> Self {
         Self {
             state,
-            added: Notify::const_new(),
+            added: Notify::new(),
+            closings: Mutex::default(),
         }
+    }
+
+    /// The server closed the connection on a report. It may be about to end, or its
+    /// database away; a report that it never answers must not keep the others back.
+    fn closed(&self, key: [u8; 16]) -> NotDelivered {
+        let mut closings = self.closings.lock();
+        if closings.len() >= CLOSINGS_COUNTED {
+            closings.clear();
+        }
+        let count = closings.entry(key).or_default();
+        *count += 1;
+        match *count > CLOSINGS_MAX {
+            true => NotDelivered::Held,
+            false => NotDelivered::Away,
+        }
+    }
+
+    /// Whether a report is passed over this time.
+    fn is_skipped(&self, key: [u8; 16]) -> bool {
+        let mut closings = self.closings.lock();
+        let Some(count) = closings
+            .get_mut(&key)
+            .filter(|count| **count > CLOSINGS_MAX)
+        else {
+            return false;
+        };
+        *count += 1;
+        !count.is_multiple_of(SKIPPED)
     }
 
     pub(crate) const fn state(&self) -> Option<&State> {
@@ -159,15 +200,20 @@ impl Shared {
 
 impl Deliver for Shared {
     async fn deliver(&self, report: &Spooled) -> Result<Delivered, NotDelivered> {
+        if self.spool.is_skipped(report.key) {
+            return Err(NotDelivered::Held);
+        }
         let request = Request::<Box<RawValue>>::verbatim(report.kind.as_str(), &report.request);
         match self.server.report(request).await {
             Ok(json) => {
+                self.spool.closings.lock().remove(&report.key);
                 let row = read_answer::<Option<UnihashRow>>(&json);
                 let row = row.map_err(|_| NotDelivered::Away)?;
                 let unihash = row.map(|row| row.unihash);
                 Ok(Delivered { unihash })
             }
             Err(AskError::Told(why)) => Err(NotDelivered::Refused(why)),
+            Err(AskError::Closed) => Err(self.spool.closed(report.key)),
             Err(AskError::Silent(_)) => Err(NotDelivered::Away),
         }
     }
@@ -215,5 +261,25 @@ async fn replay_all(shared: &Arc<Shared>, state: &State) -> Result<bool, StateEr
         if replayed.away || replayed.done {
             return Ok(!replayed.away);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_is_never_answered_lets_others_go_before() {
+        let spool = Spool::new(None);
+        let (bad, good) = ([1; 16], [2; 16]);
+        for _ in 0..CLOSINGS_MAX {
+            assert_eq!(spool.closed(bad), NotDelivered::Away);
+            assert!(!spool.is_skipped(bad));
+        }
+        assert_eq!(spool.closed(bad), NotDelivered::Held);
+        let tries = (0..4 * SKIPPED).filter(|_| !spool.is_skipped(bad)).count();
+        assert_eq!(tries, 4);
+        assert!(!spool.is_skipped(good));
+        assert_eq!(spool.closed(good), NotDelivered::Away);
     }
 }

@@ -22,6 +22,9 @@ pub enum AskError {
     /// The server refused it, with a sentence for people.
     #[error("{0}")]
     Told(String),
+    /// The server closed the connection instead of answering.
+    #[error("the server closed the connection")]
+    Closed,
     /// There was no answer, or none that makes sense.
     #[error("{0}")]
     Silent(String),
@@ -230,7 +233,11 @@ impl Worker {
             // Answers are in order: the first one was refused.
             first.reply(Err(AskError::Told(told.clone())));
         }
-        waiting.for_each(|waiting| waiting.reply(Err(error(&*why))));
+        let silence = match lost {
+            Lost::Closed => AskError::Closed,
+            _ => error(&*why),
+        };
+        waiting.for_each(|waiting| waiting.reply(Err(silence.clone())));
     }
 }
 
