@@ -221,6 +221,7 @@ impl Agent {
         });
         let router = Router::new().route("/agent/status", status);
         let metrics = Arc::new(Metrics::default());
+        metrics.register(|registry| crate::metrics::register(registry, &state_of));
         let mut net = Net::new(self, ServerOptions::default(), metrics, shutdown).router(router);
         for listener in listeners {
             net = net.listen(listener);

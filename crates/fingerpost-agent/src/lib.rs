@@ -13,6 +13,7 @@ mod figures;
 mod gets;
 mod knowledge;
 mod logins;
+mod metrics;
 mod options;
 mod reporting;
 mod server;
