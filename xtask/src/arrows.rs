@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fingerpost-db", &["fingerpost-core"]),
     ("fingerpost-net", &["fingerpost-core"]),
     ("fingerpost-accounts", &["fingerpost-core", "fingerpost-db"]),
+    ("fingerpost-program", &["fingerpost-core", "fingerpost-net"]),
     ("fingerpost-hashequiv-proto", &["fingerpost-core"]),
     (
         "fingerpost-signatures",
@@ -56,6 +57,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-hashequiv-client",
             "fingerpost-hashequiv-proto",
             "fingerpost-net",
+            "fingerpost-program",
             "fingerpost-signatures",
             "fingerpost-snapshot",
         ],
@@ -88,6 +90,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-hg-front",
             "fingerpost-hg-proto",
             "fingerpost-net",
+            "fingerpost-program",
             "fingerpost-signatures",
             "fingerpost-snapshot",
         ],
