@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fingerpost_hashequiv_client::ClientOptions;
 
-/// How an agent works.
+/// How an agent works. [`AgentOptions::to`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// The server, and the login if it wants one. Its waits and tries are not used.
@@ -23,4 +23,23 @@ pub struct AgentOptions {
     pub state: PathBuf,
     /// Bytes of them at most. 256 MiB.
     pub spool_bytes_max: u64,
+    /// Whether a login that the server refuses is refused to the build too. Off: a refusal
+    /// ends builds.
+    pub strict_auth: bool,
+}
+
+impl AgentOptions {
+    /// The defaults for a server, with reports kept in `state`.
+    pub fn to(server: ClientOptions, state: PathBuf) -> Self {
+        Self {
+            server,
+            lookup_deadline: Duration::from_secs(2),
+            report_deadline: Duration::from_secs(2),
+            memory_bytes: 16 << 20,
+            miss_ttl: Duration::from_secs(10),
+            state,
+            spool_bytes_max: 256 << 20,
+            strict_auth: false,
+        }
+    }
 }
