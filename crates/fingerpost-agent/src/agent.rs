@@ -27,7 +27,10 @@ use crate::reporting::{self, Spool};
 use crate::server::{Server, Task};
 use crate::session::Session;
 use crate::state::{State, StateError, StateOptions};
+use crate::status::{BreakerState, HitRatios, ServerStatus, SpoolStatus, Status};
 
+/// The name of listeners that have metrics and probes alone.
+pub(crate) const METRICS: &str = "metrics";
 /// How often the memory is told the time.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -142,27 +145,38 @@ impl Shared {
         }
     }
 
-    fn status(&self) -> serde_json::Value {
+    fn status(&self) -> Status {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let figures = &self.figures;
-        serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "pid": std::process::id(),
-            "uptime_seconds": self.started.elapsed().as_secs(),
-            "server": self.server.address(),
-            "answers": self.server.answers(),
-            "takes_reports": self.server.takes_reports(),
-            "requests": count(&figures.requests),
-            "lookups": count(&figures.lookups),
-            "answered_locally": count(&figures.answered_locally),
-            "asked": count(&figures.asked),
-            "given_up": count(&figures.given_up),
-            "reports": count(&figures.reports),
-            "silent": count(&figures.silent),
-            "refused": count(&figures.refused),
-            "logins": count(&figures.logins),
-            "remembered": self.knowledge.len(),
-        })
+        let state = self.spool.state().map(State::figures).unwrap_or_default();
+        let (lookups, local) = (count(&figures.lookups), count(&figures.answered_locally));
+        let answers = self.server.answers();
+        Status {
+            uptime_seconds: self.started.elapsed().as_secs(),
+            server: ServerStatus {
+                address: self.server.address().to_string(),
+                up: (count(&figures.asked) > 0).then_some(answers),
+                ..ServerStatus::default()
+            },
+            breaker: match answers {
+                true => BreakerState::Closed,
+                false => BreakerState::Open,
+            },
+            lookups,
+            answered_locally: local,
+            hit_ratios: HitRatios {
+                memory: (lookups > 0).then(|| local as f64 / lookups as f64),
+                ..HitRatios::default()
+            },
+            spool: SpoolStatus {
+                count: state.spooled_reports,
+                bytes: state.spooled_bytes,
+                oldest_seconds: state.spooled_age.map(|age| age.as_secs()),
+            },
+            dead_letters: state.dead_total,
+            misses_given_up: count(&figures.given_up),
+            ..Status::new(self.server.address())
+        }
     }
 }
 
@@ -208,7 +222,8 @@ impl Agent {
         Ok(Self(shared))
     }
 
-    /// Serves builds until the shutdown begins; then what is asked already is answered.
+    /// Serves builds on the listeners, metrics and probes on those of them that are called
+    /// `metrics`, until the shutdown begins; then what is asked already is answered.
     ///
     /// # Errors
     ///
@@ -216,7 +231,7 @@ impl Agent {
     pub async fn serve(self, listeners: Vec<Listener>, shutdown: Shutdown) -> io::Result<()> {
         let (shared, state_of) = (Arc::clone(&self.0), Arc::clone(&self.0));
         let status = get(move || async move {
-            let json = shared.status().to_string();
+            let json = serde_json::to_string(&shared.status()).unwrap_or_default();
             ([(header::CONTENT_TYPE, "application/json")], json)
         });
         let router = Router::new().route("/agent/status", status);
@@ -224,7 +239,10 @@ impl Agent {
         metrics.register(|registry| crate::metrics::register(registry, &state_of));
         let mut net = Net::new(self, ServerOptions::default(), metrics, shutdown).router(router);
         for listener in listeners {
-            net = net.listen(listener);
+            net = match listener.name() {
+                Some(METRICS) => net.listen_probes(listener),
+                _ => net.listen(listener),
+            };
         }
         let served = net.run().await.map(drop);
         if let Some(state) = state_of.spool.state() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fingerpost_hashequiv_client::{AskError, Breaker, Client, ClientOptions, Lane, Mode, Question};
 use fingerpost_hashequiv_proto::client::{Request, stream};
 use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_net::Address;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
@@ -69,8 +70,8 @@ impl Server {
     }
 
     /// Where it is.
-    pub(crate) fn address(&self) -> String {
-        self.options.address.to_string()
+    pub(crate) const fn address(&self) -> &Address {
+        &self.options.address
     }
 
     /// Whether look-ups are asked.
