@@ -8,9 +8,21 @@ from pathlib import Path
 from world import ROOT, faults, free_port, missing, run, serves, unlike
 
 # Nothing of it is enabled or started.
-ON_INSTALLATION = ["adduser fingerpost", "systemctl daemon-reload"]
-ON_UPGRADE = ["adduser fingerpost", "systemctl daemon-reload", "deb-systemd-invoke try-restart fingerpost.service"]
-ON_REMOVAL = ["deb-systemd-invoke stop fingerpost.socket fingerpost.service", "systemctl daemon-reload"]
+ON_INSTALLATION = ["adduser fingerpost", "adduser fingerpost-agent", "systemctl daemon-reload"]
+ON_UPGRADE = [*ON_INSTALLATION, "deb-systemd-invoke try-restart fingerpost.service fingerpost-agent.service"]
+ON_REMOVAL = [
+    "deb-systemd-invoke stop fingerpost.socket fingerpost.service fingerpost-agent.socket fingerpost-agent.service",
+    "systemctl daemon-reload",
+]
+UNITS = [
+    f"{place}/{name}.{kind}"
+    for place, name in (
+        ("lib/systemd/system", "fingerpost"),
+        ("lib/systemd/system", "fingerpost-agent"),
+        ("usr/lib/systemd/user", "fingerpost-agent"),
+    )
+    for kind in ("service", "socket")
+]
 FORCED = "--force-script-chrootless,depends,not-root,bad-path"
 
 
@@ -67,10 +79,7 @@ def told(package):
 
 def installed(machine):
     config = machine.root / "etc" / "fingerpost" / "fingerpost.toml"
-    wrong = [] if config.exists() else ["no configuration"]
-    for unit in ("fingerpost.service", "fingerpost.socket"):
-        if not (machine.root / "lib" / "systemd" / "system" / unit).exists():
-            wrong.append(f"no {unit}")
+    wrong = [f"no {name}" for name in (*UNITS, "etc/fingerpost/agent.toml") if not (machine.root / name).exists()]
     program = machine.root / "usr" / "bin" / "fingerpost"
     return wrong + faults(program, "check-config", "--config", config)
 

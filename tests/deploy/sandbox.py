@@ -5,16 +5,16 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from world import DEPLOY, Skipped, free_port, missing, run, serves
+from world import DEPLOY, Skipped, free_port, missing, run, serves, tells
 
-UNIT = DEPLOY / "systemd" / "fingerpost.service"
 # The filter begins after the program was started. And SQLite keeps owners when root runs it, as tests may be.
 NOT_IN_SERVICE = {"execve", "fchown"}
 
 
-def values(key):
+def values(unit, key):
     """Everything that the unit says for a key, in its order."""
-    return [line.split("=", 1)[1] for line in UNIT.read_text().splitlines() if line.startswith(f"{key}=")]
+    lines = (DEPLOY / "systemd" / unit).read_text().splitlines()
+    return [line.split("=", 1)[1] for line in lines if line.startswith(f"{key}=")]
 
 
 def expanded(name):
@@ -26,18 +26,18 @@ def expanded(name):
     return set().union(*map(expanded, inner)) if inner else set()
 
 
-def allowed():
+def allowed(unit):
     calls = set()
-    for words in values("SystemCallFilter"):
+    for words in values(unit, "SystemCallFilter"):
         denied = words.startswith("~")
         named = set().union(*map(expanded, words.removeprefix("~").split()))
         calls = calls - named if denied else calls | named
     return calls
 
 
-def forbidden(trace):
+def forbidden(unit, trace):
     """Lines of a trace whose call the unit would refuse."""
-    calls, families = allowed(), set(shlex.split(values("RestrictAddressFamilies")[-1]))
+    calls, families = allowed(unit), set(shlex.split(values(unit, "RestrictAddressFamilies")[-1]))
     seen = set()
     for line in trace.splitlines():
         called = re.match(r"(?:\d+ +)?([a-z_0-9]+)\(", line)
@@ -64,8 +64,14 @@ def cases(options):
     with tempfile.TemporaryDirectory(prefix="sandbox-") as directory:
         trace = Path(directory) / "trace"
         port, probes = free_port(), free_port()
-        command = ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", trace, options.binary, "serve"]
-        command += ["--bind", f"127.0.0.1:{port}", f"--metrics=127.0.0.1:{probes}"]
+        watched = ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", trace, options.binary]
+        command = [*watched, "serve", "--bind", f"127.0.0.1:{port}", f"--metrics=127.0.0.1:{probes}"]
         environment = {"STATE_DIRECTORY": directory, "PATH": "/usr/bin"}
         yield "the program serves while it is watched", serves(command, port, probes, environment)
-        yield "the program does what the unit allows", list(forbidden(trace.read_text()))[:20]
+        yield "the program does what the unit allows", list(forbidden("fingerpost.service", trace.read_text()))[:20]
+        # Nobody listens at the server's address: that is what an agent is for.
+        agent = [*watched, "agent", f"--server=127.0.0.1:{free_port()}", f"--metrics=127.0.0.1:{probes}"]
+        environment = {**environment, "RUNTIME_DIRECTORY": directory}
+        status = [options.binary, "agent", "status", "--json"]
+        yield "the agent serves while it is watched", tells(agent, status, probes, environment)
+        yield "the agent does what its unit allows", list(forbidden("fingerpost-agent.service", trace.read_text()))[:20]

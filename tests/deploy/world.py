@@ -1,5 +1,6 @@
 """What the cases share: tools, and a server that was installed somewhere."""
 
+import json
 import os
 import shutil
 import signal
@@ -76,6 +77,25 @@ def answer(port, path, within=SERVER_SECONDS):
             if time.monotonic() > deadline:
                 return f"no answer: {error}"
             time.sleep(0.05)
+
+
+def tells(command, status, probes, environment):
+    """What is wrong with an agent that is started so, asked how it is, and stopped."""
+    agent = subprocess.Popen(
+        [*map(str, command)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        ready = answer(probes, "/readyz")
+        code, told = run(*status, environment=environment)
+        agent.send_signal(signal.SIGTERM)
+        output, _ = agent.communicate(timeout=SERVER_SECONDS)
+    finally:
+        if agent.poll() is None:
+            agent.kill()
+    wrong = unlike(ready=(ready, "ready\n"), status=(agent.returncode, 0), told=(code, 0))
+    if code == 0 and json.loads(told)["lookups"] != 0:
+        wrong.append(told)
+    return wrong and [*wrong, told, *output.splitlines()]
 
 
 def serves(command, port, probes, environment):

@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fingerpost-db", &["fingerpost-core"]),
     ("fingerpost-net", &["fingerpost-core"]),
     ("fingerpost-accounts", &["fingerpost-core", "fingerpost-db"]),
+    ("fingerpost-program", &["fingerpost-core", "fingerpost-net"]),
     ("fingerpost-hashequiv-proto", &["fingerpost-core"]),
     (
         "fingerpost-signatures",
@@ -48,6 +49,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-snapshot",
         ],
     ),
+    (
+        "fingerpost-agent",
+        &[
+            "fingerpost-core",
+            "fingerpost-db",
+            "fingerpost-hashequiv-client",
+            "fingerpost-hashequiv-proto",
+            "fingerpost-net",
+            "fingerpost-program",
+            "fingerpost-signatures",
+            "fingerpost-snapshot",
+        ],
+    ),
     ("fingerpost-hg-proto", &["fingerpost-core"]),
     ("fingerpost-hg", &["fingerpost-core", "fingerpost-hg-proto"]),
     (
@@ -64,6 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fingerpost",
         &[
             "fingerpost-accounts",
+            "fingerpost-agent",
             "fingerpost-content",
             "fingerpost-core",
             "fingerpost-db",
@@ -75,6 +90,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fingerpost-hg-front",
             "fingerpost-hg-proto",
             "fingerpost-net",
+            "fingerpost-program",
             "fingerpost-signatures",
             "fingerpost-snapshot",
         ],
@@ -147,6 +163,17 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         "fronts see no SQL",
     ),
     ("fingerpost-net", &["rusqlite"], "the net sees no SQL"),
+    (
+        "fingerpost-agent",
+        &[
+            "argon2",
+            "deadpool-postgres",
+            "object_store",
+            "redis",
+            "tokio-postgres",
+        ],
+        "the server's stores stay with the server",
+    ),
 ];
 
 /// Below this many crates two cores still build the workspace in time.
@@ -248,6 +275,18 @@ mod tests {
     fn fronts_see_no_sql() {
         let found = found("fingerpost-hashequiv-front", "rusqlite.workspace = true\n");
         assert!(found[0].ends_with("fronts see no SQL"), "{found:?}");
+    }
+
+    #[test]
+    fn the_agent_has_none_of_the_servers_stores() {
+        let check = |used: &str, words: &str| {
+            let found = found("fingerpost-agent", &format!("{used}.workspace = true\n"));
+            assert!(found[0].ends_with(words), "{found:?}");
+        };
+        check("fingerpost-hashequiv", "must not use fingerpost-hashequiv");
+        check("fingerpost-hg", "must not use fingerpost-hg");
+        check("fingerpost-accounts", "must not use fingerpost-accounts");
+        check("tokio-postgres", "the server's stores stay with the server");
     }
 
     #[test]

@@ -7,7 +7,11 @@ use rustix::fs::{major, minor, stat, statfs, statvfs};
 
 /// Returns the name of the network file system that the directory of `path` is
 /// on, `None` for a local one.
-pub(crate) fn network(path: &Path) -> io::Result<Option<String>> {
+///
+/// # Errors
+///
+/// Neither `path` nor its directory is there.
+pub fn network(path: &Path) -> io::Result<Option<String>> {
     // The file may be a link to elsewhere; before it exists its directory counts.
     let place = if path.exists() {
         path

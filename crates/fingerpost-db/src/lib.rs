@@ -36,6 +36,7 @@ mod writer;
 
 pub use copy::{CopyError, backup};
 pub use error::{DbError, OpenError};
+pub use file_system::network as network_file_system;
 pub use job::Tx;
 pub use lease::{release_lease, renew_lease, try_lease};
 pub use metrics::Metrics;

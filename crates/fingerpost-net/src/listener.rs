@@ -125,6 +125,11 @@ impl Listener {
         self
     }
 
+    /// What [`Listener::named`] called it.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// What it does about TLS.
     pub const fn tls(&self) -> &TlsPolicy {
         &self.tls

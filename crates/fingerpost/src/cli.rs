@@ -25,6 +25,8 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(serve::Args),
+    // What it does is told where both programs have it from.
+    Agent(fingerpost_agent::cli::Args),
     /// Talk to a hash equivalence server, as `bitbake-hashclient` does.
     Client(client::Args),
     /// Show two builders sharing a result, then measure look-ups; cleans up.
@@ -79,6 +81,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     let cli = Cli::from_arg_matches(&matches).expect("clap matched its own command");
     match cli.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Agent(args) => fingerpost_agent::cli::run(&args),
         Command::Client(args) => Ok(client::run(&args)),
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => moving::import(&args),

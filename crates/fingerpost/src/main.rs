@@ -17,23 +17,21 @@ mod config;
 mod copy;
 mod demo;
 mod docs;
-mod exit;
 mod hg;
 mod key;
-mod log;
 mod moving;
 mod notice;
-mod out;
 mod progress;
 mod retention;
 mod scrape;
 mod serve;
-mod signals;
 mod snapshot;
 mod top;
 mod traces;
 
 use std::process::ExitCode;
+
+use fingerpost_program::{exit, log, out, signals};
 
 // Its feature `override` makes it the allocator of SQLite and zstd as well.
 #[global_allocator]

@@ -16,7 +16,6 @@ mod oidc;
 mod redirect;
 mod render;
 mod retention;
-mod secret;
 mod secret_files;
 mod tables;
 mod tls;
@@ -27,18 +26,20 @@ use std::path::PathBuf;
 
 use toml::Table;
 
+pub(crate) use fingerpost_program::log::{LogFormat, LogLevel};
+pub(crate) use fingerpost_program::secret::Secret;
+
 pub(crate) use database::{PRIMARY, database_setting, is_postgresql};
 pub(crate) use hg::is_printable_url;
 pub(crate) use layer::Setting;
 pub(crate) use namespaces::FIRST_LISTENER;
 pub(crate) use oidc::Oidc;
 pub(crate) use render::{annotated_file, effective, help, manual};
-pub(crate) use secret::Secret;
 pub(crate) use tables::{Further, Namespace, ObjectPlace, RedirectTarget};
 pub(crate) use tree::{Accounts, Cache, Config, Hg, Redirect, Server, Snapshots, Traces};
 pub(crate) use values::{
-    Address, AnonymousPermissions, Durability, ForwardedBy, LogFormat, LogLevel, MaybeAddress,
-    ProxyNetwork, ReadWrite, TlsMode, TlsVersion,
+    Address, AnonymousPermissions, Durability, ForwardedBy, MaybeAddress, ProxyNetwork, ReadWrite,
+    TlsMode, TlsVersion,
 };
 
 /// Why a configuration is refused. The text names the file and line, the

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fingerpost_net::Listener;
-use listenfd::ListenFd;
+use fingerpost_program::sockets::{self, Passed};
 
 use crate::config::{FIRST_LISTENER, Server};
 use crate::exit::{Exit, failure};
@@ -34,19 +34,9 @@ enum Place {
 impl Inherited {
     /// Takes all that were passed, in their order.
     pub(super) fn take(server: &Server) -> anyhow::Result<Self> {
-        let mut passed = ListenFd::from_env();
-        // Not the variable of a program that had other sockets.
-        let names = match passed.len() {
-            0 => String::new(),
-            _ => std::env::var("LISTEN_FDNAMES").unwrap_or_default(),
-        };
-        let mut names = names.split(':');
         let mut inherited = Self::default();
-        for index in 0..passed.len() {
-            let place = place(server, names.next().unwrap_or_default())?;
-            if let Some(listener) = listener(&mut passed, index)? {
-                inherited.put(place, listener);
-            }
+        for Passed { name, listener } in sockets::passed()? {
+            inherited.put(place(server, &name)?, listener);
         }
         Ok(inherited)
     }
@@ -63,14 +53,11 @@ impl Inherited {
 /// What a socket of this name (`FileDescriptorName=`) is for. A name that means
 /// nothing is refused: its socket would be served with another's TLS.
 fn place(server: &Server, name: &str) -> anyhow::Result<Place> {
-    // Without a name of its own a socket has that of its unit, and `unknown`
-    // where there is none.
-    let is_unnamed = matches!(name, "" | "unknown" | FIRST_LISTENER) || name.ends_with(".socket");
     if server.listeners.contains_key(name) {
         Ok(Place::Further(name.to_owned()))
     } else if name == PROBES {
         Ok(Place::Probes)
-    } else if is_unnamed {
+    } else if name == FIRST_LISTENER || Passed::is_unnamed(name) {
         Ok(Place::First)
     } else {
         let why = format!(
@@ -79,21 +66,6 @@ fn place(server: &Server, name: &str) -> anyhow::Result<Place> {
         );
         Err(failure(Exit::Configuration, why))
     }
-}
-
-fn listener(passed: &mut ListenFd, index: usize) -> anyhow::Result<Option<Listener>> {
-    let listener = match passed.take_tcp_listener(index) {
-        Ok(socket) => socket.map(Listener::from_tcp),
-        // Not TCP, so it has to be Unix.
-        Err(_) => match passed.take_unix_listener(index) {
-            Ok(socket) => socket.map(Listener::from_unix),
-            Err(error) => Some(Err(error)),
-        },
-    };
-    listener.transpose().map_err(|error| {
-        let why = format!("cannot use socket {index} that systemd passed: {error}");
-        failure(Exit::Configuration, why)
-    })
 }
 
 #[cfg(test)]

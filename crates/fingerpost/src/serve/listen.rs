@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use fingerpost_core::SystemClock;
 use fingerpost_net::{Address, BindError, BindOptions, Listener, Metrics, Tls, TlsPolicy, bind};
+use fingerpost_program::sockets::unbound;
 
 use super::inherited::Inherited;
 use crate::config::{self, Config, FIRST_LISTENER, Loaded, TlsMode};
@@ -116,17 +117,5 @@ fn bind_probes(loaded: &Loaded) -> anyhow::Result<Option<Listener>> {
 }
 
 fn explain(error: BindError) -> anyhow::Error {
-    let exit = match &error {
-        BindError::Taken { .. } | BindError::TakenByUnknown(_) => Exit::Unavailable,
-        BindError::Denied(_) => Exit::Denied,
-        BindError::ClientOnly(_) | BindError::NotASocket(_) => Exit::Configuration,
-        BindError::Unknown { .. } | BindError::NotHere(_) => Exit::Unavailable,
-        BindError::Io { .. } => Exit::Io,
-    };
-    let way_out = if exit == Exit::Unavailable {
-        " (--bind ADDR)"
-    } else {
-        ""
-    };
-    failure(exit, format!("{:#}{way_out}", anyhow::Error::new(error)))
+    unbound(error, "--bind ADDR")
 }

@@ -27,7 +27,7 @@ use anyhow::Context;
 use fingerpost_hashequiv::Database;
 use fingerpost_net::Shutdown;
 use fingerpost_net::audit::Audit;
-use sd_notify::NotifyState;
+use fingerpost_program::systemd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -93,7 +93,7 @@ async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
     // Without an audit log SIGHUP ends the program, as it does others.
     let hang_ups = audit.is_on().then(|| signal(SignalKind::hangup()));
     let hang_ups = hang_ups.transpose().context("cannot catch signals")?;
-    notify(NotifyState::Ready);
+    systemd::ready();
     tokio::select! {
         never = reopen(&audit, hang_ups) => match never {},
         signal = signals.next() => {
@@ -104,7 +104,7 @@ async fn serve(loaded: Loaded, import: bool) -> anyhow::Result<Exit> {
             return Ok(Exit::Ok);
         }
     }
-    notify(NotifyState::Stopping);
+    systemd::stopping();
     shutdown.begin();
     stop(serving, started.chores, started.database, &audit).await;
     Ok(Exit::Ok)
@@ -144,13 +144,6 @@ async fn stop(
         .await
     {
         tracing::error!("the audit log may lack its last lines");
-    }
-}
-
-/// Tells systemd, if it asked to be told.
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!("cannot notify systemd: {error}");
     }
 }
 

@@ -133,6 +133,28 @@ fn reference_database(path: &Path) -> Result<()> {
 }
 
 #[test]
+fn the_agent_is_a_command_of_it() -> Result<()> {
+    let dir = TempDir::new()?;
+    let socket = dir.path().join("agent.sock").display().to_string();
+    let (code, out, error) = outcome(&dir, &["agent", "status", "--socket", &socket, "--json"])?;
+    let is_so = code == 69 && out.is_empty() && error.starts_with("no agent runs here");
+    ensure!(is_so, "{code} {out} {error}");
+    let mut command = program(&dir);
+    command.args(["agent", "--server=127.0.0.1:1", "--state-directory=state"]);
+    command.args(["--socket", &socket]);
+    let mut agent = Serving::start(command)?;
+    let line = agent.line()?;
+    ensure!(
+        line == format!("Listening on unix://{socket} for 127.0.0.1:1"),
+        "{line}"
+    );
+    let (code, out, _) = outcome(&dir, &["agent", "status", "--socket", &socket, "--json"])?;
+    ensure!(code == 0 && out.contains("\"lookups\":0"), "{code} {out}");
+    agent.stop()?;
+    Ok(())
+}
+
+#[test]
 fn a_start_prints_exactly_the_promised_lines() -> Result<()> {
     let dir = TempDir::new()?;
     let mut serving = serve(&dir, &["--bind", "127.0.0.1:0"])?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 /// [`Exit::Ok`] and [`Exit::Found`], as the reference client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Exit {
+pub enum Exit {
     /// Everything was done.
     Ok = 0,
     /// The check found something (for client commands: any failure).
@@ -28,7 +28,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// The code that `error` carries, or the one that fits its cause.
-    pub(crate) fn of(error: &anyhow::Error) -> Self {
+    pub fn of(error: &anyhow::Error) -> Self {
         if let Some(coded) = error.downcast_ref::<Coded>() {
             return coded.exit;
         }
@@ -62,7 +62,7 @@ impl fmt::Display for Coded {
 impl std::error::Error for Coded {}
 
 /// An error that says `sentence` and ends the program with `exit`.
-pub(crate) fn failure(exit: Exit, sentence: impl fmt::Display) -> anyhow::Error {
+pub fn failure(exit: Exit, sentence: impl fmt::Display) -> anyhow::Error {
     anyhow::Error::new(Coded {
         exit,
         sentence: sentence.to_string(),
@@ -70,7 +70,7 @@ pub(crate) fn failure(exit: Exit, sentence: impl fmt::Display) -> anyhow::Error 
 }
 
 /// Gives results an exit code.
-pub(crate) trait OrExit<T> {
+pub trait OrExit<T> {
     /// Adds `sentence` in front of the error, which then ends the program
     /// with `exit`.
     fn or_exit(self, exit: Exit, sentence: impl fmt::Display) -> anyhow::Result<T>;

@@ -5,6 +5,8 @@
 //! other fields are the event's own and those of the spans around it; the
 //! pinned names among them are `request_id`, `peer`, `user` and `command`.
 
+mod words;
+
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -22,18 +24,18 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{LogFormat, LogLevel};
+pub use self::words::{LogFormat, LogLevel};
 
 /// What takes spans of requests, if anything does.
-pub(crate) type Spans = Box<dyn Layer<Registry> + Send + Sync>;
+pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging, for the whole process. Later calls change nothing.
-pub(crate) fn start(level: LogLevel, format: LogFormat) {
+pub fn start(level: LogLevel, format: LogFormat) {
     start_with(level, format, None);
 }
 
 /// The same, and spans go to `spans`.
-pub(crate) fn start_with(level: LogLevel, format: LogFormat, spans: Option<Spans>) {
+pub fn start_with(level: LogLevel, format: LogFormat, spans: Option<Spans>) {
     // An error says that a subscriber is there already, which is as good.
     let _ = match spans {
         // A filter for all costs less than one for each layer.

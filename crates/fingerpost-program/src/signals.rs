@@ -3,7 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGTERM, SIGINT and SIGQUIT, caught from the moment this is made.
-pub(crate) struct StopSignals {
+pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -11,7 +11,7 @@ pub(crate) struct StopSignals {
 
 impl StopSignals {
     /// Catches the signals. Must be called within a tokio runtime.
-    pub(crate) fn catch() -> std::io::Result<Self> {
+    pub fn catch() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -21,7 +21,7 @@ impl StopSignals {
 
     /// Waits for the next one and names it. Nothing is lost when the wait is
     /// given up.
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -5,18 +5,18 @@ use std::io::{self, Write as _};
 /// Lines and bytes for standard output. That it is closed ends the printing
 /// and is no failure.
 #[derive(Default)]
-pub(crate) struct Out {
+pub struct Out {
     closed: bool,
 }
 
 impl Out {
     /// Prints a line.
-    pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
+    pub fn line(&mut self, line: &str) -> io::Result<()> {
         self.bytes(format!("{line}\n").as_bytes())
     }
 
     /// Writes bytes as they are.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.closed {
             return Ok(());
         }
@@ -31,7 +31,7 @@ impl Out {
     }
 
     /// Whether nobody reads any more.
-    pub(crate) const fn is_closed(&self) -> bool {
+    pub const fn is_closed(&self) -> bool {
         self.closed
     }
 }

@@ -9,24 +9,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A password or token. Neither `Debug` nor `Serialize` shows it; only
 /// [`Secret::reveal`] does.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
+pub struct Secret(String);
 
 impl Secret {
     /// Takes the text as it is.
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
     /// Reads the secret from a file, as systemd credentials and mounted
     /// secrets are. One line end at the end is not part of it.
-    pub(crate) fn read(path: &Path) -> std::io::Result<Self> {
+    pub fn read(path: &Path) -> std::io::Result<Self> {
         let text = std::fs::read_to_string(path)?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
         Ok(Self::new(text.strip_suffix('\r').unwrap_or(text)))
     }
 
     /// The text itself. Never for logs or messages.
-    pub(crate) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

@@ -1,0 +1,63 @@
+//! The program `fingerpost-agent`, for hosts that need nothing else of Fingerpost: the
+//! same as `fingerpost agent`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use fingerpost_agent::cli;
+use fingerpost_program::exit::Exit;
+
+// Its feature `override` makes it the allocator of SQLite and zstd as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Debug, Parser)]
+#[command(name = "fingerpost-agent", version)]
+struct Cli {
+    #[command(flatten)]
+    args: cli::Args,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Failing to print leaves nothing to tell it to.
+            let _ = error.print();
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+            return exit.into();
+        }
+    };
+    match cli::run(&cli.args) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("{error:#}");
+            Exit::of(&error).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn status_is_a_command_beside_the_options() {
+        let parse = |words: &str| Cli::try_parse_from(words.split(' '));
+        parse("fingerpost-agent --server h:1 --socket /x --strict-auth").unwrap();
+        parse("fingerpost-agent status --socket /x --json").unwrap();
+        assert!(parse("fingerpost-agent --server h:1 status").is_err());
+        assert!(parse("fingerpost-agent --password secret").is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! An agent from its start to its end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fingerpost_net::{Address, BindOptions, Listener, Shutdown, bind, raise_open_files};
+use fingerpost_program::exit::{Exit, OrExit as _, failure};
+use fingerpost_program::log::{self, LogFormat, LogLevel};
+use fingerpost_program::out::Out;
+use fingerpost_program::signals::StopSignals;
+use fingerpost_program::sockets::{self, Passed, unbound};
+use fingerpost_program::systemd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::agent::METRICS;
+use crate::args::Args;
+use crate::place::{Environment, Held, SocketOptions, bind_socket};
+use crate::settings::{ServerAddress, Settings};
+use crate::{Agent, AgentOptions};
+
+/// Serves until a stop signal.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let settings = args.settings.clone().with_file(args.config.as_deref())?;
+    log::start(
+        settings.log.unwrap_or(LogLevel::Info),
+        settings.log_format.unwrap_or(LogFormat::Auto),
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(serve(&settings, &Environment::of_process()));
+    // What may still be at work on a blocking thread is built for a process that ends at
+    // any moment.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result<Exit> {
+    let mut signals = StopSignals::catch().context("cannot catch signals")?;
+    // There is nothing to read again; and whoever closes the terminal of a build that
+    // started an agent does not mean the agent.
+    let _hang_ups = signal(SignalKind::hangup()).context("cannot catch signals")?;
+    raise_open_files();
+    // What is missing is told before anything is made.
+    settings.options(PathBuf::new())?;
+    let listeners = listen(settings, environment)?;
+    let (_held, options) = keep(settings, environment)?;
+    let server = options.server.address.to_string();
+    let started = Agent::start(&options).await;
+    let agent = started.or_exit(Exit::Io, "the agent cannot start")?;
+    let shutdown = Shutdown::new();
+    announce(&listeners, &server);
+    let mut serving = tokio::spawn(agent.serve(listeners, shutdown.clone()));
+    systemd::ready();
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "stopping"),
+        ended = &mut serving => {
+            ended.context("the agent panicked")?.context("the agent cannot listen")?;
+            return Ok(Exit::Ok);
+        }
+    }
+    systemd::stopping();
+    shutdown.begin();
+    if timeout(STOP_MAX, serving).await.is_err() {
+        tracing::warn!("connections were still at work; reports that were answered are safe");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Takes systemd's sockets, or binds the agent's own.
+fn listen(settings: &Settings, environment: &Environment) -> anyhow::Result<Vec<Listener>> {
+    let (mut builds, mut probes) = (Vec::new(), Vec::new());
+    for Passed { name, listener } in sockets::passed()? {
+        if name == METRICS {
+            probes.push(listener);
+        } else if name == BUILDS || Passed::is_unnamed(&name) {
+            builds.push(local(listener)?);
+        } else {
+            let why = format!(
+                "systemd passed a socket with FileDescriptorName={name}, which is neither \
+                 {BUILDS} nor {METRICS}"
+            );
+            return Err(failure(Exit::Configuration, why));
+        }
+    }
+    match builds.is_empty() {
+        true => builds.push(bind_own(settings, environment)?),
+        false if settings.socket_group.is_some() => {
+            tracing::warn!("socket_group is not used: SocketGroup= of the socket unit is");
+        }
+        false => {}
+    }
+    if let (true, Some(address)) = (probes.is_empty(), &settings.metrics) {
+        let listener = bind(&address.0, &BindOptions::default());
+        probes.push(listener.map_err(|error| unbound(error, "--metrics ADDR"))?);
+    }
+    for listener in probes.iter().filter(|listener| listener.is_exposed()) {
+        let address = listener.address();
+        tracing::warn!(listener = %address, "metrics can be read from other machines at {address}");
+    }
+    builds.extend(probes.into_iter().map(|listener| listener.named(METRICS)));
+    Ok(builds)
+}
+
+/// What other machines reach would be asked by whoever is there, as this host.
+fn local(listener: Listener) -> anyhow::Result<Listener> {
+    if listener.is_exposed() {
+        let why = format!(
+            "{} can be reached from other machines, and an agent is for its own host: let the \
+             socket unit name a path or a loopback address",
+            listener.address()
+        );
+        return Err(failure(Exit::Configuration, why));
+    }
+    Ok(listener)
+}
+
+fn bind_own(settings: &Settings, environment: &Environment) -> anyhow::Result<Listener> {
+    let place = environment.socket(settings.socket.as_deref())?;
+    if let Some(warning) = &place.warning {
+        tracing::warn!("{warning}");
+    }
+    if let Some(ServerAddress(Address::Unix(server))) = &settings.server
+        && std::path::absolute(server).is_ok_and(|server| server == place.path)
+    {
+        let why = format!("{} would be the agent's own server", place.path.display());
+        return Err(failure(Exit::Configuration, why));
+    }
+    let options = SocketOptions {
+        group: settings.socket_group.clone(),
+    };
+    bind_socket(&place, &options, environment.uid)
+}
+
+/// Takes the state directory, which is the agent's as long as the first value lives.
+fn keep(settings: &Settings, environment: &Environment) -> anyhow::Result<(Held, AgentOptions)> {
+    let place = environment.state(settings.state_directory.as_deref())?;
+    if let Some(warning) = &place.warning {
+        tracing::warn!("{warning}");
+    }
+    let held = Held::take(&place, environment.uid)?;
+    let options = settings.options(held.path.clone())?;
+    tracing::info!(
+        "reports that {} has not seen are kept in {}",
+        options.server.address,
+        held.path.display()
+    );
+    Ok((held, options))
+}
+
+/// Says where the agent is, as `fingerpost serve` does.
+fn announce(listeners: &[Listener], server: &str) {
+    let mut out = Out::default();
+    for listener in listeners {
+        let address = listener.client_address();
+        let line = match listener.name() {
+            Some(METRICS) => format!("Metrics on {address}"),
+            _ => format!("Listening on {address} for {server}\nBB_HASHSERVE = \"{address}\""),
+        };
+        // That nobody can read it is no reason not to serve.
+        let _ = out.line(&line);
+    }
+}
+
+/// `FileDescriptorName=` of the socket that builds ask.
+const BUILDS: &str = "agent";
+/// One host's builds ask; more threads would only be idle.
+const WORKER_THREADS: usize = 2;
+/// From the signal to the end. Operators are promised five seconds.
+const STOP_MAX: Duration = Duration::from_millis(4800);

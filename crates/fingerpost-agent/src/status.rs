@@ -1,0 +1,288 @@
+//! What an agent tells of itself at `/agent/status`, and how people read it.
+
+use fingerpost_net::Address;
+use serde::{Deserialize, Serialize};
+
+/// How an agent is. A reader takes what a newer or older agent leaves out as nothing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The agent's process.
+    pub pid: u32,
+    /// How long it has run.
+    pub uptime_seconds: u64,
+    /// The server that it asks.
+    pub server: ServerStatus,
+    /// What keeps builds from waiting for a server that does not answer.
+    pub breaker: BreakerState,
+    /// Tasks that builds asked for.
+    pub lookups: u64,
+    /// Those of them that were answered without asking the server.
+    pub answered_locally: u64,
+    /// Where answers came from.
+    pub hit_ratios: HitRatios,
+    /// Reports that the server has not seen.
+    pub spool: SpoolStatus,
+    /// Reports that the server refused for good.
+    pub dead_letters: u64,
+    /// Look-ups that were answered as unknown because the server did not answer in time.
+    pub misses_given_up: u64,
+    /// The snapshot in use, if there is one.
+    pub snapshot: Option<SnapshotStatus>,
+    /// What builds would have waited for the server, and did not.
+    pub seconds_saved: f64,
+}
+
+/// The server, as its agent sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ServerStatus {
+    /// Its address.
+    pub address: String,
+    /// Whether it answers; `None` before it was first asked.
+    pub up: Option<bool>,
+    /// Since when, in RFC 3339.
+    pub since: Option<String>,
+    /// Why it does not answer.
+    pub why: Option<String>,
+}
+
+/// Whether the server is asked at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BreakerState {
+    /// It is asked.
+    #[default]
+    Closed,
+    /// It is known not to answer, and builds are answered at once.
+    Open,
+    /// The same, and a question is on its way that tells whether it is back.
+    Probing,
+}
+
+/// Parts of the look-ups, from 0 to 1, by what had a unihash for them; `None` before the
+/// first one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct HitRatios {
+    /// The agent's memory.
+    pub memory: Option<f64>,
+    /// The snapshot.
+    pub snapshot: Option<f64>,
+    /// The server.
+    pub server: Option<f64>,
+}
+
+/// Reports that wait for the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SpoolStatus {
+    /// How many.
+    pub count: u64,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// How long the oldest one has waited.
+    pub oldest_seconds: Option<u64>,
+}
+
+/// A snapshot in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SnapshotStatus {
+    /// Its rows.
+    pub rows: u64,
+    /// How old it is.
+    pub age_seconds: u64,
+}
+
+impl Status {
+    /// That of an agent in this process which asks `server` and was asked nothing yet.
+    pub fn new(server: &Address) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            server: ServerStatus {
+                address: server.to_string(),
+                ..ServerStatus::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Lines for people.
+    pub(crate) fn text(&self) -> String {
+        let (version, pid, up) = (&self.version, self.pid, span(self.uptime_seconds));
+        let lines = [
+            (
+                "agent",
+                format!("version {version}, process {pid}, up {up}"),
+            ),
+            ("server", self.server.text()),
+            ("breaker", self.breaker.text().to_owned()),
+            ("look-ups", self.lookups_text()),
+            ("spool", self.spool.text()),
+            ("refused", format!("{} reports", self.dead_letters)),
+            ("given up", format!("{} look-ups", self.misses_given_up)),
+            ("snapshot", self.snapshot_text()),
+            ("saved", format!("{:.1} s of waiting", self.seconds_saved)),
+        ];
+        let lines = lines.map(|(name, text)| format!("{name:<9}{text}\n"));
+        lines.concat()
+    }
+
+    fn lookups_text(&self) -> String {
+        let ratios = [
+            ("memory", self.hit_ratios.memory),
+            ("snapshot", self.hit_ratios.snapshot),
+            ("server", self.hit_ratios.server),
+        ];
+        let mut text = format!("{}, {} answered here", self.lookups, self.answered_locally);
+        for (name, ratio) in ratios {
+            if let Some(ratio) = ratio {
+                text += &format!(", {name} knew {:.1} %", ratio * 100.0);
+            }
+        }
+        text
+    }
+
+    fn snapshot_text(&self) -> String {
+        match &self.snapshot {
+            None => "none".to_owned(),
+            Some(snapshot) => {
+                let (rows, age) = (snapshot.rows, span(snapshot.age_seconds));
+                format!("{rows} rows, {age} old")
+            }
+        }
+    }
+}
+
+impl ServerStatus {
+    fn text(&self) -> String {
+        let does = match self.up {
+            None => "was not asked yet",
+            Some(true) => "answers",
+            Some(false) => "does not answer",
+        };
+        let mut text = format!("{} {does}", self.address);
+        if let Some(since) = &self.since {
+            text += &format!(" since {since}");
+        }
+        if let Some(why) = &self.why {
+            text += &format!(": {why}");
+        }
+        text
+    }
+}
+
+impl BreakerState {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Closed => "closed: the server is asked",
+            Self::Open => "open: builds are answered at once, without the server",
+            Self::Probing => "probing: builds are answered at once, and the server is tried",
+        }
+    }
+}
+
+impl SpoolStatus {
+    fn text(&self) -> String {
+        let mut text = format!("{} reports, {} bytes", self.count, self.bytes);
+        if let Some(seconds) = self.oldest_seconds {
+            text += &format!(", the oldest has waited {}", span(seconds));
+        }
+        text
+    }
+}
+
+/// A time as people say it, in its two largest units.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        Status {
+            version: "1.2.3".to_owned(),
+            pid: 7,
+            uptime_seconds: 3700,
+            ..Status::new(&"h:1".parse().unwrap())
+        }
+    }
+
+    #[test]
+    fn people_read_lines() {
+        let before = "\
+            agent    version 0.1.0, process 7, up 1 h 1 min\n\
+            server   h:1 was not asked yet\n\
+            breaker  closed: the server is asked\n\
+            look-ups 0, 0 answered here\n\
+            spool    0 reports, 0 bytes\n\
+            refused  0 reports\n\
+            given up 0 look-ups\n\
+            snapshot none\n\
+            saved    0.0 s of waiting\n";
+        let new = Status {
+            version: "0.1.0".to_owned(),
+            pid: 7,
+            ..status()
+        };
+        assert_eq!(new.text(), before);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let status = Status {
+            server: ServerStatus {
+                address: "h:1".to_owned(),
+                up: Some(false),
+                since: Some("2026-11-27T00:00:00Z".to_owned()),
+                why: Some("connection refused".to_owned()),
+            },
+            lookups: 4,
+            answered_locally: 3,
+            hit_ratios: HitRatios {
+                memory: Some(0.75),
+                ..HitRatios::default()
+            },
+            spool: SpoolStatus {
+                count: 2,
+                bytes: 9,
+                oldest_seconds: Some(61),
+            },
+            ..status()
+        };
+        let text = status.text();
+        for line in [
+            "h:1 does not answer since 2026-11-27T00:00:00Z: connection refused\n",
+            "4, 3 answered here, memory knew 75.0 %\n",
+            "2 reports, 9 bytes, the oldest has waited 1 min 1 s\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_layer_for_bitbake_finds_two_whole_numbers() {
+        let json = serde_json::to_value(status()).unwrap();
+        assert!(json["lookups"].is_u64() && json["answered_locally"].is_u64());
+        assert_eq!(json["breaker"], "closed");
+        assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status());
+    }
+
+    #[test]
+    fn another_versions_status_is_read_as_far_as_it_goes() {
+        let text = r#"{"pid": 3, "lookups": 5, "new": {"of": "later"}}"#;
+        let status: Status = serde_json::from_str(text).unwrap();
+        assert_eq!((status.pid, status.lookups), (3, 5));
+    }
+}
