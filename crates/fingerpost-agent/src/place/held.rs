@@ -79,7 +79,8 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-const LOCK: &str = "agent.lock";
+/// Not the lock of the state, which whoever uses that takes in there.
+const LOCK: &str = "directory.lock";
 /// Agents of one user on one host.
 const BESIDE_MAX: u32 = 64;
 
