@@ -213,7 +213,7 @@ pub trait Store: RetentionStore + CopyStore {
     /// unihash, because nothing is known of either.
     fn is_unknown(&self, at: &Chain, task: Task, outhash: Option<Outhash>) -> Stored<'_, bool>;
 
-    /// Stores a report by the rules of [`crate::rules`]. A task that has a unihash
+    /// Stores a report by the rules of [`fingerpost_hashequiv_proto::rules`]. A task that has a unihash
     /// further along the chain gets the same one here.
     fn report(&self, at: &Chain, report: Report) -> Stored<'_, Settled>;
 
