@@ -66,6 +66,13 @@ class Farm:
         await server.start()
         return server
 
+    async def agent(self, server, *options):
+        """An agent of a server, on a Unix socket."""
+        agent = Agent(self, len(self.servers), getattr(server, "address", server), options)
+        self.servers.append(agent)
+        await agent.start()
+        return agent
+
     async def client(self, server, **options):
         client = await HashClient(server.address, **options).open()
         self.clients.append(client)
@@ -75,6 +82,43 @@ class Farm:
         """The usual world: one server, one client."""
         server = await self.server(**options)
         return server, await self.client(server)
+
+
+class SlowLink:
+    """Between an agent and its server: each way takes half of the round trip."""
+
+    def __init__(self, address, seconds):
+        self.host, self.port = address.rsplit(":", 1)
+        self.delay = seconds / 2
+
+    async def __aenter__(self):
+        self.listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.address = "127.0.0.1:%d" % self.listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.listener.close()
+
+    async def serve(self, near, near_out):
+        far, far_out = await asyncio.open_connection(self.host, int(self.port))
+        await asyncio.gather(self.carry(near, far_out), self.carry(far, near_out), return_exceptions=True)
+
+    async def carry(self, source, sink):
+        loop, under_way = asyncio.get_running_loop(), asyncio.Queue(1000)
+
+        async def deliver():
+            while (due_and_data := await under_way.get()) is not None:
+                due, data = due_and_data
+                await asyncio.sleep(max(0, due - loop.time()))
+                sink.write(data)
+                await sink.drain()
+            sink.close()
+
+        delivering = asyncio.ensure_future(deliver())
+        while data := await source.read(1 << 16):
+            await under_way.put((loop.time() + self.delay, data))
+        await under_way.put(None)
+        await delivering
 
 
 class Server:
@@ -139,7 +183,47 @@ class Server:
             raise RuntimeError(f"the server ended with {status}:\n{self.log()}")
         return time.monotonic() - began
 
+    def hang(self):
+        """It accepts connections from now on and answers nothing, until it goes on."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
     async def kill(self):
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
+
+
+class Agent(Server):
+    """The agent of a build host."""
+
+    def __init__(self, farm, number, server, options):
+        self.farm = farm
+        self.path = Path(farm.directory.name) / f"agent-{number}"
+        self.process = None
+        self.socket = Path(f"{self.path}.sock")
+        self.address = f"unix://{self.socket}"
+        self.options = ["--server", server, *options]
+
+    async def start(self):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("FINGERPOST_")}
+        with open(self.log_path, "ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                self.farm.binary, "agent", "--socket", self.socket, "--state-directory", f"{self.path}.state",
+                *self.options, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not await self.listens():
+            if self.process.returncode is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the agent does not listen:\n{self.log()}")
+            await asyncio.sleep(0.01)
+
+    async def listens(self):
+        try:
+            _, out = await asyncio.open_unix_connection(self.socket)
+        except OSError:
+            return False
+        out.close()
+        return True

@@ -3,19 +3,37 @@
 //! Whatever the server does, a build that asks here is answered within the deadline and
 //! is never refused: what is not known by then is "no unihash", and the build goes on.
 //!
-//! [`Agent`] works by [`AgentOptions`] and tells of itself as [`Status`]; [`cli`] is the
-//! program around it, which `fingerpost agent` and the small binary `fingerpost-agent` run.
+//! [`Agent`] speaks BitBake's protocol to builds. It remembers what the server said
+//! (`knowledge`), asks for the rest with a limit on every wait (`server`), and knows what
+//! a build can be told when nobody answers (`commands`). [`cli`] is the program around it,
+//! which `fingerpost agent` and the small binary `fingerpost-agent` run.
 
 mod agent;
 mod args;
 mod asking;
 pub mod cli;
+mod commands;
+mod figures;
+mod gets;
+mod knowledge;
+mod logins;
 mod options;
 mod place;
+mod reporting;
+mod server;
 mod serving;
+mod session;
 mod settings;
+mod state;
 mod status;
+mod wire;
 
 pub use agent::Agent;
 pub use options::AgentOptions;
-pub use status::{BreakerState, HitRatios, ServerStatus, SnapshotStatus, SpoolStatus, Status};
+pub use state::{
+    DeletionEpoch, Deliver, Delivered, Known, LocalAnswer, LocalReport, NotDelivered, Replay,
+    Replayed, ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Task, Word,
+};
+pub use status::{
+    BreakerState, Counts, HitRatios, ServerStatus, SnapshotStatus, SpoolStatus, Status,
+};

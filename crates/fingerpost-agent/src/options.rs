@@ -10,22 +10,18 @@ use fingerpost_hashequiv_client::ClientOptions;
 pub struct AgentOptions {
     /// The server, and the login if it wants one. Its waits and tries are not used.
     pub server: ClientOptions,
-    /// Longest wait for the server's answer to a batch of look-ups. 2 s.
+    /// Longest wait for the server's answer to look-ups. 2 s.
     pub lookup_deadline: Duration,
     /// Longest wait for the server's answer to a report. 2 s.
     pub report_deadline: Duration,
     /// Bytes of answers in memory. 16 MiB.
     pub memory_bytes: u64,
-    /// How long an answer from memory is good while the server answers. 10 s after the
-    /// last word of deletions.
-    pub miss_ttl: Duration,
+    /// Whether a build is told when the server refuses its login. Off.
+    pub strict_auth: bool,
     /// Where reports are kept that the server has not seen.
     pub state: PathBuf,
     /// Bytes of them at most. 256 MiB.
     pub spool_bytes_max: u64,
-    /// Whether a login that the server refuses is refused to the build too. Off: a refusal
-    /// ends builds.
-    pub strict_auth: bool,
 }
 
 impl AgentOptions {
@@ -36,10 +32,9 @@ impl AgentOptions {
             lookup_deadline: Duration::from_secs(2),
             report_deadline: Duration::from_secs(2),
             memory_bytes: 16 << 20,
-            miss_ttl: Duration::from_secs(10),
+            strict_auth: false,
             state,
             spool_bytes_max: 256 << 20,
-            strict_auth: false,
         }
     }
 }

@@ -17,9 +17,18 @@ use crate::link::Outgoing;
 use crate::timer::Timer;
 
 /// A question was not answered; whoever asked goes on without.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct AskError(String);
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The server refused it, with a sentence for people.
+    #[error("{0}")]
+    Told(String),
+    /// The server closed the connection instead of answering.
+    #[error("the server closed the connection")]
+    Closed,
+    /// There was no answer, or none that makes sense.
+    #[error("{0}")]
+    Silent(String),
+}
 
 /// Questions that may wait to be sent.
 const QUEUE_MAX: usize = 256;
@@ -72,11 +81,22 @@ impl Lane {
     /// Prepares to ask in one mode; connects with the first question. Must be called
     /// within a runtime.
     pub fn start(options: ClientOptions, mode: Mode, breaker: Arc<Breaker>) -> Self {
+        Self::with(options, mode, breaker, false)
+    }
+
+    /// As [`Lane::start`], but a new connection counts only when a look-up of nothing was
+    /// answered on it: a server whose database hangs still shakes hands.
+    pub fn start_proving(options: ClientOptions, mode: Mode, breaker: Arc<Breaker>) -> Self {
+        Self::with(options, mode, breaker, true)
+    }
+
+    fn with(options: ClientOptions, mode: Mode, breaker: Arc<Breaker>, proves: bool) -> Self {
         let (questions, receiver) = mpsc::channel(QUEUE_MAX);
         let timeout = options.receive_timeout;
         let worker = Worker {
             options,
             mode,
+            proves,
             breaker: Arc::clone(&breaker),
             questions: receiver,
         };
@@ -107,19 +127,32 @@ impl Lane {
         match timeout(self.timeout * 2, answers).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(_)) => Err(error("the connection's task ended")),
-            Err(_) => Err(error("no answer in time")),
+            Err(_) => Err(AskError::late()),
         }
     }
 }
 
+impl AskError {
+    /// There was no answer by a deadline.
+    pub fn late() -> Self {
+        error("no answer in time")
+    }
+
+    /// There was none that makes sense, for this reason.
+    pub fn senseless(why: impl Into<String>) -> Self {
+        error(why)
+    }
+}
+
 fn error(text: impl Into<String>) -> AskError {
-    AskError(text.into())
+    AskError::Silent(text.into())
 }
 
 /// The task that owns the connection.
 struct Worker {
     options: ClientOptions,
     mode: Mode,
+    proves: bool,
     breaker: Arc<Breaker>,
     questions: mpsc::Receiver<Queued>,
 }
@@ -157,6 +190,9 @@ impl Worker {
             connection.call(&request::ping(), give_up).await?;
         }
         connection.enter(self.mode, give_up).await?;
+        if self.proves {
+            connection.prove(give_up).await?;
+        }
         Ok(connection)
     }
 
@@ -180,13 +216,28 @@ impl Worker {
         };
         // A connection that is closed may only mean a restart: whether the
         // server is down shows when the next question connects.
-        if !matches!(lost, Lost::Closed | Lost::Unused) {
+        let is_down = match lost {
+            Lost::Unused => false,
+            // What was refused is one request, or the login of all.
+            Lost::Failed(ClientError::Told(_)) => self.mode != Mode::Requests,
+            Lost::Closed => self.proves && shared.is_unanswered(),
+            Lost::Silent | Lost::Failed(_) => true,
+        };
+        if is_down {
             self.breaker.down(Instant::now(), &why);
         }
-        shared
-            .waiting
-            .into_iter()
-            .for_each(|waiting| waiting.fail(&why));
+        let mut waiting = shared.waiting.into_iter();
+        if let Lost::Failed(ClientError::Told(told)) = lost
+            && let Some(first) = waiting.next()
+        {
+            // Answers are in order: the first one was refused.
+            first.reply(Err(AskError::Told(told.clone())));
+        }
+        let silence = match lost {
+            Lost::Closed => AskError::Closed,
+            _ => error(&*why),
+        };
+        waiting.for_each(|waiting| waiting.reply(Err(silence.clone())));
     }
 }
 
@@ -225,6 +276,8 @@ struct Shared {
     /// Answers that are awaited.
     awaited: usize,
     silent_since: Option<Instant>,
+    /// Whether anything was answered.
+    has_answered: bool,
     timeout: Duration,
     timer: Timer,
 }
@@ -244,9 +297,15 @@ impl Shared {
             waiting: VecDeque::new(),
             awaited: 0,
             silent_since: None,
+            has_answered: false,
             timeout,
             timer: Timer::default(),
         }
+    }
+
+    /// Whether somebody waits and nobody was ever answered.
+    fn is_unanswered(&self) -> bool {
+        !self.has_answered && !self.waiting.is_empty()
     }
 
     /// Writes a caller's lines.
@@ -317,6 +376,7 @@ impl Shared {
             }
             first.answers.push(Some(text.to_owned()));
             self.awaited -= 1;
+            self.has_answered = true;
             self.silent_since = Some(Instant::now());
             self.settle();
         }
@@ -341,7 +401,11 @@ impl Shared {
 }
 
 impl Waiting {
-    fn fail(self, why: &str) {
-        let _ = self.reply.send(Err(error(why)));
+    /// A caller that has gone is not told.
+    fn reply(self, reply: Result<Answers, AskError>) {
+        let _ = self.reply.send(reply);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,6 +182,26 @@ impl Connection {
         Ok(())
     }
 
+    /// Looks up in the mode that the connection is in, and waits for the answer: a hash of
+    /// zeros, which nobody has.
+    pub(crate) async fn prove(&mut self, give_up: Instant) -> Result<(), ClientError> {
+        const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+        let written = match self.mode {
+            Mode::Requests => return self.call(&request::ping(), give_up).await.map(drop),
+            Mode::GcMarks => return Ok(()),
+            Mode::Gets => self
+                .out
+                .write(|out, framing| stream::write_get(out, framing, "fingerpost", NOBODY)),
+            Mode::Exists => self
+                .out
+                .write(|out, framing| stream::write_exists(out, framing, NOBODY)),
+        };
+        match written {
+            Ok(()) => self.answer(give_up, |_| Ok(())).await,
+            Err(Unaskable) => Ok(()),
+        }
+    }
+
     /// Waits for the next answer.
     async fn answer<T>(
         &mut self,

@@ -13,6 +13,7 @@ use fingerpost_core::{Encode, Json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::ser::{SerializeMap, Serializer};
+use serde_json::value::RawValue;
 
 use super::{ServerError, read_answer};
 use crate::outbox;
@@ -76,6 +77,32 @@ impl<A> Request<A> {
 impl<A> fmt::Debug for Request<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Request({:?})", self.command)
+    }
+}
+
+impl Request<Box<RawValue>> {
+    /// A request as somebody else made it, to be passed on: `argument` is JSON, and so is
+    /// the answer.
+    pub fn verbatim(command: &'static str, argument: &str) -> Self {
+        let mut json = format!("{{\"{command}\": ").into_bytes();
+        for character in argument.chars() {
+            match character {
+                // Blanks between tokens; there are none within strings.
+                '\n' | '\r' | '\t' => json.push(b' '),
+                _ if character.is_ascii() => json.push(character as u8),
+                _ => {
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        json.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                    }
+                }
+            }
+        }
+        json.push(b'}');
+        Self {
+            command,
+            json,
+            answer: PhantomData,
+        }
     }
 }
 

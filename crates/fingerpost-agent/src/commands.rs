@@ -1,0 +1,269 @@
+//! Requests: which there are, and what a build is told when the server is silent.
+
+use fingerpost_hashequiv_client::{AskError, ClientError, Credentials};
+use fingerpost_hashequiv_proto::client::Request;
+use fingerpost_hashequiv_proto::types::{Unihash, decode_hex, encode_hex};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::agent::Shared;
+use crate::knowledge::Known;
+use crate::logins::Outcome;
+use crate::reporting::Reported;
+use crate::state::ReportKind;
+
+/// How a command is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// By the agent alone.
+    Ping,
+    /// From memory, or by the server.
+    Get,
+    /// By the server; `null` if it is silent.
+    Row,
+    /// A stream of look-ups.
+    Gets,
+    /// A stream of unihashes.
+    Exists,
+    /// By the server; by the agent if it is silent.
+    Report,
+    /// The same.
+    ReportEquiv,
+    /// Whoever a build says it is, it goes on.
+    Login,
+    /// By the server, over a connection of its own; the connection is closed if it is
+    /// silent.
+    Other,
+}
+
+/// All commands, in the order in which the reference looks for them: it decides when a
+/// message has several.
+pub(crate) const ALL: &[(Kind, &str)] = &[
+    (Kind::Ping, "ping"),
+    (Kind::Get, "get"),
+    (Kind::Row, "get-outhash"),
+    (Kind::Gets, "get-stream"),
+    (Kind::Exists, "exists-stream"),
+    (Kind::Other, "get-stats"),
+    (Kind::Other, "get-db-usage"),
+    (Kind::Other, "get-db-query-columns"),
+    (Kind::Report, "report"),
+    (Kind::Login, "auth"),
+    (Kind::Other, "get-user"),
+    (Kind::Other, "get-all-users"),
+    (Kind::Login, "become-user"),
+    (Kind::ReportEquiv, "report-equiv"),
+    (Kind::Other, "reset-stats"),
+    (Kind::Other, "backfill-wait"),
+    (Kind::Other, "remove"),
+    (Kind::Other, "gc-mark"),
+    (Kind::Other, "gc-sweep"),
+    (Kind::Other, "gc-status"),
+    (Kind::Other, "clean-unused"),
+    (Kind::Other, "refresh-token"),
+    (Kind::Other, "set-user-perms"),
+    (Kind::Other, "new-user"),
+    (Kind::Other, "delete-user"),
+    (Kind::Row, "get-signed"),
+];
+
+/// The place of a command.
+pub(crate) fn find(name: &str) -> Option<usize> {
+    ALL.iter().position(|(_, known)| *known == name)
+}
+
+/// A request as the build made it.
+type Verbatim = Request<Box<RawValue>>;
+
+/// What a build is answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Json(String),
+    /// A told error, which ends a build; only what the agent was not made for.
+    Refused(String),
+    /// The connection is closed.
+    Close,
+}
+
+/// Who a build says it is. The agent's own login is for look-ups and reports; what else a
+/// build asks is asked as the build, so that it gets no rights by asking here.
+#[derive(Default)]
+pub(crate) struct Caller {
+    pub(crate) login: Option<Credentials>,
+    pub(crate) becomes: Option<String>,
+}
+
+/// Answers a request.
+pub(crate) async fn answer(
+    shared: &Shared,
+    caller: &mut Caller,
+    kind: Kind,
+    name: &'static str,
+    argument: &str,
+) -> Reply {
+    let text = Request::verbatim(name, argument);
+    match kind {
+        Kind::Ping => Reply::Json("{\"alive\": true}".to_owned()),
+        Kind::Get => get(shared, caller, argument, text).await,
+        Kind::Row => or_null(shared, name, shared.server.read(text).await),
+        Kind::Report => report(shared, caller, ReportKind::Report, argument, text).await,
+        Kind::ReportEquiv => report(shared, caller, ReportKind::ReportEquiv, argument, text).await,
+        Kind::Login => log_in(shared, caller, name, argument).await,
+        Kind::Other => pass_on(shared, caller, text).await,
+        // These are no single requests.
+        Kind::Gets | Kind::Exists => Reply::Close,
+    }
+}
+
+/// The answer of the server; when it is silent or refuses, nothing is known.
+fn or_null(shared: &Shared, name: &str, answer: Result<String, AskError>) -> Reply {
+    match answer {
+        Ok(json) => Reply::Json(json),
+        Err(error) => {
+            shared.figures.gave_up(name, &error);
+            Reply::Json("null".to_owned())
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct GetArgs {
+    method: String,
+    taskhash: String,
+    #[serde(default)]
+    all: Option<serde_json::Value>,
+}
+
+/// A unihash; all of a row only if the server is asked.
+async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -> Reply {
+    let Ok(GetArgs {
+        method,
+        taskhash,
+        all,
+    }) = serde_json::from_str(argument)
+    else {
+        return pass_on(shared, caller, text).await;
+    };
+    if all.is_some_and(|all| all != serde_json::Value::Bool(false)) {
+        return or_null(shared, "get", shared.server.read(text).await);
+    }
+    let row = |unihash: String| {
+        json!({"taskhash": taskhash, "method": method, "unihash": unihash}).to_string()
+    };
+    let Some(bytes) = decode_hex(taskhash.as_bytes()) else {
+        return or_null(shared, "get", shared.server.read(text).await);
+    };
+    let known = match shared.knowledge.method(&method) {
+        Some(id) => shared.knowledge.get(id, &bytes),
+        None => Known::Nothing,
+    };
+    let hit = matches!(known, Known::Fresh(_));
+    shared.figures.lookups(1, u64::from(hit));
+    let task = crate::server::Task {
+        method: method.clone(),
+        taskhash: taskhash.clone(),
+    };
+    let said = match known {
+        Known::Fresh(unihash) => return Reply::Json(of_bytes(unihash, row)),
+        Known::Old(_) | Known::Nothing => shared.ask(vec![task]).await.pop().flatten(),
+    };
+    Reply::Json(match (said, known) {
+        (Some(said), _) => said.map_or_else(null, |unihash| row(unihash.to_text())),
+        (None, Known::Old(old)) => of_bytes(Some(old), row),
+        (None, _) => null(),
+    })
+}
+
+fn null() -> String {
+    "null".to_owned()
+}
+
+fn of_bytes(unihash: Option<[u8; 32]>, row: impl FnOnce(String) -> String) -> String {
+    let text = |bytes: [u8; 32]| String::from_utf8_lossy(&encode_hex(&bytes)).into_owned();
+    unihash.map_or_else(null, |bytes| row(text(bytes)))
+}
+
+/// A report, or `report-equiv`. What the server refuses is no build's business.
+async fn report(
+    shared: &Shared,
+    caller: &Caller,
+    kind: ReportKind,
+    argument: &str,
+    text: Verbatim,
+) -> Reply {
+    let Ok(reported) = serde_json::from_str::<Reported>(argument) else {
+        return pass_on(shared, caller, text).await;
+    };
+    let Ok(proposed) = Unihash::parse_valid(&reported.unihash) else {
+        return pass_on(shared, caller, text).await;
+    };
+    let bytes = decode_hex(reported.taskhash.as_bytes());
+    if let Some(bytes) = &bytes {
+        shared.knowledge.forget_miss(&reported.method, bytes);
+    }
+    let told = shared.report(kind, &reported, proposed, argument).await;
+    match told {
+        Ok(json) => Reply::Json(json),
+        Err(error) => {
+            shared.figures.gave_up(kind.as_str(), &error);
+            Reply::Json(match kind {
+                // It goes on as if nobody handled it.
+                ReportKind::ReportEquiv => null(),
+                ReportKind::Report => json!({
+                    "taskhash": reported.taskhash,
+                    "method": reported.method,
+                    "unihash": reported.unihash,
+                })
+                .to_string(),
+            })
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Login {
+    username: String,
+    #[serde(default)]
+    token: Option<String>,
+}
+
+/// A login succeeds, whatever the server says, unless the administrator wants it strict.
+async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str) -> Reply {
+    let Ok(Login { username, token }) = serde_json::from_str(argument) else {
+        return Reply::Close;
+    };
+    let (permissions, error) = match &token {
+        // Rights of another: those of whoever asks, as far as the agent goes.
+        None => (shared.logins.last(&username, ""), None),
+        Some(token) => match shared.log_in(&username, token).await {
+            Outcome::In(permissions, error) => (permissions, error),
+            Outcome::Refused(why) if shared.strict_auth => return Reply::Refused(why),
+            Outcome::Refused(why) => (
+                shared.logins.last(&username, token),
+                Some(ClientError::Told(why)),
+            ),
+        },
+    };
+    if let Some(error) = error {
+        shared.figures.login_gave_up(&error);
+    }
+    let answer = match name {
+        "auth" => json!({"result": true, "username": username, "permissions": permissions}),
+        _ => json!({"username": username, "permissions": permissions}),
+    };
+    match token {
+        Some(token) => caller.login = Some(Credentials { username, token }),
+        None => caller.becomes = Some(username),
+    }
+    Reply::Json(answer.to_string())
+}
+
+/// As the server answers it: what it refuses is refused, and where it closes we close.
+async fn pass_on(shared: &Shared, caller: &Caller, text: Verbatim) -> Reply {
+    match shared.server.client(caller).call(&text).await {
+        Ok(json) => Reply::Json(json.get().to_owned()),
+        Err(ClientError::Told(why)) => Reply::Refused(why),
+        Err(_) => Reply::Close,
+    }
+}

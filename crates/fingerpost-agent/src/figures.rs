@@ -1,0 +1,122 @@
+//! What the agent counts, and what it says of it in the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fingerpost_hashequiv_client::{AskError, ClientError};
+use fingerpost_net::Seldom;
+
+use crate::state::StateError;
+
+/// One line of each kind at most this often.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// Counters since the start. All of them only grow.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// Requests that are no lines of a stream.
+    pub(crate) requests: AtomicU64,
+    /// Tasks that builds looked up.
+    pub(crate) lookups: AtomicU64,
+    /// Of them, those that nobody else was asked for.
+    pub(crate) answered_locally: AtomicU64,
+    /// Tasks that the server was asked for.
+    pub(crate) asked: AtomicU64,
+    /// Tasks that were answered without the server's word, since it was silent.
+    pub(crate) given_up: AtomicU64,
+    /// Reports that the server took.
+    pub(crate) reports: AtomicU64,
+    /// Reports and single requests that were answered without its word.
+    pub(crate) silent: AtomicU64,
+    /// Reports that the server will not hear of, because they could not be kept.
+    pub(crate) unspooled: AtomicU64,
+    /// What it refused, and a build was not told.
+    pub(crate) refused: AtomicU64,
+    /// Logins that succeeded without its word.
+    pub(crate) logins: AtomicU64,
+    log_silent: Seldom,
+    log_refused: Seldom,
+    log_login: Seldom,
+    log_spool: Seldom,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            requests: zero(),
+            lookups: zero(),
+            answered_locally: zero(),
+            asked: zero(),
+            given_up: zero(),
+            reports: zero(),
+            silent: zero(),
+            unspooled: zero(),
+            refused: zero(),
+            logins: zero(),
+            log_silent: Seldom::new(LOG_EVERY),
+            log_refused: Seldom::new(LOG_EVERY),
+            log_login: Seldom::new(LOG_EVERY),
+            log_spool: Seldom::new(LOG_EVERY),
+        }
+    }
+}
+
+impl Figures {
+    /// Tasks were looked up, and of them so many were known.
+    #[inline]
+    pub(crate) fn lookups(&self, tasks: u64, hits: u64) {
+        self.lookups.fetch_add(tasks, Ordering::Relaxed);
+        self.answered_locally.fetch_add(hits, Ordering::Relaxed);
+    }
+
+    /// The server did not answer for so many tasks.
+    pub(crate) fn gave_tasks_up(&self, tasks: usize, error: &AskError) {
+        self.given_up.fetch_add(tasks as u64, Ordering::Relaxed);
+        self.say("look-ups", error);
+    }
+
+    /// The server did not answer a request, and the build goes on without.
+    pub(crate) fn gave_up(&self, command: &str, error: &AskError) {
+        let counter = match error {
+            AskError::Told(_) => &self.refused,
+            AskError::Closed | AskError::Silent(_) => &self.silent,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.say(command, error);
+    }
+
+    fn say(&self, what: &str, error: &AskError) {
+        match error {
+            AskError::Told(why) => {
+                if let Some(held_back) = self.log_refused.now() {
+                    tracing::warn!(held_back, "the server refused {what}: {why}");
+                }
+            }
+            AskError::Closed | AskError::Silent(_) => {
+                if let Some(held_back) = self.log_silent.now() {
+                    tracing::warn!(
+                        held_back,
+                        "builds go on without the server: {what}: {error}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// The state failed, and a build goes on without.
+    pub(crate) fn could_not_spool(&self, error: &StateError) {
+        self.unspooled.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = self.log_spool.now() {
+            tracing::warn!(held_back, "reports cannot be kept for the server: {error}");
+        }
+    }
+
+    /// A login was answered without the server's consent.
+    pub(crate) fn login_gave_up(&self, error: &ClientError) {
+        self.logins.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = self.log_login.now() {
+            tracing::warn!(held_back, %error, "a build logs in without the server's word");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The lines of a get-stream: what memory knows at once, the rest in batches that are
+//! asked while further lines come.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use fingerpost_hashequiv_client::link::{Link, Outgoing};
+use fingerpost_hashequiv_proto::outbox;
+use fingerpost_hashequiv_proto::stream::{GetLine, Line, parse_get_line};
+use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
+use futures_util::stream::{FuturesOrdered, Stream as _};
+
+use crate::agent::Shared;
+use crate::knowledge::{Known, MethodId};
+use crate::server::Task;
+use crate::wire::{Ended, Wire};
+
+/// Tasks that are asked together.
+const BATCH_TASKS: usize = 4_000;
+/// Batches of one build that are under way.
+const BATCHES_MAX: usize = 32;
+
+/// A build that asks one task after the other waits for so many slow answers; from then on
+/// it is told what is known, and the server is asked behind its back.
+const SLOW_MAX: u32 = 20;
+/// An answer that took longer is slow.
+const SLOW: Duration = Duration::from_millis(10);
+
+type Asking = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+/// The answers of a batch, and how slow a single one was.
+struct Answered {
+    answers: Vec<Answer>,
+    single: Option<Duration>,
+}
+
+/// The answer to a line.
+#[derive(Clone, Debug)]
+enum Answer {
+    Bytes([u8; 32]),
+    Text(String),
+    Nothing,
+}
+
+/// A place in a batch: known, or the next of those that are asked.
+enum Place {
+    Known(Option<[u8; 32]>),
+    /// What is answered if the server is silent.
+    Asked(Option<[u8; 32]>),
+}
+
+/// The state of one get-stream.
+pub(crate) struct Gets {
+    shared: Arc<Shared>,
+    asking: FuturesOrdered<Asking>,
+    method: LastMethod,
+    places: Vec<Place>,
+    tasks: Vec<Task>,
+    /// The stream was left: what is under way is still answered.
+    is_over: bool,
+    /// Single look-ups whose answers took long, since the last that did not.
+    slow: u32,
+}
+
+impl Gets {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            asking: FuturesOrdered::new(),
+            method: LastMethod::default(),
+            places: Vec::new(),
+            tasks: Vec::new(),
+            is_over: false,
+            slow: 0,
+        }
+    }
+
+    /// Whether further lines can be taken.
+    pub(crate) fn has_room(&self) -> bool {
+        self.asking.len() < BATCHES_MAX && !self.is_over
+    }
+
+    /// Whether the stream was left and everything is answered.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_over && self.asking.is_empty()
+    }
+
+    /// Whether the stream was left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether answers are awaited.
+    pub(crate) fn is_asking(&self) -> bool {
+        !self.asking.is_empty()
+    }
+
+    /// Takes the complete lines that are there.
+    pub(crate) fn take<L: Link>(&mut self, wire: &mut Wire<L>) -> Result<(), Ended> {
+        while self.has_room() {
+            let (lines, stop) = self.take_batch(wire);
+            self.ask();
+            if self.is_over && self.asking.is_empty() {
+                wire.out.line(outbox::STREAM_END);
+            }
+            stop?;
+            if lines < BATCH_TASKS {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hot loop: a line that memory knows costs no allocation, no clock and no wait.
+    fn take_batch<L: Link>(&mut self, wire: &mut Wire<L>) -> (usize, Result<(), Ended>) {
+        let waits = !self.asking.is_empty();
+        let (mut lines, mut hits) = (0, 0);
+        let mut stop = Ok(());
+        for line in wire.inbox.stream_lines() {
+            let key = match line {
+                Ok(Line::Text(text)) => parse_get_line(text),
+                Ok(Line::End) => {
+                    self.is_over = true;
+                    break;
+                }
+                Err(misbehaved) => Err(misbehaved),
+            };
+            let key = match key {
+                Ok(key) => key,
+                Err(misbehaved) => {
+                    stop = Err(misbehaved.into());
+                    break;
+                }
+            };
+            lines += 1;
+            match self.method.known(&self.shared, &key) {
+                Known::Fresh(unihash) => {
+                    hits += 1;
+                    match unihash {
+                        Some(unihash) if !waits && self.places.is_empty() => {
+                            wire.out.hash(&unihash);
+                        }
+                        None if !waits && self.places.is_empty() => wire.out.line(""),
+                        known => self.places.push(Place::Known(known)),
+                    }
+                }
+                Known::Old(unihash) => self.postpone(&key, Some(unihash)),
+                Known::Nothing => self.postpone(&key, None),
+            }
+            if lines == BATCH_TASKS {
+                break;
+            }
+        }
+        self.shared.figures.lookups(lines as u64, hits);
+        (lines, stop)
+    }
+
+    fn postpone(&mut self, key: &GetLine<'_>, old: Option<[u8; 32]>) {
+        self.places.push(Place::Asked(old));
+        self.tasks.push(Task {
+            method: key.method.to_owned(),
+            taskhash: key.taskhash.to_owned(),
+        });
+    }
+
+    /// Asks what was taken.
+    fn ask(&mut self) {
+        if self.places.is_empty() {
+            return;
+        }
+        let (places, tasks) = (
+            std::mem::take(&mut self.places),
+            std::mem::take(&mut self.tasks),
+        );
+        let shared = Arc::clone(&self.shared);
+        let is_single = tasks.len() == 1;
+        let waits = !is_single || self.slow < SLOW_MAX;
+        self.asking.push_back(Box::pin(async move {
+            let began = Instant::now();
+            let mut found = match (tasks.is_empty(), waits) {
+                (true, _) => Vec::new(),
+                (false, true) => shared.ask(tasks).await,
+                (false, false) => {
+                    shared.ask_behind(tasks);
+                    Vec::new()
+                }
+            }
+            .into_iter();
+            let answer = |place| match place {
+                Place::Known(known) => known.map_or(Answer::Nothing, Answer::Bytes),
+                Place::Asked(old) => match found.next().flatten() {
+                    Some(said) => said.map_or(Answer::Nothing, of_unihash),
+                    None => old.map_or(Answer::Nothing, Answer::Bytes),
+                },
+            };
+            Answered {
+                answers: places.into_iter().map(answer).collect(),
+                single: (is_single && waits).then(|| began.elapsed()),
+            }
+        }));
+    }
+
+    /// Writes the answers that have come. Ready when there were some.
+    pub(crate) fn poll_answers(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
+        match Pin::new(&mut self.asking).poll_next(cx) {
+            Poll::Ready(Some(Answered { answers, single })) => {
+                match single {
+                    Some(took) if took > SLOW => self.slow += 1,
+                    Some(_) => self.slow = 0,
+                    None => {}
+                }
+                for answer in answers {
+                    match answer {
+                        Answer::Bytes(unihash) => out.hash(&unihash),
+                        Answer::Text(unihash) => out.line(&unihash),
+                        Answer::Nothing => out.line(""),
+                    }
+                }
+                if self.is_done() {
+                    out.line(outbox::STREAM_END);
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn of_unihash(unihash: Unihash) -> Answer {
+    match unihash.as_bytes() {
+        Some(bytes) => Answer::Bytes(*bytes),
+        None => Answer::Text(unihash.to_text()),
+    }
+}
+
+/// The method of the line before, which is nearly always that of the next.
+#[derive(Default)]
+struct LastMethod {
+    name: String,
+    id: Option<MethodId>,
+}
+
+impl LastMethod {
+    #[inline]
+    fn known(&mut self, shared: &Shared, key: &GetLine<'_>) -> Known {
+        let Some(taskhash) = decode_hex(key.taskhash.as_bytes()) else {
+            return Known::Nothing;
+        };
+        if self.id.is_none() || self.name != key.method {
+            self.id = shared.knowledge.method(key.method);
+            self.name.clear();
+            self.name.push_str(key.method);
+        }
+        match self.id {
+            Some(id) => shared.knowledge.get(id, &taskhash),
+            None => Known::Nothing,
+        }
+    }
+}

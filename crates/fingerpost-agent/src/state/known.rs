@@ -1,0 +1,242 @@
+//! What the server answered, kept over restarts.
+//!
+//! The rows may be lost, so they are gathered and written now and then. An answer is
+//! worth nothing without the deletion epoch that it was of: what the server deleted
+//! since must not be answered, and an answer that was on its way meanwhile must not
+//! come back.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use fingerpost_core::Timestamp;
+use fingerpost_hashequiv_proto::types::Unihash;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::task::Task;
+use super::value::Hash;
+
+/// Answers that may wait to be written; more are let go.
+const GATHERED_MAX: usize = 65_536;
+/// Answers in one transaction. Reports wait for it.
+pub(super) const STORED_AT_ONCE: usize = 1000;
+/// Of those that are too many, so many go with each transaction.
+const DROPPED_AT_ONCE: u64 = 2 * STORED_AT_ONCE as u64;
+
+/// Up to which deletion an answer is good, and in which history of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeletionEpoch {
+    /// Identity of the server's data. After a restore it is another one.
+    pub history: [u8; 16],
+    /// Number of the last deletion, of the namespace.
+    pub epoch: u64,
+}
+
+/// An answer of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The unihash of the task.
+    pub unihash: Unihash,
+    /// The deletion epoch that it was of.
+    pub epoch: u64,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// An answer that is to be stored.
+#[derive(Clone)]
+pub(super) struct Learned {
+    namespace: String,
+    of: DeletionEpoch,
+    task: Task,
+    unihash: Unihash,
+    at: Timestamp,
+}
+
+/// Takes answers into what is gathered: hashes of 32 bytes only.
+pub(super) fn gather(
+    gathered: &mut Vec<Learned>,
+    namespace: &str,
+    of: DeletionEpoch,
+    answers: impl IntoIterator<Item = (Task, Unihash)>,
+    at: Timestamp,
+) {
+    let room = GATHERED_MAX.saturating_sub(gathered.len());
+    let answers = answers
+        .into_iter()
+        .filter(|(task, unihash)| task.taskhash.as_bytes().is_some() && unihash.is_valid());
+    gathered.extend(answers.take(room).map(|(task, unihash)| Learned {
+        namespace: namespace.to_owned(),
+        of,
+        task,
+        unihash,
+        at,
+    }));
+}
+
+/// Where a namespace stands.
+#[derive(Clone, Copy)]
+struct Standing {
+    epoch: DeletionEpoch,
+    era: i64,
+}
+
+fn standing(conn: &Connection, namespace: &str) -> rusqlite::Result<Option<Standing>> {
+    conn.prepare_cached("SELECT history, epoch, era FROM standing WHERE namespace = ?1")?
+        .query_row([namespace], |row| {
+            let epoch = DeletionEpoch {
+                history: row.get(0)?,
+                epoch: row.get(1)?,
+            };
+            let era = row.get(2)?;
+            Ok(Standing { epoch, era })
+        })
+        .optional()
+}
+
+/// Up to which deletion the answers of a namespace are good.
+pub(super) fn epoch(conn: &Connection, namespace: &str) -> rusqlite::Result<Option<DeletionEpoch>> {
+    Ok(standing(conn, namespace)?.map(|standing| standing.epoch))
+}
+
+/// Moves a namespace on to `epoch`; `deleted` is what was deleted on the way. In
+/// another history, or further back in this one, nothing that is known holds.
+pub(super) fn set_epoch(
+    conn: &Connection,
+    namespace: &str,
+    epoch: DeletionEpoch,
+    deleted: &[Task],
+) -> rusqlite::Result<()> {
+    let before = standing(conn, namespace)?;
+    let goes_on = before.is_none_or(|before| {
+        before.epoch.history == epoch.history && before.epoch.epoch <= epoch.epoch
+    });
+    let era = before.map_or(0, |before| before.era) + i64::from(!goes_on);
+    conn.prepare_cached(
+        "INSERT INTO standing (namespace, history, epoch, era) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET history = excluded.history, epoch = excluded.epoch,
+           era = excluded.era",
+    )?
+    .execute((namespace, epoch.history, epoch.epoch, era))?;
+    forget(conn, namespace, deleted)
+}
+
+/// Forgets some answers.
+pub(super) fn forget(conn: &Connection, namespace: &str, tasks: &[Task]) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(
+        "DELETE FROM known WHERE taskhash = ?3
+            AND scope = (SELECT id FROM scope WHERE namespace = ?1 AND method = ?2)",
+    )?;
+    for task in tasks {
+        statement.execute((namespace, task.method.as_str(), Hash(&task.taskhash)))?;
+    }
+    Ok(())
+}
+
+/// Forgets all answers of a namespace, however many they are.
+pub(super) fn forget_all(conn: &Connection, namespace: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE standing SET era = era + 1 WHERE namespace = ?1")?
+        .execute([namespace])?;
+    Ok(())
+}
+
+/// The answers for some tasks, in order.
+pub(super) fn recall(
+    conn: &Connection,
+    namespace: &str,
+    tasks: &[Task],
+) -> rusqlite::Result<Vec<Option<Known>>> {
+    let Some(standing) = standing(conn, namespace)? else {
+        return Ok(vec![None; tasks.len()]);
+    };
+    let mut statement = conn.prepare_cached(
+        "SELECT unihash, epoch, at FROM known
+          WHERE scope = (SELECT id FROM scope WHERE namespace = ?1 AND method = ?2)
+            AND taskhash = ?3 AND era = ?4",
+    )?;
+    let mut find = |task: &Task| {
+        let values = (
+            namespace,
+            task.method.as_str(),
+            Hash(&task.taskhash),
+            standing.era,
+        );
+        let known = statement.query_row(values, |row| {
+            Ok(Known {
+                unihash: row.get::<_, Hash<Unihash>>(0)?.0,
+                epoch: row.get(1)?,
+                at: Timestamp(row.get(2)?),
+            })
+        });
+        known.optional()
+    };
+    tasks.iter().map(&mut find).collect()
+}
+
+/// Stores answers that still hold, and drops the oldest of those that are too many.
+pub(super) fn store(conn: &Connection, learned: &[Learned], rows_max: u64) -> rusqlite::Result<()> {
+    let mut scopes = HashMap::new();
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO known (scope, taskhash, unihash, era, epoch, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET unihash = excluded.unihash, era = excluded.era,
+           epoch = excluded.epoch, at = excluded.at",
+    )?;
+    for answer in learned {
+        let scope = match scopes.entry((&*answer.namespace, answer.task.method.as_str())) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let (namespace, method) = *entry.key();
+                *entry.insert(scope(conn, namespace, method)?)
+            }
+        };
+        if let Some((scope, standing)) = scope
+            && holds(answer.of, standing.epoch)
+        {
+            insert.execute((
+                scope,
+                Hash(&answer.task.taskhash),
+                Hash(&answer.unihash),
+                standing.era,
+                answer.of.epoch,
+                answer.at.0,
+            ))?;
+        }
+    }
+    drop_oldest(conn, rows_max)
+}
+
+/// Whether nothing was deleted since the answer.
+fn holds(answer: DeletionEpoch, now: DeletionEpoch) -> bool {
+    answer.history == now.history && answer.epoch >= now.epoch
+}
+
+/// The number of (namespace, method), if the namespace stands anywhere.
+fn scope(
+    conn: &Connection,
+    namespace: &str,
+    method: &str,
+) -> rusqlite::Result<Option<(i64, Standing)>> {
+    let Some(standing) = standing(conn, namespace)? else {
+        return Ok(None);
+    };
+    conn.prepare_cached(
+        "INSERT INTO scope (namespace, method) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    )?
+    .execute((namespace, method))?;
+    let id = conn
+        .prepare_cached("SELECT id FROM scope WHERE namespace = ?1 AND method = ?2")?
+        .query_row((namespace, method), |row| row.get(0))?;
+    Ok(Some((id, standing)))
+}
+
+/// Counting rows would read them all. Numbers are given in order, so that there are at
+/// most as many rows as there are numbers from the first to the last.
+fn drop_oldest(conn: &Connection, rows_max: u64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "DELETE FROM known WHERE id IN (
+           SELECT id FROM known WHERE id <= (SELECT max(id) FROM known) - ?1
+            ORDER BY id LIMIT ?2)",
+    )?
+    .execute((rows_max, DROPPED_AT_ONCE))?;
+    Ok(())
+}

@@ -1,0 +1,139 @@
+use super::*;
+
+const FIRST: DeletionEpoch = DeletionEpoch {
+    history: [1; 16],
+    epoch: 5,
+};
+
+fn answers(numbers: std::ops::Range<u64>) -> Vec<(Task, Unihash)> {
+    numbers
+        .map(|number| (task(number), unihash(number)))
+        .collect()
+}
+
+async fn known(state: &State, numbers: &[u64]) -> Vec<Option<Unihash>> {
+    let tasks = numbers.iter().map(|number| task(*number)).collect();
+    let known = state.recall("", tasks).await.unwrap();
+    known
+        .into_iter()
+        .map(|known| known.map(|known| known.unihash))
+        .collect()
+}
+
+async fn with_answers(host: &Host) -> State {
+    let state = host.open().await;
+    state.set_epoch("", FIRST, Vec::new()).await.unwrap();
+    state.remember("", FIRST, answers(1..4));
+    state.tend().await.unwrap();
+    state
+}
+
+#[tokio::test]
+async fn answers_outlive_the_agent() {
+    let host = Host::new();
+    let state = with_answers(&host).await;
+    assert!(state.close().await);
+    drop(state);
+    let state = host.open().await;
+    assert_eq!(state.epoch("").await.unwrap(), Some(FIRST));
+    let recalled = state.recall("", vec![task(9), task(2)]).await.unwrap();
+    let expected = Known {
+        unihash: unihash(2),
+        epoch: 5,
+        at: Timestamp(1_700_000_000_000_000),
+    };
+    assert_eq!(recalled, [None, Some(expected)]);
+    assert_eq!(state.epoch("team").await.unwrap(), None);
+    assert_eq!(state.recall("team", vec![task(2)]).await.unwrap(), [None]);
+    // No local answer is among them.
+    assert_eq!(told(&state, 2), None);
+}
+
+#[tokio::test]
+async fn what_was_deleted_goes_with_the_step_to_its_epoch() {
+    let host = Host::new();
+    let state = with_answers(&host).await;
+    let next = DeletionEpoch { epoch: 6, ..FIRST };
+    state.set_epoch("", next, vec![task(2)]).await.unwrap();
+    assert_eq!(known(&state, &[1, 2]).await, [Some(unihash(1)), None]);
+    // An answer of before the deletion that arrives after it.
+    state.remember("", FIRST, answers(2..3));
+    state.tend().await.unwrap();
+    assert_eq!(known(&state, &[2]).await, [None]);
+    state.remember("", next, answers(2..3));
+    state.tend().await.unwrap();
+    assert_eq!(known(&state, &[2]).await, [Some(unihash(2))]);
+}
+
+#[tokio::test]
+async fn in_another_history_nothing_is_known() {
+    let host = Host::new();
+    for other in [
+        DeletionEpoch {
+            history: [2; 16],
+            epoch: 9,
+        },
+        DeletionEpoch { epoch: 4, ..FIRST },
+    ] {
+        let state = with_answers(&host).await;
+        state.set_epoch("", other, Vec::new()).await.unwrap();
+        assert_eq!(known(&state, &[1, 2, 3]).await, [None, None, None]);
+        state.remember("", other, answers(1..2));
+        state.tend().await.unwrap();
+        assert_eq!(known(&state, &[1, 2]).await, [Some(unihash(1)), None]);
+    }
+}
+
+#[tokio::test]
+async fn answers_are_forgotten_written_or_not() {
+    let host = Host::new();
+    let state = with_answers(&host).await;
+    state.remember("", FIRST, answers(4..6));
+    state.forget("", vec![task(1), task(4)]).await.unwrap();
+    let left = [None, Some(unihash(2)), None, Some(unihash(5))];
+    assert_eq!(known(&state, &[1, 2, 4, 5]).await, left);
+    state.remember("", FIRST, answers(6..7));
+    state.forget_all("").await.unwrap();
+    assert_eq!(known(&state, &[2, 5, 6]).await, [None, None, None]);
+    assert_eq!(state.epoch("").await.unwrap(), Some(FIRST));
+    state.remember("", FIRST, answers(2..3));
+    state.tend().await.unwrap();
+    assert_eq!(known(&state, &[2, 5]).await, [Some(unihash(2)), None]);
+}
+
+#[tokio::test]
+async fn only_hashes_of_32_bytes_are_kept() {
+    let host = Host::new();
+    let state = with_answers(&host).await;
+    let odd = Task {
+        taskhash: Taskhash::parse("odd"),
+        ..task(0)
+    };
+    let rows = [(odd.clone(), unihash(1)), (task(8), Unihash::parse("odd"))];
+    state.remember("", FIRST, rows);
+    state.tend().await.unwrap();
+    let recalled = state.recall("", vec![odd, task(8)]).await.unwrap();
+    assert_eq!(recalled, [None, None]);
+}
+
+#[tokio::test]
+async fn the_oldest_answers_go_when_they_are_too_many() {
+    let mut host = Host::new();
+    host.options.known_rows_max = 3000;
+    let state = with_answers(&host).await;
+    for part in 0..10 {
+        state.remember("", FIRST, answers(100 + part * 1000..1100 + part * 1000));
+        state.tend().await.unwrap();
+    }
+    assert_eq!(known(&state, &[1, 100, 7099]).await, [None, None, None]);
+    let youngest = [Some(unihash(7100)), Some(unihash(10_099))];
+    assert_eq!(known(&state, &[7100, 10_099]).await, youngest);
+}
+
+#[tokio::test]
+async fn what_is_gathered_is_bounded() {
+    let host = Host::new();
+    let state = host.open().await;
+    state.remember("", FIRST, answers(0..100_000));
+    assert_eq!(state.gathered.lock().len(), 65_536);
+}
