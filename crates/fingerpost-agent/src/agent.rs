@@ -194,7 +194,7 @@ impl Shared {
             SystemClock.now().minus_micros(micros).to_rfc3339()
         };
         ServerStatus {
-            address: self.server.address(),
+            address: self.server.address().to_string(),
             up: (asked > 0 || trouble.is_some()).then_some(self.server.answers()),
             takes_reports: self.server.takes_reports(),
             since: trouble.as_ref().map(|trouble| since(trouble.since)),
@@ -259,6 +259,7 @@ impl Agent {
         });
         let router = Router::new().route("/agent/status", status);
         let metrics = Arc::new(Metrics::default());
+        metrics.register(|registry| crate::metrics::register(registry, &state_of));
         let mut net = Net::new(self, ServerOptions::default(), metrics, shutdown).router(router);
         for listener in listeners {
             net = match listener.name() {

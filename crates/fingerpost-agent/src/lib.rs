@@ -4,9 +4,11 @@
 //! is never refused: what is not known by then is "no unihash", and the build goes on.
 //!
 //! [`Agent`] speaks BitBake's protocol to builds. It remembers what the server said
-//! (`knowledge`), asks for the rest with a limit on every wait (`server`), and knows what
-//! a build can be told when nobody answers (`commands`). [`cli`] is the program around it,
-//! which `fingerpost agent` and the small binary `fingerpost-agent` run.
+//! (`knowledge`), asks for the rest with a limit on every wait (`server`), knows what a
+//! build can be told when nobody answers (`commands`), and keeps reports for a server that
+//! is away (`reporting`, over the [`State`] on disk). It works by [`AgentOptions`] and
+//! tells of itself as [`Status`]; [`cli`] is the program around it, which
+//! `fingerpost agent` and the small binary `fingerpost-agent` run.
 
 mod agent;
 mod args;
@@ -17,6 +19,7 @@ mod figures;
 mod gets;
 mod knowledge;
 mod logins;
+mod metrics;
 mod options;
 mod place;
 mod reporting;

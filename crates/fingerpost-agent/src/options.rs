@@ -10,13 +10,13 @@ use fingerpost_hashequiv_client::ClientOptions;
 pub struct AgentOptions {
     /// The server, and the login if it wants one. Its waits and tries are not used.
     pub server: ClientOptions,
-    /// Longest wait for the server's answer to look-ups. 2 s.
+    /// Longest wait for the server's answer to a batch of look-ups. 2 s.
     pub lookup_deadline: Duration,
     /// Longest wait for the server's answer to a report. 2 s.
     pub report_deadline: Duration,
     /// Bytes of answers in memory. 16 MiB.
     pub memory_bytes: u64,
-    /// Whether a build is told when the server refuses its login. Off.
+    /// Whether a build is told when the server refuses its login, which ends it. Off.
     pub strict_auth: bool,
     /// Where reports are kept that the server has not seen.
     pub state: PathBuf,

@@ -9,6 +9,7 @@ use fingerpost_hashequiv_client::{
 };
 use fingerpost_hashequiv_proto::client::{Request, stream};
 use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_net::Address;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
@@ -71,8 +72,8 @@ impl Server {
     }
 
     /// Where it is.
-    pub(crate) fn address(&self) -> String {
-        self.options.address.to_string()
+    pub(crate) const fn address(&self) -> &Address {
+        &self.options.address
     }
 
     /// Whether look-ups are asked.
