@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::ws::WebSocket;
 use axum::http::header;
 use axum::routing::get;
-use fingerpost_core::SystemClock;
+use fingerpost_core::{Clock as _, SystemClock};
 use fingerpost_hashequiv_client::link::{ByteLink, ServerSocket};
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
 use fingerpost_net::{
@@ -19,7 +19,6 @@ use fingerpost_net::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::AgentOptions;
 use crate::figures::Figures;
 use crate::knowledge::{Knowledge, Known};
 use crate::logins::{Logins, Outcome};
@@ -27,10 +26,11 @@ use crate::reporting::{self, Spool};
 use crate::server::{Server, Task};
 use crate::session::Session;
 use crate::state::{State, StateError, StateOptions};
-use crate::status::{BreakerState, HitRatios, ServerStatus, SpoolStatus, Status};
+use crate::{AgentOptions, BreakerState, Counts, HitRatios, ServerStatus, SpoolStatus, Status};
 
 /// The name of listeners that have metrics and probes alone.
 pub(crate) const METRICS: &str = "metrics";
+
 /// How often the memory is told the time.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -148,17 +148,12 @@ impl Shared {
     fn status(&self) -> Status {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let figures = &self.figures;
-        let state = self.spool.state().map(State::figures).unwrap_or_default();
         let (lookups, local) = (count(&figures.lookups), count(&figures.answered_locally));
-        let answers = self.server.answers();
+        let state = self.spool.state().map(State::figures).unwrap_or_default();
         Status {
             uptime_seconds: self.started.elapsed().as_secs(),
-            server: ServerStatus {
-                address: self.server.address().to_string(),
-                up: (count(&figures.asked) > 0).then_some(answers),
-                ..ServerStatus::default()
-            },
-            breaker: match answers {
+            server: self.server_status(),
+            breaker: match self.server.answers() {
                 true => BreakerState::Closed,
                 false => BreakerState::Open,
             },
@@ -166,7 +161,7 @@ impl Shared {
             answered_locally: local,
             hit_ratios: HitRatios {
                 memory: (lookups > 0).then(|| local as f64 / lookups as f64),
-                ..HitRatios::default()
+                snapshot: None,
             },
             spool: SpoolStatus {
                 count: state.spooled_reports,
@@ -175,7 +170,35 @@ impl Shared {
             },
             dead_letters: state.dead_total,
             misses_given_up: count(&figures.given_up),
-            ..Status::new(self.server.address())
+            remembered: self.knowledge.len() as u64,
+            counts: Counts {
+                requests: count(&figures.requests),
+                asked: count(&figures.asked),
+                reports: count(&figures.reports),
+                delivered: state.delivered_total,
+                silent: count(&figures.silent),
+                unspooled: count(&figures.unspooled),
+                refused: count(&figures.refused),
+                logins: count(&figures.logins),
+            },
+            ..Status::new()
+        }
+    }
+
+    fn server_status(&self) -> ServerStatus {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let asked = count(&self.figures.asked) + count(&self.figures.requests);
+        let trouble = self.server.trouble();
+        let since = |since: Instant| {
+            let micros = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
+            SystemClock.now().minus_micros(micros).to_rfc3339()
+        };
+        ServerStatus {
+            address: self.server.address().to_string(),
+            up: (asked > 0 || trouble.is_some()).then_some(self.server.answers()),
+            takes_reports: self.server.takes_reports(),
+            since: trouble.as_ref().map(|trouble| since(trouble.since)),
+            why: trouble.map(|trouble| trouble.why),
         }
     }
 }
@@ -222,8 +245,8 @@ impl Agent {
         Ok(Self(shared))
     }
 
-    /// Serves builds on the listeners, metrics and probes on those of them that are called
-    /// `metrics`, until the shutdown begins; then what is asked already is answered.
+    /// Serves builds, and metrics and probes on listeners that are called `metrics`, until
+    /// the shutdown begins; then what is asked already is answered.
     ///
     /// # Errors
     ///
@@ -231,7 +254,7 @@ impl Agent {
     pub async fn serve(self, listeners: Vec<Listener>, shutdown: Shutdown) -> io::Result<()> {
         let (shared, state_of) = (Arc::clone(&self.0), Arc::clone(&self.0));
         let status = get(move || async move {
-            let json = serde_json::to_string(&shared.status()).unwrap_or_default();
+            let json = serde_json::to_string(&shared.status()).expect("numbers and words");
             ([(header::CONTENT_TYPE, "application/json")], json)
         });
         let router = Router::new().route("/agent/status", status);

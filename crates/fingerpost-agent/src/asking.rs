@@ -143,9 +143,8 @@ mod tests {
         let path = dir.path().join("agent.sock");
         let listener = bind(&Address::Unix(path.clone()), &BindOptions::default()).unwrap();
         let server = ClientOptions::to("127.0.0.1:1".parse().unwrap());
-        let agent = Agent::start(&AgentOptions::to(server, dir.path().to_owned()))
-            .await
-            .unwrap();
+        let options = AgentOptions::to(server, dir.path().to_owned());
+        let agent = Agent::start(&options).await.unwrap();
         let shutdown = Shutdown::new();
         let serving = tokio::spawn(agent.serve(vec![listener], shutdown.clone()));
         let answer = ask(&path).await.unwrap();

@@ -16,13 +16,12 @@ pub struct AgentOptions {
     pub report_deadline: Duration,
     /// Bytes of answers in memory. 16 MiB.
     pub memory_bytes: u64,
+    /// Whether a build is told when the server refuses its login, which ends it. Off.
+    pub strict_auth: bool,
     /// Where reports are kept that the server has not seen.
     pub state: PathBuf,
     /// Bytes of them at most. 256 MiB.
     pub spool_bytes_max: u64,
-    /// Whether a login that the server refuses is refused to the build too. Off: a refusal
-    /// ends builds.
-    pub strict_auth: bool,
 }
 
 impl AgentOptions {
@@ -33,9 +32,9 @@ impl AgentOptions {
             lookup_deadline: Duration::from_secs(2),
             report_deadline: Duration::from_secs(2),
             memory_bytes: 16 << 20,
+            strict_auth: false,
             state,
             spool_bytes_max: 256 << 20,
-            strict_auth: false,
         }
     }
 }

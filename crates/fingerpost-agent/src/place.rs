@@ -1,12 +1,11 @@
 //! Where an agent listens and keeps what it must not lose: decided here, made in
-//! [`directory`], held in [`held`], listened on in [`socket`].
+//! [`directory`], listened on in [`socket`].
 //!
 //! A home is often on NFS, where neither SQLite's locks hold nor a socket is one for
 //! other hosts: by default nothing is ever put there that would be hurt.
 
 mod directory;
 mod group;
-mod held;
 mod socket;
 
 use std::ffi::OsString;
@@ -17,7 +16,6 @@ use anyhow::Context as _;
 use fingerpost_program::exit::{Exit, failure};
 
 pub(crate) use self::directory::Directory;
-pub(crate) use self::held::Held;
 pub(crate) use self::socket::{SocketOptions, bind_socket};
 
 /// What a process finds around it, as far as places depend on it.
@@ -57,10 +55,22 @@ pub(crate) struct StatePlace {
     pub(crate) directory: Directory,
     /// The one that it is in, where that is the agent's own.
     pub(crate) inside: Option<Directory>,
-    /// Whether another one does as well when an agent has this one already.
+    /// Whether one beside it does as well when another agent has it: builds of one user
+    /// on one host may each have an agent.
     pub(crate) may_differ: bool,
     /// What the operator should know about it.
     pub(crate) warning: Option<String>,
+}
+
+impl StatePlace {
+    /// The directory, and those that do as well, in the order in which to try them.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = Directory> {
+        let last = if self.may_differ { BESIDE_MAX } else { 1 };
+        (1..=last).map(|number| match number {
+            1 => self.directory.clone(),
+            _ => self.directory.numbered(number),
+        })
+    }
 }
 
 impl Environment {
@@ -229,6 +239,8 @@ const NAME: &str = "fingerpost-agent";
 const SOCKET: &str = "agent.sock";
 const SYSTEM_RUNTIME: &str = "/run/fingerpost-agent";
 const SYSTEM_STATE: &str = "/var/lib/fingerpost-agent";
+/// Agents of one user on one host.
+const BESIDE_MAX: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -309,6 +321,21 @@ mod tests {
         assert_eq!(check(7, &[home, passed], "/var/lib/a", false), None);
         let without_home = check(7, &[], "/tmp/fingerpost-7/state", true);
         assert!(without_home.unwrap().contains("do not outlive a reboot"));
+    }
+
+    #[test]
+    fn by_default_a_second_agent_takes_the_next_directory() {
+        let environment = environment(7, &[("HOME", "/users/me")]);
+        let paths = |place: StatePlace| {
+            let directories = place.directories();
+            directories.map(|it| it.path).collect::<Vec<_>>()
+        };
+        let usual = paths(environment.state(None).unwrap());
+        let in_home = "/users/me/.local/state/fingerpost-agent";
+        assert_eq!(usual[0].to_str(), Some(in_home));
+        assert_eq!(usual[1].to_str(), Some(&*format!("{in_home}-2")));
+        let asked = environment.state(Some(Path::new("/a"))).unwrap();
+        assert_eq!(paths(asked), [PathBuf::from("/a")]);
     }
 
     #[test]

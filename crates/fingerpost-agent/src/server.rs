@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fingerpost_hashequiv_client::{AskError, Breaker, Client, ClientOptions, Lane, Mode, Question};
+use fingerpost_hashequiv_client::{
+    AskError, Breaker, Client, ClientOptions, Lane, Mode, Question, Trouble,
+};
 use fingerpost_hashequiv_proto::client::{Request, stream};
 use fingerpost_hashequiv_proto::types::Unihash;
 use fingerpost_net::Address;
@@ -77,6 +79,12 @@ impl Server {
     /// Whether look-ups are asked.
     pub(crate) fn answers(&self) -> bool {
         self.lookups_breaker.is_up()
+    }
+
+    /// What is wrong with it, if something is: look-ups go first.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        let lookups = self.lookups_breaker.trouble();
+        lookups.or_else(|| self.reports_breaker.trouble())
     }
 
     /// Whether reports are sent.

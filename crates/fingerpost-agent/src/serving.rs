@@ -14,11 +14,12 @@ use fingerpost_program::systemd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
+use crate::Agent;
 use crate::agent::METRICS;
 use crate::args::Args;
-use crate::place::{Environment, Held, SocketOptions, bind_socket};
+use crate::place::{Directory, Environment, SocketOptions, bind_socket};
 use crate::settings::{ServerAddress, Settings};
-use crate::{Agent, AgentOptions};
+use crate::state::StateError;
 
 /// Serves until a stop signal.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -46,12 +47,9 @@ async fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result
     let _hang_ups = signal(SignalKind::hangup()).context("cannot catch signals")?;
     raise_open_files();
     // What is missing is told before anything is made.
-    settings.options(PathBuf::new())?;
+    let server = settings.options(PathBuf::new())?.server.address.to_string();
     let listeners = listen(settings, environment)?;
-    let (_held, options) = keep(settings, environment)?;
-    let server = options.server.address.to_string();
-    let started = Agent::start(&options).await;
-    let agent = started.or_exit(Exit::Io, "the agent cannot start")?;
+    let agent = start(settings, environment).await?;
     let shutdown = Shutdown::new();
     announce(&listeners, &server);
     let mut serving = tokio::spawn(agent.serve(listeners, shutdown.clone()));
@@ -136,20 +134,39 @@ fn bind_own(settings: &Settings, environment: &Environment) -> anyhow::Result<Li
     bind_socket(&place, &options, environment.uid)
 }
 
-/// Takes the state directory, which is the agent's as long as the first value lives.
-fn keep(settings: &Settings, environment: &Environment) -> anyhow::Result<(Held, AgentOptions)> {
+/// Starts the agent on the first state directory that no other one has.
+async fn start(settings: &Settings, environment: &Environment) -> anyhow::Result<Agent> {
     let place = environment.state(settings.state_directory.as_deref())?;
     if let Some(warning) = &place.warning {
         tracing::warn!("{warning}");
     }
-    let held = Held::take(&place, environment.uid)?;
-    let options = settings.options(held.path.clone())?;
-    tracing::info!(
-        "reports that {} has not seen are kept in {}",
-        options.server.address,
-        held.path.display()
-    );
-    Ok((held, options))
+    if let Some(outer) = &place.inside {
+        outer.prepare(environment.uid)?;
+    }
+    let mut in_use = None;
+    for directory in place.directories() {
+        prepare(&directory, environment.uid)?;
+        match Agent::start(&settings.options(directory.path.clone())?).await {
+            Ok(agent) => return Ok(agent),
+            Err(error @ StateError::InUse { .. }) => _ = in_use.get_or_insert(error),
+            Err(error) => return Err(error).or_exit(Exit::Io, "the agent cannot start"),
+        }
+    }
+    let error = in_use.expect("a place has a directory");
+    Err(failure(
+        Exit::Unavailable,
+        format!("{error} (--state-directory)"),
+    ))
+}
+
+/// Makes a state directory. One that cannot be made or read is no reason not to serve:
+/// the agent says that it keeps no reports. One that others can meddle with is.
+fn prepare(directory: &Directory, uid: u32) -> anyhow::Result<()> {
+    match directory.prepare(uid) {
+        Err(error) if Exit::of(&error) == Exit::Io => tracing::warn!("{error:#}"),
+        prepared => prepared?,
+    }
+    Ok(())
 }
 
 /// Says where the agent is, as `fingerpost serve` does.

@@ -1,6 +1,5 @@
 //! What an agent tells of itself at `/agent/status`, and how people read it.
 
-use fingerpost_net::Address;
 use serde::{Deserialize, Serialize};
 
 /// How an agent is. A reader takes what a newer or older agent leaves out as nothing.
@@ -33,6 +32,32 @@ pub struct Status {
     pub snapshot: Option<SnapshotStatus>,
     /// What builds would have waited for the server, and did not.
     pub seconds_saved: f64,
+    /// Tasks whose answers are in memory.
+    pub remembered: u64,
+    /// What is counted besides, since the start.
+    pub counts: Counts,
+}
+
+/// What an agent counts besides look-ups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Requests that are no lines of a stream.
+    pub requests: u64,
+    /// Tasks that the server was asked for.
+    pub asked: u64,
+    /// Reports that the server took at once.
+    pub reports: u64,
+    /// Reports that it was brought later.
+    pub delivered: u64,
+    /// Reports and single requests that were answered without its word.
+    pub silent: u64,
+    /// Reports that it will not hear of, because they could not be kept.
+    pub unspooled: u64,
+    /// What it refused, and a build was not told.
+    pub refused: u64,
+    /// Logins that succeeded without its word.
+    pub logins: u64,
 }
 
 /// The server, as its agent sees it.
@@ -43,6 +68,8 @@ pub struct ServerStatus {
     pub address: String,
     /// Whether it answers; `None` before it was first asked.
     pub up: Option<bool>,
+    /// Whether it is sent reports, which it may fail at alone.
+    pub takes_reports: bool,
     /// Since when, in RFC 3339.
     pub since: Option<String>,
     /// Why it does not answer.
@@ -58,8 +85,6 @@ pub enum BreakerState {
     Closed,
     /// It is known not to answer, and builds are answered at once.
     Open,
-    /// The same, and a question is on its way that tells whether it is back.
-    Probing,
 }
 
 /// Parts of the look-ups, from 0 to 1, by what had a unihash for them; `None` before the
@@ -71,8 +96,6 @@ pub struct HitRatios {
     pub memory: Option<f64>,
     /// The snapshot.
     pub snapshot: Option<f64>,
-    /// The server.
-    pub server: Option<f64>,
 }
 
 /// Reports that wait for the server.
@@ -98,15 +121,11 @@ pub struct SnapshotStatus {
 }
 
 impl Status {
-    /// That of an agent in this process which asks `server` and was asked nothing yet.
-    pub fn new(server: &Address) -> Self {
+    /// That of an agent in this process of which nothing else is known.
+    pub fn new() -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            server: ServerStatus {
-                address: server.to_string(),
-                ..ServerStatus::default()
-            },
             ..Self::default()
         }
     }
@@ -136,7 +155,6 @@ impl Status {
         let ratios = [
             ("memory", self.hit_ratios.memory),
             ("snapshot", self.hit_ratios.snapshot),
-            ("server", self.hit_ratios.server),
         ];
         let mut text = format!("{}, {} answered here", self.lookups, self.answered_locally);
         for (name, ratio) in ratios {
@@ -166,6 +184,9 @@ impl ServerStatus {
             Some(false) => "does not answer",
         };
         let mut text = format!("{} {does}", self.address);
+        if self.up == Some(true) && !self.takes_reports {
+            text += ", and takes no reports";
+        }
         if let Some(since) = &self.since {
             text += &format!(" since {since}");
         }
@@ -180,8 +201,7 @@ impl BreakerState {
     const fn text(self) -> &'static str {
         match self {
             Self::Closed => "closed: the server is asked",
-            Self::Open => "open: builds are answered at once, without the server",
-            Self::Probing => "probing: builds are answered at once, and the server is tried",
+            Self::Open => "open: builds are answered at once, the server is tried quietly",
         }
     }
 }
@@ -215,7 +235,11 @@ mod tests {
             version: "1.2.3".to_owned(),
             pid: 7,
             uptime_seconds: 3700,
-            ..Status::new(&"h:1".parse().unwrap())
+            server: ServerStatus {
+                address: "h:1".to_owned(),
+                ..ServerStatus::default()
+            },
+            ..Status::new()
         }
     }
 
@@ -245,6 +269,7 @@ mod tests {
             server: ServerStatus {
                 address: "h:1".to_owned(),
                 up: Some(false),
+                takes_reports: false,
                 since: Some("2026-11-27T00:00:00Z".to_owned()),
                 why: Some("connection refused".to_owned()),
             },

@@ -16,10 +16,23 @@ pub struct Breaker {
     state: Mutex<State>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Up,
-    Down { retry_at: Instant, pause: Duration },
+    Down {
+        retry_at: Instant,
+        pause: Duration,
+        trouble: Trouble,
+    },
+}
+
+/// What is wrong with a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// When it was noticed.
+    pub since: Instant,
+    /// What it was then.
+    pub why: String,
 }
 
 /// What to do with a question.
@@ -46,23 +59,31 @@ impl Breaker {
     /// down one in a while is told to probe.
     pub fn admit(&self, now: Instant) -> Admit {
         let mut state = self.state.lock();
-        let State::Down { retry_at, pause } = *state else {
+        let State::Down {
+            retry_at, pause, ..
+        } = &mut *state
+        else {
             return Admit::Ask;
         };
-        if now < retry_at {
+        if now < *retry_at {
             return Admit::Refuse;
         }
         // Should the probe be lost, another follows.
-        *state = State::Down {
-            retry_at: now + pause,
-            pause,
-        };
+        *retry_at = now + *pause;
         Admit::Probe
     }
 
     /// Whether questions are asked.
     pub fn is_up(&self) -> bool {
         matches!(*self.state.lock(), State::Up)
+    }
+
+    /// Why questions are not asked.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match &*self.state.lock() {
+            State::Up => None,
+            State::Down { trouble, .. } => Some(trouble.clone()),
+        }
     }
 
     /// Notes that the server answers.
@@ -75,19 +96,26 @@ impl Breaker {
 
     /// Notes that the server could not be reached, or does not answer.
     pub fn down(&self, now: Instant, why: &str) {
-        let mut state = self.state.lock();
-        let pause = match *state {
-            State::Up => {
+        match &mut *self.state.lock() {
+            State::Down {
+                retry_at, pause, ..
+            } => {
+                *pause = (*pause * 2).min(PAUSE_MAX);
+                *retry_at = now + *pause;
+            }
+            state @ State::Up => {
                 let address = &self.address;
                 tracing::warn!(upstream = address, "Going on without the upstream: {why}");
-                PAUSE_MIN
+                *state = State::Down {
+                    retry_at: now + PAUSE_MIN,
+                    pause: PAUSE_MIN,
+                    trouble: Trouble {
+                        since: now,
+                        why: why.to_owned(),
+                    },
+                };
             }
-            State::Down { pause, .. } => (pause * 2).min(PAUSE_MAX),
-        };
-        *state = State::Down {
-            retry_at: now + pause,
-            pause,
-        };
+        }
     }
 }
 
@@ -111,8 +139,11 @@ mod tests {
             assert_eq!(breaker.admit(now), Admit::Refuse);
             breaker.down(now, "still");
         }
+        let trouble = breaker.trouble().unwrap();
+        assert_eq!(trouble.why, "a test");
+        assert!(trouble.since < now);
         breaker.up();
-        assert!(breaker.is_up());
+        assert!(breaker.is_up() && breaker.trouble().is_none());
         assert_eq!(breaker.admit(now), Admit::Ask);
     }
 

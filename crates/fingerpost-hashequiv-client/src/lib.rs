@@ -12,7 +12,7 @@ mod lane;
 pub mod link;
 mod timer;
 
-pub use breaker::Breaker;
+pub use breaker::{Breaker, Trouble};
 pub use client::{
     Client, ClientError, ClientOptions, ConnectError, Credentials, Mode, Request, TlsError,
     request, tls_config,
