@@ -161,7 +161,6 @@ impl Shared {
             answered_locally: local,
             hit_ratios: HitRatios {
                 memory: (lookups > 0).then(|| local as f64 / lookups as f64),
-                snapshot: None,
             },
             spool: SpoolStatus {
                 count: state.spooled_reports,

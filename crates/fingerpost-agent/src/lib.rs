@@ -37,6 +37,4 @@ pub use state::{
     DeletionEpoch, Deliver, Delivered, Known, LocalAnswer, LocalReport, NotDelivered, Replay,
     Replayed, ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Task, Word,
 };
-pub use status::{
-    BreakerState, Counts, HitRatios, ServerStatus, SnapshotStatus, SpoolStatus, Status,
-};
+pub use status::{BreakerState, Counts, HitRatios, ServerStatus, SpoolStatus, Status};

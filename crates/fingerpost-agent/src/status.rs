@@ -28,10 +28,6 @@ pub struct Status {
     pub dead_letters: u64,
     /// Look-ups that were answered as unknown because the server did not answer in time.
     pub misses_given_up: u64,
-    /// The snapshot in use, if there is one.
-    pub snapshot: Option<SnapshotStatus>,
-    /// What builds would have waited for the server, and did not.
-    pub seconds_saved: f64,
     /// Tasks whose answers are in memory.
     pub remembered: u64,
     /// What is counted besides, since the start.
@@ -94,8 +90,6 @@ pub enum BreakerState {
 pub struct HitRatios {
     /// The agent's memory.
     pub memory: Option<f64>,
-    /// The snapshot.
-    pub snapshot: Option<f64>,
 }
 
 /// Reports that wait for the server.
@@ -108,16 +102,6 @@ pub struct SpoolStatus {
     pub bytes: u64,
     /// How long the oldest one has waited.
     pub oldest_seconds: Option<u64>,
-}
-
-/// A snapshot in use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct SnapshotStatus {
-    /// Its rows.
-    pub rows: u64,
-    /// How old it is.
-    pub age_seconds: u64,
 }
 
 impl Status {
@@ -144,35 +128,17 @@ impl Status {
             ("spool", self.spool.text()),
             ("refused", format!("{} reports", self.dead_letters)),
             ("given up", format!("{} look-ups", self.misses_given_up)),
-            ("snapshot", self.snapshot_text()),
-            ("saved", format!("{:.1} s of waiting", self.seconds_saved)),
         ];
         let lines = lines.map(|(name, text)| format!("{name:<9}{text}\n"));
         lines.concat()
     }
 
     fn lookups_text(&self) -> String {
-        let ratios = [
-            ("memory", self.hit_ratios.memory),
-            ("snapshot", self.hit_ratios.snapshot),
-        ];
         let mut text = format!("{}, {} answered here", self.lookups, self.answered_locally);
-        for (name, ratio) in ratios {
-            if let Some(ratio) = ratio {
-                text += &format!(", {name} knew {:.1} %", ratio * 100.0);
-            }
+        if let Some(ratio) = self.hit_ratios.memory {
+            text += &format!(", memory knew {:.1} %", ratio * 100.0);
         }
         text
-    }
-
-    fn snapshot_text(&self) -> String {
-        match &self.snapshot {
-            None => "none".to_owned(),
-            Some(snapshot) => {
-                let (rows, age) = (snapshot.rows, span(snapshot.age_seconds));
-                format!("{rows} rows, {age} old")
-            }
-        }
     }
 }
 
@@ -252,9 +218,7 @@ mod tests {
             look-ups 0, 0 answered here\n\
             spool    0 reports, 0 bytes\n\
             refused  0 reports\n\
-            given up 0 look-ups\n\
-            snapshot none\n\
-            saved    0.0 s of waiting\n";
+            given up 0 look-ups\n";
         let new = Status {
             version: "0.1.0".to_owned(),
             pid: 7,
