@@ -239,10 +239,7 @@ mod tests {
             },
             lookups: 4,
             answered_locally: 3,
-            hit_ratios: HitRatios {
-                memory: Some(0.75),
-                ..HitRatios::default()
-            },
+            hit_ratios: HitRatios { memory: Some(0.75) },
             spool: SpoolStatus {
                 count: 2,
                 bytes: 9,
