@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::breaker::{Admit, Breaker};
 use crate::client::{ClientError, ClientOptions, Connection, Mode, request};
 use crate::link::Outgoing;
-use crate::timer::Timer;
+use crate::timer::{Timer, earlier};
 
 /// A question was not answered; whoever asked goes on without.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,9 +159,17 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self) {
-        while let Some(asked) = self.questions.recv().await {
+        let mut is_probed = false;
+        loop {
+            let asked = match std::mem::take(&mut is_probed) {
+                true => None,
+                false => match self.questions.recv().await {
+                    Some(asked) => asked,
+                    None => return,
+                },
+            };
             match self.open().await {
-                Ok(connection) => self.share(connection, asked).await,
+                Ok(connection) => is_probed = self.share(connection, asked).await,
                 Err(failure) => {
                     let why = with_cause(&failure);
                     self.breaker.down(Instant::now(), &why);
@@ -171,15 +179,19 @@ impl Worker {
         }
     }
 
-    /// Uses a connection as long as it lasts.
-    async fn share(&mut self, connection: Connection, first: Queued) {
+    /// Uses a connection as long as it lasts. Gives whether somebody wants to know if the
+    /// server answers, which a new connection shows.
+    async fn share(&mut self, connection: Connection, first: Queued) -> bool {
         self.breaker.up();
         let mut shared = Shared::new(connection, self.options.receive_timeout);
+        shared.drops_late = self.proves && self.mode != Mode::Requests;
         if let Some((question, reply)) = first {
             shared.admit(question, reply);
         }
         let lost = poll_fn(|cx| shared.poll(cx, &mut self.questions)).await;
+        let is_probed = shared.is_probed;
         self.lose(shared, &lost);
+        is_probed
     }
 
     /// Connects, and makes sure that somebody answers.
@@ -220,7 +232,8 @@ impl Worker {
             Lost::Unused => false,
             // What was refused is one request, or the login of all.
             Lost::Failed(ClientError::Told(_)) => self.mode != Mode::Requests,
-            Lost::Closed => self.proves && shared.is_unanswered(),
+            // A single request may be closed on for what is in it.
+            Lost::Closed => self.proves && self.mode != Mode::Requests && shared.is_unanswered(),
             Lost::Silent | Lost::Failed(_) => true,
         };
         if is_down {
@@ -278,12 +291,18 @@ struct Shared {
     silent_since: Option<Instant>,
     /// Whether anything was answered.
     has_answered: bool,
+    /// Whether a probe was asked for.
+    is_probed: bool,
+    /// Whether a caller that waits longer than the timeout has gone, and its lines only
+    /// keep those of the others back.
+    drops_late: bool,
     timeout: Duration,
     timer: Timer,
 }
 
 /// A caller and the answers that are here.
 struct Waiting {
+    since: Instant,
     /// Whether each line was sent.
     sent: Vec<bool>,
     answers: Answers,
@@ -298,6 +317,8 @@ impl Shared {
             awaited: 0,
             silent_since: None,
             has_answered: false,
+            is_probed: false,
+            drops_late: false,
             timeout,
             timer: Timer::default(),
         }
@@ -319,6 +340,7 @@ impl Shared {
         }
         self.awaited += sent.iter().filter(|sent| **sent).count();
         self.waiting.push_back(Waiting {
+            since: Instant::now(),
             answers: Vec::with_capacity(sent.len()),
             sent,
             reply,
@@ -342,6 +364,9 @@ impl Shared {
             .silent_since
             .filter(|_| self.awaited > 0)
             .map(|since| since + self.timeout);
+        let first = self.waiting.front().filter(|_| self.drops_late);
+        let late = first.map(|first| first.since + self.timeout);
+        let due = earlier(due, late);
         self.timer.poll_until(due, cx).map(|()| Lost::Silent)
     }
 
@@ -355,7 +380,11 @@ impl Shared {
         while self.awaited < WINDOW {
             match questions.poll_recv(cx) {
                 Poll::Ready(Some(Some((question, reply)))) => self.admit(question, reply),
-                Poll::Ready(Some(None) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(None)) => {
+                    self.is_probed = true;
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => break,
             }
         }
@@ -364,7 +393,12 @@ impl Shared {
 
     /// Sends, receives, and hands out what came; ready when there was progress.
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        let unsent = self.connection.out.pending();
         let progress = self.connection.poll_progress(cx)?;
+        if self.connection.out.pending() < unsent {
+            // What it takes is a sign of life too.
+            self.silent_since = Some(Instant::now());
+        }
         while let Some(text) = self.connection.inbox.next()? {
             let Some(first) = self.waiting.front_mut() else {
                 return Poll::Ready(Err(ClientError::Senseless(
