@@ -121,6 +121,29 @@ class SlowLink:
         await delivering
 
 
+class OddServer:
+    """Answers each line with what `answer` makes of it: a line, or nothing at all. A peer that closes is let go."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    async def __aenter__(self):
+        self.listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.address = "127.0.0.1:%d" % self.listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.listener.close()
+
+    async def serve(self, lines, out):
+        while line := await lines.readline():
+            answer = self.answer(line.decode().rstrip("\n"))
+            if answer is not None:
+                out.write(f"{answer}\n".encode())
+                await out.drain()
+        out.close()
+
+
 class Server:
     def __init__(self, farm, number, *, anonymous=REFERENCE_PERMISSIONS, admin=False, read_only=False, upstream=None):
         self.farm = farm

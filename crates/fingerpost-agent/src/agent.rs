@@ -97,8 +97,17 @@ impl Shared {
 
     /// Logs a build in.
     pub(crate) async fn log_in(&self, username: &str, token: &str) -> Outcome {
+        if let Some(own) = self.server.own_login()
+            && own.username == username
+        {
+            // The server would slow the agent's own login down for every wrong try.
+            return match own.token == token {
+                true => Outcome::In(self.logins.last(username, token), None),
+                false => Outcome::Refused("Unable to authenticate".to_owned()),
+            };
+        }
         let options = self.server.options_for_one();
-        let answers = self.server.answers();
+        let answers = self.server.answers() && self.server.takes_reports();
         self.logins.log_in(options, username, token, answers).await
     }
 

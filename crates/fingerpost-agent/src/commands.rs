@@ -203,6 +203,10 @@ async fn report(
         shared.knowledge.forget_miss(&reported.method, bytes);
     }
     let told = shared.report(kind, &reported, proposed, argument).await;
+    // A look-up that was under way may have found nothing meanwhile.
+    if let Some(bytes) = &bytes {
+        shared.knowledge.forget_miss(&reported.method, bytes);
+    }
     match told {
         Ok(json) => Reply::Json(json),
         Err(error) => {
@@ -233,6 +237,11 @@ async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str
     let Ok(Login { username, token }) = serde_json::from_str(argument) else {
         return Reply::Close;
     };
+    let token = match (name, token) {
+        ("auth", None) => return Reply::Close,
+        ("auth", token) => token,
+        _ => None,
+    };
     let (permissions, error) = match &token {
         // Rights of another: those of whoever asks, as far as the agent goes.
         None => (shared.logins.last(&username, ""), None),
@@ -253,7 +262,12 @@ async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str
         _ => json!({"username": username, "permissions": permissions}),
     };
     match token {
-        Some(token) => caller.login = Some(Credentials { username, token }),
+        Some(token) => {
+            *caller = Caller {
+                login: Some(Credentials { username, token }),
+                becomes: None,
+            };
+        }
         None => caller.becomes = Some(username),
     }
     Reply::Json(answer.to_string())

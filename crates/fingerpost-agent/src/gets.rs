@@ -22,25 +22,27 @@ const BATCH_TASKS: usize = 4_000;
 /// Batches of one build that are under way.
 const BATCHES_MAX: usize = 32;
 
-/// A build that asks one task after the other waits for so many slow answers; from then on
-/// it is told what is known, and the server is asked behind its back.
+/// A build that asks one task after the other waits for so many slow answers that say
+/// nothing, one after the other; from then on it is told what is known, and the server is
+/// asked behind its back.
 const SLOW_MAX: u32 = 20;
+/// One task in so many is waited for all the same: the next ones may be known.
+const TRIED: u32 = 512;
 /// An answer that took longer is slow.
 const SLOW: Duration = Duration::from_millis(10);
 
 type Asking = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
-/// The answers of a batch, and how slow a single one was.
+/// The answers of a batch; of a single one how long it took, and whether it was nothing.
 struct Answered {
     answers: Vec<Answer>,
-    single: Option<Duration>,
+    single: Option<(Duration, bool)>,
 }
 
 /// The answer to a line.
 #[derive(Clone, Debug)]
 enum Answer {
     Bytes([u8; 32]),
-    Text(String),
     Nothing,
 }
 
@@ -60,8 +62,10 @@ pub(crate) struct Gets {
     tasks: Vec<Task>,
     /// The stream was left: what is under way is still answered.
     is_over: bool,
-    /// Single look-ups whose answers took long, since the last that did not.
+    /// Single look-ups whose answers took long and said nothing, since the last other one.
     slow: u32,
+    /// Single look-ups.
+    singles: u32,
 }
 
 impl Gets {
@@ -74,6 +78,7 @@ impl Gets {
             tasks: Vec::new(),
             is_over: false,
             slow: 0,
+            singles: 0,
         }
     }
 
@@ -175,8 +180,9 @@ impl Gets {
             std::mem::take(&mut self.tasks),
         );
         let shared = Arc::clone(&self.shared);
-        let is_single = tasks.len() == 1;
-        let waits = !is_single || self.slow < SLOW_MAX;
+        let is_single = tasks.len() == 1 && places.len() == 1;
+        self.singles = self.singles.wrapping_add(u32::from(is_single));
+        let waits = !is_single || self.slow < SLOW_MAX || self.singles.is_multiple_of(TRIED);
         self.asking.push_back(Box::pin(async move {
             let began = Instant::now();
             let mut found = match (tasks.is_empty(), waits) {
@@ -195,9 +201,11 @@ impl Gets {
                     None => old.map_or(Answer::Nothing, Answer::Bytes),
                 },
             };
+            let answers: Vec<Answer> = places.into_iter().map(answer).collect();
+            let is_nothing = matches!(answers[..], [Answer::Nothing]);
             Answered {
-                answers: places.into_iter().map(answer).collect(),
-                single: (is_single && waits).then(|| began.elapsed()),
+                answers,
+                single: (is_single && waits).then(|| (began.elapsed(), is_nothing)),
             }
         }));
     }
@@ -207,14 +215,13 @@ impl Gets {
         match Pin::new(&mut self.asking).poll_next(cx) {
             Poll::Ready(Some(Answered { answers, single })) => {
                 match single {
-                    Some(took) if took > SLOW => self.slow += 1,
+                    Some((took, true)) if took > SLOW => self.slow += 1,
                     Some(_) => self.slow = 0,
                     None => {}
                 }
                 for answer in answers {
                     match answer {
                         Answer::Bytes(unihash) => out.hash(&unihash),
-                        Answer::Text(unihash) => out.line(&unihash),
                         Answer::Nothing => out.line(""),
                     }
                 }
@@ -229,10 +236,10 @@ impl Gets {
 }
 
 fn of_unihash(unihash: Unihash) -> Answer {
-    match unihash.as_bytes() {
-        Some(bytes) => Answer::Bytes(*bytes),
-        None => Answer::Text(unihash.to_text()),
-    }
+    // What is no 32 bytes is no answer for a build.
+    unihash
+        .as_bytes()
+        .map_or(Answer::Nothing, |bytes| Answer::Bytes(*bytes))
 }
 
 /// The method of the line before, which is nearly always that of the next.

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 /// How long the server's word on a login counts without asking again.
 const WORD_MAX: Duration = Duration::from_secs(60);
+/// The same of a refusal: new rights of the token that was refused are seen after that.
+const REFUSAL_MAX: Duration = Duration::from_secs(600);
 /// After a login that was not answered, so long nobody waits for another.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Users that are remembered.
@@ -28,8 +30,9 @@ pub(crate) struct Logins {
 /// What the server said.
 struct Word {
     token: String,
-    permissions: Vec<String>,
-    said: Instant,
+    /// The permissions, or the words of the refusal.
+    said: Result<Vec<String>, String>,
+    at: Instant,
 }
 
 /// How a login ended.
@@ -50,8 +53,11 @@ impl Logins {
         token: &str,
         answers: bool,
     ) -> Outcome {
-        if let Some(permissions) = self.known(username, token, Some(WORD_MAX)) {
-            return Outcome::In(permissions, None);
+        // A wrong token is refused slowly, and more slowly each time, for whoever is right too.
+        match self.known(username, token) {
+            Some(Ok(permissions)) => return Outcome::In(permissions, None),
+            Some(Err(why)) => return Outcome::Refused(why),
+            None => {}
         }
         let is_silent = self
             .silent_until
@@ -63,10 +69,13 @@ impl Logins {
         let mut client = Client::new(options);
         match client.call(&request::auth(username, token)).await {
             Ok(login) => {
-                self.remember(username, token, &login.permissions);
+                self.remember(username, token, Ok(login.permissions.clone()));
                 Outcome::In(login.permissions, None)
             }
-            Err(ClientError::Told(why)) => Outcome::Refused(why),
+            Err(ClientError::Told(why)) => {
+                self.remember(username, token, Err(why.clone()));
+                Outcome::Refused(why)
+            }
             Err(error) => {
                 *self.silent_until.lock() = Some(Instant::now() + SILENCE);
                 Outcome::In(self.last(username, token), Some(error))
@@ -76,18 +85,24 @@ impl Logins {
 
     /// The last word on a user, or what everybody may who reports.
     pub(crate) fn last(&self, username: &str, token: &str) -> Vec<String> {
-        self.known(username, token, None)
+        let users = self.users.lock();
+        let word = users.get(username).filter(|word| word.token == token);
+        word.and_then(|word| word.said.clone().ok())
             .unwrap_or_else(|| DEFAULT.map(str::to_owned).to_vec())
     }
 
-    fn known(&self, username: &str, token: &str, age_max: Option<Duration>) -> Option<Vec<String>> {
+    /// What the server said a moment ago.
+    fn known(&self, username: &str, token: &str) -> Option<Result<Vec<String>, String>> {
         let users = self.users.lock();
         let word = users.get(username).filter(|word| word.token == token)?;
-        let is_young = age_max.is_none_or(|max| word.said.elapsed() < max);
-        is_young.then(|| word.permissions.clone())
+        let age_max = match word.said {
+            Ok(_) => WORD_MAX,
+            Err(_) => REFUSAL_MAX,
+        };
+        (word.at.elapsed() < age_max).then(|| word.said.clone())
     }
 
-    fn remember(&self, username: &str, token: &str, permissions: &[String]) {
+    fn remember(&self, username: &str, token: &str, said: Result<Vec<String>, String>) {
         let mut users = self.users.lock();
         if users.len() >= USERS_MAX && !users.contains_key(username) {
             // Whoever is forgotten is asked for again.
@@ -95,8 +110,8 @@ impl Logins {
         }
         let word = Word {
             token: token.to_owned(),
-            permissions: permissions.to_vec(),
-            said: Instant::now(),
+            said,
+            at: Instant::now(),
         };
         users.insert(username.to_owned(), word);
     }

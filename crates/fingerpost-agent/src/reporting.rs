@@ -1,7 +1,7 @@
 //! Reports: to the server if it answers, else answered here and brought to it later.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::Shared;
 use crate::state::{
@@ -45,7 +45,15 @@ pub(crate) struct Spool {
     added: Notify,
     /// How often the server closed the connection on a report.
     closings: Mutex<HashMap<[u8; 16], u32>>,
+    /// Whether the last report was not answered by the server. The replay finds out when
+    /// it answers again, so that no build waits for that.
+    is_away: AtomicBool,
+    /// When the drive did not answer.
+    stalled: Mutex<Option<Instant>>,
 }
+
+/// A drive that did not answer is left alone for so long.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// A report on which the server closes so often lets others go before, and is tried again
 /// each time that all others were.
@@ -61,7 +69,13 @@ impl Spool {
             state,
             added: Notify::new(),
             closings: Mutex::default(),
+            is_away: AtomicBool::new(false),
+            stalled: Mutex::default(),
         }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled.lock().is_some_and(|at| at.elapsed() < STALLED)
     }
 
     /// The server closed the connection on a report. It may be about to end, or its
@@ -129,14 +143,21 @@ impl Shared {
     ) -> Result<String, AskError> {
         let task = task_of(&reported.method, &reported.taskhash);
         let spool = self.spool.state();
-        // The order of the reports of a task is kept.
-        let comes_after = spool.is_some_and(|state| state.has_spooled(NAMESPACE, &task));
+        // The order of the reports of a task is kept. And a report that the server did not
+        // answer is brought to it before another one may wait for it.
+        let comes_after = spool.is_some_and(|state| {
+            self.spool.is_away.load(Ordering::Relaxed) || state.has_spooled(NAMESPACE, &task)
+        });
         if !comes_after {
             let request = Request::verbatim(kind.as_str(), argument);
             match self.server.report(request).await {
-                Ok(json) => {
+                Ok(json) if self.hear_of(kind, reported, &json) => {
                     self.figures.reports.fetch_add(1, Ordering::Relaxed);
                     return Ok(json);
+                }
+                Ok(_) => {
+                    let odd = AskError::senseless("the answer is none to the report");
+                    self.figures.gave_up(kind.as_str(), &odd);
                 }
                 Err(told @ AskError::Told(_)) => return Err(told),
                 Err(silent) => self.figures.gave_up(kind.as_str(), &silent),
@@ -151,6 +172,27 @@ impl Shared {
         Ok(row.to_string())
     }
 
+    /// Takes the server's answer to a report, if it is one: what is not would end a build, or
+    /// give a task the unihash of another.
+    fn hear_of(&self, kind: ReportKind, reported: &Reported, json: &str) -> bool {
+        let row = match read_answer::<Option<UnihashRow>>(json) {
+            Ok(Some(row)) => row,
+            Ok(None) => return kind == ReportKind::ReportEquiv,
+            Err(_) => return false,
+        };
+        let is_of_it = row.method.as_str() == reported.method
+            && row.taskhash == Taskhash::parse(&reported.taskhash)
+            && row.unihash.is_valid();
+        if is_of_it {
+            let task = crate::server::Task {
+                method: reported.method.clone(),
+                taskhash: reported.taskhash.clone(),
+            };
+            self.remember(&task, Some(&row.unihash));
+        }
+        is_of_it
+    }
+
     /// Answers in the server's place. What cannot be kept for it is answered with what the
     /// report proposes.
     async fn settle(
@@ -161,7 +203,7 @@ impl Shared {
         proposed: Unihash,
         argument: &str,
     ) -> Unihash {
-        let Some(state) = self.spool.state() else {
+        let Some(state) = self.spool.state().filter(|_| !self.spool.is_stalled()) else {
             self.figures.unspooled.fetch_add(1, Ordering::Relaxed);
             return proposed;
         };
@@ -177,10 +219,17 @@ impl Shared {
         };
         match state.settle(report, known).await {
             Ok(answer) => {
+                if !answer.spooled {
+                    self.figures.unspooled.fetch_add(1, Ordering::Relaxed);
+                }
+                self.spool.is_away.store(true, Ordering::Relaxed);
                 self.spool.added.notify_one();
                 answer.unihash
             }
             Err(error) => {
+                if matches!(error, StateError::Slow) {
+                    *self.spool.stalled.lock() = Some(Instant::now());
+                }
                 self.figures.could_not_spool(&error);
                 proposed
             }
@@ -230,7 +279,14 @@ pub(crate) async fn replay(agent: Weak<Shared>) {
             return;
         };
         match replay_all(&shared, state).await {
-            Ok(true) => pause = PAUSE_MIN,
+            // Those that are held are not tried all the time.
+            Ok(true) => {
+                shared.spool.is_away.store(false, Ordering::Relaxed);
+                pause = match state.figures().spooled_reports {
+                    0 => PAUSE_MIN,
+                    _ => PAUSE_MAX,
+                };
+            }
             Ok(false) => pause = (pause * 2).min(PAUSE_MAX),
             Err(error) => {
                 shared.figures.could_not_spool(&error);

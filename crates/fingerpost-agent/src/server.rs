@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fingerpost_hashequiv_client::{
-    AskError, Breaker, Client, ClientOptions, Lane, Mode, Question, Trouble,
+    AskError, Breaker, Client, ClientOptions, Credentials, Lane, Mode, Question, Trouble,
 };
 use fingerpost_hashequiv_proto::client::{Request, stream};
 use fingerpost_hashequiv_proto::types::Unihash;
@@ -18,6 +18,8 @@ use crate::commands::Caller;
 
 /// Connections for look-ups, and as many for single requests.
 const CONNECTIONS: usize = 2;
+/// Longest wait for what is neither a look-up nor a report.
+const ADMINISTRATION_MAX: Duration = Duration::from_secs(25);
 
 /// A task as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,8 +30,8 @@ pub(crate) struct Task {
 
 /// The server of an agent.
 ///
-/// Look-ups and reports have breakers of their own: a server whose database hangs answers
-/// the ones and not the others.
+/// Look-ups of each kind and reports have breakers of their own: a server may answer the
+/// ones and not the others.
 pub(crate) struct Server {
     options: ClientOptions,
     gets: Vec<Lane>,
@@ -52,15 +54,20 @@ impl Server {
         let address = client.address.to_string();
         let lookups_breaker = Arc::new(Breaker::new(address.clone()));
         let reports_breaker = Arc::new(Breaker::new(address));
-        let lane = |mode| Lane::start_proving(client.clone(), mode, Arc::clone(&lookups_breaker));
-        let lanes = |mode| (0..CONNECTIONS).map(|_| lane(mode)).collect();
+        let breaker = || Arc::new(Breaker::new(client.address.to_string()));
+        let (exists_breaker, requests_breaker) = (breaker(), breaker());
+        let lane = |mode, breaker: &Arc<Breaker>| {
+            Lane::start_proving(client.clone(), mode, Arc::clone(breaker))
+        };
+        let lanes =
+            |mode, breaker: &Arc<Breaker>| (0..CONNECTIONS).map(|_| lane(mode, breaker)).collect();
         let mut reporting = client.clone();
         reporting.connect_timeout = options.report_deadline;
         reporting.receive_timeout = options.report_deadline;
         Self {
-            gets: lanes(Mode::Gets),
-            exists: lane(Mode::Exists),
-            requests: lanes(Mode::Requests),
+            gets: lanes(Mode::Gets, &lookups_breaker),
+            exists: lane(Mode::Exists, &exists_breaker),
+            requests: lanes(Mode::Requests, &requests_breaker),
             reports: Lane::start_proving(reporting, Mode::Requests, Arc::clone(&reports_breaker)),
             options: client,
             lookups_breaker,
@@ -101,32 +108,40 @@ impl Server {
         &self,
         tasks: Arc<[Task]>,
     ) -> Result<Vec<Option<Unihash>>, AskError> {
-        let count = tasks.len();
-        let question = Question::many(count, move |place, out| {
-            let Task { method, taskhash } = &tasks[place];
-            let write =
-                |bytes: &mut Vec<u8>, framing| stream::write_get(bytes, framing, method, taskhash);
-            out.write(write).is_ok()
-        });
-        let answers = self.within(self.lane(&self.gets), question).await?;
+        let question = || {
+            let tasks = Arc::clone(&tasks);
+            Question::many(tasks.len(), move |place, out| {
+                let Task { method, taskhash } = &tasks[place];
+                let write = |bytes: &mut Vec<u8>, framing| {
+                    stream::write_get(bytes, framing, method, taskhash)
+                };
+                out.write(write).is_ok()
+            })
+        };
+        let answers = self.within(&self.gets, question).await?;
         let read = |line: Option<String>| {
             let line = line.unwrap_or_default();
             let unihash = stream::read_unihash(&line).map_err(senseless)?;
-            Ok(unihash.map(Unihash::parse))
+            // What is no unihash ends a build that is told it: nothing is known then.
+            Ok(unihash.and_then(|text| Unihash::parse_valid(text).ok()))
         };
         answers.into_iter().map(read).collect()
     }
 
     /// Whether unihashes exist, in order, within the deadline.
     pub(crate) async fn exist(&self, unihashes: Vec<String>) -> Result<Vec<bool>, AskError> {
-        let count = unihashes.len();
-        let question = Question::many(count, move |place, out| {
-            let write = |bytes: &mut Vec<u8>, framing| {
-                stream::write_exists(bytes, framing, &unihashes[place])
-            };
-            out.write(write).is_ok()
-        });
-        let answers = self.within(&self.exists, question).await?;
+        let unihashes: Arc<[String]> = unihashes.into();
+        let question = || {
+            let unihashes = Arc::clone(&unihashes);
+            Question::many(unihashes.len(), move |place, out| {
+                let write = |bytes: &mut Vec<u8>, framing| {
+                    stream::write_exists(bytes, framing, &unihashes[place])
+                };
+                out.write(write).is_ok()
+            })
+        };
+        let lane = std::slice::from_ref(&self.exists);
+        let answers = self.within(lane, question).await?;
         let read = |line: Option<String>| match line {
             Some(line) => stream::read_exists(&line).map_err(senseless),
             None => Ok(false),
@@ -136,8 +151,8 @@ impl Server {
 
     /// The JSON of the answer to a request that only reads, within the deadline.
     pub(crate) async fn read(&self, request: Request<Box<RawValue>>) -> Result<String, AskError> {
-        let lane = self.lane(&self.requests);
-        one(self.within(lane, message(request)).await?)
+        let question = || message(request.clone());
+        one(self.within(&self.requests, question).await?)
     }
 
     /// The JSON of the answer to a report, within the deadline of reports.
@@ -146,10 +161,18 @@ impl Server {
         one(asked.await.map_err(|_| AskError::late())??)
     }
 
+    /// The user that the agent logs in as.
+    pub(crate) const fn own_login(&self) -> Option<&Credentials> {
+        self.options.credentials.as_ref()
+    }
+
     /// A client of its own for what a build asks besides look-ups and reports, with the
     /// build's login: what it is refused is nobody else's loss.
     pub(crate) fn client(&self, caller: &Caller) -> Client {
         let mut options = self.options_for_one();
+        // A sweep takes as long as it takes; BitBake's clients wait for 30 s.
+        options.total_time = ADMINISTRATION_MAX;
+        options.receive_timeout = ADMINISTRATION_MAX;
         options.credentials = caller.login.clone();
         options.become_user = caller.becomes.clone();
         Client::new(options)
@@ -165,12 +188,20 @@ impl Server {
         options
     }
 
+    /// Asks, and once more if the connection was closed meanwhile: a server that is started
+    /// anew closes all of them.
     async fn within(
         &self,
-        lane: &Lane,
-        question: Question,
+        lanes: &[Lane],
+        question: impl Fn() -> Question,
     ) -> Result<Vec<Option<String>>, AskError> {
-        let asked = timeout(self.lookup_deadline, lane.ask(question));
+        let asked = async {
+            match self.lane(lanes).ask(question()).await {
+                Err(AskError::Closed) => self.lane(lanes).ask(question()).await,
+                asked => asked,
+            }
+        };
+        let asked = timeout(self.lookup_deadline, asked);
         asked.await.map_err(|_| AskError::late())?
     }
 }

@@ -71,7 +71,10 @@ impl<'a, L: Link> Session<'a, L> {
                     self.answer_rest().await?;
                     return Ok(());
                 }
-                Arrived::Stop => return Err(Ended::Drained),
+                Arrived::Stop => {
+                    self.answer_rest().await?;
+                    return Err(Ended::Drained);
+                }
             }
         }
     }

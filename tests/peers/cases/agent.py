@@ -5,7 +5,7 @@ import time
 
 import bb.asyncrpc
 
-from server import ADMIN, SlowLink
+from server import ADMIN, OddServer, SlowLink
 
 from . import METHOD, case, check, numbered, refused, sha
 
@@ -163,7 +163,8 @@ async def the_word_of_the_server_counts_in_the_end(farm):
 async def a_slow_link_is_crossed_a_few_times(farm):
     server = await farm.server()
     async with SlowLink(server.address, 0.05) as link:
-        client = await farm.client(await farm.agent(link))
+        agent = await farm.agent(link)
+        client = await farm.client(agent)
         await client.unihashes([(METHOD, numbered(0))])
         began = time.monotonic()
         check(await client.unihashes(keys_of(10_000)), [None] * 10_000)
@@ -172,12 +173,59 @@ async def a_slow_link_is_crossed_a_few_times(farm):
         for number in range(10_000):
             await client.unihashes([(METHOD, numbered(10**6 + number))])
         one_by_one = time.monotonic() - began
+        # What is known is found, however slowly it comes.
+        known = await farm.client(server)
+        for number in range(60):
+            taskhash = numbered(10**7 + number)
+            await known.report(METHOD, taskhash, numbered(10**8 + number), taskhash)
+        other = await farm.client(agent)
+        for number in range(60):
+            taskhash = numbered(10**7 + number)
+            check(await other.unihashes([(METHOD, taskhash)]), [taskhash])
         # The server was asked all the same, behind the build's back.
         answers = int((await client.call("get-stats"))["requests"]["num"])
         await client.close()
     print(f"     {together:.2f} s together, {one_by_one:.2f} s one by one, {answers} asked")
-    if together > 2 or one_by_one > ADDED:
+    if together > 2 or one_by_one > 2 * ADDED:
         raise AssertionError(f"{together:.2f} s together, {one_by_one:.2f} s one by one")
+
+
+@case("tcp")
+async def nonsense_is_not_passed_on(farm):
+    def answer(line):
+        if line.startswith("{"):
+            return '{"alive": true}' if "ping" in line else '"ok"' if "-stream" in line else '{"unihash": "<html>"}'
+        return "<html>" if line and not line.startswith(("OEHASHEQUIV", "needs-headers")) else None
+
+    async with OddServer(answer) as server:
+        client = await farm.client(await farm.agent(server))
+        check(await client.unihashes(keys_of(50)), [None] * 50)
+        check(await client.exist([numbered(1)]), [False])
+        check(await client.get(METHOD, numbered(1)), None)
+        for number in range(5):
+            check(await client.report(METHOD, numbered(number), numbered(7), numbered(number)), numbered(0))
+        await client.close()
+
+
+@case("tcp")
+async def a_server_that_takes_no_reports_costs_a_build_a_few_seconds(farm):
+    def answer(line):
+        if line.startswith("{"):
+            return '{"alive": true}' if "ping" in line else '"ok"' if "-stream" in line else None
+        return "" if line and not line.startswith(("OEHASHEQUIV", "needs-headers")) else None
+
+    async with OddServer(answer) as server:
+        client = await farm.client(await farm.agent(server))
+        began = time.monotonic()
+        # Further apart than the first pauses, so that the server is tried between them.
+        for number in range(8):
+            check(await client.report(METHOD, numbered(number), numbered(number), numbered(number)), numbered(number))
+            check(await client.unihashes([(METHOD, numbered(10**6 + number))]), [None])
+            await asyncio.sleep(1.2)
+        took = time.monotonic() - began - 8 * 1.2
+        await client.close()
+    if took > ADDED:
+        raise AssertionError(f"the reports took {took:.1f} s")
 
 
 @case("tcp")
