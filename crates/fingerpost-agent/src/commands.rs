@@ -1,7 +1,7 @@
 //! Requests: which there are, and what a build is told when the server is silent.
 
 use fingerpost_hashequiv_client::{AskError, ClientError, Credentials};
-use fingerpost_hashequiv_proto::client::Request;
+use fingerpost_hashequiv_proto::client::{FullRow, Request, read_answer};
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex, encode_hex};
 use serde::Deserialize;
 use serde_json::json;
@@ -116,9 +116,14 @@ pub(crate) async fn answer(
     }
 }
 
-/// The answer of the server; when it is silent or refuses, nothing is known.
+/// The row that the server has; when it is silent, refuses or talks nonsense, nothing is
+/// known.
 fn or_null(shared: &Shared, name: &str, answer: Result<String, AskError>) -> Reply {
-    match answer {
+    let row = answer.and_then(|json| match read_answer::<Option<FullRow>>(&json) {
+        Ok(_) => Ok(json),
+        Err(error) => Err(AskError::senseless(error.to_string())),
+    });
+    match row {
         Ok(json) => Reply::Json(json),
         Err(error) => {
             shared.figures.gave_up(name, &error);

@@ -194,7 +194,7 @@ async def a_slow_link_is_crossed_a_few_times(farm):
 async def nonsense_is_not_passed_on(farm):
     def answer(line):
         if line.startswith("{"):
-            return '{"alive": true}' if "ping" in line else '"ok"' if "-stream" in line else '{"unihash": "<html>"}'
+            return '{"alive": true}' if "ping" in line else '"ok"' if "-stream" in line else '{"unihash": "<html>"}' if "report" in line else "<html>"
         return "<html>" if line and not line.startswith(("OEHASHEQUIV", "needs-headers")) else None
 
     async with OddServer(answer) as server:
@@ -202,6 +202,7 @@ async def nonsense_is_not_passed_on(farm):
         check(await client.unihashes(keys_of(50)), [None] * 50)
         check(await client.exist([numbered(1)]), [False])
         check(await client.get(METHOD, numbered(1)), None)
+        check(await client.get(METHOD, numbered(1), everything=True), None)
         for number in range(5):
             check(await client.report(METHOD, numbered(number), numbered(7), numbered(number)), numbered(0))
         await client.close()
