@@ -101,9 +101,6 @@ impl<Q: Send + Sync + 'static, A: Send + 'static> Grouped<Q, A> {
 /// Does groups until nothing waits.
 async fn run<Q: Send + Sync + 'static, A: Send + 'static>(inner: Arc<Inner<Q, A>>) {
     loop {
-        // Whoever is about to ask does so first: a task that was just spawned would run
-        // before them, and make a group of one.
-        tokio::task::yield_now().await;
         let group = inner.next();
         if group.is_empty() {
             return;
