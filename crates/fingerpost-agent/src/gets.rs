@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fingerpost_hashequiv_client::link::{Link, Outgoing};
 use fingerpost_hashequiv_proto::outbox;
 use fingerpost_hashequiv_proto::stream::{GetLine, Line, parse_get_line};
-use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
+use fingerpost_hashequiv_proto::types::decode_hex;
 use futures_util::stream::{FuturesOrdered, Stream as _};
 
 use crate::agent::Shared;
@@ -35,15 +35,8 @@ type Asking = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 /// The answers of a batch; of a single one how long it took, and whether it was nothing.
 struct Answered {
-    answers: Vec<Answer>,
+    answers: Vec<Option<[u8; 32]>>,
     single: Option<(Duration, bool)>,
-}
-
-/// The answer to a line.
-#[derive(Clone, Debug)]
-enum Answer {
-    Bytes([u8; 32]),
-    Nothing,
 }
 
 /// A place in a batch: known, or the next of those that are asked.
@@ -195,14 +188,15 @@ impl Gets {
             }
             .into_iter();
             let answer = |place| match place {
-                Place::Known(known) => known.map_or(Answer::Nothing, Answer::Bytes),
+                Place::Known(known) => known,
                 Place::Asked(old) => match found.next().flatten() {
-                    Some(said) => said.map_or(Answer::Nothing, of_unihash),
-                    None => old.map_or(Answer::Nothing, Answer::Bytes),
+                    // What is no 32 bytes is no answer for a build.
+                    Some(said) => said.and_then(|unihash| unihash.as_bytes().copied()),
+                    None => old,
                 },
             };
-            let answers: Vec<Answer> = places.into_iter().map(answer).collect();
-            let is_nothing = matches!(answers[..], [Answer::Nothing]);
+            let answers: Vec<Option<[u8; 32]>> = places.into_iter().map(answer).collect();
+            let is_nothing = matches!(answers[..], [None]);
             Answered {
                 answers,
                 single: (is_single && waits).then(|| (began.elapsed(), is_nothing)),
@@ -221,8 +215,8 @@ impl Gets {
                 }
                 for answer in answers {
                     match answer {
-                        Answer::Bytes(unihash) => out.hash(&unihash),
-                        Answer::Nothing => out.line(""),
+                        Some(unihash) => out.hash(&unihash),
+                        None => out.line(""),
                     }
                 }
                 if self.is_done() {
@@ -233,13 +227,6 @@ impl Gets {
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
-}
-
-fn of_unihash(unihash: Unihash) -> Answer {
-    // What is no 32 bytes is no answer for a build.
-    unihash
-        .as_bytes()
-        .map_or(Answer::Nothing, |bytes| Answer::Bytes(*bytes))
 }
 
 /// The method of the line before, which is nearly always that of the next.
