@@ -4,6 +4,7 @@ SPDX-License-Identifier: MIT OR Apache-2.0
 """
 
 import queue
+import socket
 import threading
 import time
 
@@ -55,3 +56,15 @@ class Deadline:
         if error is not None:
             raise error
         return value
+
+
+def receive(connection, deadline):
+    """What comes next, at least a byte."""
+    connection.settimeout(deadline.left())
+    try:
+        some = connection.recv(4096)
+    except socket.timeout:
+        raise Absent("it accepts connections and does not answer") from None
+    if not some:
+        raise Absent("it closed the connection")
+    return some

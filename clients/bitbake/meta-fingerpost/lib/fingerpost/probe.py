@@ -12,7 +12,7 @@ import socket
 import time
 
 from . import websocket
-from .deadline import Absent
+from .deadline import Absent, receive
 
 GREETING = ("OEHASHEQUIV 1.1", "needs-headers: false", "")
 PING = '{"ping": {}}'
@@ -129,14 +129,7 @@ def _line(connection, deadline):
     while b"\n" not in received:
         if len(received) > LINE_BYTES_MAX:
             raise Absent("its answer is not one of a hash equivalence server")
-        connection.settimeout(deadline.left())
-        try:
-            some = connection.recv(4096)
-        except socket.timeout:
-            raise Absent("it accepts connections and does not answer") from None
-        if not some:
-            raise Absent("it closed the connection")
-        received += some
+        received += receive(connection, deadline)
     return received.split(b"\n", 1)[0]
 
 

@@ -9,12 +9,11 @@ SPDX-License-Identifier: MIT OR Apache-2.0
 import base64
 import hashlib
 import os
-import socket
 import ssl
 import urllib.parse
 import urllib.request
 
-from .deadline import Absent, Unchecked
+from .deadline import Absent, Unchecked, receive
 
 # RFC 6455, section 1.3.
 ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -141,7 +140,7 @@ def _exchange(connection, lines, deadline):
     while b"\r\n\r\n" not in received:
         if len(received) > HEAD_BYTES_MAX:
             raise Absent("its answer is not one of a WebSocket server")
-        received += _some(connection, deadline)
+        received += receive(connection, deadline)
     head, rest = received.split(b"\r\n\r\n", 1)
     status_line, *fields = head.decode("latin-1").split("\r\n")
     parts = status_line.split(" ", 2)
@@ -152,17 +151,6 @@ def _exchange(connection, lines, deadline):
         name, _, value = field.partition(":")
         headers[name.strip().lower()] = value.strip()
     return int(parts[1]), headers, rest
-
-
-def _some(connection, deadline):
-    connection.settimeout(deadline.left())
-    try:
-        some = connection.recv(4096)
-    except socket.timeout:
-        raise Absent("it accepts connections and does not answer") from None
-    if not some:
-        raise Absent("it closed the connection")
-    return some
 
 
 class Channel:
@@ -241,6 +229,6 @@ class Channel:
 
     def _take(self, count):
         while len(self._received) < count:
-            self._received += _some(self._connection, self._deadline)
+            self._received += receive(self._connection, self._deadline)
         taken, self._received = self._received[:count], self._received[count:]
         return taken
