@@ -84,12 +84,8 @@ class Farm:
         return server, await self.client(server)
 
 
-class SlowLink:
-    """Between an agent and its server: each way takes half of the round trip."""
-
-    def __init__(self, address, seconds):
-        self.host, self.port = address.rsplit(":", 1)
-        self.delay = seconds / 2
+class Listening:
+    """Serves each connection with `serve`, on a free port."""
 
     async def __aenter__(self):
         self.listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
@@ -98,6 +94,14 @@ class SlowLink:
 
     async def __aexit__(self, *_):
         self.listener.close()
+
+
+class SlowLink(Listening):
+    """Between an agent and its server: each way takes half of the round trip."""
+
+    def __init__(self, address, seconds):
+        self.host, self.port = address.rsplit(":", 1)
+        self.delay = seconds / 2
 
     async def serve(self, near, near_out):
         far, far_out = await asyncio.open_connection(self.host, int(self.port))
@@ -121,19 +125,11 @@ class SlowLink:
         await delivering
 
 
-class OddServer:
+class OddServer(Listening):
     """Answers each line with what `answer` makes of it: a line, or nothing at all. A peer that closes is let go."""
 
     def __init__(self, answer):
         self.answer = answer
-
-    async def __aenter__(self):
-        self.listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.address = "127.0.0.1:%d" % self.listener.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_):
-        self.listener.close()
 
     async def serve(self, lines, out):
         while line := await lines.readline():
