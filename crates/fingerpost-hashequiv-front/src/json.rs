@@ -13,6 +13,7 @@ mod changes;
 mod coding;
 mod compress;
 mod docs;
+mod epoch;
 mod existence;
 mod fields;
 mod login;
@@ -37,7 +38,7 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
-use fingerpost_core::{Entry, Failure, Origin, Principal, Registry as Commands};
+use fingerpost_core::{Entry, Failure, Origin, Permission, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::{Asker, ForwardedHost, Guards, Peer, Seldom};
 use prometheus_client::registry::Registry;
@@ -126,7 +127,11 @@ fn resource<R: Resource>() -> MethodRouter<JsonDoor> {
             let run = async |shared: &Arc<Shared>, caller: &Caller, request: Request| {
                 R::answer(shared, caller, &path, request).await
             };
-            door.0.answer(R::NAME, request, run).await
+            let subject = Subject {
+                name: R::NAME,
+                tells_epoch: R::TELLS_EPOCH,
+            };
+            door.0.answer(subject, request, run).await
         },
     )
 }
@@ -156,10 +161,22 @@ fn named(params: &RawPathParams) -> Vec<(String, String)> {
 fn many<M: Many>() -> MethodRouter<JsonDoor> {
     post(
         |State(door): State<JsonDoor>, request: Request| async move {
-            let door = door.0;
-            door.answer(M::COMMAND, request, many::answer::<M>).await
+            let subject = Subject {
+                name: M::COMMAND,
+                tells_epoch: true,
+            };
+            door.0.answer(subject, request, many::answer::<M>).await
         },
     )
+}
+
+/// What a request is about.
+#[derive(Clone, Copy)]
+struct Subject {
+    /// What it is called where requests are counted.
+    name: &'static str,
+    /// Whether its answer may be another one when something is deleted.
+    tells_epoch: bool,
 }
 
 /// Who asks, and what their request is called.
@@ -286,6 +303,10 @@ impl JsonDoor {
         let found = self.0.commands.find(route.command, false);
         let (command, _) = found.expect("a test looks at each route");
         let known: Arc<[String]> = routes::answer_fields(&self.0.commands, route).into();
+        let subject = Subject {
+            name: route.command,
+            tells_epoch: route.tells_epoch(&self.0.commands.entries()[command]),
+        };
         let handler = move |State(door): State<Self>, params: RawPathParams, request: Request| {
             let known = Arc::clone(&known);
             async move {
@@ -299,7 +320,7 @@ impl JsonDoor {
                     };
                     shared.call(asked, caller, request).await
                 };
-                door.0.answer(route.command, request, run).await
+                door.0.answer(subject, request, run).await
             }
         };
         match route.verb {
@@ -323,15 +344,16 @@ impl Shared {
     /// Finds out who asks, and tells them of what goes wrong.
     async fn answer(
         self: &Arc<Self>,
-        command: &'static str,
+        subject: Subject,
         request: Request,
         run: impl AsyncFnOnce(&Arc<Self>, &Caller, Request) -> Result<Response, Problem>,
     ) -> Response {
         let request_id = self.ids.of(request.headers());
-        let running = Running::begin(&self.metrics, command, request.method());
+        let running = Running::begin(&self.metrics, subject.name, request.method());
         let running = Arc::new(running);
         let from = request.extensions().get::<Peer>();
         let from = from.map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        let mut epoch = None;
         let answered = async {
             let place = self.place(&request)?;
             let peer = request.extensions().get::<Peer>();
@@ -357,6 +379,9 @@ impl Shared {
                 told,
                 running: Arc::clone(&running),
             };
+            // Nobody else is told how much goes on here.
+            let is_told = subject.tells_epoch && caller.principal.allows(&[Permission::Read]);
+            epoch = is_told.then(|| caller.service().epoch_in_history());
             run(self, &caller, request).await
         };
         let mut response = match answered.await {
@@ -370,6 +395,9 @@ impl Shared {
                 problem.into_response(&request_id)
             }
         };
+        if let Some(epoch) = epoch {
+            epoch::tell(&epoch, response.headers_mut());
+        }
         request_id::tell(&request_id, response.headers_mut());
         response
     }

@@ -23,6 +23,16 @@ pub struct Cut {
     pub epoch: u64,
 }
 
+/// What had been deleted in a namespace and in those it falls back to. As long as it is the
+/// same nothing was deleted that a look-up could have found, as far as this process knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeletionEpoch {
+    /// The life of the data, outside of which `number` and positions mean nothing.
+    pub history: [u8; 16],
+    /// How often something was deleted in it.
+    pub number: u64,
+}
+
 /// A mapping of 32 bytes to 32 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -86,6 +96,15 @@ pub struct ChoreLease {
 }
 
 impl HashEquiv {
+    /// The deletion epoch with the life of the data that it belongs to. Costs as little as
+    /// [`HashEquiv::deletion_epoch`]: what is read from here afterwards is as new at least.
+    pub fn epoch_in_history(&self) -> DeletionEpoch {
+        // The number first: that of a life that ended meanwhile is too low in the next one.
+        let number = self.deletion_epoch();
+        let history = self.store.history();
+        DeletionEpoch { history, number }
+    }
+
     /// Where this namespace is now.
     pub async fn cut(&self) -> Result<Cut, Failure> {
         Ok(self.store.cut(self.at.own()).await?)

@@ -5,6 +5,7 @@ use fingerpost_hashequiv::HashEquiv;
 use serde_json::{Map, Value, json};
 
 use super::arguments::SECONDS_MAX;
+use super::epoch;
 use super::routes::{self, ROUTES, Route, Verb};
 
 mod many;
@@ -49,6 +50,7 @@ pub fn openapi() -> Value {
         "security": [{}, {"basic": []}, {"bearer": []}],
         "paths": paths,
         "components": {
+            "headers": {EPOCH: epoch_header()},
             "securitySchemes": {
                 "basic": {
                     "type": "http", "scheme": "basic",
@@ -109,6 +111,9 @@ fn operation(commands: &Registry<HashEquiv>, route: &Route, entry: &Entry) -> Va
     parameters.extend(rows::fields(&routes::answer_fields(commands, route)));
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
+    }
+    if route.tells_epoch(entry) {
+        tell_epoch(&mut operation);
     }
     operation
 }
@@ -220,6 +225,25 @@ fn problem_response() -> Value {
         "description": "What went wrong.",
         "content": {"application/problem+json": {"schema": schema}},
     })
+}
+
+/// What the header is called in the document.
+const EPOCH: &str = "DeletionEpoch";
+
+fn epoch_header() -> Value {
+    json!({
+        "description": "What had been deleted when this was answered: the history of the server's data, `/`, the deletion epoch of the namespace in it. A restored backup, and a database that took over and may have lost something, has another history. Read before the answer was looked for, so it can be too old and never too new. Only who has @read is told.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}/[0-9]{1,20}$"},
+    })
+}
+
+/// Adds the header to every answer of an operation; what is absent is an answer too.
+fn tell_epoch(operation: &mut Value) {
+    let reference = json!({"$ref": format!("#/components/headers/{EPOCH}")});
+    let answers = operation["responses"].as_object_mut();
+    for (_, answer) in answers.into_iter().flatten() {
+        answer["headers"][epoch::HEADER.as_str()] = reference.clone();
+    }
 }
 
 fn problem() -> Value {

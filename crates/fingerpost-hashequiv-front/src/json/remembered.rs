@@ -12,7 +12,7 @@ use fingerpost_net::{ShortRequest, Shortcut};
 
 use super::call::{Asked, answered};
 use super::routes::LOOKED_UP;
-use super::{Caller, JSON, JsonDoor, Shared, caching, request_id};
+use super::{Caller, JSON, JsonDoor, Shared, caching, epoch, request_id};
 
 /// The one resource without its last two parts.
 const PREFIX: &str = "/v1/unihashes/";
@@ -45,10 +45,11 @@ impl Shared {
         let listener = request.peer.listener_name.as_deref();
         let place = self.placement.of_request(path, request.host(), listener)?;
         let service = &place.service;
-        let epoch = service.deletion_epoch();
+        let epoch = service.epoch_in_history();
         let entry = &self.commands.entries()[self.looked_up];
         let bytes = self.remembered(entry, (service, &service.anonymous()), method, taskhash)?;
-        let mut response = found(service, epoch, request.headers, bytes, true);
+        let mut response = found(service, epoch.number, request.headers, bytes, true);
+        epoch::tell(&epoch, response.headers_mut());
         request_id::tell(&self.ids.of(request.headers), response.headers_mut());
         self.metrics
             .count_known(response.status(), started.elapsed());

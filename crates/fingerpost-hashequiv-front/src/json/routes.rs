@@ -1,6 +1,6 @@
 //! Which command is which resource.
 
-use fingerpost_core::Registry;
+use fingerpost_core::{Entry, Permission, Registry};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_hashequiv::progress::{Job, Running};
 use serde_json::{Value, json};
@@ -69,6 +69,14 @@ const fn route(command: &'static str, verb: Verb, path: &'static str) -> Route {
         is_looked_up: false,
         answers_as: None,
         shows_progress: false,
+    }
+}
+
+impl Route {
+    /// Whether the answer may be another one when something is deleted: what needs the
+    /// right to read is about what the namespace has.
+    pub(super) fn tells_epoch(&self, entry: &Entry<HashEquiv>) -> bool {
+        entry.declaration.access.needs.contains(&Permission::Read)
     }
 }
 

@@ -101,6 +101,8 @@ pub(super) type Named = [(String, String)];
 pub(super) trait Resource: Send + Sync + 'static {
     /// What it is called where requests are counted.
     const NAME: &'static str;
+    /// Whether its answer may be another one when something is deleted.
+    const TELLS_EPOCH: bool = true;
 
     /// Answers; `path` has what the path's names stand for.
     fn answer(

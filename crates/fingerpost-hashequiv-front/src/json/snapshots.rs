@@ -43,6 +43,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const FOR_ALL: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
+/// Files stay as they are, and caches keep them, with what was told once, for ever.
+const OF_FILES: bool = false;
+
 /// Which there are in the caller's namespace.
 pub(super) struct List;
 
@@ -96,6 +99,7 @@ impl Resource for One {
 
 impl Resource for ManifestOf {
     const NAME: &'static str = "snapshot-manifest";
+    const TELLS_EPOCH: bool = OF_FILES;
 
     async fn answer(
         shared: &Arc<Shared>,
@@ -114,6 +118,7 @@ impl Resource for ManifestOf {
 
 impl Resource for SignatureOf {
     const NAME: &'static str = "snapshot-signature";
+    const TELLS_EPOCH: bool = OF_FILES;
 
     async fn answer(
         shared: &Arc<Shared>,
@@ -135,6 +140,7 @@ impl Resource for SignatureOf {
 
 impl Resource for ShardOf {
     const NAME: &'static str = "snapshot-shard";
+    const TELLS_EPOCH: bool = OF_FILES;
 
     async fn answer(
         shared: &Arc<Shared>,

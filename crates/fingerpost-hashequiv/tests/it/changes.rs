@@ -167,6 +167,9 @@ async fn a_restored_backup_goes_on_from_no_position_that_was_told() {
     let base = Base::of_file(Arc::clone(directory), "restored", MIGRATIONS.len());
     let open = || World::on(base.clone(), Config::default(), None, Arc::new(SystemClock));
     let other = open().await;
+    let history = |world: &World| world.service.epoch_in_history().history;
+    assert_ne!(history(&other), history(&world));
+    assert_eq!(history(&other), history(&open().await));
     for position in [0, told_before] {
         assert!(is_gone(&other, position).await);
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::JsonOptions;
 use super::super::routes::{EXISTENCE, LOOKUPS, REPORT, REPORTS};
-use super::{argument_schema, problem_response, schema_of};
+use super::{argument_schema, problem_response, schema_of, tell_epoch};
 
 /// Each path with its operations.
 pub(super) fn paths(commands: &Registry<HashEquiv>) -> Vec<(String, Value)> {
@@ -83,7 +83,7 @@ pub(super) fn operation(described: Described) -> Value {
         question,
         answer,
     } = described;
-    json!({
+    let mut operation = json!({
         "operationId": name,
         "summary": summary,
         "description": format!("Needs @read. The answers are in the order of the questions. Lines are answered while they come; what goes wrong with one is the last line, `{{\"error\": ...}}`, after the answers to those before it.{about}"),
@@ -98,7 +98,9 @@ pub(super) fn operation(described: Described) -> Value {
             }},
             "default": problem_response(),
         },
-    })
+    });
+    tell_epoch(&mut operation);
+    operation
 }
 
 /// An object of exactly these fields.

@@ -4,20 +4,32 @@ use serde_json::{Map, Value, json};
 
 use super::super::fields::{FIELDS, NAMES_MAX};
 use super::super::rows;
-use super::problem_response;
+use super::{problem_response, tell_epoch};
 
 /// Each path with its operations.
 pub(super) fn paths() -> Vec<(String, Value)> {
+    let of = |path: &str, mut operation: Value| {
+        tell_epoch(&mut operation);
+        (path.to_owned(), json!({"get": operation}))
+    };
     vec![
-        (
-            rows::ROWS.to_owned(),
-            json!({"get": page("output-rows", "The rows of an output, of whatever task, a page at a time.", ["method", "outhash"])}),
+        of(
+            rows::ROWS,
+            page(
+                "output-rows",
+                "The rows of an output, of whatever task, a page at a time.",
+                ["method", "outhash"],
+            ),
         ),
-        (
-            rows::OUTPUTS.to_owned(),
-            json!({"get": page("task-outputs", "The outputs of a task, a page at a time.", ["method", "taskhash"])}),
+        of(
+            rows::OUTPUTS,
+            page(
+                "task-outputs",
+                "The outputs of a task, a page at a time.",
+                ["method", "taskhash"],
+            ),
         ),
-        (rows::SIGINFO.to_owned(), json!({"get": siginfo()})),
+        of(rows::SIGINFO, siginfo()),
     ]
 }
 

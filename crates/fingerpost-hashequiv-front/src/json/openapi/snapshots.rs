@@ -3,15 +3,19 @@
 use serde_json::{Value, json};
 
 use super::super::{changes, snapshots};
-use super::problem_response;
+use super::{problem_response, tell_epoch};
 
 /// Each path with its operations.
 pub(super) fn paths() -> Vec<(String, Value)> {
     let of = |path: &str, operation: Value| (path.to_owned(), json!({"get": operation}));
+    let of_now = |path: &str, mut operation: Value| {
+        tell_epoch(&mut operation);
+        of(path, operation)
+    };
     vec![
-        of(changes::CHANGES, changes_operation()),
-        of(snapshots::SNAPSHOTS, list()),
-        of(snapshots::SNAPSHOT, one()),
+        of_now(changes::CHANGES, changes_operation()),
+        of_now(snapshots::SNAPSHOTS, list()),
+        of_now(snapshots::SNAPSHOT, one()),
         of(
             snapshots::MANIFEST,
             file(

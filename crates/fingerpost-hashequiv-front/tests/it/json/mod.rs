@@ -1,6 +1,7 @@
 //! The JSON door, asked as a router.
 
 mod coding;
+mod epoch;
 mod input;
 mod many;
 mod namespaces;

@@ -123,6 +123,7 @@ async fn the_shortcut_answers_as_the_router_does() {
     let known = timeout(PATIENCE, known).await.expect("known in time");
     assert_eq!(known, routed(&path, &[named]).await);
     assert_eq!(known.1["x-request-id"], "one");
+    assert!(known.1.contains_key("fingerpost-deletion-epoch"));
     let tag = known.1[header::ETAG].to_str().unwrap();
     for tag in [tag, "\"another\""] {
         let headers = [named, ("if-none-match", tag)];

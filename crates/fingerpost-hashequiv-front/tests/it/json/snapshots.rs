@@ -68,7 +68,7 @@ impl Json {
         writer.finish(|| true).unwrap()
     }
 
-    async fn get(&self, verb: &str, path: &str, headers: &[(&str, &str)]) -> Fetched {
+    pub(super) async fn get(&self, verb: &str, path: &str, headers: &[(&str, &str)]) -> Fetched {
         let mut request = Request::builder().method(verb).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -82,14 +82,14 @@ impl Json {
         }
     }
 
-    async fn remove(&self, taskhash: char) {
+    pub(super) async fn remove(&self, taskhash: char) {
         let gone = json!({"where": {"taskhash": hash(taskhash)}});
         let told = self.ask("POST", "/v1/removals", Some(&gone)).await;
         assert_eq!(told.status, StatusCode::OK);
     }
 
     /// Changes since a position, and the next one.
-    async fn changes(&self, query: &str) -> (Vec<Change>, u64) {
+    pub(super) async fn changes(&self, query: &str) -> (Vec<Change>, u64) {
         let told = self.get("GET", &format!("/v1/changes?{query}"), &[]).await;
         assert_eq!(told.status, 200, "{:?}", told.body);
         assert_eq!(told.headers[header::CONTENT_TYPE], "application/x-ndjson");
@@ -102,10 +102,10 @@ impl Json {
     }
 }
 
-struct Fetched {
-    status: u16,
-    headers: HeaderMap,
-    body: Bytes,
+pub(super) struct Fetched {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
 fn bytes(digit: char) -> [u8; 32] {

@@ -57,6 +57,8 @@ async fn running_instances_forget_the_old_life() {
     let farm = Farm::new();
     let (one, other) = (farm.instance().await, farm.instance().await);
     let life = one.life();
+    let told = one.service.epoch_in_history();
+    assert_eq!(other.service.epoch_in_history(), told);
     for instance in [&one, &other] {
         instance.report("1", "a", "d").await;
         assert_eq!(instance.look_up("1").await, Some(hash("d")));
@@ -72,6 +74,9 @@ async fn running_instances_forget_the_old_life() {
         until("forgotten", async || instance.look_up("1").await.is_none()).await;
     }
     assert_eq!(one.life(), other.life());
+    for instance in [&one, &other] {
+        assert_ne!(instance.service.epoch_in_history().history, told.history);
+    }
     let cut = one.service.cut().await.unwrap();
     assert_eq!((cut.position, cut.epoch), (JUMP, JUMP), "once");
     // With a method that has another number by now.
