@@ -40,7 +40,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
 use fingerpost_core::{Entry, Failure, Origin, Permission, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::{Asker, ForwardedHost, Guards, Peer, Seldom};
+use fingerpost_net::{Asker, ForwardedHost, Guards, Peer, Seldom, Shutdown};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
@@ -102,7 +102,10 @@ struct Shared {
     failed_logins: Seldom,
     /// Who waits for a change.
     waiting: Semaphore,
+    /// Who reads changes from the database.
+    reading: Semaphore,
     snapshots: OnceLock<SnapshotShelf>,
+    shutdown: OnceLock<Shutdown>,
 }
 
 /// Refuses whatever is asked.
@@ -240,7 +243,9 @@ impl JsonDoor {
             guards,
             failed_logins: Seldom::new(LOG_EVERY),
             waiting: Semaphore::new(changes::WAITING_MAX),
+            reading: Semaphore::new(changes::READING_MAX),
             snapshots: OnceLock::new(),
+            shutdown: OnceLock::new(),
         }))
     }
 
@@ -248,6 +253,14 @@ impl JsonDoor {
     #[must_use]
     pub fn serving_snapshots(self, snapshots: SnapshotShelf) -> Self {
         let _ = self.0.snapshots.set(snapshots);
+        self
+    }
+
+    /// Lets whoever waits go, at all of its clones, as soon as this shutdown begins. The
+    /// first one stays.
+    #[must_use]
+    pub fn stopping_with(self, shutdown: Shutdown) -> Self {
+        let _ = self.0.shutdown.set(shutdown);
         self
     }
 
@@ -411,6 +424,14 @@ impl Shared {
         }
         if let Some(held_back) = self.failed_logins.now() {
             tracing::info!(request_id, peer, held_back, "A login failed");
+        }
+    }
+
+    /// Waits for the server to begin to stop.
+    async fn stopping(&self) {
+        match self.shutdown.get() {
+            Some(shutdown) => shutdown.started().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -58,6 +58,16 @@ pub struct MappingPage {
     pub next: Option<i64>,
 }
 
+/// Which changes are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChangeFilter {
+    /// All of them.
+    #[default]
+    All,
+    /// What was deleted, and epochs. Positions of additions are passed over.
+    Deletions,
+}
+
 /// What is known of changes since a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangesSince {
@@ -118,8 +128,14 @@ impl HashEquiv {
 
     /// At most `limit` changes of this namespace after a position, of those that it
     /// falls back to only that something was deleted.
-    pub async fn changes(&self, since: u64, limit: usize) -> Result<ChangesSince, Failure> {
-        Ok(self.store.changes(self.at.own(), since, limit).await?)
+    pub async fn changes(
+        &self,
+        since: u64,
+        limit: usize,
+        filter: ChangeFilter,
+    ) -> Result<ChangesSince, Failure> {
+        let own = self.at.own();
+        Ok(self.store.changes(own, since, limit, filter).await?)
     }
 
     /// Forgets what was deleted before `before` in whatever namespace, in batches;

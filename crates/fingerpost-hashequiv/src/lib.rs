@@ -24,6 +24,7 @@ pub mod stats;
 pub mod store;
 pub mod upstream;
 pub mod uses;
+pub mod watching;
 
 mod backfill;
 mod batches;

@@ -22,6 +22,7 @@ use crate::set::NamespaceSet;
 use crate::stats::RequestStats;
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::upstream::{Bounded, Upstream, UpstreamOptions};
+use crate::watching::Watch;
 
 /// How the service behaves.
 #[derive(Clone, Debug)]
@@ -114,6 +115,7 @@ pub struct HashEquiv {
     /// Those of all namespaces.
     pub(crate) families: Families,
     requests: Arc<RequestStats>,
+    pub(crate) watch: Arc<Watch>,
     clock: Arc<dyn Clock>,
 }
 
@@ -181,6 +183,7 @@ impl HashEquiv {
                 metrics: families.of(name),
                 families: families.clone(),
                 requests: Arc::clone(&requests),
+                watch: Arc::default(),
                 clock: Arc::clone(&clock),
             })
         };

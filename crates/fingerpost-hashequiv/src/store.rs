@@ -5,7 +5,7 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use futures_util::future::BoxFuture;
 
 use crate::cache::MethodId;
-use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
+use crate::changes::{ChangeFilter, ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::copying::CopyStore;
 use crate::namespace::{Chain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
@@ -301,7 +301,13 @@ pub trait Store: RetentionStore + CopyStore {
     fn mappings(&self, at: NamespaceId, after: i64, limit: usize) -> Stored<'_, MappingPage>;
 
     /// At most `limit` changes after the position `since`.
-    fn changes(&self, at: NamespaceId, since: u64, limit: usize) -> Stored<'_, ChangesSince>;
+    fn changes(
+        &self,
+        at: NamespaceId,
+        since: u64,
+        limit: usize,
+        filter: ChangeFilter,
+    ) -> Stored<'_, ChangesSince>;
 
     /// Forgets deletions of before `before`, in batches; returns how many.
     fn forget_changes(&self, before: Timestamp, now: Timestamp) -> Stored<'_, u64>;

@@ -9,10 +9,11 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use fingerpost_core::Failure;
-use fingerpost_hashequiv::changes::{Changes, ChangesSince};
+use fingerpost_hashequiv::changes::{ChangeFilter, Changes, ChangesSince};
 use fingerpost_snapshot::{ChangeError, ChangeWriter, Since};
 use futures_util::stream;
-use tokio::time::{Instant, sleep};
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::many::NDJSON;
 use super::problem::Problem;
@@ -30,10 +31,18 @@ pub(super) const LIMIT: u64 = 100_000;
 pub(super) const WAIT_MAX: u64 = 30;
 /// Changes that are read together.
 const BATCH: usize = 1000;
-/// How often it is looked for a first change, which other processes may make.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Requests that wait at a time; further ones are answered at once.
-pub(super) const WAITING_MAX: usize = 256;
+/// Requests that wait at a time; further ones are answered at once. Each holds its
+/// connection and some kilobytes.
+pub(super) const WAITING_MAX: usize = 10_000;
+
+/// Requests that read changes at a time: a farm that comes at once after a restart does not
+/// stand before everybody's look-ups.
+pub(super) const READING_MAX: usize = 8;
+/// How long a request waits to be one of them.
+const READING_WAIT: Duration = Duration::from_secs(10);
+
+/// What `only` may be.
+pub(super) const DELETIONS: &str = "deletions";
 
 /// The command whose permission they need.
 const COMMAND: &str = "get-stream";
@@ -51,21 +60,12 @@ impl Resource for OfNamespace {
         request: Request,
     ) -> Result<Response, Problem> {
         permit(shared, caller, COMMAND)?;
-        let mut query = arguments::parameters(request.uri().query().unwrap_or_default())?;
-        let since = number(
-            &mut query,
-            "since",
-            0..=fingerpost_snapshot::NUMBER_MAX,
-            None,
-        )?;
-        let limit = number(&mut query, "limit", 1..=LIMIT_MAX, Some(LIMIT))?;
-        let wait = number(&mut query, "wait", 0..=WAIT_MAX, Some(0))?;
-        arguments::nothing_else(&query)?;
-        let wait = match *request.method() {
-            Method::HEAD => Duration::ZERO,
-            _ => Duration::from_secs(wait),
+        let asked = Asked::of(&request)?;
+        let since = match asked.since {
+            Some(since) => since,
+            None => newest(shared, caller).await?,
         };
-        let first = first(shared, caller, since, wait, batch(limit)).await?;
+        let first = first(shared, caller, &asked, since).await?;
         let since = Since {
             namespace: caller.service().namespace().to_owned(),
             epoch: first.epoch,
@@ -77,7 +77,8 @@ impl Resource for OfNamespace {
             caller: caller.clone(),
             writer: writer.map_err(|error| internal(error, caller))?,
             changes: first,
-            left: limit,
+            left: asked.limit,
+            filter: asked.filter,
         };
         let mut response = (StatusCode::OK, Body::from_stream(telling.lines())).into_response();
         let headers = response.headers_mut();
@@ -87,22 +88,63 @@ impl Resource for OfNamespace {
     }
 }
 
+/// What of the changes is asked for.
+struct Asked {
+    /// `None`: what comes from now on.
+    since: Option<u64>,
+    limit: u64,
+    wait: Duration,
+    filter: ChangeFilter,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Result<Self, Problem> {
+        let mut query = arguments::parameters(request.uri().query().unwrap_or_default())?;
+        let since = number(&mut query, "since", 0..=fingerpost_snapshot::NUMBER_MAX)?;
+        let limit = number(&mut query, "limit", 1..=LIMIT_MAX)?;
+        let wait = number(&mut query, "wait", 0..=WAIT_MAX)?;
+        let wait = wait.filter(|_| *request.method() != Method::HEAD);
+        let filter = match arguments::take(&mut query, "only").as_deref() {
+            None => ChangeFilter::All,
+            Some(DELETIONS) => ChangeFilter::Deletions,
+            Some(_) => return Err(bad(format!("only must be {DELETIONS}"))),
+        };
+        arguments::nothing_else(&query)?;
+        Ok(Self {
+            since,
+            limit: limit.unwrap_or(LIMIT),
+            wait: Duration::from_secs(wait.unwrap_or(0)),
+            filter,
+        })
+    }
+
+    /// Whether nobody has to wait any more who has read everything up to `since`.
+    fn is_answered(&self, changes: &Changes, since: u64) -> bool {
+        match self.filter {
+            ChangeFilter::All => changes.position > since,
+            ChangeFilter::Deletions => !changes.changes.is_empty() || !changes.is_all,
+        }
+    }
+}
+
+/// A parameter, if it is there.
 fn number(
     query: &mut Vec<(String, String)>,
     name: &str,
     range: std::ops::RangeInclusive<u64>,
-    without: Option<u64>,
-) -> Result<u64, Problem> {
-    let text = arguments::take(query, name);
-    let number = match &text {
-        Some(text) => text.parse().ok().filter(|number| range.contains(number)),
-        None => without,
+) -> Result<Option<u64>, Problem> {
+    let Some(text) = arguments::take(query, name) else {
+        return Ok(None);
     };
-    number.ok_or_else(|| {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.map(Some).ok_or_else(|| {
         let (least, most) = range.into_inner();
-        let detail = format!("{name} must be a number from {least} to {most}");
-        Problem::new(StatusCode::BAD_REQUEST, "bad-argument").detail(detail)
+        bad(format!("{name} must be a number from {least} to {most}"))
     })
+}
+
+fn bad(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-argument").detail(detail)
 }
 
 fn batch(left: u64) -> usize {
@@ -113,28 +155,72 @@ fn internal(error: ChangeError, caller: &Caller) -> Problem {
     Problem::of(&Failure::internal(error), COMMAND, caller)
 }
 
-/// The first changes; if there are none, those that come within `wait`.
-async fn first(
-    shared: &Shared,
-    caller: &Caller,
-    since: u64,
-    wait: Duration,
-    limit: usize,
-) -> Result<Changes, Problem> {
-    let until = Instant::now() + wait;
-    let place = shared.waiting.try_acquire();
-    loop {
-        let changes = next(caller, since, limit).await?;
-        let is_late = place.is_err() || Instant::now() >= until;
-        if changes.position > since || is_late {
-            return Ok(changes);
+/// Waits for a place to read from.
+async fn place(shared: &Shared) -> Result<SemaphorePermit<'_>, Problem> {
+    match timeout(READING_WAIT, shared.reading.acquire()).await {
+        Ok(Ok(place)) => Ok(place),
+        Ok(Err(_)) | Err(_) => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Err(Problem::new(status, "busy").detail("too many read changes now"))
         }
-        sleep(LOOK_EVERY).await;
     }
 }
 
-async fn next(caller: &Caller, since: u64, limit: usize) -> Result<Changes, Problem> {
-    let changes = caller.service().changes(since, limit).await;
+/// The newest position.
+async fn newest(shared: &Shared, caller: &Caller) -> Result<u64, Problem> {
+    let _place = place(shared).await?;
+    let cut = caller.service().cut().await;
+    let cut = cut.map_err(|failure| Problem::of(&failure, COMMAND, caller))?;
+    Ok(cut.position)
+}
+
+/// The first changes; if there are none, those that come while the client waits. That asks
+/// the database once at most, however many wait: what is looked at is looked at for all.
+async fn first(
+    shared: &Shared,
+    caller: &Caller,
+    asked: &Asked,
+    since: u64,
+) -> Result<Changes, Problem> {
+    let (limit, filter) = (batch(asked.limit), asked.filter);
+    let place = match asked.wait.is_zero() {
+        true => None,
+        false => shared.waiting.try_acquire().ok(),
+    };
+    if place.is_none() {
+        return next(shared, caller, since, (limit, filter)).await;
+    }
+    let mut watching = caller.service().watch_changes(filter);
+    let until = Instant::now() + asked.wait;
+    // Nothing that is asked for was between `since` and here.
+    let mut seen = since;
+    loop {
+        let changes = match watching.changes(seen, limit) {
+            Some(changes) => changes,
+            None => next(shared, caller, seen, (limit, filter)).await?,
+        };
+        if asked.is_answered(&changes, seen) {
+            return Ok(changes);
+        }
+        seen = changes.position;
+        tokio::select! {
+            biased;
+            () = shared.stopping() => return Ok(changes),
+            // Looks that woke nobody say up to where nothing came.
+            () = sleep_until(until) => return Ok(watching.changes(seen, limit).unwrap_or(changes)),
+            () = watching.changed() => {}
+        }
+    }
+}
+
+async fn next(
+    shared: &Shared,
+    caller: &Caller,
+    since: u64,
+    (limit, filter): (usize, ChangeFilter),
+) -> Result<Changes, Problem> {
+    let _place = place(shared).await?;
+    let changes = caller.service().changes(since, limit, filter).await;
     match changes.map_err(|failure| Problem::of(&failure, COMMAND, caller))? {
         ChangesSince::Told(changes) => Ok(changes),
         ChangesSince::Gone { oldest, newest } => {
@@ -155,6 +241,7 @@ struct Telling {
     changes: Changes,
     /// How many may be told.
     left: u64,
+    filter: ChangeFilter,
 }
 
 impl Telling {
@@ -187,7 +274,13 @@ impl Telling {
         }
         let bytes = std::mem::take(self.writer.get_mut());
         guards::rest(&self.shared.guards, self.caller.asker(), told).await;
-        self.changes = next(&self.caller, position, batch(self.left)).await?;
+        self.changes = next(
+            &self.shared,
+            &self.caller,
+            position,
+            (batch(self.left), self.filter),
+        )
+        .await?;
         Ok((bytes.into(), Some(self)))
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub(crate) placement: Placement,
     pub(crate) door: NativeDoor,
     pub(crate) shutdown: Shutdown,
+    pub(crate) database: Sqlite,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -113,7 +114,7 @@ impl World {
             failed_login_delay: Duration::from_millis(10),
             ..config
         };
-        let namespaces = NamespaceSet::open(db, config, upstream, clock);
+        let namespaces = NamespaceSet::open(db.clone(), config, upstream, clock);
         let namespaces = namespaces.await.unwrap();
         let service = Arc::clone(namespaces.default());
         service
@@ -128,6 +129,7 @@ impl World {
             placement,
             door,
             shutdown: Shutdown::new(),
+            database: db,
             directory,
         }
     }

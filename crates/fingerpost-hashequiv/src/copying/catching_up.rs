@@ -7,7 +7,7 @@ use fingerpost_snapshot::Change;
 
 use super::state::{Place, State};
 use super::{CopyError, CopyOptions, CopyProgress, CopyReport, MappingCopy, RowCounts};
-use crate::changes::ChangesSince;
+use crate::changes::{ChangeFilter, ChangesSince};
 use crate::namespace::NamespaceId;
 use crate::store::{Store, Task};
 
@@ -122,7 +122,10 @@ impl Pair<'_> {
     ) -> Result<(), CopyError> {
         loop {
             let since = self.place(state).change;
-            let told = self.from.changes(self.from_at, since, PAGE_ROWS).await;
+            let told = self
+                .from
+                .changes(self.from_at, since, PAGE_ROWS, ChangeFilter::All)
+                .await;
             let changes = match told.map_err(CopyError::From)? {
                 ChangesSince::Told(changes) => changes,
                 // Comparing finds them.

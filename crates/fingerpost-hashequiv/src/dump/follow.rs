@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::format::{Header, Place};
 use super::{CacheDump, Unusable};
 use crate::cache::{CachedTask, MethodId};
-use crate::changes::{Changes, ChangesSince};
+use crate::changes::{ChangeFilter, Changes, ChangesSince};
 use crate::namespace::NamespaceId;
 
 /// Changes that are read at a time.
@@ -88,7 +88,10 @@ impl<'a> Follower<'a> {
     async fn read_page(&mut self, index: usize) -> Result<bool, Unusable> {
         let began = Instant::now();
         let log = &self.logs[index];
-        let since = self.dump.store.changes(log.at, log.position, PAGE);
+        let since = self
+            .dump
+            .store
+            .changes(log.at, log.position, PAGE, ChangeFilter::All);
         let page = match since.await.map_err(Unusable::Store)? {
             ChangesSince::Told(page) => page,
             ChangesSince::Gone { .. } => return Err(Unusable::Forgotten),

@@ -12,7 +12,7 @@ use futures_util::future::join3;
 pub(super) use self::forget::forget;
 use super::methods::column;
 use super::{PostgresStore, failed};
-use crate::changes::{Changes, ChangesSince, Cut, Mapping, MappingPage};
+use crate::changes::{ChangeFilter, Changes, ChangesSince, Cut, Mapping, MappingPage};
 use crate::namespace::NamespaceId;
 use crate::store::StoreError;
 
@@ -115,10 +115,11 @@ pub(super) async fn since(
     at: NamespaceId,
     position: u64,
     limit: usize,
+    filter: ChangeFilter,
 ) -> Result<ChangesSince, StoreError> {
     let job = Job::new("changes").isolated(Isolation::Snapshot);
     let told = store.shared.db.read(job, |session| async move {
-        since_within(&session, at, position, limit).await
+        since_within(&session, at, position, (limit, filter)).await
     });
     told.await.map_err(failed)
 }
@@ -127,7 +128,7 @@ async fn since_within(
     session: &Session,
     at: NamespaceId,
     position: u64,
-    limit: usize,
+    (limit, filter): (usize, ChangeFilter),
 ) -> Result<ChangesSince, PostgresError> {
     let State { cut, floor } = state(session, at).await?;
     // What is ahead of us belongs to another life of the database.
@@ -140,7 +141,12 @@ async fn since_within(
     let after = i64::try_from(position).unwrap_or(i64::MAX);
     let wanted = i64::try_from(limit).unwrap_or(i64::MAX);
     let (added, removed, epoch) = join3(
-        added(session, at, after, wanted),
+        async {
+            match filter {
+                ChangeFilter::All => added(session, at, after, wanted).await,
+                ChangeFilter::Deletions => Ok(Vec::new()),
+            }
+        },
         removed(session, at, after, wanted),
         epoch_at(session, at, after, cut.epoch),
     )

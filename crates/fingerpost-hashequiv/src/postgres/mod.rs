@@ -50,7 +50,7 @@ use self::grouped::Grouped;
 use self::history::History;
 use self::planner::Growth;
 use crate::cache::UnihashCache;
-use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
+use crate::changes::{ChangeFilter, ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::database::Surroundings;
 use crate::listings::Bases;
 use crate::metrics::SharedMetrics;
@@ -409,8 +409,14 @@ impl Store for PostgresStore {
         Box::pin(changes::mappings(self, at, after, limit))
     }
 
-    fn changes(&self, at: NamespaceId, since: u64, limit: usize) -> Stored<'_, ChangesSince> {
-        Box::pin(changes::since(self, at, since, limit))
+    fn changes(
+        &self,
+        at: NamespaceId,
+        since: u64,
+        limit: usize,
+        filter: ChangeFilter,
+    ) -> Stored<'_, ChangesSince> {
+        Box::pin(changes::since(self, at, since, limit, filter))
     }
 
     fn forget_changes(&self, before: Timestamp, now: Timestamp) -> Stored<'_, u64> {

@@ -9,7 +9,7 @@ use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use fingerpost_testkit::PostgresCluster;
 
 use super::MIGRATIONS;
-use crate::changes::{Changes, ChangesSince};
+use crate::changes::{ChangeFilter, Changes, ChangesSince};
 use crate::namespace::NamespaceConfig;
 use crate::reporting::Reported;
 use crate::store::{Metadata, Task};
@@ -108,14 +108,23 @@ impl Instance {
     }
 
     pub(super) async fn told(&self, since: u64, limit: usize) -> Changes {
-        match self.service.changes(since, limit).await.unwrap() {
+        match self
+            .service
+            .changes(since, limit, ChangeFilter::All)
+            .await
+            .unwrap()
+        {
             ChangesSince::Told(changes) => changes,
             gone @ ChangesSince::Gone { .. } => panic!("{gone:?}"),
         }
     }
 
     pub(super) async fn is_gone(&self, since: u64) -> bool {
-        let since = self.service.changes(since, 10).await.unwrap();
+        let since = self
+            .service
+            .changes(since, 10, ChangeFilter::All)
+            .await
+            .unwrap();
         matches!(since, ChangesSince::Gone { .. })
     }
 

@@ -9,7 +9,7 @@ use fingerpost_snapshot::{Change, Signed};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use crate::changes::{Changes, ChangesSince, Cut, Mapping, MappingPage};
+use crate::changes::{ChangeFilter, Changes, ChangesSince, Cut, Mapping, MappingPage};
 use crate::namespace::NamespaceId;
 
 /// Where a namespace's sequence is, and its deletion epoch.
@@ -91,6 +91,7 @@ pub(super) fn since(
     at: NamespaceId,
     position: u64,
     limit: usize,
+    filter: ChangeFilter,
 ) -> rusqlite::Result<ChangesSince> {
     let (cut, floor) = (cut(conn, at)?, floor(conn, at)?);
     // What is ahead of us belongs to another life of the file.
@@ -101,7 +102,10 @@ pub(super) fn since(
         });
     }
     let mut names = Names::default();
-    let mut changes = added(conn, at, position, limit, &mut names)?;
+    let mut changes = match filter {
+        ChangeFilter::All => added(conn, at, position, limit, &mut names)?,
+        ChangeFilter::Deletions => Vec::new(),
+    };
     changes.extend(removed(conn, at, position, limit, &mut names)?);
     changes.sort_unstable_by_key(|(position, _)| *position);
     // Each of both told all that it has up to the place where this is cut.

@@ -39,7 +39,7 @@ pub(crate) use self::signed::insert as insert_signature;
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
 pub(crate) use self::value::Hash;
 use crate::cache::UnihashCache;
-use crate::changes::{ChangesSince, ChoreLease, Cut, MappingPage};
+use crate::changes::{ChangeFilter, ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::listings::Bases;
 use crate::namespace::{Chain, DEFAULT_NAMESPACE, NameChain, NamespaceId};
 use crate::paging::{OutputFilter, OutputKey};
@@ -374,9 +374,16 @@ impl Store for SqliteStore {
         })
     }
 
-    fn changes(&self, at: NamespaceId, since: u64, limit: usize) -> Stored<'_, ChangesSince> {
+    fn changes(
+        &self,
+        at: NamespaceId,
+        since: u64,
+        limit: usize,
+        filter: ChangeFilter,
+    ) -> Stored<'_, ChangesSince> {
         Box::pin(async move {
-            let job = move |conn: &rusqlite::Connection| changes::since(conn, at, since, limit);
+            let job =
+                move |conn: &rusqlite::Connection| changes::since(conn, at, since, limit, filter);
             self.db.read_snapshot(job).await.map_err(failed)
         })
     }

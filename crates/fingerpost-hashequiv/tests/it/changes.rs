@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fingerpost_core::{SystemClock, Timestamp};
 use fingerpost_hashequiv::Config;
-use fingerpost_hashequiv::changes::{Changes, ChangesSince};
+use fingerpost_hashequiv::changes::{ChangeFilter, Changes, ChangesSince, DeletionEpoch};
 use fingerpost_hashequiv::namespace::NamespaceConfig;
 use fingerpost_hashequiv::sqlite::MIGRATIONS;
 use fingerpost_snapshot::Change;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as RunnerConfig, TestRunner};
+use tokio::time::timeout;
 
 use crate::order::{operation, run};
 use crate::place::{Base, Place, on_each_store};
@@ -20,11 +22,15 @@ on_each_store! {
     what_came_and_went_is_told_in_its_order,
     only_own_rows_are_told_and_every_epoch,
     old_deletions_are_forgotten_and_young_ones_are_not,
+    deletions_are_told_alone_and_to_who_waits,
+    a_removal_moves_the_epoch_and_not_the_history,
 }
 
 type Table = BTreeMap<[u8; 32], [u8; 32]>;
 
 const FAR_AWAY: Timestamp = Timestamp(i64::MAX / 2);
+/// The longest wait for a look.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Goes on with a walk for one page; where it is then.
 async fn page(world: &World, table: &mut Table, after: i64, limit: usize) -> Option<i64> {
@@ -42,7 +48,12 @@ async fn all(world: &World) -> Table {
 }
 
 async fn told(world: &World, since: u64, limit: usize) -> Changes {
-    match world.service.changes(since, limit).await.unwrap() {
+    match world
+        .service
+        .changes(since, limit, ChangeFilter::All)
+        .await
+        .unwrap()
+    {
         ChangesSince::Told(changes) => changes,
         gone @ ChangesSince::Gone { .. } => panic!("{gone:?}"),
     }
@@ -86,7 +97,11 @@ async fn remove(world: &World, task: &str) {
 
 /// Only positions that are not told any more.
 async fn is_gone(world: &World, since: u64) -> bool {
-    let changes = world.service.changes(since, 10).await.unwrap();
+    let changes = world
+        .service
+        .changes(since, 10, ChangeFilter::All)
+        .await
+        .unwrap();
     matches!(changes, ChangesSince::Gone { .. })
 }
 
@@ -131,6 +146,75 @@ async fn only_own_rows_are_told_and_every_epoch(place: Place) {
             [Change::Adopted { .. }, Change::Epoch { epoch: 1, .. }]
         ),
         "{changes:?}"
+    );
+}
+
+async fn told_of_deletions(world: &World, since: u64, limit: usize) -> Changes {
+    let filter = ChangeFilter::Deletions;
+    match world.service.changes(since, limit, filter).await.unwrap() {
+        ChangesSince::Told(changes) => changes,
+        gone @ ChangesSince::Gone { .. } => panic!("{gone:?}"),
+    }
+}
+
+async fn deletions_are_told_alone_and_to_who_waits(place: Place) {
+    let world = World::new(&place).await;
+    world.report("1", "a", "d").await;
+    remove(&world, "1").await;
+    world.report("2", "b", "e").await;
+    let start = world.service.cut().await.unwrap();
+    let mut watching = world.service.watch_changes(ChangeFilter::Deletions);
+    timeout(PATIENCE, watching.changed()).await.unwrap();
+    let quiet = watching.changes(start.position, 9).unwrap();
+    assert_eq!((quiet.changes.len(), quiet.epoch), (0, 1));
+    assert_eq!(watching.changes(0, 9), None, "of before nothing is kept");
+    world.report("3", "c", "f").await;
+    remove(&world, "2").await;
+    world.report("4", "c", "f").await;
+    remove(&world, "3").await;
+    let stored = told_of_deletions(&world, start.position, 9).await;
+    assert_eq!((stored.changes.len(), stored.epoch), (4, 1));
+    assert!(stored.is_all && stored.position == world.service.cut().await.unwrap().position);
+    let all_seen = async {
+        while watching.changes(start.position, 9).as_ref() != Some(&stored) {
+            watching.changed().await;
+        }
+    };
+    timeout(PATIENCE, all_seen).await.unwrap();
+    for (since, limit) in [(start.position, 1), (start.position + 3, 9)] {
+        let known = watching.changes(since, limit).unwrap();
+        assert_eq!(known, told_of_deletions(&world, since, limit).await);
+    }
+}
+
+async fn a_removal_moves_the_epoch_and_not_the_history(place: Place) {
+    let config = Config {
+        namespaces: vec![
+            NamespaceConfig {
+                fallback: Some("default".to_owned()),
+                ..NamespaceConfig::named("fix")
+            },
+            NamespaceConfig::named("lab"),
+        ],
+        ..Config::default()
+    };
+    let names = ["default", "fix", "lab"];
+    let worlds = World::of_namespaces(&place, config, &names).await;
+    let epochs = || {
+        let epochs = worlds.iter().map(|world| world.service.epoch_in_history());
+        epochs.collect::<Vec<_>>()
+    };
+    worlds[0].report("1", "a", "d").await;
+    let before = epochs();
+    remove(&worlds[0], "1").await;
+    let moved = |epoch: DeletionEpoch| DeletionEpoch {
+        number: epoch.number + 1,
+        ..epoch
+    };
+    assert_eq!(
+        epochs(),
+        [moved(before[0]), moved(before[1]), before[2]],
+        "of all who could have found it"
     );
 }
 

@@ -18,7 +18,7 @@ use fingerpost_hashequiv_front::{
 use fingerpost_hashequiv_proto::Limits;
 use fingerpost_net::audit::Audit;
 use fingerpost_net::{
-    ForwardedBy, HttpOptions, Metrics, ServerOptions, Shortcut, TrustedProxies,
+    ForwardedBy, HttpOptions, Metrics, ServerOptions, Shortcut, Shutdown, TrustedProxies,
     default_connection_limit,
 };
 
@@ -56,6 +56,7 @@ pub(super) async fn doors(
     config: &Config,
     opened: &Opened,
     metrics: &Metrics,
+    shutdown: &Shutdown,
 ) -> anyhow::Result<Doors> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let upstream = upstream(config);
@@ -76,7 +77,8 @@ pub(super) async fn doors(
     let guards = guards::guards(config)?;
     let placement = Placement::new(namespaces.clone(), config.placement())?;
     let native = NativeDoor::guarded(placement.clone(), door_options(config), guards.clone());
-    let json = JsonDoor::guarded(placement, json_options(config), guards.clone());
+    let json = JsonDoor::guarded(placement, json_options(config), guards.clone())
+        .stopping_with(shutdown.clone());
     let answers = answers(config, metrics)?;
     let json = match snapshots::shelf(&config.snapshots, answers.as_ref()) {
         Some(shelf) => json.serving_snapshots(shelf),

@@ -43,7 +43,7 @@ pub(super) async fn start(
         announce::tell_about_cleaning(anonymous);
     }
     let metrics = Arc::new(Metrics::new());
-    let doors = service::doors(&loaded.config, &opened, &metrics).await?;
+    let doors = service::doors(&loaded.config, &opened, &metrics, &shutdown).await?;
     let tls = listen::tls(&loaded.config, &metrics).await?;
     let listeners = listen::listen(&loaded, tls.as_ref())?;
     announce::warn_of_exposed(&listeners.service, &loaded.config.accounts);

@@ -8,10 +8,11 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::{farm, server};
+use crate::world::{eventually, farm, http, metric, server};
 
 /// What the server promises.
 const STOP_MAX: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_request_in_hand_is_answered_before_the_end() -> Result<()> {
@@ -47,6 +48,30 @@ async fn a_request_in_hand_is_answered_before_the_end() -> Result<()> {
     ensure!(status.success(), "{status}");
     ensure!(began.elapsed() < STOP_MAX, "took {:?}", began.elapsed());
     drop(unopened);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_waits_for_changes_is_let_go() -> Result<()> {
+    let (_farm, mut server) = server().await?;
+    let request = "GET /v1/changes?only=deletions&wait=30 HTTP/1.1\r\nHost: test\r\n\r\n";
+    let waiting = http(&server, request);
+    let in_flight = async || metric(&server, "fingerpost_hashequiv_http_in_flight", "").await;
+    let stopping = async {
+        eventually(PATIENCE, async || Ok(in_flight().await? == 1.0)).await?;
+        server.signal(Signal::TERM)?;
+        anyhow::Ok(Instant::now())
+    };
+    let (answer, began) = tokio::join!(waiting, stopping);
+    let (answer, began) = (answer?, began?);
+    ensure!(answer.contains("{\"end\":0}"), "{answer}");
+    ensure!(
+        answer.contains("\r\nfingerpost-deletion-epoch: "),
+        "{answer}"
+    );
+    let status = server.wait().await?;
+    ensure!(status.success(), "{status}");
+    ensure!(began.elapsed() < STOP_MAX, "took {:?}", began.elapsed());
     Ok(())
 }
 

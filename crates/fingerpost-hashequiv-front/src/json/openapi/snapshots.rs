@@ -40,9 +40,8 @@ fn in_path(name: &str, about: &str) -> Value {
     json!({"name": name, "in": "path", "required": true, "description": about, "schema": {"type": "string"}})
 }
 
-fn number(name: &str, about: &str, schema: Value) -> Value {
-    let needed = schema.get("default").is_none();
-    json!({"name": name, "in": "query", "required": needed, "description": about, "schema": schema})
+fn in_query(name: &str, about: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "query", "required": false, "description": about, "schema": schema})
 }
 
 fn name() -> Value {
@@ -54,14 +53,16 @@ fn changes_operation() -> Value {
         json!({"type": "integer", "minimum": 0, "maximum": fingerpost_snapshot::NUMBER_MAX});
     let limit = json!({"type": "integer", "minimum": 1, "maximum": changes::LIMIT_MAX, "default": changes::LIMIT});
     let wait = json!({"type": "integer", "minimum": 0, "maximum": changes::WAIT_MAX, "default": 0});
+    let only = json!({"type": "string", "enum": [changes::DELETIONS]});
     json!({
         "operationId": "changes",
         "summary": "What changed in the namespace since a position, line by line.",
         "description": "Needs @read. docs/snapshots.md states the lines. The last one, `{\"end\": ...}`, says up to where everything was told; a stream without it was cut. What was deleted is told for 30 days at least: after that, and for a position that was never told, the answer is 410 `changes-gone`.",
         "parameters": [
-            number("since", "The position of a snapshot, or where an earlier stream was read to.", position),
-            number("limit", "Changes, at most.", limit),
-            number("wait", "Seconds until an answer without changes.", wait),
+            in_query("since", "The position of a snapshot, or where an earlier stream was read to. Without it: the newest position, so that nothing before now is told.", position),
+            in_query("limit", "Changes, at most.", limit),
+            in_query("wait", "Seconds until an answer without changes.", wait),
+            in_query("only", "Only what was deleted, and epochs: positions of additions are passed over, and do not end a wait. `end` says up to where all the same.", only),
         ],
         "responses": {
             "200": {

@@ -2,6 +2,7 @@
 
 mod coding;
 mod epoch;
+mod following;
 mod input;
 mod many;
 mod namespaces;
@@ -51,7 +52,8 @@ impl Json {
     }
 
     fn to(world: World, options: JsonOptions) -> Self {
-        let door = JsonDoor::new(world.placement.clone(), options);
+        let door =
+            JsonDoor::new(world.placement.clone(), options).stopping_with(world.shutdown.clone());
         let mut registry = Registry::with_prefix("fingerpost");
         door.register_metrics(&mut registry);
         Self {

@@ -203,8 +203,8 @@ async fn changes_go_on_from_where_an_answer_ended() {
         (Vec::new(), end)
     );
     for wrong in [
-        "",
         "since=x",
+        "since=1&only=additions",
         "since=1&limit=0",
         "since=1&wait=31",
         "since=1&a=b",

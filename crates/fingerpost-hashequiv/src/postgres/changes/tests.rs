@@ -3,7 +3,7 @@ use fingerpost_hashequiv_proto::types::{Method, Taskhash};
 use fingerpost_snapshot::Change;
 
 use super::super::testing::{Farm, Instance, hash};
-use crate::changes::ChangesSince;
+use crate::changes::{ChangeFilter, ChangesSince};
 use crate::store::Task;
 
 impl Farm {
@@ -132,5 +132,12 @@ async fn old_deletions_are_forgotten_in_batches_and_young_ones_are_not() {
         oldest: 2400,
         newest: 2500,
     };
-    assert_eq!(instance.service.changes(0, 1).await.unwrap(), known);
+    assert_eq!(
+        instance
+            .service
+            .changes(0, 1, ChangeFilter::All)
+            .await
+            .unwrap(),
+        known
+    );
 }
