@@ -19,11 +19,28 @@ pub struct Breaker {
 #[derive(Clone, Debug)]
 enum State {
     Up,
-    Down {
-        retry_at: Instant,
-        pause: Duration,
-        trouble: Trouble,
-    },
+    Down(Down),
+}
+
+#[derive(Clone, Debug)]
+struct Down {
+    retry_at: Instant,
+    pause: Duration,
+    attempt: Attempt,
+    trouble: Trouble,
+}
+
+/// What is tried with a server that is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// Nothing, before the pause is over.
+    None,
+    /// Whether it takes a connection.
+    Probe,
+    /// It took one: the next question is asked on trial.
+    Connected,
+    /// Whether it answers that question.
+    Question,
 }
 
 /// What is wrong with a server.
@@ -56,24 +73,25 @@ impl Breaker {
     }
 
     /// Whether a question may be asked. Of those that come while the server is
-    /// down one in a while is told to probe.
+    /// down one in a while is told to probe, and one is asked on trial once there is a
+    /// connection.
     pub fn admit(&self, now: Instant) -> Admit {
         let mut state = self.state.lock();
-        let State::Down {
-            retry_at, pause, ..
-        } = &mut *state
-        else {
+        let State::Down(down) = &mut *state else {
             return Admit::Ask;
         };
-        if now < *retry_at {
-            return Admit::Refuse;
-        }
-        // Should the probe be lost, another follows.
-        *retry_at = now + *pause;
-        Admit::Probe
+        let (attempt, admit) = match down.attempt {
+            Attempt::Connected => (Attempt::Question, Admit::Ask),
+            _ if now < down.retry_at => return Admit::Refuse,
+            _ => (Attempt::Probe, Admit::Probe),
+        };
+        down.attempt = attempt;
+        // Should the probe or the question be lost, another probe follows.
+        down.retry_at = now + down.pause;
+        admit
     }
 
-    /// Whether questions are asked.
+    /// Whether questions are asked of it as of any other server.
     pub fn is_up(&self) -> bool {
         matches!(*self.state.lock(), State::Up)
     }
@@ -82,14 +100,24 @@ impl Breaker {
     pub fn trouble(&self) -> Option<Trouble> {
         match &*self.state.lock() {
             State::Up => None,
-            State::Down { trouble, .. } => Some(trouble.clone()),
+            State::Down(down) => Some(down.trouble.clone()),
+        }
+    }
+
+    /// Notes that the server took a connection. After trouble that alone says little, for one
+    /// that hangs still shakes hands: a probe that comes so far is followed by a question.
+    pub fn connected(&self) {
+        if let State::Down(down) = &mut *self.state.lock()
+            && down.attempt == Attempt::Probe
+        {
+            down.attempt = Attempt::Connected;
         }
     }
 
     /// Notes that the server answers.
     pub fn up(&self) {
         let before = std::mem::replace(&mut *self.state.lock(), State::Up);
-        if matches!(before, State::Down { .. }) {
+        if matches!(before, State::Down(_)) {
             tracing::info!(upstream = self.address, "The upstream answers again");
         }
     }
@@ -97,25 +125,34 @@ impl Breaker {
     /// Notes that the server could not be reached, or does not answer.
     pub fn down(&self, now: Instant, why: &str) {
         match &mut *self.state.lock() {
-            State::Down {
-                retry_at, pause, ..
-            } => {
-                *pause = (*pause * 2).min(PAUSE_MAX);
-                *retry_at = now + *pause;
-            }
+            State::Down(down) => down.again(now),
             state @ State::Up => {
                 let address = &self.address;
                 tracing::warn!(upstream = address, "Going on without the upstream: {why}");
-                *state = State::Down {
+                *state = State::Down(Down {
                     retry_at: now + PAUSE_MIN,
                     pause: PAUSE_MIN,
+                    attempt: Attempt::None,
                     trouble: Trouble {
                         since: now,
                         why: why.to_owned(),
                     },
-                };
+                });
             }
         }
+    }
+}
+
+impl Down {
+    /// It failed once more. Only what was tried since says something new: several
+    /// connections notice the same trouble.
+    fn again(&mut self, now: Instant) {
+        if self.attempt == Attempt::None && now < self.retry_at {
+            return;
+        }
+        self.attempt = Attempt::None;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.retry_at = now + self.pause;
     }
 }
 
@@ -125,12 +162,17 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    #[test]
-    fn a_server_that_is_down_is_probed_ever_less_often() {
+    fn breaker(now: Instant) -> Breaker {
         let breaker = Breaker::new("test".to_owned());
-        let mut now = Instant::now();
         assert_eq!(breaker.admit(now), Admit::Ask);
         breaker.down(now, "a test");
+        breaker
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_probed_ever_less_often() {
+        let mut now = Instant::now();
+        let breaker = breaker(now);
         for pause in [1, 2, 4, 8, 10, 10] {
             assert_eq!(breaker.admit(now), Admit::Refuse);
             assert!(!breaker.is_up());
@@ -149,10 +191,77 @@ mod tests {
 
     #[test]
     fn a_lost_probe_is_followed_by_another() {
-        let breaker = Breaker::new("test".to_owned());
         let now = Instant::now();
-        breaker.down(now, "a test");
+        let breaker = breaker(now);
         assert_eq!(breaker.admit(now + SECOND), Admit::Probe);
         assert_eq!(breaker.admit(now + 2 * SECOND), Admit::Probe);
+    }
+
+    #[test]
+    fn a_connection_is_a_trial_of_one_question() {
+        let mut now = Instant::now();
+        let breaker = breaker(now);
+        for pause in [1, 2, 4, 8, 10] {
+            now += pause * SECOND;
+            assert_eq!(breaker.admit(now), Admit::Probe);
+            breaker.connected();
+            assert!(!breaker.is_up());
+            assert_eq!(breaker.admit(now), Admit::Ask);
+            assert_eq!(breaker.admit(now), Admit::Refuse, "one at a time");
+            breaker.down(now, "it does not answer");
+            assert_eq!(breaker.admit(now), Admit::Refuse);
+        }
+        now += 10 * SECOND;
+        assert_eq!(breaker.admit(now), Admit::Probe);
+        breaker.connected();
+        assert_eq!(breaker.admit(now), Admit::Ask);
+        breaker.up();
+        assert_eq!(breaker.admit(now), Admit::Ask);
+        // Then all begins anew.
+        breaker.down(now, "again");
+        assert_eq!(breaker.admit(now + SECOND), Admit::Probe);
+    }
+
+    #[test]
+    fn a_lost_trial_is_followed_by_a_probe() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        // Who connects for a question of before the trouble ends no pause.
+        breaker.connected();
+        assert_eq!(breaker.admit(now), Admit::Refuse);
+        assert_eq!(breaker.admit(now + SECOND), Admit::Probe);
+        breaker.connected();
+        assert_eq!(breaker.admit(now + SECOND), Admit::Ask);
+        breaker.connected();
+        assert_eq!(breaker.admit(now + SECOND), Admit::Refuse);
+        assert_eq!(breaker.admit(now + 2 * SECOND), Admit::Probe);
+        // It stays connected until somebody has something to ask.
+        breaker.connected();
+        assert_eq!(breaker.admit(now + 60 * SECOND), Admit::Ask);
+    }
+
+    #[test]
+    fn trouble_that_several_notice_is_one() {
+        let mut now = Instant::now();
+        let breaker = breaker(now);
+        for pause in [1, 2, 4] {
+            for _ in 0..3 {
+                breaker.down(now, "noticed by another");
+            }
+            assert_eq!(breaker.admit(now + pause * SECOND / 2), Admit::Refuse);
+            now += pause * SECOND;
+            assert_eq!(breaker.admit(now), Admit::Probe);
+            breaker.down(now, "the probe");
+        }
+    }
+
+    #[test]
+    fn a_failure_after_the_pause_counts_though_nobody_probed() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        let later = now + SECOND;
+        breaker.down(later, "late");
+        assert_eq!(breaker.admit(later + SECOND), Admit::Refuse);
+        assert_eq!(breaker.admit(later + 2 * SECOND), Admit::Probe);
     }
 }

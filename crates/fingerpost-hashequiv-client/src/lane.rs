@@ -182,8 +182,12 @@ impl Worker {
     /// Uses a connection as long as it lasts. Gives whether somebody wants to know if the
     /// server answers, which a new connection shows.
     async fn share(&mut self, connection: Connection, first: Queued) -> bool {
-        self.breaker.up();
-        let mut shared = Shared::new(connection, self.options.receive_timeout);
+        match self.proves {
+            true => self.breaker.up(),
+            false => self.breaker.connected(),
+        }
+        let breaker = Arc::clone(&self.breaker);
+        let mut shared = Shared::new(connection, breaker, self.options.receive_timeout);
         shared.drops_late = self.proves && self.mode != Mode::Requests;
         if let Some((question, reply)) = first {
             shared.admit(question, reply);
@@ -232,10 +236,19 @@ impl Worker {
             Lost::Unused => false,
             // What was refused is one request, or the login of all.
             Lost::Failed(ClientError::Told(_)) => self.mode != Mode::Requests,
-            // A single request may be closed on for what is in it.
-            Lost::Closed => self.proves && self.mode != Mode::Requests && shared.is_unanswered(),
+            // A single request may be closed on for what is in it, but not on trial.
+            Lost::Closed => {
+                let counts = self.proves && self.mode != Mode::Requests || shared.is_trial;
+                counts && shared.is_unanswered()
+            }
             Lost::Silent | Lost::Failed(_) => true,
         };
+        if let Lost::Failed(ClientError::Told(_)) = lost
+            && !is_down
+        {
+            // Whoever refuses a request does answer.
+            self.breaker.up();
+        }
         if is_down {
             self.breaker.down(Instant::now(), &why);
         }
@@ -285,6 +298,9 @@ impl From<ClientError> for Lost {
 /// An open connection and who waits for its answers.
 struct Shared {
     connection: Connection,
+    breaker: Arc<Breaker>,
+    /// Whether the next answer shows that the server is back.
+    is_trial: bool,
     waiting: VecDeque<Waiting>,
     /// Answers that are awaited.
     awaited: usize,
@@ -310,9 +326,11 @@ struct Waiting {
 }
 
 impl Shared {
-    fn new(connection: Connection, timeout: Duration) -> Self {
+    fn new(connection: Connection, breaker: Arc<Breaker>, timeout: Duration) -> Self {
         Self {
             connection,
+            breaker,
+            is_trial: false,
             waiting: VecDeque::new(),
             awaited: 0,
             silent_since: None,
@@ -338,6 +356,7 @@ impl Shared {
         if self.awaited == 0 {
             self.silent_since = Some(Instant::now());
         }
+        self.is_trial |= !self.breaker.is_up();
         self.awaited += sent.iter().filter(|sent| **sent).count();
         self.waiting.push_back(Waiting {
             since: Instant::now(),
@@ -411,6 +430,9 @@ impl Shared {
             first.answers.push(Some(text.to_owned()));
             self.awaited -= 1;
             self.has_answered = true;
+            if std::mem::take(&mut self.is_trial) {
+                self.breaker.up();
+            }
             self.silent_since = Some(Instant::now());
             self.settle();
         }

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fingerpost_hashequiv_proto::client::{request, stream};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -5,6 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 
 const TIMEOUT: Duration = Duration::from_millis(300);
+/// The longest wait for another trial.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server of one line for each line: what `says` makes of it, or nothing.
 async fn server(says: fn(&str) -> Option<&'static str>) -> ClientOptions {
@@ -57,6 +61,58 @@ async fn a_server_that_only_shakes_hands_stays_down() {
     assert!(lane.ask(look_up()).await.is_err());
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!breaker.is_up());
+}
+
+/// What asks without proving: an upstream's.
+#[tokio::test]
+async fn a_connection_alone_ends_no_trouble() {
+    let says = |line: &str| line.contains("get-stream").then_some("\"ok\"\n");
+    let options = server(says).await;
+    let breaker = Arc::new(Breaker::new("test".to_owned()));
+    let lane = Lane::start(options, Mode::Gets, Arc::clone(&breaker));
+    assert_eq!(lane.ask(look_up()).await, Err(error("it does not answer")));
+    assert!(!breaker.is_up());
+    // Once it is connected again one question is asked, and the others wait for nothing.
+    let refused = Err(error("known to be down"));
+    let is_tried = async {
+        loop {
+            let (one, other) = tokio::join!(lane.ask(look_up()), lane.ask(look_up()));
+            assert!(!breaker.is_up());
+            assert_eq!(other, refused);
+            if one != refused {
+                return one;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let tried = timeout(PATIENCE, is_tried).await.unwrap();
+    assert_eq!(tried, Err(error("it does not answer")));
+    assert_eq!(lane.ask(look_up()).await, refused);
+}
+
+/// Answers look-ups once it is told to.
+static IS_BACK: AtomicBool = AtomicBool::new(false);
+
+#[tokio::test]
+async fn an_answer_on_trial_ends_the_trouble() {
+    let says = |line: &str| match line {
+        line if line.contains("get-stream") => Some("\"ok\"\n"),
+        "m t" if IS_BACK.load(Ordering::Relaxed) => Some("\n"),
+        _ => None,
+    };
+    let options = server(says).await;
+    let breaker = Arc::new(Breaker::new("test".to_owned()));
+    let lane = Lane::start(options, Mode::Gets, Arc::clone(&breaker));
+    assert!(lane.ask(look_up()).await.is_err());
+    IS_BACK.store(true, Ordering::Relaxed);
+    let is_answered = async {
+        while lane.ask(look_up()).await.is_err() {
+            assert!(!breaker.is_up());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, is_answered).await.unwrap();
+    assert!(breaker.is_up());
 }
 
 #[tokio::test]
