@@ -101,6 +101,7 @@ pub enum OpenError {
 /// The hash equivalence service over one database, in one namespace.
 pub struct HashEquiv {
     name: Box<str>,
+    fallbacks: Box<[String]>,
     members: Option<Vec<String>>,
     anonymous: PermissionSet,
     pub(crate) at: Chain,
@@ -169,6 +170,7 @@ impl HashEquiv {
             let sees_upstream = at.iter().any(|at| at == UPSTREAM_AT);
             Arc::new(Self {
                 name: name.into(),
+                fallbacks: names.iter().skip(1).cloned().collect(),
                 members: own.and_then(|own| own.members.clone()),
                 anonymous: own
                     .and_then(|own| own.anonymous)
@@ -193,6 +195,11 @@ impl HashEquiv {
     /// The namespace's name.
     pub const fn namespace(&self) -> &str {
         &self.name
+    }
+
+    /// The names of those that reads go on in when they find nothing here, in their order.
+    pub const fn fallbacks(&self) -> &[String] {
+        &self.fallbacks
     }
 
     /// A caller as they are in this namespace: who is no member of it, or shows

@@ -77,7 +77,9 @@ impl Resource for List {
         };
         let all = all.map_err(|error| failed(error, caller))?;
         let told: Vec<_> = all.iter().map(|one| entry(one)).collect();
-        let told = json!({"snapshots": told}).to_string();
+        // Who reads here reads what is there through it, and may know where that is.
+        let fallbacks = caller.service().fallbacks();
+        let told = json!({"fallbacks": fallbacks, "snapshots": told}).to_string();
         Ok(fresh(request.headers(), told.into_bytes(), JSON_TYPE))
     }
 }

@@ -95,7 +95,10 @@ async fn a_snapshot_that_is_made_under_load_and_the_changes_since_are_what_the_f
     ensure!(page.contains(none), "{page}");
     // Nobody has signed it.
     let list = get(&server, "/v1/snapshots").await?;
-    ensure!(list.ends_with("{\"snapshots\":[]}"), "{list}");
+    ensure!(
+        list.ends_with("{\"fallbacks\":[],\"snapshots\":[]}"),
+        "{list}"
+    );
 
     let offline = farm.path("offline");
     let words = [

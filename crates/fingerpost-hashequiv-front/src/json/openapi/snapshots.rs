@@ -107,8 +107,15 @@ fn answers(schema: &Value) -> Value {
 fn list() -> Value {
     let all = json!({
         "type": "object",
-        "properties": {"snapshots": {"type": "array", "items": entry()}},
-        "required": ["snapshots"],
+        "properties": {
+            "fallbacks": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "The namespaces that this one falls back to, in their order: what is not in a snapshot of it may be in them.",
+            },
+            "snapshots": {"type": "array", "items": entry()},
+        },
+        "required": ["fallbacks", "snapshots"],
     });
     json!({
         "operationId": "snapshots",

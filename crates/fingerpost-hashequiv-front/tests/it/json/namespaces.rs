@@ -73,6 +73,22 @@ async fn a_tag_is_of_one_namespace_and_one_epoch() {
 }
 
 #[tokio::test]
+async fn the_list_of_snapshots_names_the_fallbacks() {
+    let json = doors().await;
+    for (prefix, fallbacks) in [
+        ("", json!([])),
+        ("/ns/release", json!(["default"])),
+        ("/ns/lab", json!([])),
+    ] {
+        let list = json
+            .ask("GET", &format!("{prefix}/v1/snapshots"), None)
+            .await;
+        let wanted = json!({"fallbacks": fallbacks, "snapshots": []});
+        assert_eq!(list.body, wanted, "{prefix}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_namespace_is_a_problem() {
     let json = doors().await;
     for path in ["/ns/nowhere/v1/ping", "/ns/rel%65ase/v1/ping"] {

@@ -291,7 +291,7 @@ async fn what_is_not_published_is_not_served() {
     json.report('1', 'a', 'd').await;
     let manifest = json.cut().await;
     let list = json.ask("GET", "/v1/snapshots", None).await;
-    assert_eq!(list.body, json!({"snapshots": []}));
+    assert_eq!(list.body, json!({"fallbacks": [], "snapshots": []}));
     let path = format!("/v1/snapshots/{NAME}/manifest.json");
     let latest = json.ask("GET", "/v1/snapshots/latest", None).await;
     latest.is_problem(404, "no-such-snapshot");
