@@ -5,6 +5,7 @@ mod exempt;
 
 use std::fmt;
 
+use fingerpost_net::Host;
 use reqwest::Url;
 
 use self::exempt::Exempt;
@@ -77,6 +78,21 @@ impl Proxies {
             Some(Ok(proxy)) => Ok(Some(proxy)),
             Some(Err(bad)) => Err(bad.clone()),
             None => Ok(None),
+        }
+    }
+
+    /// The proxy to a WebSocket: one that is meant for encryption goes first, since it
+    /// makes a way and does not look into it (RFC 6455, section 4.1).
+    pub(crate) fn to_websocket(
+        &self,
+        is_encrypted: bool,
+        host: &Host,
+        port: u16,
+    ) -> Result<Option<&Url>, BadProxy> {
+        let name = host.to_resolve();
+        match self.to(true, &name, port)? {
+            None if !is_encrypted => self.to(false, &name, port),
+            proxy => Ok(proxy),
         }
     }
 
