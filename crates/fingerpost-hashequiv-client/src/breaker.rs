@@ -124,13 +124,18 @@ impl Breaker {
 
     /// Notes that the server could not be reached, or does not answer.
     pub fn down(&self, now: Instant, why: &str) {
+        self.down_for(now, why, Duration::ZERO);
+    }
+
+    /// The same of a server that asked for a rest, which it gets once.
+    pub fn down_for(&self, now: Instant, why: &str, rest: Duration) {
         match &mut *self.state.lock() {
-            State::Down(down) => down.again(now),
+            State::Down(down) => down.again(now, rest),
             state @ State::Up => {
                 let address = &self.address;
                 tracing::warn!(upstream = address, "Going on without the upstream: {why}");
                 *state = State::Down(Down {
-                    retry_at: now + PAUSE_MIN,
+                    retry_at: now + rest.max(PAUSE_MIN),
                     pause: PAUSE_MIN,
                     attempt: Attempt::None,
                     trouble: Trouble {
@@ -146,13 +151,13 @@ impl Breaker {
 impl Down {
     /// It failed once more. Only what was tried since says something new: several
     /// connections notice the same trouble.
-    fn again(&mut self, now: Instant) {
-        if self.attempt == Attempt::None && now < self.retry_at {
-            return;
+    fn again(&mut self, now: Instant, rest: Duration) {
+        if self.attempt != Attempt::None || now >= self.retry_at {
+            self.attempt = Attempt::None;
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
+            self.retry_at = now + self.pause;
         }
-        self.attempt = Attempt::None;
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-        self.retry_at = now + self.pause;
+        self.retry_at = self.retry_at.max(now + rest);
     }
 }
 
@@ -253,6 +258,18 @@ mod tests {
             assert_eq!(breaker.admit(now), Admit::Probe);
             breaker.down(now, "the probe");
         }
+    }
+
+    #[test]
+    fn a_rest_that_was_asked_for_is_given_once() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        breaker.down_for(now, "busy", 5 * SECOND);
+        assert_eq!(breaker.admit(now + 4 * SECOND), Admit::Refuse);
+        let later = now + 5 * SECOND;
+        assert_eq!(breaker.admit(later), Admit::Probe);
+        breaker.down(later, "still");
+        assert_eq!(breaker.admit(later + 2 * SECOND), Admit::Probe);
     }
 
     #[test]
