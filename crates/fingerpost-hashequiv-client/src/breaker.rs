@@ -106,7 +106,7 @@ impl Breaker {
                 retry_at, pause, ..
             } => {
                 *pause = (*pause * 2).min(PAUSE_MAX);
-                *retry_at = now + rest.max(*pause);
+                *retry_at = (now + rest.max(*pause)).max(*retry_at);
             }
             state @ State::Up => {
                 let address = &self.address;
@@ -150,6 +150,18 @@ mod tests {
         breaker.up();
         assert!(breaker.is_up() && breaker.trouble().is_none());
         assert_eq!(breaker.admit(now), Admit::Ask);
+    }
+
+    #[test]
+    fn a_server_gets_the_rest_that_it_asks_for() {
+        let breaker = Breaker::new("test".to_owned());
+        let now = Instant::now();
+        breaker.down_for(now, "a test", 30 * SECOND);
+        assert_eq!(breaker.admit(now + 29 * SECOND), Admit::Refuse);
+        assert_eq!(breaker.admit(now + 30 * SECOND), Admit::Probe);
+        breaker.down_for(now + 30 * SECOND, "still", SECOND);
+        assert_eq!(breaker.admit(now + 31 * SECOND), Admit::Refuse);
+        assert_eq!(breaker.admit(now + 32 * SECOND), Admit::Probe);
     }
 
     #[test]
