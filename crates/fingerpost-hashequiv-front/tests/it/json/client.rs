@@ -185,7 +185,7 @@ async fn signatures_and_the_rows_that_they_are_of() {
     let [None, Some(found)] = &signed[..] else {
         panic!("one is known: {signed:?}");
     };
-    assert_eq!(found.signatures, [signature.clone()]);
+    assert_eq!(found.signatures, std::slice::from_ref(&signature));
     let mut other = evidence;
     other.unihash = hash('e').as_str().into();
     let refused = client.put_signature(&other, &signature, soon()).await;
