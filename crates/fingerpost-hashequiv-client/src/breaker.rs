@@ -195,6 +195,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_gets_the_rest_that_it_asks_for() {
+        let breaker = Breaker::new("test".to_owned());
+        let now = Instant::now();
+        breaker.down_for(now, "a test", 30 * SECOND);
+        assert_eq!(breaker.admit(now + 29 * SECOND), Admit::Refuse);
+        assert_eq!(breaker.admit(now + 30 * SECOND), Admit::Probe);
+        breaker.down_for(now + 30 * SECOND, "still", SECOND);
+        assert_eq!(breaker.admit(now + 31 * SECOND), Admit::Refuse);
+        assert_eq!(breaker.admit(now + 32 * SECOND), Admit::Probe);
+    }
+
+    #[test]
     fn a_lost_probe_is_followed_by_another() {
         let now = Instant::now();
         let breaker = breaker(now);

@@ -141,3 +141,6 @@ fn said(error: reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

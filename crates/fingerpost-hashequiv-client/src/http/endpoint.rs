@@ -69,7 +69,7 @@ impl Endpoint {
         means: &Means,
         until: Instant,
     ) -> Result<Answer, Failure> {
-        let held = self.held(means).await.map_err(Failure::down)?;
+        let held = self.held(means, until).await?;
         let asked = timeout_at(until, async {
             match self.take(&held.client, ask, means, until).await {
                 Err(Failure::Broken(_)) => self.take(&held.client, ask, means, until).await,
@@ -86,7 +86,7 @@ impl Endpoint {
         means: &Means,
         until: Instant,
     ) -> Result<Response, Failure> {
-        let held = self.held(means).await.map_err(Failure::down)?;
+        let held = self.held(means, until).await?;
         let asked = timeout_at(until, async {
             match self.open(&held.client, ask, means, until).await {
                 Err(Failure::Broken(_)) => self.open(&held.client, ask, means, until).await,
@@ -193,27 +193,16 @@ impl Endpoint {
     }
 
     /// The client, made anew when there is none, or TLS changed.
-    async fn held(&self, means: &Means) -> Result<Held, String> {
-        let tls = means.tls.to_servers().await?;
+    async fn held(&self, means: &Means, until: Instant) -> Result<Held, Failure> {
+        let tls = timeout_at(until, means.tls.to_servers()).await;
+        let tls = tls.map_err(|_| Failure::Late)?.map_err(Failure::down)?;
         let mut held = self.client.lock();
         if let Some(held) = &*held
             && Arc::ptr_eq(&held.tls, &tls)
         {
             return Ok(held.clone());
         }
-        let proxy = means.proxies.to_url(self.url.base());
-        let proxy = proxy.map_err(|error| error.to_string())?;
-        let mut builder = outside::builder(&tls)
-            .redirect(Policy::none())
-            .pool_idle_timeout(POOL_IDLE)
-            .http2_keep_alive_interval(PING_EVERY)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
-            .http2_keep_alive_while_idle(true)
-            .tcp_keepalive(PING_EVERY);
-        if let Some(proxy) = proxy {
-            builder = builder.proxy(Proxy::all(proxy.clone()).map_err(said)?);
-        }
-        let client = builder.build().map_err(said)?;
+        let client = self.build(means, &tls).map_err(Failure::down)?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let made = Held {
             client,
@@ -221,6 +210,21 @@ impl Endpoint {
             number,
         };
         Ok(held.insert(made).clone())
+    }
+
+    fn build(&self, means: &Means, tls: &ClientConfig) -> Result<Client, String> {
+        let mut builder = outside::builder(tls)
+            .redirect(Policy::none())
+            .pool_idle_timeout(POOL_IDLE)
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .http2_keep_alive_while_idle(true)
+            .tcp_keepalive(PING_EVERY);
+        let proxy = means.proxies.to_url(self.url.base());
+        if let Some(proxy) = proxy.map_err(|error| error.to_string())? {
+            builder = builder.proxy(Proxy::all(proxy.clone()).map_err(said)?);
+        }
+        builder.build().map_err(said)
     }
 
     /// Lets a client go unless another one took its place. Who still asks with it may.

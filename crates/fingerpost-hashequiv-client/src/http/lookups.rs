@@ -271,7 +271,7 @@ mod tests {
     fn a_request_is_no_longer_than_servers_take() {
         let long = "x".repeat(BYTES_MAX / 2);
         let questions = vec![Asked { unihash: &long }; 5];
-        assert_eq!(array(&questions, 10).1, 3);
+        assert_eq!(array(&questions, 10).1, 2);
         let questions = vec![Asked { unihash: "u" }; 5];
         let (json, count) = array(&questions, 2);
         assert_eq!(count, 2);

@@ -20,8 +20,9 @@ pub struct HttpOptions {
     pub credential: HttpCredential,
     /// What is shown of a client in the handshake of TLS.
     pub client_certificate: Option<ClientCertificate>,
-    /// TLS; by default [`tls_config`](crate::tls_config). What it negotiates and the
-    /// client's certificate are set by the client.
+    /// TLS; by default [`tls_config`](crate::tls_config). It is also used where a server
+    /// sends us, so that a client's certificate has no place in it. HTTP/2 and HTTP/1.1
+    /// are negotiated, whatever it says.
     pub tls: Option<Arc<ClientConfig>>,
     /// Proxies; by default those of the process.
     pub proxies: Proxies,

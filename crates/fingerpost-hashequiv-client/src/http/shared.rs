@@ -191,7 +191,9 @@ impl Tries {
 
     /// Notes what went wrong. An error ends it: others would say the same.
     fn failed(&mut self, endpoint: &Endpoint, failure: Failure) -> Result<(), Unanswered> {
-        if self.is_noted {
+        // Of many that fail together the first one tells it; the rest only grows with
+        // probes that fail.
+        if self.is_noted && endpoint.breaker(self.concern).is_up() {
             note(endpoint, self.concern, &failure);
         }
         self.last = Some(match failure {

@@ -1,5 +1,6 @@
 //! The JSON door, asked as a router.
 
+mod client;
 mod coding;
 mod epoch;
 mod following;

@@ -25,11 +25,11 @@ use serde_json::json;
 use super::{Json, METHOD, hash};
 use crate::world::{PATIENCE, World};
 
-const NAME: &str = "one";
+pub(super) const NAME: &str = "one";
 const FAR_AWAY: Timestamp = Timestamp(i64::MAX / 2);
 
 /// A door with a shelf in its world's directory.
-async fn door(published_only: bool, elsewhere: Option<Arc<Bucket>>) -> Json {
+pub(super) async fn door(published_only: bool, elsewhere: Option<Arc<Bucket>>) -> Json {
     let world = World::new().await;
     let door = JsonDoor::new(Arc::clone(&world.service), JsonOptions::default());
     let shelf = SnapshotShelf::new(world.directory.path().join("shelf"), published_only);
@@ -46,12 +46,12 @@ async fn door(published_only: bool, elsewhere: Option<Arc<Bucket>>) -> Json {
 }
 
 impl Json {
-    fn path(&self) -> std::path::PathBuf {
+    pub(super) fn path(&self) -> std::path::PathBuf {
         self.world.directory.path().join("shelf").join(NAME)
     }
 
     /// Makes a snapshot of what the service has.
-    async fn cut(&self) -> Manifest {
+    pub(super) async fn cut(&self) -> Manifest {
         let service = &self.world.service;
         let cut = service.cut().await.unwrap();
         let about = About {
@@ -315,7 +315,7 @@ async fn what_is_not_published_is_not_served() {
 
 /// A place to which clients are sent.
 #[derive(Default)]
-struct Bucket(Mutex<HashSet<EntryName>>);
+pub(super) struct Bucket(Mutex<HashSet<EntryName>>);
 
 impl Redirects for Bucket {
     fn advertised(&self, _: &Follower) -> Vec<RedirectTarget> {

@@ -1,0 +1,201 @@
+//! Servers that fail, and those that are asked instead.
+
+use axum::response::IntoResponse as _;
+use tokio::net::TcpListener;
+
+use super::peer::{Authority, problem};
+use super::*;
+
+/// A deadline that lets a silent server be given up, and another one be asked.
+const SHORT: Duration = Duration::from_secs(4);
+
+/// Asks a server that is no good, with a good one behind it.
+async fn pass_over(bad: &str, tls: Option<Arc<rustls::ClientConfig>>) {
+    let good = Peer::start(Manner::Good).await;
+    let client = HttpClient::new(HttpOptions {
+        tls,
+        ..options(&[bad.to_owned(), good.url()])
+    });
+    let client = client.unwrap();
+    assert_eq!(client.address(), bad);
+    let found = look_up(&client, Instant::now() + SHORT).await;
+    assert_eq!(found, Ok(Some(unihash())), "{bad}");
+    assert_eq!(client.address(), good.url(), "{bad}");
+    assert!(client.is_up(Concern::Lookups) && client.trouble(Concern::Lookups).is_none());
+    assert_eq!(good.seen().len(), 1);
+}
+
+async fn pass_over_one_that(manner: Manner) {
+    let bad = Peer::start(manner).await;
+    pass_over(&bad.url(), None).await;
+    assert!(!bad.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_passed_over() {
+    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = refusing.local_addr().unwrap().port();
+    // One that lets connections queue, and takes none.
+    pass_over(&format!("http://127.0.0.1:{port}"), None).await;
+    drop(refusing);
+    pass_over(&format!("http://127.0.0.1:{port}"), None).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_is_passed_over() {
+    let silent = Peer::start(Manner::Silent).await;
+    pass_over(&silent.url(), None).await;
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_no_answer() {
+    const JSON: &str = "application/json";
+    for manner in [
+        Manner::Short,
+        Manner::Endless,
+        Manner::Says(JSON, "[{]"),
+        Manner::Says(JSON, "{}"),
+        Manner::Says(
+            JSON,
+            r#"[{"method": "m", "taskhash": "2", "unihash": null}]"#,
+        ),
+        Manner::Says("text/html", "<html>Please accept our terms</html>"),
+        Manner::Problem(500, &[], "internal"),
+        Manner::Problem(503, &[("retry-after", "30")], "busy"),
+        Manner::Problem(429, &[("retry-after", "30")], "rate"),
+        Manner::Problem(307, &[("location", "http://localhost/login")], "captive"),
+        // Not in our words.
+        Manner::Problem(403, &[("content-type", "text/html")], "blocked"),
+        Manner::Problem(
+            200,
+            &[("content-type", JSON), ("content-encoding", "zstd")],
+            "torn",
+        ),
+        Manner::Problem(
+            200,
+            &[("content-type", JSON), ("content-encoding", "br")],
+            "other",
+        ),
+    ] {
+        pass_over_one_that(manner).await;
+    }
+}
+
+#[tokio::test]
+async fn answers_in_another_order_are_none() {
+    let bad = Peer::start(Manner::Disordered).await;
+    let client = client(&[bad.url()]);
+    let asked = client.unihashes(&[("m", "1"), ("m", "2")], soon()).await;
+    let error = AskError::Silent("it answers another question".to_owned());
+    assert_eq!(asked, Err(error));
+    // Known to be down, it is not waited for.
+    let asked = look_up(&client, soon()).await;
+    assert_eq!(asked, Err(AskError::Silent("known to be down".to_owned())));
+    let trouble = client.trouble(Concern::Lookups).unwrap();
+    assert_eq!(trouble.why, "it answers another question");
+    assert!(!client.is_up(Concern::Lookups) && client.is_up(Concern::Reports));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_no_good_is_passed_over() {
+    let authority = Authority::new();
+    for (names, is_expired) in [(["localhost"], true), (["other.example"], false)] {
+        let tls = authority.server(&names, is_expired);
+        let bad = Peer::start_tls(Manner::Good, tls).await;
+        pass_over(&bad.url(), Some(authority.trusted())).await;
+        assert!(bad.seen().is_empty());
+    }
+    let unknown = Authority::new().server(&["localhost"], false);
+    let bad = Peer::start_tls(Manner::Good, unknown).await;
+    pass_over(&bad.url(), Some(authority.trusted())).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_back_is_preferred_again() {
+    let first = Peer::start(Manner::Problem(500, &[], "internal")).await;
+    let second = Peer::start(Manner::Good).await;
+    let client = client(&[first.url(), second.url()]);
+    look_up(&client, soon()).await.unwrap();
+    assert_eq!(client.address(), second.url());
+    first.behaves(Manner::Good);
+    let is_back = async {
+        while client.address() != first.url() {
+            look_up(&client, soon()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_back).await.unwrap();
+    let asked = second.seen().len();
+    look_up(&client, soon()).await.unwrap();
+    assert_eq!(second.seen().len(), asked);
+}
+
+#[tokio::test]
+async fn reports_and_look_ups_fail_by_themselves() {
+    let first = Peer::start(Manner::Calls(Arc::new(|seen| match &*seen.path {
+        "/v1/lookups" => {
+            let json = r#"[{"method": "m", "taskhash": "1", "unihash": null}]"#;
+            ([("content-type", "application/json")], json).into_response()
+        }
+        _ => problem(500, &[], "internal"),
+    })))
+    .await;
+    let row = r#"{"method":"m","taskhash":"1","unihash":"d"}"#;
+    let second = Peer::start(Manner::Says("application/json", row)).await;
+    let client = client(&[first.url(), second.url()]);
+    let said = client.report(row, soon()).await.unwrap();
+    assert_eq!(said.value, row);
+    assert_eq!(client.address(), first.url());
+    assert_eq!(look_up(&client, soon()).await, Ok(None));
+    // Another task's row is no answer, and then nobody is left to ask.
+    let other = r#"{"method": "m", "taskhash": "2"}"#;
+    let silent = AskError::Silent("it answers another report".to_owned());
+    assert_eq!(client.report(other, soon()).await, Err(silent));
+    assert!(!client.is_up(Concern::Reports));
+    let why = client.trouble(Concern::Reports).unwrap().why;
+    assert_eq!(why, "it answers 500 Internal Server Error");
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_is_told_and_nobody_else_is_asked() {
+    for status in [400, 401, 403, 404, 422] {
+        let first = Peer::start(Manner::Problem(status, &[], "denied")).await;
+        let second = Peer::start(Manner::Good).await;
+        let client = client(&[first.url(), second.url()]);
+        let asked = look_up(&client, soon()).await;
+        assert_eq!(asked, Err(AskError::Told("told: denied".to_owned())));
+        assert!(second.seen().is_empty());
+        assert_eq!(client.address(), first.url());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_stuck_is_not_used_again() {
+    let authority = Authority::new();
+    let tls = authority.server(&["localhost"], false);
+    let peer = Peer::start_tls(Manner::Good, tls).await;
+    let client = HttpClient::new(HttpOptions {
+        tls: Some(authority.trusted()),
+        ..options(&[peer.url()])
+    });
+    let client = client.unwrap();
+    look_up(&client, soon()).await.unwrap();
+    look_up(&client, soon()).await.unwrap();
+    assert_eq!(peer.connections(), 1);
+    assert!(
+        peer.seen()
+            .iter()
+            .all(|seen| seen.version == axum::http::Version::HTTP_2)
+    );
+    peer.behaves(Manner::Silent);
+    let asked = look_up(&client, Instant::now() + Duration::from_millis(500)).await;
+    assert_eq!(asked, Err(AskError::late()));
+    peer.behaves(Manner::Good);
+    let is_back = async {
+        while look_up(&client, soon()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_back).await.unwrap();
+    assert_eq!(peer.connections(), 2);
+}
