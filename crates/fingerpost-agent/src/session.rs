@@ -31,9 +31,10 @@ pub(crate) struct Session<'a, L> {
 }
 
 impl<'a, L: Link> Session<'a, L> {
-    /// Prepares one; `first` was received already.
+    /// Prepares one of `caller`; `first` was received already.
     pub(crate) fn new(
         shared: Arc<Shared>,
+        caller: Caller,
         guard: &'a ConnectionGuard,
         link: L,
         first: &[u8],
@@ -43,7 +44,7 @@ impl<'a, L: Link> Session<'a, L> {
             guard,
             wire: Wire::new(link, first),
             activity: Activity::Requests,
-            caller: Caller::default(),
+            caller,
         }
     }
 
