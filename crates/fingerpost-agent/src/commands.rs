@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Other,
     /// The same, of those whose profile may administer.
     Admin,
+    /// A stream of such.
+    Marks,
 }
 
 /// All commands, in the order in which the reference looks for them: it decides when a
@@ -65,6 +67,7 @@ pub(crate) const ALL: &[(Kind, &str)] = &[
     (Kind::Other, "backfill-wait"),
     (Kind::Admin, "remove"),
     (Kind::Admin, "gc-mark"),
+    (Kind::Marks, "gc-mark-stream"),
     (Kind::Admin, "gc-sweep"),
     (Kind::Admin, "gc-status"),
     (Kind::Admin, "clean-unused"),
@@ -150,7 +153,7 @@ pub(crate) async fn answer(
             None => pass_on(shared, caller, text).await,
         },
         // These are no single requests.
-        Kind::Gets | Kind::Exists => Reply::Close,
+        Kind::Gets | Kind::Exists | Kind::Marks => Reply::Close,
     }
 }
 

@@ -21,6 +21,7 @@ mod gets;
 mod knowledge;
 mod logins;
 mod loopback;
+mod marks;
 mod metrics;
 mod names;
 mod options;

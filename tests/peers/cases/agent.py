@@ -1,6 +1,7 @@
 """Builds behind an agent: what they are told while its server works, and while it does not."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -62,6 +63,9 @@ async def an_agent_answers_as_its_server(farm):
     check(await client.report_equivalent(METHOD, numbered(51), numbered(7)), numbered(7))
     check(await direct.unihashes([(METHOD, numbered(51))]), [numbered(7)])
     check((await client.call("get-stats"))["requests"].keys(), (await direct.call("get-stats"))["requests"].keys())
+    lines = [json.dumps({"mark": "K", "where": {"unihash": numbered(number)}}) for number in (1, 2, 30)]
+    marked = await client.batch("gc-mark-stream", lines)
+    check([json.loads(answer)["count"] for answer in marked], [2, 1, 0])
     check(await client.remove({"taskhash": numbered(51)}), 1)
     check(client.connections, 1)
 
@@ -275,6 +279,7 @@ async def whoever_has_no_profile_reads_and_changes_nothing(farm):
         check(await client.report(METHOD, numbered(50), numbered(1001), numbered(50)), numbered(50))
         check(await client.report_equivalent(METHOD, numbered(51), numbered(7)), numbered(7))
         await refused(client.remove({"taskhash": numbered(1)}), bb.asyncrpc.InvokeError, "ask the server itself")
+    await refused((await farm.client(agent)).batch("gc-mark-stream", ["{}"]), bb.asyncrpc.InvokeError, "unmapped")
     login = await farm.client(agent, login=("nobody", "wrong"))
     check(await login.unihashes(keys_of(1)), [numbered(0)])
     check(await direct.unihashes([(METHOD, numbered(number)) for number in (1, 50, 51)]), [numbered(1), None, None])

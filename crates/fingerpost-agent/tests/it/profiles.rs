@@ -85,6 +85,9 @@ async fn without_profiles_whoever_the_socket_lets_in_reports() -> Result<()> {
     look_up(&mut session).await?;
     report(&mut session).await?;
     ensure!(reports(&host)? == (json!(1), json!(0)));
+    // It is the server that does not answer.
+    session.send(&json!({"gc-mark-stream": null})).await?;
+    ensure!(session.answer().await?.is_none());
     Ok(())
 }
 
@@ -125,7 +128,7 @@ async fn whoever_has_no_profile_reads_and_nothing_of_it_goes_further() -> Result
     ensure!(reports(&host)? == (json!(0), json!(2)));
     // Nobody was asked whether the login is right.
     ensure!(host.status()?["counts"]["logins"] == 0);
-    for command in ["get-all-users", "remove"] {
+    for command in ["get-all-users", "gc-mark-stream"] {
         let mut session = open(&host).await?;
         let why = refusal(&mut session, command).await?;
         ensure!(why.contains("is unmapped: ask the server itself"), "{why}");
