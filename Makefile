@@ -82,7 +82,7 @@ static:
 
 deb:
 	@scripts/need cc
-	@$(CARGO) build --profile dist --package fingerpost
+	@$(CARGO) build --profile dist --package fingerpost --package fingerpost-agent
 	@scripts/deb target/dist/fingerpost target/dist
 
 image:

@@ -80,8 +80,12 @@ def told(package):
 def installed(machine):
     config = machine.root / "etc" / "fingerpost" / "fingerpost.toml"
     wrong = [f"no {name}" for name in (*UNITS, "etc/fingerpost/agent.toml") if not (machine.root / name).exists()]
-    program = machine.root / "usr" / "bin" / "fingerpost"
-    return wrong + faults(program, "check-config", "--config", config)
+    programs = machine.root / "usr" / "bin"
+    wrong += faults(programs / "fingerpost", "check-config", "--config", config)
+    # It has read its example, and wants to know one thing.
+    example = machine.root / "etc" / "fingerpost" / "agent.toml"
+    code, output = run(programs / "fingerpost-agent", "--config", example)
+    return wrong + unlike(agent=((code, output.split("?")[0]), (78, "which server")))
 
 
 def serving(machine):

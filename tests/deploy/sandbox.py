@@ -64,14 +64,15 @@ def cases(options):
     with tempfile.TemporaryDirectory(prefix="sandbox-") as directory:
         trace = Path(directory) / "trace"
         port, probes = free_port(), free_port()
-        watched = ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", trace, options.binary]
-        command = [*watched, "serve", "--bind", f"127.0.0.1:{port}", f"--metrics=127.0.0.1:{probes}"]
+        watched = ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", trace]
+        command = [*watched, options.binary, "serve", "--bind", f"127.0.0.1:{port}", f"--metrics=127.0.0.1:{probes}"]
         environment = {"STATE_DIRECTORY": directory, "PATH": "/usr/bin"}
         yield "the program serves while it is watched", serves(command, port, probes, environment)
         yield "the program does what the unit allows", list(forbidden("fingerpost.service", trace.read_text()))[:20]
         # Nobody listens at the server's address: that is what an agent is for.
-        agent = [*watched, "agent", f"--server=127.0.0.1:{free_port()}", f"--metrics=127.0.0.1:{probes}"]
+        program = options.binary.with_name("fingerpost-agent")
+        agent = [*watched, program, f"--server=127.0.0.1:{free_port()}", f"--metrics=127.0.0.1:{probes}"]
         environment = {**environment, "RUNTIME_DIRECTORY": directory}
-        status = [options.binary, "agent", "status", "--json"]
+        status = [program, "status", "--json"]
         yield "the agent serves while it is watched", tells(agent, status, probes, environment)
         yield "the agent does what its unit allows", list(forbidden("fingerpost-agent.service", trace.read_text()))[:20]

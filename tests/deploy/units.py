@@ -11,10 +11,10 @@ EXPOSURE_MAX = 20
 
 
 def copied(directory, binary, of=""):
-    """The units with the program that was built, since the real one is not installed here."""
+    """The units with the programs that were built, since the real ones are not installed here."""
     directory.mkdir(exist_ok=True)
     for unit in sorted((DEPLOY / "systemd" / of).glob("*.*")):
-        text = unit.read_text().replace("ExecStart=/usr/bin/fingerpost ", f"ExecStart={binary} ")
+        text = unit.read_text().replace("ExecStart=/usr/bin/", f"ExecStart={binary.parent}/")
         (directory / unit.name).write_text(text)
         yield directory / unit.name
 

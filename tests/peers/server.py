@@ -6,10 +6,12 @@ import functools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -82,6 +84,19 @@ class Farm:
         """The usual world: one server, one client."""
         server = await self.server(**options)
         return server, await self.client(server)
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@dataclass
+class Address:
+    """Where a client finds somebody."""
+
+    address: str
 
 
 class Listening:

@@ -19,9 +19,11 @@ use fingerpost_net::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::commands::Caller;
 use crate::figures::Figures;
 use crate::knowledge::{Knowledge, Known};
 use crate::logins::{Logins, Outcome};
+use crate::profiles::Profiles;
 use crate::reporting::{self, Spool};
 use crate::server::{Server, Task};
 use crate::session::Session;
@@ -46,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) spool: Spool,
     pub(crate) strict_auth: bool,
     pub(crate) logins: Logins,
+    profiles: Profiles,
     /// What is asked behind the back of builds.
     behind: mpsc::Sender<Task>,
     started: Instant,
@@ -188,6 +191,7 @@ impl Shared {
                 unspooled: count(&figures.unspooled),
                 refused: count(&figures.refused),
                 logins: count(&figures.logins),
+                not_passed_on: count(&figures.readers.reports),
             },
             ..Status::new()
         }
@@ -234,6 +238,7 @@ impl Agent {
             spool: Spool::new(state),
             strict_auth: options.strict_auth,
             logins: Logins::default(),
+            profiles: options.profiles.clone(),
             started: Instant::now(),
         });
         tokio::spawn(ask_what_is_wanted(Arc::downgrade(&shared), wanted));
@@ -283,6 +288,12 @@ impl Agent {
     }
 }
 
+impl Agent {
+    fn caller(&self, peer: &Peer) -> Caller {
+        Caller::new(peer.address, self.0.profiles.of(peer))
+    }
+}
+
 /// The state; none where the directory cannot be used.
 async fn open(options: &AgentOptions) -> Result<Option<State>, StateError> {
     let mut state = StateOptions::new(&options.state);
@@ -310,11 +321,12 @@ async fn ask_what_is_wanted(agent: Weak<Shared>, mut wanted: mpsc::Receiver<Task
 }
 
 impl LineDoor for Agent {
-    async fn serve<IO>(&self, io: IO, first: Vec<u8>, _peer: Peer, guard: ConnectionGuard)
+    async fn serve<IO>(&self, io: IO, first: Vec<u8>, peer: Peer, guard: ConnectionGuard)
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let session = Session::new(Arc::clone(&self.0), &guard, ByteLink(io), &first);
+        let caller = self.caller(&peer);
+        let session = Session::new(Arc::clone(&self.0), caller, &guard, ByteLink(io), &first);
         drop(first);
         let (link, is_there) = session.run().await;
         if is_there {
@@ -326,13 +338,13 @@ impl LineDoor for Agent {
         &self,
         socket: WebSocket,
         _path: String,
-        _peer: Peer,
+        peer: Peer,
         guard: ConnectionGuard,
     ) {
         let link = ServerSocket::new(socket);
-        let (link, _) = Session::new(Arc::clone(&self.0), &guard, link, &[])
-            .run()
-            .await;
+        let caller = self.caller(&peer);
+        let session = Session::new(Arc::clone(&self.0), caller, &guard, link, &[]);
+        let (link, _) = session.run().await;
         close_websocket(link.socket, link.error.as_ref(), &guard).await;
     }
 }

@@ -1,8 +1,11 @@
 //! Requests: which there are, and what a build is told when the server is silent.
 
+use std::sync::Arc;
+
 use fingerpost_hashequiv_client::{AskError, ClientError, Credentials};
 use fingerpost_hashequiv_proto::client::{FullRow, Request, read_answer};
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex, encode_hex};
+use fingerpost_net::PeerAddress;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -10,6 +13,8 @@ use serde_json::value::RawValue;
 use crate::agent::Shared;
 use crate::knowledge::Known;
 use crate::logins::Outcome;
+use crate::profiles::Profile;
+use crate::readers;
 use crate::reporting::Reported;
 use crate::state::ReportKind;
 
@@ -35,6 +40,10 @@ pub(crate) enum Kind {
     /// By the server, over a connection of its own; the connection is closed if it is
     /// silent.
     Other,
+    /// The same, of those whose profile may administer.
+    Admin,
+    /// A stream of such.
+    Marks,
 }
 
 /// All commands, in the order in which the reference looks for them: it decides when a
@@ -46,25 +55,26 @@ pub(crate) const ALL: &[(Kind, &str)] = &[
     (Kind::Gets, "get-stream"),
     (Kind::Exists, "exists-stream"),
     (Kind::Other, "get-stats"),
-    (Kind::Other, "get-db-usage"),
-    (Kind::Other, "get-db-query-columns"),
+    (Kind::Admin, "get-db-usage"),
+    (Kind::Admin, "get-db-query-columns"),
     (Kind::Report, "report"),
     (Kind::Login, "auth"),
-    (Kind::Other, "get-user"),
-    (Kind::Other, "get-all-users"),
+    (Kind::Admin, "get-user"),
+    (Kind::Admin, "get-all-users"),
     (Kind::Login, "become-user"),
     (Kind::ReportEquiv, "report-equiv"),
-    (Kind::Other, "reset-stats"),
+    (Kind::Admin, "reset-stats"),
     (Kind::Other, "backfill-wait"),
-    (Kind::Other, "remove"),
-    (Kind::Other, "gc-mark"),
-    (Kind::Other, "gc-sweep"),
-    (Kind::Other, "gc-status"),
-    (Kind::Other, "clean-unused"),
-    (Kind::Other, "refresh-token"),
-    (Kind::Other, "set-user-perms"),
-    (Kind::Other, "new-user"),
-    (Kind::Other, "delete-user"),
+    (Kind::Admin, "remove"),
+    (Kind::Admin, "gc-mark"),
+    (Kind::Marks, "gc-mark-stream"),
+    (Kind::Admin, "gc-sweep"),
+    (Kind::Admin, "gc-status"),
+    (Kind::Admin, "clean-unused"),
+    (Kind::Admin, "refresh-token"),
+    (Kind::Admin, "set-user-perms"),
+    (Kind::Admin, "new-user"),
+    (Kind::Admin, "delete-user"),
     (Kind::Row, "get-signed"),
 ];
 
@@ -86,12 +96,36 @@ pub(crate) enum Reply {
     Close,
 }
 
-/// Who a build says it is. The agent's own login is for look-ups and reports; what else a
-/// build asks is asked as the build, so that it gets no rights by asking here.
-#[derive(Default)]
+/// Who a build is, and who it says it is. The agent's own login is for look-ups and reports;
+/// what else a build asks is asked as the build, so that it gets no rights by asking here.
 pub(crate) struct Caller {
+    pub(crate) peer: PeerAddress,
+    pub(crate) profile: Arc<Profile>,
     pub(crate) login: Option<Credentials>,
     pub(crate) becomes: Option<String>,
+}
+
+impl Caller {
+    /// One who has said nothing yet.
+    pub(crate) const fn new(peer: PeerAddress, profile: Arc<Profile>) -> Self {
+        Self {
+            peer,
+            profile,
+            login: None,
+            becomes: None,
+        }
+    }
+
+    /// Why an administration command of it is not passed on, if it is not.
+    pub(crate) fn refusal(&self, command: &str) -> Option<Reply> {
+        let (peer, profile) = (&self.peer, &self.profile.name);
+        (!self.profile.administers).then(|| {
+            Reply::Refused(format!(
+                "{command} is not passed on for {peer}, whose profile at this agent is \
+                 {profile}: ask the server itself"
+            ))
+        })
+    }
 }
 
 /// Answers a request.
@@ -107,12 +141,19 @@ pub(crate) async fn answer(
         Kind::Ping => Reply::Json("{\"alive\": true}".to_owned()),
         Kind::Get => get(shared, caller, argument, text).await,
         Kind::Row => or_null(shared, name, shared.server.read(text).await),
+        Kind::Report | Kind::ReportEquiv if !caller.profile.reports => {
+            readers::report(shared, caller, argument)
+        }
         Kind::Report => report(shared, caller, ReportKind::Report, argument, text).await,
         Kind::ReportEquiv => report(shared, caller, ReportKind::ReportEquiv, argument, text).await,
         Kind::Login => log_in(shared, caller, name, argument).await,
         Kind::Other => pass_on(shared, caller, text).await,
+        Kind::Admin => match caller.refusal(name) {
+            Some(refused) => refused,
+            None => pass_on(shared, caller, text).await,
+        },
         // These are no single requests.
-        Kind::Gets | Kind::Exists => Reply::Close,
+        Kind::Gets | Kind::Exists | Kind::Marks => Reply::Close,
     }
 }
 
@@ -247,6 +288,11 @@ async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str
         ("auth", token) => token,
         _ => None,
     };
+    if caller.profile.only_reads() {
+        // Nothing is asked with this login.
+        let permissions = caller.profile.told(vec!["@all".to_owned()]);
+        return Reply::Json(logged_in(name, &username, &permissions));
+    }
     let (permissions, error) = match &token {
         // Rights of another: those of whoever asks, as far as the agent goes.
         None => (shared.logins.last(&username, ""), None),
@@ -262,20 +308,23 @@ async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str
     if let Some(error) = error {
         shared.figures.login_gave_up(&error);
     }
+    let answer = logged_in(name, &username, &caller.profile.told(permissions));
+    match token {
+        Some(token) => {
+            caller.login = Some(Credentials { username, token });
+            caller.becomes = None;
+        }
+        None => caller.becomes = Some(username),
+    }
+    Reply::Json(answer)
+}
+
+fn logged_in(name: &str, username: &str, permissions: &[String]) -> String {
     let answer = match name {
         "auth" => json!({"result": true, "username": username, "permissions": permissions}),
         _ => json!({"username": username, "permissions": permissions}),
     };
-    match token {
-        Some(token) => {
-            *caller = Caller {
-                login: Some(Credentials { username, token }),
-                becomes: None,
-            };
-        }
-        None => caller.becomes = Some(username),
-    }
-    Reply::Json(answer.to_string())
+    answer.to_string()
 }
 
 /// As the server answers it: what it refuses is refused, and where it closes we close.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fingerpost_hashequiv_client::{AskError, ClientError};
 use fingerpost_net::Seldom;
 
+use crate::readers::Readers;
 use crate::state::StateError;
 
 /// One line of each kind at most this often.
@@ -34,6 +35,8 @@ pub(crate) struct Figures {
     pub(crate) refused: AtomicU64,
     /// Logins that succeeded without its word.
     pub(crate) logins: AtomicU64,
+    /// Builds that may only read.
+    pub(crate) readers: Readers,
     log_silent: Seldom,
     log_refused: Seldom,
     log_login: Seldom,
@@ -54,6 +57,7 @@ impl Default for Figures {
             unspooled: zero(),
             refused: zero(),
             logins: zero(),
+            readers: Readers::default(),
             log_silent: Seldom::new(LOG_EVERY),
             log_refused: Seldom::new(LOG_EVERY),
             log_login: Seldom::new(LOG_EVERY),

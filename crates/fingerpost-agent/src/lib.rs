@@ -6,7 +6,8 @@
 //! [`Agent`] speaks BitBake's protocol to builds. It remembers what the server said
 //! (`knowledge`), asks for the rest with a limit on every wait (`server`), knows what a
 //! build can be told when nobody answers (`commands`), and keeps reports for a server that
-//! is away (`reporting`, over the [`State`] on disk). It works by [`AgentOptions`] and
+//! is away (`reporting`, over the [`State`] on disk). Which build may do what, [`Profiles`]
+//! say, by the user who connects. It works by [`AgentOptions`] and
 //! tells of itself as [`Status`]; [`cli`] is the program around it, which
 //! `fingerpost agent` and the small binary `fingerpost-agent` run.
 
@@ -19,9 +20,14 @@ mod figures;
 mod gets;
 mod knowledge;
 mod logins;
+mod loopback;
+mod marks;
 mod metrics;
+mod names;
 mod options;
 mod place;
+mod profiles;
+mod readers;
 mod reporting;
 mod server;
 mod serving;
@@ -33,6 +39,7 @@ mod wire;
 
 pub use agent::Agent;
 pub use options::AgentOptions;
+pub use profiles::{Profile, Profiles};
 pub use state::{
     DeletionEpoch, Deliver, Delivered, Known, LocalAnswer, LocalReport, NotDelivered, Replay,
     Replayed, ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Task, Word,

@@ -41,7 +41,7 @@ impl Collector for Figured {
 
 fn counters(agent: &Shared, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let figures = &agent.figures;
-    let counters: [(&str, &str, &AtomicU64); 10] = [
+    let counters: [(&str, &str, &AtomicU64); 11] = [
         (
             "requests",
             "Requests that are no lines of a stream",
@@ -82,6 +82,11 @@ fn counters(agent: &Shared, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
             "reports_unspooled",
             "Reports that could not be kept for the server",
             &figures.unspooled,
+        ),
+        (
+            "reports_not_passed_on",
+            "Reports of builds whose profile may not report",
+            &figures.readers.reports,
         ),
         (
             "logins_unconfirmed",

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use fingerpost_hashequiv_client::ClientOptions;
 
+use crate::Profiles;
+
 /// How an agent works. [`AgentOptions::to`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
@@ -18,6 +20,8 @@ pub struct AgentOptions {
     pub memory_bytes: u64,
     /// Whether a build is told when the server refuses its login, which ends it. Off.
     pub strict_auth: bool,
+    /// What which builds may do. The agent's own user and root everything, others look up.
+    pub profiles: Profiles,
     /// Where reports are kept that the server has not seen.
     pub state: PathBuf,
     /// Bytes of them at most. 256 MiB.
@@ -33,6 +37,7 @@ impl AgentOptions {
             report_deadline: Duration::from_secs(2),
             memory_bytes: 16 << 20,
             strict_auth: false,
+            profiles: Profiles::default(),
             state,
             spool_bytes_max: 256 << 20,
         }

@@ -14,12 +14,14 @@ use fingerpost_program::systemd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::Agent;
 use crate::agent::METRICS;
 use crate::args::Args;
+use crate::names::Names;
 use crate::place::{Directory, Environment, SocketOptions, bind_socket};
+use crate::profiles::SocketUsers;
 use crate::settings::{ServerAddress, Settings};
 use crate::state::StateError;
+use crate::{Agent, Profiles, loopback};
 
 /// Serves until a stop signal.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -48,8 +50,11 @@ async fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result
     raise_open_files();
     // What is missing is told before anything is made.
     let server = settings.options(PathBuf::new())?.server.address.to_string();
+    let names = Names::of_host();
+    let profiles = settings.profiles(&names, environment.uid)?;
     let listeners = listen(settings, environment)?;
-    let agent = start(settings, environment).await?;
+    let profiles = profiles.on(SocketUsers::of(&listeners, &names));
+    let agent = start(settings, environment, &profiles).await?;
     let shutdown = Shutdown::new();
     announce(&listeners, &server);
     let mut serving = tokio::spawn(agent.serve(listeners, shutdown.clone()));
@@ -91,6 +96,9 @@ fn listen(settings: &Settings, environment: &Environment) -> anyhow::Result<Vec<
             tracing::warn!("socket_group is not used: SocketGroup= of the socket unit is");
         }
         false => {}
+    }
+    for address in settings.bind.iter().flatten() {
+        builds.push(local(loopback::listen(address)?)?);
     }
     if let (true, Some(address)) = (probes.is_empty(), &settings.metrics) {
         let listener = bind(&address.0, &BindOptions::default());
@@ -135,7 +143,11 @@ fn bind_own(settings: &Settings, environment: &Environment) -> anyhow::Result<Li
 }
 
 /// Starts the agent on the first state directory that no other one has.
-async fn start(settings: &Settings, environment: &Environment) -> anyhow::Result<Agent> {
+async fn start(
+    settings: &Settings,
+    environment: &Environment,
+    profiles: &Profiles,
+) -> anyhow::Result<Agent> {
     let place = environment.state(settings.state_directory.as_deref())?;
     if let Some(warning) = &place.warning {
         tracing::warn!("{warning}");
@@ -146,7 +158,9 @@ async fn start(settings: &Settings, environment: &Environment) -> anyhow::Result
     let mut in_use = None;
     for directory in place.directories() {
         prepare(&directory, environment.uid)?;
-        match Agent::start(&settings.options(directory.path.clone())?).await {
+        let mut options = settings.options(directory.path.clone())?;
+        options.profiles = profiles.clone();
+        match Agent::start(&options).await {
             Ok(agent) => return Ok(agent),
             Err(error @ StateError::InUse { .. }) => _ = in_use.get_or_insert(error),
             Err(error) => return Err(error).or_exit(Exit::Io, "the agent cannot start"),

@@ -12,13 +12,18 @@ use tracing::debug;
 use crate::agent::Shared;
 use crate::commands::{self, Caller, Kind, Reply};
 use crate::gets::Gets;
+use crate::marks::Marks;
 use crate::wire::{Arrived, Ended, Wire};
+
+/// Lines of a stream that are answered together.
+const LINES: usize = 1_000;
 
 /// What a session is doing.
 enum Activity {
     Requests,
     Gets(Box<Gets>),
     Exists,
+    Marks(Box<Marks>),
 }
 
 /// A session in progress.
@@ -31,9 +36,10 @@ pub(crate) struct Session<'a, L> {
 }
 
 impl<'a, L: Link> Session<'a, L> {
-    /// Prepares one; `first` was received already.
+    /// Prepares one of `caller`; `first` was received already.
     pub(crate) fn new(
         shared: Arc<Shared>,
+        caller: Caller,
         guard: &'a ConnectionGuard,
         link: L,
         first: &[u8],
@@ -43,7 +49,7 @@ impl<'a, L: Link> Session<'a, L> {
             guard,
             wire: Wire::new(link, first),
             activity: Activity::Requests,
-            caller: Caller::default(),
+            caller,
         }
     }
 
@@ -117,6 +123,7 @@ impl<'a, L: Link> Session<'a, L> {
                     false
                 }
                 Activity::Exists => self.next_existence().await?,
+                Activity::Marks(_) => self.next_marks().await?,
             };
             if !goes_on {
                 break;
@@ -145,21 +152,35 @@ impl<'a, L: Link> Session<'a, L> {
             .figures
             .requests
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        match kind {
-            Kind::Gets | Kind::Exists => {
-                self.wire.out.message(outbox::STREAM_BEGIN.as_bytes());
-                self.activity = match kind {
-                    Kind::Gets => Activity::Gets(Box::new(Gets::new(Arc::clone(&self.shared)))),
-                    _ => Activity::Exists,
-                };
-                return Ok(true);
-            }
-            _ => {}
+        if matches!(kind, Kind::Gets | Kind::Exists | Kind::Marks) {
+            return self.open_stream(kind).await;
         }
         let argument = selected.argument.to_owned();
         let shared = Arc::clone(&self.shared);
         let working = commands::answer(&shared, &mut self.caller, kind, name, &argument);
-        match self.wire.during(self.guard, working).await? {
+        let reply = self.wire.during(self.guard, working).await?;
+        self.answer(reply)
+    }
+
+    async fn open_stream(&mut self, kind: Kind) -> Result<bool, Ended> {
+        self.activity = match kind {
+            Kind::Marks => {
+                let opening = Marks::open(&self.shared, &self.caller);
+                match self.wire.during(self.guard, opening).await? {
+                    Ok(marks) => Activity::Marks(Box::new(marks)),
+                    Err(reply) => return self.answer(reply),
+                }
+            }
+            Kind::Gets => Activity::Gets(Box::new(Gets::new(Arc::clone(&self.shared)))),
+            _ => Activity::Exists,
+        };
+        self.wire.out.message(outbox::STREAM_BEGIN.as_bytes());
+        Ok(true)
+    }
+
+    /// Answers, and says whether the session goes on.
+    fn answer(&mut self, reply: Reply) -> Result<bool, Ended> {
+        match reply {
             Reply::Json(json) => {
                 self.wire.out.message(json.as_bytes());
                 Ok(true)
@@ -172,9 +193,8 @@ impl<'a, L: Link> Session<'a, L> {
         }
     }
 
-    /// Answers the complete lines of an exists-stream together.
-    async fn next_existence(&mut self) -> Result<bool, Ended> {
-        const LINES: usize = 1_000;
+    /// The complete lines of a stream that are answered together, and whether it was left.
+    fn lines(&mut self) -> Result<(Vec<String>, bool), Ended> {
         let (mut lines, mut is_over) = (Vec::new(), false);
         while lines.len() < LINES && !is_over {
             match self.wire.inbox.next(Mode::Stream)? {
@@ -183,6 +203,12 @@ impl<'a, L: Link> Session<'a, L> {
                 Some(_) => is_over = true,
             }
         }
+        Ok((lines, is_over))
+    }
+
+    /// Answers lines of an exists-stream.
+    async fn next_existence(&mut self) -> Result<bool, Ended> {
+        let (lines, is_over) = self.lines()?;
         let goes_on = is_over || lines.len() == LINES;
         if !lines.is_empty() {
             let shared = Arc::clone(&self.shared);
@@ -191,10 +217,35 @@ impl<'a, L: Link> Session<'a, L> {
                 self.wire.out.line(if known { "true" } else { "false" });
             }
         }
+        self.leave_if(is_over);
+        Ok(goes_on)
+    }
+
+    /// Answers lines of a gc-mark-stream.
+    async fn next_marks(&mut self) -> Result<bool, Ended> {
+        let (lines, is_over) = self.lines()?;
+        let goes_on = is_over || lines.len() == LINES;
+        let Activity::Marks(marks) = &mut self.activity else {
+            return Ok(goes_on);
+        };
+        if !lines.is_empty() {
+            let marked = self.wire.during(self.guard, marks.mark(&lines)).await?;
+            let counts = match marked {
+                Ok(counts) => counts,
+                Err(reply) => return self.answer(reply),
+            };
+            for count in counts {
+                self.wire.out.line(&format!("{{\"count\": {count}}}"));
+            }
+        }
+        self.leave_if(is_over);
+        Ok(goes_on)
+    }
+
+    fn leave_if(&mut self, is_over: bool) {
         if is_over {
             self.wire.out.line(outbox::STREAM_END);
             self.activity = Activity::Requests;
         }
-        Ok(goes_on)
     }
 }

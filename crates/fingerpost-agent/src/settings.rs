@@ -13,7 +13,10 @@ use fingerpost_program::log::{LogFormat, LogLevel};
 use fingerpost_program::secret::Secret;
 use serde::Deserialize;
 
-use crate::AgentOptions;
+use crate::loopback::LoopbackAddress;
+use crate::names::Names;
+use crate::profiles::{self, ProfileSettings};
+use crate::{AgentOptions, Profiles};
 
 /// Everything that may be set. What is not set is `None`, and has its default only when
 /// it is used.
@@ -31,6 +34,22 @@ pub(crate) struct Settings {
     /// Group whose members may use the socket, beside its user.
     #[arg(long, value_name = "GROUP", env = "FINGERPOST_AGENT_SOCKET_GROUP")]
     pub(crate) socket_group: Option<String>,
+    /// Address for builds that cannot use the socket, `127.0.0.1:8686` for example: TCP and
+    /// websocket, loopback only, may be repeated. Default: none.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "FINGERPOST_AGENT_BIND",
+        value_delimiter = ','
+    )]
+    pub(crate) bind: Option<Vec<LoopbackAddress>>,
+    /// Profile of builds that come by such an address, which any user of the host may use;
+    /// they never administer. Default: they only look up.
+    #[arg(long, value_name = "NAME", env = "FINGERPOST_AGENT_LOOPBACK_PROFILE")]
+    pub(crate) loopback_profile: Option<String>,
+    /// What builds of certain users and groups may do.
+    #[arg(skip)]
+    pub(crate) profiles: Vec<ProfileSettings>,
     /// Directory for reports that the server has not seen. Default:
     /// `/var/lib/fingerpost-agent` for root, else `fingerpost-agent` in `$XDG_STATE_HOME`
     /// or `~/.local/state`.
@@ -103,6 +122,10 @@ impl Settings {
             server: self.server.or(other.server),
             socket: self.socket.or(other.socket),
             socket_group: self.socket_group.or(other.socket_group),
+            bind: self.bind.or(other.bind),
+            loopback_profile: self.loopback_profile.or(other.loopback_profile),
+            // There is no flag for them.
+            profiles: other.profiles,
             state_directory: self.state_directory.or(other.state_directory),
             username: self.username.or(other.username),
             password_file: self.password_file.or(other.password_file),
@@ -157,6 +180,17 @@ impl Settings {
             strict_auth: self.strict_auth.unwrap_or(defaults.strict_auth),
             ..defaults
         })
+    }
+
+    /// The profiles of an agent that `uid` runs on a host with these names.
+    ///
+    /// # Errors
+    ///
+    /// They contradict each other, or the server cannot do what they say.
+    pub(crate) fn profiles(&self, names: &Names, uid: u32) -> anyhow::Result<Profiles> {
+        let loopback = self.loopback_profile.as_deref();
+        let server = self.server.as_ref().map(|server| &server.0);
+        profiles::read(&self.profiles, loopback, names, uid, server)
     }
 
     fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
@@ -305,6 +339,8 @@ mod tests {
             ("server", "h:1"),
             ("socket", "/run/x.sock"),
             ("socket_group", "builders"),
+            ("bind", "127.0.0.1:6"),
+            ("loopback_profile", "local"),
             ("state_directory", "/state"),
             ("username", "ann"),
             ("password_file", "/token"),
@@ -321,8 +357,12 @@ mod tests {
         let mut file = String::new();
         let mut words = vec!["agent".to_owned()];
         for (key, value) in keys {
-            let quote = if is_text(value) { "'" } else { "" };
-            file += &format!("{key} = {quote}{value}{quote}\n");
+            let quoted = match key {
+                "bind" => format!("['{value}']"),
+                _ if is_text(value) => format!("'{value}'"),
+                _ => value.to_owned(),
+            };
+            file += &format!("{key} = {quoted}\n");
             words.push(format!("--{}={value}", key.replace('_', "-")));
         }
         let from_flags = Line::parse_from(words).settings;
@@ -367,8 +407,24 @@ mod tests {
             "line 1: an agent asks by BitBake's protocol",
         );
         check("log = 'loud'", "no log level");
+        check("bind = ['0.0.0.0:1']", "line 1: `0.0.0.0:1` can be reached");
+        check(
+            "[[profiles]]\nname = 'a'\nuser = 'b'",
+            "line 3: unknown field `user`",
+        );
         let error = Settings::default().with_file(Some(Path::new("/not/there")));
         assert_eq!(Exit::of(&error.unwrap_err()), Exit::Configuration);
+    }
+
+    #[test]
+    fn the_example_is_right_when_it_is_switched_on() {
+        let example = include_str!("../../../deploy/debian/agent.toml");
+        let lines = example.lines().filter_map(|line| line.strip_prefix('#'));
+        let settings = lines.filter(|line| !line.starts_with(' '));
+        let settings = parse(&settings.collect::<Vec<_>>().join("\n")).unwrap();
+        assert!(settings.server.is_some() && settings.bind.is_some());
+        let profiles = settings.profiles(&Names::default(), 990);
+        assert!(profiles.is_ok() && settings.profiles.len() == 1);
     }
 
     #[test]

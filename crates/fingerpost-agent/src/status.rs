@@ -54,6 +54,8 @@ pub struct Counts {
     pub refused: u64,
     /// Logins that succeeded without its word.
     pub logins: u64,
+    /// Reports of builds that may only read.
+    pub not_passed_on: u64,
 }
 
 /// The server, as its agent sees it.

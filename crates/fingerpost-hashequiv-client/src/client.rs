@@ -67,6 +67,25 @@ impl Client {
         }
     }
 
+    /// Enters a mode before there is anything to ask in it. Only needed to learn early
+    /// that it is refused.
+    pub async fn enter(&mut self, mode: Mode) -> Result<(), ClientError> {
+        let mut tries = Tries::new(&self.options);
+        loop {
+            let entered = async {
+                let give_up = tries.give_up;
+                self.connection(&tries).await?.enter(mode, give_up).await
+            };
+            match entered.await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    self.connection = None;
+                    tries.failed(error).await?;
+                }
+            }
+        }
+    }
+
     /// Whether a connection is open, as far as is known.
     pub const fn is_connected(&self) -> bool {
         self.connection.is_some()
@@ -159,6 +178,20 @@ impl Client {
             unaskable: || 0,
         };
         self.stream(conditions, &stream).await
+    }
+
+    /// As [`Client::gc_mark_stream`], with lines that somebody else wrote. An empty
+    /// line is not sent and marks nothing.
+    pub async fn gc_mark_lines(&mut self, lines: &[String]) -> Result<Vec<u64>, ClientError> {
+        let stream = Stream {
+            mode: Mode::GcMarks,
+            write: |out: &mut Vec<u8>, framing, line: &String| {
+                stream::write_gc_mark_line(out, framing, line)
+            },
+            read: |line: &str| read_answer::<Count>(line).map(|answer| answer.count),
+            unaskable: || 0,
+        };
+        self.stream(lines, &stream).await
     }
 
     async fn stream<Q, T, W, R>(

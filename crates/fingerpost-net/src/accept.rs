@@ -68,6 +68,7 @@ impl Accept for UnixListener {
             .peer_cred()
             .map_or(PeerAddress::Unnamed, |credentials| PeerAddress::Unix {
                 uid: credentials.uid(),
+                gid: credentials.gid(),
                 pid: credentials.pid(),
             });
         Ok((stream, peer))

@@ -106,6 +106,8 @@ pub enum PeerAddress {
     Unix {
         /// Its user when it connected.
         uid: u32,
+        /// Its first group then. The others are not told.
+        gid: u32,
         /// Its process when it connected; it may be gone.
         pid: Option<i32>,
     },
@@ -189,8 +191,9 @@ impl fmt::Display for PeerAddress {
             Self::Unix {
                 uid,
                 pid: Some(pid),
+                ..
             } => write!(f, "uid {uid} pid {pid}"),
-            Self::Unix { uid, pid: None } => write!(f, "uid {uid}"),
+            Self::Unix { uid, pid: None, .. } => write!(f, "uid {uid}"),
             Self::Unnamed => f.write_str("unix"),
         }
     }

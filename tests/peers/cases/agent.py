@@ -1,11 +1,13 @@
 """Builds behind an agent: what they are told while its server works, and while it does not."""
 
 import asyncio
+import json
 import time
+from pathlib import Path
 
 import bb.asyncrpc
 
-from server import ADMIN, OddServer, SlowLink
+from server import ADMIN, Address, OddServer, SlowLink, free_port
 
 from . import METHOD, case, check, numbered, refused, sha
 
@@ -61,6 +63,9 @@ async def an_agent_answers_as_its_server(farm):
     check(await client.report_equivalent(METHOD, numbered(51), numbered(7)), numbered(7))
     check(await direct.unihashes([(METHOD, numbered(51))]), [numbered(7)])
     check((await client.call("get-stats"))["requests"].keys(), (await direct.call("get-stats"))["requests"].keys())
+    lines = [json.dumps({"mark": "K", "where": {"unihash": numbered(number)}}) for number in (1, 2, 30)]
+    marked = await client.batch("gc-mark-stream", lines)
+    check([json.loads(answer)["count"] for answer in marked], [2, 1, 0])
     check(await client.remove({"taskhash": numbered(51)}), 1)
     check(client.connections, 1)
 
@@ -256,6 +261,28 @@ async def a_strict_agent_tells_that_a_login_failed(farm):
     _, _, agent, _ = await world(farm, "--strict-auth")
     client = await farm.client(agent, login=("nobody", "wrong"))
     await refused(client.ping(), bb.asyncrpc.InvokeError)
+
+
+@case("tcp")
+async def whoever_has_no_profile_reads_and_changes_nothing(farm):
+    port = free_port()
+    config = Path(farm.directory.name) / "agent.toml"
+    config.write_text(f"bind = ['127.0.0.1:{port}']\n[[profiles]]\nname = 'ci'\ngroups = ['no such group']\n")
+    _, direct, agent, by_socket = await world(farm, "--config", config)
+    by_port = [await farm.client(Address(f"{scheme}127.0.0.1:{port}")) for scheme in ("", "ws://")]
+    for client in (by_socket, *by_port):
+        check(await client.unihashes(keys_of(25)), await direct.unihashes(keys_of(25)))
+        check(await client.exist([numbered(1), numbered(30)]), [True, False])
+        check((await client.call("get-stats"))["requests"]["num"] > 0, True)
+        # Known here, and not known.
+        check(await client.report(METHOD, numbered(1), numbered(10**6), numbered(77)), numbered(1))
+        check(await client.report(METHOD, numbered(50), numbered(1001), numbered(50)), numbered(50))
+        check(await client.report_equivalent(METHOD, numbered(51), numbered(7)), numbered(7))
+        await refused(client.remove({"taskhash": numbered(1)}), bb.asyncrpc.InvokeError, "ask the server itself")
+    await refused((await farm.client(agent)).batch("gc-mark-stream", ["{}"]), bb.asyncrpc.InvokeError, "unmapped")
+    login = await farm.client(agent, login=("nobody", "wrong"))
+    check(await login.unihashes(keys_of(1)), [numbered(0)])
+    check(await direct.unihashes([(METHOD, numbered(number)) for number in (1, 50, 51)]), [numbered(1), None, None])
 
 
 @case("tcp")

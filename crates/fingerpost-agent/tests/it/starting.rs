@@ -98,6 +98,16 @@ fn what_is_missing_or_wrong_ends_it_with_a_sentence() -> Result<()> {
         74,
         "cannot be listened on",
     )?;
+    check(
+        &[SERVER, "--bind=0.0.0.0:0"],
+        64,
+        "can be reached from other machines",
+    )?;
+    check(
+        &[SERVER, "--loopback-profile=local"],
+        78,
+        "there is no profile of that name",
+    )?;
     let own = format!("--server=unix://{}", host.run("agent.sock").display());
     check(&[&own], 78, "would be the agent's own server")?;
     check(&["status"], 69, "no agent runs here")

@@ -64,6 +64,15 @@ pub fn write_gc_mark(
     )
 }
 
+/// Writes a line of a gc-mark-stream that somebody else made.
+pub fn write_gc_mark_line(
+    out: &mut Vec<u8>,
+    framing: Framing,
+    line: &str,
+) -> Result<(), Unaskable> {
+    write_line(out, framing, line)
+}
+
 /// Writes [`END`].
 pub fn write_end(out: &mut Vec<u8>, framing: Framing) {
     outbox::write_stream_line(out, framing, END);
