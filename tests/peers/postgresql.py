@@ -10,6 +10,8 @@ from pathlib import Path
 # What refuses to run as root runs as this account then.
 ACCOUNT = "postgres"
 SECONDS = 60
+# Templates of benchmarks have some gigabytes.
+COPY_SECONDS = 600
 
 
 def programs():
@@ -60,11 +62,11 @@ class Cluster:
     def data(self):
         return self.directory / "data"
 
-    def run(self, program, *words):
+    def run(self, program, *words, seconds=SECONDS):
         who = {"user": ACCOUNT, "group": ACCOUNT, "extra_groups": []} if self.is_root else {}
         # The server that pg_ctl starts keeps what it was given: no pipes.
         with open(self.directory / "said", "w+b") as said:
-            done = subprocess.run([self.programs / program, *map(str, words)], cwd=self.directory, timeout=SECONDS,
+            done = subprocess.run([self.programs / program, *map(str, words)], cwd=self.directory, timeout=seconds,
                                   stdin=subprocess.DEVNULL, stdout=said, stderr=said, **who)  # fmt: skip
             if done.returncode != 0:
                 said.seek(0)
@@ -74,9 +76,10 @@ class Cluster:
         """The URL of a new database, as SQLAlchemy writes it: a copy of another one, by name."""
         self.count += 1
         name = f"peers_{self.count}"
-        self.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Files are copied, for a large template goes through the log otherwise.
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy", seconds=COPY_SECONDS)
         return f"postgresql+asyncpg://{ACCOUNT}@127.0.0.1:{self.port}/{name}"
 
-    def sql(self, statement, database="postgres"):
+    def sql(self, statement, database="postgres", seconds=SECONDS):
         words = ["--host", self.directory, "--port", self.port, "--username", ACCOUNT, "--no-psqlrc", "--quiet"]
-        self.run("psql", *words, "--command", statement, database)
+        self.run("psql", *words, "--command", statement, database, seconds=seconds)

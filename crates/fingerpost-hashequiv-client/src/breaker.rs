@@ -96,18 +96,23 @@ impl Breaker {
 
     /// Notes that the server could not be reached, or does not answer.
     pub fn down(&self, now: Instant, why: &str) {
+        self.down_for(now, why, Duration::ZERO);
+    }
+
+    /// The same of a server that asked for a rest, which it gets once.
+    pub fn down_for(&self, now: Instant, why: &str, rest: Duration) {
         match &mut *self.state.lock() {
             State::Down {
                 retry_at, pause, ..
             } => {
                 *pause = (*pause * 2).min(PAUSE_MAX);
-                *retry_at = now + *pause;
+                *retry_at = now + rest.max(*pause);
             }
             state @ State::Up => {
                 let address = &self.address;
                 tracing::warn!(upstream = address, "Going on without the upstream: {why}");
                 *state = State::Down {
-                    retry_at: now + PAUSE_MIN,
+                    retry_at: now + rest.max(PAUSE_MIN),
                     pause: PAUSE_MIN,
                     trouble: Trouble {
                         since: now,

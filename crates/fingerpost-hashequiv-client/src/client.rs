@@ -11,13 +11,14 @@
 //! ```
 //!
 //! Requests are made by the functions of [`request`], which type their answers.
-//! Proxies (`HTTPS_PROXY`, `NO_PROXY`) are not supported.
+//! A WebSocket goes through the proxy that `HTTPS_PROXY` names, but for `NO_PROXY`.
 
 mod connect;
 mod connection;
 mod error;
 mod options;
 mod tls;
+mod tunnel;
 
 use std::time::Duration;
 

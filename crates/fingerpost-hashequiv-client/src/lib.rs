@@ -4,12 +4,14 @@
 //! [`Client`] asks one thing after the other and tries again. A [`Lane`] sends the
 //! questions of many callers at once, and with a [`Breaker`] answers at once while the
 //! server is known to be down. The wire format itself is in
-//! [`fingerpost_hashequiv_proto`].
+//! [`fingerpost_hashequiv_proto`]. [`http`] asks a Fingerpost server's `/v1` instead.
 
 mod breaker;
 mod client;
+pub mod http;
 mod lane;
 pub mod link;
+mod proxies;
 mod timer;
 
 pub use breaker::{Breaker, Trouble};
@@ -18,4 +20,5 @@ pub use client::{
     request, tls_config,
 };
 pub use lane::{Answers, AskError, Lane, Question};
+pub use proxies::{BadProxy, Proxies};
 pub use timer::{Timer, earlier};

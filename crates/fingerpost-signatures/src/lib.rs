@@ -5,7 +5,7 @@
 //! has one encoding. A [`Document`] is signed bytes that are no row. A [`KeyRing`] holds the keys that somebody trusts, and
 //! [`judge()`] says whether an answer is a hit under a [`Policy`].
 //! [`sign_as_answered`] decides what a reporter signs when the server answered
-//! another unihash than the proposed one.
+//! another unihash than the proposed one. [`Trust`] is all of that for one reader or reporter.
 //!
 //! Nothing here knows a server, a socket or a clock; randomness and time are
 //! arguments. The only I/O is [`KeyRing::load`] and [`KeyRing::save`].
@@ -21,6 +21,7 @@ mod ring;
 mod row;
 mod signature;
 mod time;
+mod trust;
 mod two_step;
 
 pub use document::Document;
@@ -33,4 +34,5 @@ pub use ring::{
 pub use row::{Row, SignedRow};
 pub use signature::{Algorithm, Malformed, SIGNATURE_BYTES_MAX, Signature};
 pub use time::UnixTime;
+pub use trust::{Settled, Trust};
 pub use two_step::{Answered, Decision, KeepReason, Proposal, sign_as_answered};

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_net::{Address, Host, connect_unix};
+use reqwest::Url;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use super::{ClientOptions, TlsError, tls_config};
+use super::{ClientOptions, TlsError, tls_config, tunnel};
+use crate::BadProxy;
 use crate::link::{ByteLink, ClientSocket, Link};
 
 /// Why there is no connection.
@@ -36,6 +39,17 @@ pub enum ConnectError {
     /// The host has no name that a certificate could have.
     #[error("`{0}` is no name for a certificate")]
     ServerName(String),
+    /// The environment names a proxy that is not spoken to.
+    #[error(transparent)]
+    BadProxy(#[from] BadProxy),
+    /// A proxy opened no way to the server.
+    #[error("no way through the proxy {proxy}: {why}")]
+    Proxy {
+        /// Its host.
+        proxy: String,
+        /// What it said.
+        why: String,
+    },
     /// The WebSocket was not opened.
     #[error("no WebSocket: {0}")]
     WebSocket(String),
@@ -44,7 +58,7 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether another try may end better.
     pub(crate) const fn is_temporary(&self) -> bool {
-        !matches!(self, Self::Tls(_) | Self::ServerName(_))
+        !matches!(self, Self::Tls(_) | Self::ServerName(_) | Self::BadProxy(_))
     }
 }
 
@@ -69,37 +83,87 @@ async fn open(options: &ClientOptions) -> Result<Box<dyn Link>, ConnectError> {
             port,
             tls: false,
             ..
-        } => {
-            let stream = connect_tcp(host, *port).await?;
-            open_websocket(&address, stream, options).await
-        }
+        } => match options.proxies.to_websocket(false, host, *port)? {
+            None => {
+                let stream = connect_tcp(host, *port).await?;
+                open_websocket(&address, stream, options).await
+            }
+            Some(proxy) => {
+                let stream = through(proxy, host, *port, options).await?;
+                open_websocket(&address, stream, options).await
+            }
+        },
         Address::WebSocket {
             host,
             port,
             tls: true,
             ..
-        } => {
-            let config = client_tls(options).await?;
-            let name = ServerName::try_from(host.to_resolve())
-                .map_err(|_| ConnectError::ServerName(host.to_string()))?;
-            let stream = connect_tcp(host, *port).await?;
-            let stream = TlsConnector::from(config).connect(name, stream).await?;
-            open_websocket(&address, stream, options).await
-        }
+        } => match options.proxies.to_websocket(true, host, *port)? {
+            None => {
+                let stream = connect_tcp(host, *port).await?;
+                let stream = encrypt(&host.to_resolve(), stream, options).await?;
+                open_websocket(&address, stream, options).await
+            }
+            Some(proxy) => {
+                let stream = through(proxy, host, *port, options).await?;
+                let stream = encrypt(&host.to_resolve(), stream, options).await?;
+                open_websocket(&address, stream, options).await
+            }
+        },
     }
 }
 
-/// Tries every address of the host, in the resolver's order.
+/// A stream of either kind.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Io for IO {}
+
+/// A way to a host through a proxy.
+async fn through(
+    proxy: &Url,
+    host: &Host,
+    port: u16,
+    options: &ClientOptions,
+) -> Result<Box<dyn Io>, ConnectError> {
+    let name = proxy.host_str().unwrap_or_default();
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    // A proxy's own port, where none is named, is that of its scheme.
+    let stream = connect_name(name, proxy.port_or_known_default().unwrap_or_default()).await?;
+    let mut stream: Box<dyn Io> = match proxy.scheme() {
+        "https" => Box::new(encrypt(name, stream, options).await?),
+        _ => Box::new(stream),
+    };
+    tunnel::open(&mut stream, proxy, &format!("{host}:{port}")).await?;
+    Ok(stream)
+}
+
+async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
+    name: &str,
+    stream: IO,
+    options: &ClientOptions,
+) -> Result<TlsStream<IO>, ConnectError> {
+    let config = client_tls(options).await?;
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|_| ConnectError::ServerName(name.to_owned()))?;
+    Ok(TlsConnector::from(config).connect(name, stream).await?)
+}
+
 async fn connect_tcp(host: &Host, port: u16) -> Result<TcpStream, ConnectError> {
-    let name = host.to_resolve();
+    connect_name(&host.to_resolve(), port).await
+}
+
+/// Tries every address of the host, in the resolver's order.
+async fn connect_name(name: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let mut failure = None;
-    for address in lookup_host((name.as_str(), port)).await? {
+    for address in lookup_host((name, port)).await? {
         match connect_address(address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = Some(error),
         }
     }
-    Err(failure.map_or(ConnectError::NoAddress(name), ConnectError::Io))
+    Err(failure.map_or_else(
+        || ConnectError::NoAddress(name.to_owned()),
+        ConnectError::Io,
+    ))
 }
 
 async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {

@@ -8,6 +8,8 @@ use fingerpost_hashequiv_proto::Limits;
 use fingerpost_net::Address;
 use rustls::ClientConfig;
 
+use crate::Proxies;
+
 /// Where a client connects and how long it waits. [`ClientOptions::to`] has the
 /// defaults.
 #[derive(Clone)]
@@ -37,6 +39,9 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// TLS for `wss`; by default [`tls_config`](super::tls_config).
     pub tls: Option<Arc<ClientConfig>>,
+    /// Proxies to a WebSocket; by default those of the process. Other transports go
+    /// through none.
+    pub proxies: Proxies,
 }
 
 /// A login. Not printed.
@@ -63,6 +68,7 @@ impl ClientOptions {
             become_user: None,
             limits: Limits::default(),
             tls: None,
+            proxies: Proxies::of_process(),
         }
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fingerpost_hashequiv_client::{Client, ClientError, ClientOptions};
+use fingerpost_signatures::Trust;
 
 use crate::exit::Exit;
 use crate::{config, log};
@@ -179,13 +180,13 @@ struct Session {
     client: Client,
     json: bool,
     /// Whom to believe, if signatures are of concern.
-    trust: Option<signing::Trust>,
+    trust: Option<Trust>,
 }
 
 impl Session {
     /// Whether the signatures of what is looked up count.
     fn judges(&self) -> bool {
-        self.trust.as_ref().is_some_and(signing::Trust::judges)
+        self.trust.as_ref().is_some_and(Trust::judges)
     }
 }
 

@@ -3,13 +3,14 @@
 use std::io::BufRead as _;
 
 use anyhow::{Context as _, bail};
+use fingerpost_core::{Clock as _, SystemClock};
 use fingerpost_hashequiv_proto::client::Report;
 use fingerpost_hashequiv_proto::client::request::{self, SignedRowArgs};
-use fingerpost_signatures::Row;
+use fingerpost_signatures::{Row, Settled, UnixTime};
 use serde_json::json;
 
 use super::Session;
-use super::signing::{self, Counts, Settled};
+use super::signing::{self, Counts};
 use crate::exit::Exit;
 
 /// Rows whose signatures are uploaded together; a server takes 1,000.
@@ -91,7 +92,8 @@ async fn report_batch(
                 let told = session.client.call(&request).await?;
                 let answer = told.unihash.to_text();
                 let own = [method, taskhash, outhash, unihash];
-                let settled = trust.settle(own, &answer, told.evidence.as_ref());
+                let now = UnixTime::of(SystemClock.now());
+                let settled = trust.settle(own, &answer, told.evidence.as_ref(), now);
                 say_kept(&settled, taskhash, &answer);
                 settled
             }

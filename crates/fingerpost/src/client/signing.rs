@@ -4,12 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use fingerpost_core::{Clock as _, SystemClock};
-use fingerpost_hashequiv_proto::client::SignedRow;
-use fingerpost_signatures::{
-    Answered, Decision, KeyRing, Policy, Proposal, Row, SigningKey, UnixTime, judge_all,
-    sign_as_answered,
-};
+use fingerpost_signatures::{KeyRing, Policy, SigningKey, Trust};
 use serde_json::Value;
 
 use crate::key::{find_key, load_ring};
@@ -39,24 +34,6 @@ pub(super) struct SigningArgs {
 /// What somebody was told came to, by the words of docs/signatures.md.
 pub(super) type Counts = BTreeMap<String, u64>;
 
-/// What the rings say, read anew for each run.
-pub(super) struct Trust {
-    policy: Policy,
-    ring: KeyRing,
-    signer: Option<SigningKey>,
-    namespaces: Vec<String>,
-}
-
-/// What a reporter goes on with.
-pub(super) struct Settled {
-    /// The unihash of the task from now on.
-    pub(super) unihash: String,
-    /// What it came to.
-    pub(super) word: String,
-    /// The row and its signature, to be uploaded.
-    pub(super) signed: Option<(Row, String)>,
-}
-
 impl SigningArgs {
     /// Reads the rings. `None` if signatures are of no concern.
     pub(super) fn load(&self) -> anyhow::Result<Option<Trust>> {
@@ -74,16 +51,8 @@ impl SigningArgs {
             (None, Some(own)) => own,
             (None, None) => anyhow::bail!("--policy {} needs --ring", self.policy),
         };
-        let mut namespaces = self.namespaces.clone();
-        if namespaces.is_empty() {
-            namespaces.push("default".to_owned());
-        }
-        Ok(Some(Trust {
-            policy: self.policy,
-            ring,
-            signer,
-            namespaces,
-        }))
+        let namespaces = self.namespaces.clone();
+        Ok(Some(Trust::new(self.policy, ring, signer, namespaces)))
     }
 
     fn signer(&self, ring: &KeyRing) -> anyhow::Result<SigningKey> {
@@ -93,93 +62,6 @@ impl SigningArgs {
         };
         key.cloned()
             .context("the ring has no active key with its secret to sign with")
-    }
-}
-
-impl Trust {
-    /// Whether answers are looked at when something is looked up.
-    pub(super) fn judges(&self) -> bool {
-        self.policy != Policy::Off
-    }
-
-    /// Whether an answer is a hit, and the word for it. `asked` are the method, the
-    /// taskhash and, if it was asked, the outhash: what the server says of these is not
-    /// believed.
-    pub(super) fn judge(
-        &self,
-        (method, taskhash, outhash): (&str, &str, Option<&str>),
-        told: &SignedRow,
-    ) -> (bool, &'static str) {
-        let outhash_fits = match (outhash, &told.outhash) {
-            (Some(asked), Some(told)) => told.to_text() == asked,
-            (asked, _) => asked.is_none(),
-        };
-        if !outhash_fits || !self.namespaces.contains(&told.namespace) {
-            return (false, OTHER_ROW);
-        }
-        let row = Row {
-            method: method.into(),
-            taskhash: taskhash.into(),
-            ..row_of(told)
-        };
-        let verdict = judge_all(self.policy, &self.ring, &row, &told.signatures);
-        (verdict.is_hit(), verdict.as_str())
-    }
-
-    /// Decides what to go on with, and signs it.
-    pub(super) fn settle(
-        &self,
-        own: [&str; 4],
-        answer: &str,
-        source: Option<&SignedRow>,
-    ) -> Settled {
-        let [method, taskhash, outhash, proposed] = own;
-        let (own, fallbacks) = self.namespaces.split_first().expect("one is put in");
-        let row = Row {
-            namespace: own.clone(),
-            method: method.into(),
-            taskhash: taskhash.into(),
-            outhash: outhash.into(),
-            unihash: proposed.into(),
-        };
-        let fallbacks: Vec<&str> = fallbacks.iter().map(String::as_str).collect();
-        let proposal = Proposal {
-            row: &row,
-            fallbacks: &fallbacks,
-            policy: self.policy,
-            ring: &self.ring,
-        };
-        let source = source.map(|told| (row_of(told), &*told.signatures));
-        let answered = Answered {
-            unihash: &answer.into(),
-            from: source.as_ref().map(|(row, signatures)| (row, *signatures)),
-        };
-        match sign_as_answered(&proposal, &answered) {
-            Decision::KeepOwn(why) => Settled {
-                unihash: proposed.to_owned(),
-                word: format!("kept_own_{why}"),
-                signed: None,
-            },
-            Decision::Sign(row, verdict) => Settled {
-                unihash: answer.to_owned(),
-                word: verdict.map_or("own", |verdict| verdict.as_str()).to_owned(),
-                signed: self.signer.as_ref().map(|key| {
-                    let signature = key.sign(&row, UnixTime::of(SystemClock.now()));
-                    (row, signature.to_string())
-                }),
-            },
-        }
-    }
-}
-
-/// A row as the server tells it. Without an outhash it is none that could be signed.
-fn row_of(told: &SignedRow) -> Row {
-    Row {
-        namespace: told.namespace.clone(),
-        method: told.method.clone(),
-        taskhash: told.taskhash.clone(),
-        outhash: told.outhash.clone().unwrap_or_else(|| "".into()),
-        unihash: told.unihash.clone(),
     }
 }
 
@@ -205,6 +87,3 @@ pub(super) fn to_text(counts: &Counts) -> String {
         .collect();
     pairs.join(", ")
 }
-
-/// The word for an answer that is another row than the one that was asked.
-const OTHER_ROW: &str = "other_row";

@@ -1,0 +1,134 @@
+//! What a server says instead of an answer: RFC 9457.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+
+use super::DeletionEpoch;
+use super::ask::Answer;
+use super::body::Coming;
+
+/// What is read of it, at most.
+const BYTES_MAX: usize = 64 << 10;
+/// Characters of a sentence that is passed on.
+const DETAIL_CHARS_MAX: usize = 1000;
+/// The longest rest that a server may ask for.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Why a server gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It refused this request, and would do so again.
+    Refused(Refusal),
+    /// It cannot be asked, or what it says makes no sense; with the rest that it asks for.
+    Down {
+        why: String,
+        pause: Option<Duration>,
+    },
+    /// The connection was lost in the middle, which may only mean a restart.
+    Broken(String),
+    /// There was nothing in time.
+    Late,
+    /// Nothing to show to it could be had.
+    Ours(String),
+}
+
+/// A refusal by the server itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    /// The stable word for programs.
+    pub(super) code: String,
+    /// For people.
+    pub(super) text: String,
+    pub(super) epoch: Option<DeletionEpoch>,
+}
+
+/// Its form on the wire, as far as it is of use.
+#[derive(Deserialize)]
+struct Told {
+    code: String,
+    title: Option<String>,
+    detail: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn down(why: impl Into<String>) -> Self {
+        Self::Down {
+            why: why.into(),
+            pause: None,
+        }
+    }
+
+    /// What an answer is that is no success.
+    pub(super) async fn of(response: Response) -> Self {
+        let status = response.status();
+        let pause = pause(response.headers());
+        let is_problem = is_of(response.headers(), "application/problem+json");
+        if is_for_later(status) || !status.is_client_error() || !is_problem {
+            let why = match (status.is_redirection(), is_problem) {
+                (true, _) => format!("it redirects ({status})"),
+                (false, true) => format!("it answers {status}"),
+                (false, false) => format!("it answers {status}, not in Fingerpost's words"),
+            };
+            return Self::Down { why, pause };
+        }
+        let epoch = Answer::epoch(response.headers());
+        let read = match Coming::new(response) {
+            Ok(body) => body.whole(BYTES_MAX).await,
+            Err(failure) => Err(failure),
+        };
+        match read.map(|bytes| serde_json::from_slice(&bytes)) {
+            Ok(Ok(told)) => Self::Refused(Refusal::new(status, told, epoch)),
+            Ok(Err(_)) => Self::down(format!("it answers {status} without a reason")),
+            Err(failure) => failure,
+        }
+    }
+}
+
+impl Refusal {
+    fn new(status: StatusCode, told: Told, epoch: Option<DeletionEpoch>) -> Self {
+        let text = told.detail.or(told.title);
+        let text = text.unwrap_or_else(|| told.code.clone());
+        let is_plain = |char: &char| !char.is_control();
+        Self {
+            status,
+            text: text
+                .chars()
+                .filter(is_plain)
+                .take(DETAIL_CHARS_MAX)
+                .collect(),
+            code: told.code,
+            epoch,
+        }
+    }
+}
+
+/// Whether headers name a media type, whatever its parameters.
+pub(super) fn is_of(headers: &HeaderMap, media_type: &str) -> bool {
+    let given = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let given = given.and_then(|given| given.split(';').next());
+    given.is_some_and(|given| given.trim().eq_ignore_ascii_case(media_type))
+}
+
+/// Refusals that are none of the request itself.
+fn is_for_later(status: StatusCode) -> bool {
+    [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        StatusCode::MISDIRECTED_REQUEST,
+    ]
+    .contains(&status)
+}
+
+/// The rest in `Retry-After`. A date there is not looked at: the breaker has a rest too.
+fn pause(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds = text.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(PAUSE_MAX))
+}
