@@ -123,7 +123,8 @@ fn objects(variables: &Variables, around: &Around) -> Objects {
     }
 }
 
-fn is_here(address: &Address) -> bool {
+/// Whether the server is on this host.
+pub(super) fn is_here(address: &Address) -> bool {
     match address.host_port() {
         None | Some((Host::Any, _)) => true,
         Some((Host::V6(host), _)) => host.is_loopback(),

@@ -95,6 +95,10 @@ fn unpinged(error: &ClientError) -> String {
             "no WebSocket is opened there ({why}): correct host, port and path, or have the proxy pass \
              upgrades on"
         ),
+        ClientError::Connect { cause, .. } => format!(
+            "there is no way to the server ({}): check the address, and the proxy if there is one",
+            chain(cause)
+        ),
         ClientError::Closed | ClientError::Broken(_) => {
             "it closes the session, as what does not speak version 1.1 of the protocol does: correct \
              host and port, or replace the server by a newer one"

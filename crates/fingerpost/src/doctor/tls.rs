@@ -81,6 +81,12 @@ impl Trust {
         }
     }
 
+    /// A client's configuration, for a way of which nothing is looked at.
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        let made = self.client().map(|(config, _)| Arc::new(config));
+        made.map_err(|error| format!("TLS cannot be set up: {error}"))
+    }
+
     /// A client's configuration that remembers what certificate it was shown.
     fn client(&self) -> Result<(ClientConfig, Arc<Witness>), Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use fingerpost_agent::Status;
 use fingerpost_core::{Clock as _, SystemClock};
-use fingerpost_hashequiv_client::{ClientOptions, Credentials};
+use fingerpost_hashequiv_client::{ClientOptions, Credentials, Proxies};
 use fingerpost_net::Address;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http::{self, Answer};
-use super::proxy::{self, Proxies};
+use super::proxy::{self, Named};
 use super::reach::STEP;
 use super::report::{Finding, Report};
 use super::tls::Trust;
@@ -28,18 +28,15 @@ pub(super) async fn check(
 ) -> bool {
     let has_login = credentials.is_some();
     let environment = Environment::of(variables);
-    if let Some(finding) = proxy::check(address, environment.proxies()) {
-        report.add([finding]);
-        fill(report, address, has_login);
-        return false;
-    }
+    let (proxies, about_proxy) = proxy::check(address, environment.proxies());
+    report.add(about_proxy);
     let status = match address {
         Address::Unix(path) => agent::ask(path).await,
         _ => None,
     };
     let is_agent = status.is_some();
     report.add(waits(is_agent, has_login));
-    match go(report, address, &environment).await {
+    match go(report, address, proxies, &environment).await {
         Some(way) => match status {
             Some(status) => through_agent(report, &way.options, status, credentials).await,
             None => {
@@ -78,8 +75,8 @@ impl Environment {
         }
     }
 
-    fn proxies(&self) -> Proxies<'_> {
-        Proxies {
+    fn proxies(&self) -> Named<'_> {
+        Named {
             http: self.http_proxy.as_deref(),
             https: self.https_proxy.as_deref(),
             none_for: self.no_proxy.as_deref(),
@@ -107,17 +104,38 @@ struct Way {
 }
 
 /// The transport and a ping.
-async fn go(report: &mut Report, address: &Address, environment: &Environment) -> Option<Way> {
+async fn go(
+    report: &mut Report,
+    address: &Address,
+    proxies: Option<Proxies>,
+    environment: &Environment,
+) -> Option<Way> {
     let mut options = ClientOptions::to(address.clone());
-    let answer = match address {
-        Address::Unix(path) => {
+    options.proxies = Proxies::none();
+    let answer = match (address, proxies) {
+        (Address::Unix(path), _) => {
             let (stream, finding) = socket::check(path).await;
             report.add([finding]);
             stream?;
             report.step(session::ping(&options).await)?;
             None
         }
-        Address::Tcp { host, port } | Address::WebSocket { host, port, .. } => {
+        (Address::WebSocket { tls, .. }, Some(proxies)) => {
+            options.proxies = proxies;
+            if *tls {
+                let trust = environment.trust().await;
+                let config = trust.and_then(|trust| trust.config());
+                let config = config.map_err(|why| report.add([Finding::problem(tls::ID, why)]));
+                options.tls = Some(config.ok()?);
+            }
+            let ids = ["resolve", "connect"]
+                .into_iter()
+                .chain(tls.then_some(tls::ID));
+            report.add(ids.map(|id| Finding::not_checked(id, "the proxy connects")));
+            report.step(session::ping(&options).await)?;
+            None
+        }
+        (Address::Tcp { host, port } | Address::WebSocket { host, port, .. }, _) => {
             let (stream, findings) = reach::check(host, *port).await;
             report.add(findings);
             let stream = stream?;

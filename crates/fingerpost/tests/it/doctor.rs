@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fingerpost_testkit::{Certificates, Server, TestFarm, Transport};
 use serde_json::Value;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -327,6 +328,52 @@ async fn a_port_without_server_and_a_name_without_address_are_told() -> Result<(
 fn port_of(server: &Server) -> Result<&str> {
     let address = server.host_and_port();
     Ok(address.rsplit_once(':').context("no port")?.1)
+}
+
+/// The name is the proxy's to resolve.
+#[tokio::test]
+async fn a_websocket_goes_through_the_proxy_of_the_build() -> Result<()> {
+    let farm = farm();
+    let server = farm
+        .server()
+        .transport(Transport::WebSocket)
+        .start()
+        .await?;
+    let proxy = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://u:{SECRET}@{}", proxy.local_addr()?);
+    let to = server.host_and_port().to_owned();
+    let passing = tokio::spawn(async move {
+        while let Ok((stream, _)) = proxy.accept().await {
+            tokio::spawn(pass(stream, to.clone()));
+        }
+    });
+    let address = format!("ws://hashes.example:{}/", port_of(&server)?);
+    let variables = [("BB_HASHSERVE", &*address), ("HTTP_PROXY", &url), MIRROR];
+    let said = Host::new(&farm).build(&variables).await?;
+    ensure!(
+        said.code == 0 && !said.everything.contains(SECRET),
+        "{}",
+        said.everything
+    );
+    said.ensure("proxy", "ok", "through http://127.0.0.1:")?;
+    said.ensure("resolve", "not-checked", "")?;
+    said.ensure("server", "ok", "Fingerpost")?;
+    passing.abort();
+    Ok(())
+}
+
+/// A proxy that makes every way lead to one place.
+async fn pass(stream: TcpStream, to: String) -> Result<()> {
+    let mut stream = BufStream::new(stream);
+    let mut line = String::new();
+    while stream.read_line(&mut line).await? > 2 {
+        line.clear();
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+    stream.flush().await?;
+    let mut server = TcpStream::connect(to).await?;
+    tokio::io::copy_bidirectional(&mut stream, &mut server).await?;
+    Ok(())
 }
 
 #[tokio::test]
