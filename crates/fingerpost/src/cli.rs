@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::{
-    backup, bench, cache, check_config, client, config, copy, demo, docs, hg, key, moving,
+    backup, bench, cache, check_config, client, config, copy, demo, docs, doctor, hg, key, moving,
     retention, serve, snapshot, top,
 };
 
@@ -29,6 +29,8 @@ enum Command {
     Agent(fingerpost_agent::cli::Args),
     /// Talk to a hash equivalence server, as `bitbake-hashclient` does.
     Client(client::Args),
+    /// Say what is wrong between a build and its hash server, and what to change.
+    Doctor(doctor::Args),
     /// Show two builders sharing a result, then measure look-ups; cleans up.
     Demo(demo::Args),
     /// Make a Fingerpost database of one of bitbake-hashserv.
@@ -83,6 +85,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(&args),
         Command::Agent(args) => fingerpost_agent::cli::run(&args),
         Command::Client(args) => Ok(client::run(&args)),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => moving::import(&args),
         Command::Export(args) => moving::export(&args),

@@ -17,6 +17,7 @@ mod config;
 mod copy;
 mod demo;
 mod docs;
+mod doctor;
 mod hg;
 mod key;
 mod moving;

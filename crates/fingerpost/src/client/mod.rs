@@ -4,7 +4,7 @@
 mod login;
 mod lookup;
 mod measure;
-mod netrc;
+pub(crate) mod netrc;
 mod output;
 mod report;
 mod retention;

@@ -7,9 +7,9 @@ use crate::config::Secret;
 
 /// A login with its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Login {
-    pub(super) username: String,
-    pub(super) token: Secret,
+pub(crate) struct Login {
+    pub(crate) username: String,
+    pub(crate) token: Secret,
 }
 
 /// The login for `address` in the user's `~/.netrc`, if there is one. A file
@@ -27,7 +27,7 @@ pub(super) fn find(address: &str) -> std::io::Result<Option<Login>> {
 
 /// The entry of `machine`, else the `default` entry. An entry without a login
 /// or a password is none.
-fn lookup(text: &str, machine: &str) -> Option<Login> {
+pub(crate) fn lookup(text: &str, machine: &str) -> Option<Login> {
     let entries = entries(text);
     let named = entries
         .iter()
@@ -37,6 +37,12 @@ fn lookup(text: &str, machine: &str) -> Option<Login> {
         username: entry.login.clone()?,
         token: Secret::new(entry.password.clone()?),
     })
+}
+
+/// The machines of all entries; `None` is the `default` entry.
+pub(crate) fn machines(text: &str) -> Vec<Option<String>> {
+    let entries = entries(text).into_iter();
+    entries.map(|entry| entry.machine).collect()
 }
 
 #[derive(Default)]

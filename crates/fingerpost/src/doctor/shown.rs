@@ -1,0 +1,60 @@
+//! Texts of the configuration without what must not be shown.
+
+/// An address or URL without a login, query or parameters: mirrors carry tokens and
+/// passwords in all three.
+pub(super) fn url(text: &str) -> String {
+    let end = text.find(['?', ';', '#']).unwrap_or(text.len());
+    without_login(&text[..end]).0
+}
+
+/// The text without `USER:PASSWORD@`, and whether it had that.
+pub(super) fn without_login(text: &str) -> (String, bool) {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return match text.rsplit_once('@') {
+            Some((_, place)) => (place.to_owned(), true),
+            None => (text.to_owned(), false),
+        };
+    };
+    // A login that holds a slash is none by the standard, and is not to be shown either.
+    match rest.rsplit_once('@') {
+        Some((_, place)) => (format!("{scheme}://{place}"), true),
+        None => (text.to_owned(), false),
+    }
+}
+
+/// The host of a URL, without its port; nothing in a text that is no URL.
+pub(super) fn host(text: &str) -> Option<String> {
+    let text = url(text);
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_queries_and_parameters_are_left_out() {
+        assert_eq!(
+            url("https://u:p@h:1/a/PATH;user=u;pswd=p"),
+            "https://h:1/a/PATH"
+        );
+        assert_eq!(url("az://h/c?sig=secret"), "az://h/c");
+        assert_eq!(url("wss://u:p/@q@h/x"), "wss://h/x");
+        assert_eq!(without_login("u:p@h:1"), ("h:1".to_owned(), true));
+        assert_eq!(without_login("h:1"), ("h:1".to_owned(), false));
+    }
+
+    #[test]
+    fn a_host_is_without_its_port() {
+        assert_eq!(host("https://u:p@h.x:1/a").as_deref(), Some("h.x"));
+        assert_eq!(host("ws://[::1]:80/").as_deref(), Some("[::1]"));
+        assert_eq!(host("file:///a"), None);
+        assert_eq!(host("h:1"), None);
+    }
+}
