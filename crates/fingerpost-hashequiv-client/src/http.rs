@@ -29,7 +29,7 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use changes::{ChangeStream, Changes};
+pub use changes::{ChangeStream, Changes, WantedChanges};
 pub use epoch::{BadEpoch, DeletionEpoch, Said};
 pub use login::BadLogin;
 pub use options::{ClientCertificate, Environment, HttpCredential, HttpOptions, OidcSource};
@@ -97,6 +97,12 @@ impl HttpClient {
     pub fn is_up(&self, concern: Concern) -> bool {
         let mut all = self.0.endpoints.iter();
         all.any(|endpoint| endpoint.breaker(concern).is_up())
+    }
+
+    /// Tries servers that are down, if it is time for that: questions do so by themselves, and
+    /// who has none to ask for a while still wants to know. To be called about once a second.
+    pub fn try_again(&self) {
+        self.0.try_again();
     }
 
     /// Why none is asked: what is wrong with the first one.

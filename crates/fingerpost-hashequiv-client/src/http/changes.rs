@@ -19,6 +19,19 @@ const NDJSON: &str = "application/x-ndjson";
 /// How long a server may be asked to wait.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Which changes are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WantedChanges {
+    /// After which position; without one, from now on.
+    pub since: Option<u64>,
+    /// Whether what was added is left out.
+    pub deletions_only: bool,
+    /// How many at most; without, as many as the server likes.
+    pub limit: Option<u64>,
+    /// How long the server may wait for the first one, in whole seconds.
+    pub wait: Duration,
+}
+
 /// The answer to who asks for changes.
 #[derive(Debug)]
 pub enum Changes {
@@ -37,22 +50,23 @@ pub struct ChangeStream {
 }
 
 impl HttpClient {
-    /// What changed since a position; without one, from now on. With `deletions_only` what
-    /// was added is left out. If there is nothing yet the server waits for it as long as
-    /// `wait`, and less where the deadline is near: until `give_up` the answer must begin.
+    /// What changed. If there is nothing yet the server waits for it as long as is wanted, and
+    /// less where the deadline is near: until `give_up` the answer must begin.
     pub async fn changes(
         &self,
-        since: Option<u64>,
-        deletions_only: bool,
-        wait: Duration,
+        wanted: WantedChanges,
         give_up: Instant,
     ) -> Result<Changes, AskError> {
+        let WantedChanges { since, wait, .. } = wanted;
         let mut ask = Ask::get(&["changes"]);
         ask.accept = NDJSON;
         if let Some(since) = since {
             ask.query.push(("since", since.to_string()));
         }
-        if deletions_only {
+        if let Some(limit) = wanted.limit {
+            ask.query.push(("limit", limit.to_string()));
+        }
+        if wanted.deletions_only {
             ask.query.push(("only", "deletions".to_owned()));
         }
         let left = give_up.saturating_duration_since(Instant::now());

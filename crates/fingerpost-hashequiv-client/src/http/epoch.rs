@@ -31,6 +31,11 @@ pub struct Said<T> {
 }
 
 impl DeletionEpoch {
+    /// Whether an answer of here is good although everything up to `heard` was deleted.
+    pub fn holds(self, heard: Self) -> bool {
+        self.history == heard.history && self.epoch >= heard.epoch
+    }
+
     /// What holds for two answers together: the older one. Nothing does if they are of two
     /// histories.
     pub(super) fn of_both(one: Option<Self>, other: Option<Self>) -> Option<Self> {

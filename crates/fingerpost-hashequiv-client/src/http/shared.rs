@@ -112,10 +112,7 @@ impl Shared {
             match endpoint.breaker(concern).admit(now) {
                 Admit::Ask => up.push(Arc::clone(endpoint)),
                 Admit::Refuse => {}
-                Admit::Probe => {
-                    let (endpoint, means) = (Arc::clone(endpoint), Arc::clone(&self.means));
-                    tokio::spawn(async move { probe(&endpoint, &means, concern).await });
-                }
+                Admit::Probe => self.probe(endpoint, concern),
             }
         }
         up.reverse();
@@ -126,6 +123,24 @@ impl Shared {
             is_noted: false,
             last: None,
         }
+    }
+
+    /// Tries those that are down, if it is time.
+    pub(super) fn try_again(&self) {
+        let now = Instant::now();
+        for concern in [Concern::Lookups, Concern::Reports] {
+            for endpoint in &self.endpoints {
+                let breaker = endpoint.breaker(concern);
+                if !breaker.is_up() && breaker.admit(now) == Admit::Probe {
+                    self.probe(endpoint, concern);
+                }
+            }
+        }
+    }
+
+    fn probe(&self, endpoint: &Arc<Endpoint>, concern: Concern) {
+        let (endpoint, means) = (Arc::clone(endpoint), Arc::clone(&self.means));
+        tokio::spawn(async move { probe(&endpoint, &means, concern).await });
     }
 }
 

@@ -81,7 +81,7 @@ async fn nothing_is_null_and_a_place_that_there_is_not_is_told() {
 #[tokio::test]
 async fn changes_come_while_they_are_told_or_are_gone() {
     let peer = Peer::start(Manner::Calls(Arc::new(|seen| match &*seen.path {
-        "/v1/changes?since=7&only=deletions&wait=2" => {
+        "/v1/changes?since=7&limit=100&only=deletions&wait=2" => {
             let headers = [
                 ("content-type", "application/x-ndjson"),
                 ("fingerpost-deletion-epoch", HISTORY),
@@ -92,8 +92,13 @@ async fn changes_come_while_they_are_told_or_are_gone() {
     })))
     .await;
     let client = client(&[peer.url()]);
-    let wait = Duration::from_secs(2);
-    let told = client.changes(Some(7), true, wait, soon()).await.unwrap();
+    let wanted = WantedChanges {
+        since: Some(7),
+        deletions_only: true,
+        limit: Some(100),
+        wait: Duration::from_secs(2),
+    };
+    let told = client.changes(wanted, soon()).await.unwrap();
     let Changes::Told(mut stream) = told else {
         panic!("they are told");
     };
@@ -104,10 +109,8 @@ async fn changes_come_while_they_are_told_or_are_gone() {
         all.extend_from_slice(&piece);
     }
     assert_eq!(all, b"{\"since\": 7}\n{\"end\": 9}\n");
-    let told = client
-        .changes(None, false, Duration::ZERO, soon())
-        .await
-        .unwrap();
+    let told = client.changes(WantedChanges::default(), soon());
+    let told = told.await.unwrap();
     assert!(matches!(told, Changes::Gone(why) if why == "told: changes-gone"));
     assert_eq!(peer.seen().pop().unwrap().path, "/v1/changes");
 }

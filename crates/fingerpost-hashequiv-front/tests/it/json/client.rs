@@ -1,13 +1,12 @@
 //! The client of `/v1` against the door itself.
 
-use std::time::Duration;
-
 use axum::Router;
 use fingerpost_core::{Permission, PermissionSet};
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::Proxies;
 use fingerpost_hashequiv_client::http::{
     Changes, Concern, Environment, HttpClient, HttpCredential, HttpOptions, ShardName,
+    WantedChanges,
 };
 use fingerpost_hashequiv_proto::types::Unihash;
 use fingerpost_net::{BindOptions, Metrics, Server, ServerOptions, bind};
@@ -200,7 +199,7 @@ async fn snapshots_and_changes_come_as_they_are() {
     let json = super::snapshots::door(false, None).await;
     let url = listen(&json, json.router.clone());
     let client = client(&url, HttpCredential::None);
-    let since = json.world.service.cut().await.unwrap().position;
+    let position = json.world.service.cut().await.unwrap().position;
     json.world.fill(3).await;
     let manifest = json.cut().await;
     let name = super::snapshots::NAME;
@@ -226,11 +225,11 @@ async fn snapshots_and_changes_come_as_they_are() {
         .unwrap();
     assert_eq!(fingerpost_snapshot::Digest::of(&bytes), shard.sha256);
 
-    let wait = Duration::ZERO;
-    let told = client
-        .changes(Some(since), false, wait, soon())
-        .await
-        .unwrap();
+    let since = |since| WantedChanges {
+        since: Some(since),
+        ..WantedChanges::default()
+    };
+    let told = client.changes(since(position), soon()).await.unwrap();
     let Changes::Told(mut stream) = told else {
         panic!("they are told");
     };
@@ -241,9 +240,6 @@ async fn snapshots_and_changes_come_as_they_are() {
     let lines = String::from_utf8(lines).unwrap();
     assert_eq!(lines.lines().count(), 5, "{lines}");
     assert!(lines.lines().last().unwrap().contains("\"end\""));
-    let gone = client
-        .changes(Some(1 << 50), false, wait, soon())
-        .await
-        .unwrap();
+    let gone = client.changes(since(1 << 50), soon()).await.unwrap();
     assert!(matches!(gone, Changes::Gone(why) if why.contains("another snapshot")));
 }
