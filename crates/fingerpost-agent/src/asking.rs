@@ -36,6 +36,16 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// How the agent on a socket is, as [`run`] shows it.
+///
+/// # Errors
+///
+/// When none answers there within two seconds, or somebody else does.
+pub async fn status_on(socket: &Path) -> anyhow::Result<Status> {
+    let answer = ask(socket).await?;
+    serde_json::from_slice(&answer).map_err(|_| no_agent(socket))
+}
+
 /// The first socket that is there.
 fn likeliest(environment: &Environment) -> PathBuf {
     let sockets = environment.sockets_to_ask();

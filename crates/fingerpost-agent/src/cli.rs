@@ -4,6 +4,7 @@ use fingerpost_program::exit::Exit;
 
 pub use crate::args::Args;
 use crate::args::Command;
+pub use crate::asking::status_on;
 use crate::{asking, serving};
 
 /// Does what the command line says.

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::agent::Shared;
 use crate::knowledge::Known;
 use crate::logins::Outcome;
 use crate::profiles::Profile;
 use crate::readers;
-use crate::reporting::Reported;
+use crate::reporting::{Reported, Reporting};
+use crate::shared::Shared;
 use crate::state::ReportKind;
 
 /// How a command is answered.
@@ -130,7 +130,7 @@ impl Caller {
 
 /// Answers a request.
 pub(crate) async fn answer(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     caller: &mut Caller,
     kind: Kind,
     name: &'static str,
@@ -140,7 +140,7 @@ pub(crate) async fn answer(
     match kind {
         Kind::Ping => Reply::Json("{\"alive\": true}".to_owned()),
         Kind::Get => get(shared, caller, argument, text).await,
-        Kind::Row => or_null(shared, name, shared.server.read(text).await),
+        Kind::Row => or_null(shared, name, shared.server.row(name, argument).await),
         Kind::Report | Kind::ReportEquiv if !caller.profile.reports => {
             readers::report(shared, caller, argument)
         }
@@ -192,13 +192,13 @@ async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -
         return pass_on(shared, caller, text).await;
     };
     if all.is_some_and(|all| all != serde_json::Value::Bool(false)) {
-        return or_null(shared, "get", shared.server.read(text).await);
+        return or_null(shared, "get", shared.server.row("get", argument).await);
     }
     let row = |unihash: String| {
         json!({"taskhash": taskhash, "method": method, "unihash": unihash}).to_string()
     };
     let Some(bytes) = decode_hex(taskhash.as_bytes()) else {
-        return or_null(shared, "get", shared.server.read(text).await);
+        return or_null(shared, "get", shared.server.row("get", argument).await);
     };
     let known = match shared.knowledge.method(&method) {
         Some(id) => shared.knowledge.get(id, &bytes),
@@ -232,7 +232,7 @@ fn of_bytes(unihash: Option<[u8; 32]>, row: impl FnOnce(String) -> String) -> St
 
 /// A report, or `report-equiv`. What the server refuses is no build's business.
 async fn report(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     caller: &Caller,
     kind: ReportKind,
     argument: &str,
@@ -248,7 +248,14 @@ async fn report(
     if let Some(bytes) = &bytes {
         shared.knowledge.forget_miss(&reported.method, bytes);
     }
-    let told = shared.report(kind, &reported, proposed, argument).await;
+    let reporting = Reporting {
+        kind,
+        reported: &reported,
+        proposed,
+        argument,
+        profile: &caller.profile,
+    };
+    let told = shared.report(reporting).await;
     // A look-up that was under way may have found nothing meanwhile.
     if let Some(bytes) = &bytes {
         shared.knowledge.forget_miss(&reported.method, bytes);

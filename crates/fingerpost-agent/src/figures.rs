@@ -35,6 +35,16 @@ pub(crate) struct Figures {
     pub(crate) refused: AtomicU64,
     /// Logins that succeeded without its word.
     pub(crate) logins: AtomicU64,
+    /// Microseconds that the tasks it was asked for waited for its answers, all together.
+    pub(crate) waited_micros: AtomicU64,
+    /// Look-ups that the snapshot answered, and those that the answers on disk did.
+    pub(crate) by_snapshot: AtomicU64,
+    pub(crate) by_store: AtomicU64,
+    /// Answers of the server that nobody signed who is believed.
+    pub(crate) disbelieved: AtomicU64,
+    /// Signatures of this host that the server took.
+    pub(crate) signed: AtomicU64,
+    log_disbelieved: Seldom,
     /// Builds that may only read.
     pub(crate) readers: Readers,
     log_silent: Seldom,
@@ -57,6 +67,12 @@ impl Default for Figures {
             unspooled: zero(),
             refused: zero(),
             logins: zero(),
+            waited_micros: zero(),
+            by_snapshot: zero(),
+            by_store: zero(),
+            disbelieved: zero(),
+            signed: zero(),
+            log_disbelieved: Seldom::new(LOG_EVERY),
             readers: Readers::default(),
             log_silent: Seldom::new(LOG_EVERY),
             log_refused: Seldom::new(LOG_EVERY),
@@ -72,6 +88,26 @@ impl Figures {
     pub(crate) fn lookups(&self, tasks: u64, hits: u64) {
         self.lookups.fetch_add(tasks, Ordering::Relaxed);
         self.answered_locally.fetch_add(hits, Ordering::Relaxed);
+    }
+
+    /// The server answered for so many tasks, each of which waited so long.
+    pub(crate) fn waited(&self, tasks: usize, each: Duration) {
+        let each = u64::try_from(each.as_micros()).unwrap_or(u64::MAX);
+        let all = each.saturating_mul(tasks as u64);
+        self.waited_micros.fetch_add(all, Ordering::Relaxed);
+    }
+
+    /// An answer is not believed, for a reason of the signatures.
+    pub(crate) fn disbelieved(&self, why: &str) {
+        self.disbelieved.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = self.log_disbelieved.now() {
+            tracing::warn!(held_back, why, "an answer of the server is not believed");
+        }
+    }
+
+    /// The server took a signature of this host.
+    pub(crate) fn signed(&self) {
+        self.signed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The server did not answer for so many tasks.
@@ -114,6 +150,20 @@ impl Figures {
         if let Some(held_back) = self.log_spool.now() {
             tracing::warn!(held_back, "reports cannot be kept for the server: {error}");
         }
+    }
+
+    /// What is kept of the server's answers could not be brought up to date.
+    pub(crate) fn could_not_keep(&self, error: &StateError) {
+        if let Some(held_back) = self.log_spool.now() {
+            tracing::warn!(held_back, "the server's answers cannot be kept: {error}");
+        }
+    }
+
+    /// Something of this host answered these.
+    pub(crate) fn found(&self, by: &AtomicU64, words: &[crate::lookup::Word]) {
+        let found = words.iter().filter(|word| word.is_some()).count() as u64;
+        by.fetch_add(found, Ordering::Relaxed);
+        self.answered_locally.fetch_add(found, Ordering::Relaxed);
     }
 
     /// A login was answered without the server's consent.

@@ -12,9 +12,9 @@ use fingerpost_hashequiv_proto::stream::{GetLine, Line, parse_get_line};
 use fingerpost_hashequiv_proto::types::decode_hex;
 use futures_util::stream::{FuturesOrdered, Stream as _};
 
-use crate::agent::Shared;
 use crate::knowledge::{Known, MethodId};
 use crate::server::Task;
+use crate::shared::Shared;
 use crate::wire::{Ended, Wire};
 
 /// Tasks that are asked together.

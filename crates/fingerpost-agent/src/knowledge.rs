@@ -1,14 +1,21 @@
 //! What the agent remembers: (method, taskhash) → unihash, and what is not known.
 //!
-//! A unihash that the server once gave changes only when rows are deleted there. An
-//! answer is good without asking for as long as it cannot be older than
-//! [`STALE_MAX`]; while the server is silent older ones are better than none, for
-//! [`OFFLINE_MAX`] at most.
+//! A unihash that the server once gave changes only when rows are deleted there. Where the
+//! agent hears of deletions, an answer is good without asking until its own is heard of, as
+//! long as the agent is [told the time](Knowledge::tick) as current. Else it is for as long
+//! as it cannot be older than [`STALE_MAX`]. While the server is silent older ones are better
+//! than none, for a day or what is set.
+//!
+//! An answer may have been on its way while its row was deleted. Each says the deletion epoch
+//! that it was of, and one from before the epoch up to which the agent has heard is not
+//! remembered: the epoch [moves](Knowledge::moved) before what was deleted is
+//! [forgotten](Knowledge::forget), and who remembers looks at it before and after.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use fingerpost_hashequiv_client::http::DeletionEpoch;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
@@ -16,8 +23,6 @@ use tokio::time::Instant;
 
 /// How old an answer may be while the server can be asked.
 pub(crate) const STALE_MAX: Duration = Duration::from_secs(10);
-/// How old one may be while it cannot.
-pub(crate) const OFFLINE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long it is remembered that the server knows nothing.
 const MISS_MAX: Duration = Duration::from_secs(5);
 /// Bytes that an entry takes with the cache's own books.
@@ -41,6 +46,10 @@ struct Entry {
     unihash: Option<[u8; 32]>,
     /// Seconds since the start, when the server said so.
     said: u32,
+    /// Whether it is forgotten when the row is deleted.
+    is_followed: bool,
+    /// In which era the server said so.
+    era: u32,
 }
 
 /// What memory says of a task.
@@ -58,14 +67,25 @@ pub(crate) enum Known {
 pub(crate) struct Knowledge {
     entries: Cache<Key, Entry, quick_cache::UnitWeighter, RandomState>,
     methods: RwLock<HashMap<Box<str>, MethodId, RandomState>>,
+    /// How old an answer may be while the server cannot be asked.
+    offline_max: Duration,
     origin: Instant,
     /// Seconds since the origin, kept so that a look-up reads no clock.
     now: AtomicU32,
+    /// When deletions were last known to be heard of.
+    current: AtomicU32,
+    /// Up to which deletion was heard; None where nobody listens.
+    heard: RwLock<Option<DeletionEpoch>>,
+    /// Goes up with each of those.
+    moves: AtomicU64,
+    /// Goes up when nothing that is remembered holds any more.
+    era: AtomicU32,
 }
 
 impl Knowledge {
-    /// A memory of at most so many bytes.
-    pub(crate) fn new(bytes: u64) -> Self {
+    /// A memory of at most so many bytes, whose answers are good for so long while the server
+    /// cannot be asked.
+    pub(crate) fn new(bytes: u64, offline_max: Duration) -> Self {
         let entries = (bytes / ENTRY_BYTES).max(1);
         Self {
             entries: Cache::with(
@@ -76,15 +96,24 @@ impl Knowledge {
                 quick_cache::sync::DefaultLifecycle::default(),
             ),
             methods: RwLock::default(),
+            offline_max,
             origin: Instant::now(),
             now: AtomicU32::new(0),
+            current: AtomicU32::new(0),
+            heard: RwLock::default(),
+            moves: AtomicU64::new(0),
+            era: AtomicU32::new(0),
         }
     }
 
-    /// Tells the time. To be called about once a second.
-    pub(crate) fn tick(&self) {
+    /// Tells the time, and whether all deletions up to now were heard of. To be called about
+    /// once a second.
+    pub(crate) fn tick(&self, is_current: bool) {
         let seconds = self.origin.elapsed().as_secs();
         let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        if is_current {
+            self.current.store(seconds, Ordering::Relaxed);
+        }
         self.now.store(seconds, Ordering::Relaxed);
     }
 
@@ -116,27 +145,84 @@ impl Knowledge {
         let Some(entry) = self.entries.get(&key) else {
             return Known::Nothing;
         };
-        let age = self.now.load(Ordering::Relaxed).saturating_sub(entry.said);
-        let is_within = |limit: Duration| u64::from(age) < limit.as_secs();
+        if entry.era != self.era.load(Ordering::Relaxed) {
+            return Known::Nothing;
+        }
+        let now = self.now.load(Ordering::Relaxed);
+        let age = now.saturating_sub(entry.said);
+        let is_within = |age: u32, limit: Duration| u64::from(age) < limit.as_secs();
+        let current = match entry.is_followed {
+            true => self.current.load(Ordering::Relaxed),
+            false => 0,
+        };
         match entry.unihash {
-            Some(_) if is_within(STALE_MAX) => Known::Fresh(entry.unihash),
-            Some(unihash) if is_within(OFFLINE_MAX) => Known::Old(unihash),
-            None if is_within(MISS_MAX) => Known::Fresh(None),
+            Some(_) if current >= now || is_within(age, STALE_MAX) => Known::Fresh(entry.unihash),
+            Some(unihash) if is_within(age.min(now - current), self.offline_max) => {
+                Known::Old(unihash)
+            }
+            None if is_within(age, MISS_MAX) => Known::Fresh(None),
             _ => Known::Nothing,
         }
     }
 
-    /// Remembers what the server says of a task now.
-    pub(crate) fn put(&self, method: &str, taskhash: &[u8; 32], unihash: Option<[u8; 32]>) {
-        let Some(method) = self.intern(method) else {
-            return;
+    /// Remembers what the server says of tasks now, as of a deletion epoch if it said one.
+    pub(crate) fn put<'a>(
+        &self,
+        of: Option<DeletionEpoch>,
+        answers: impl IntoIterator<Item = (&'a str, [u8; 32], Option<[u8; 32]>)>,
+    ) {
+        let moves = self.moves.load(Ordering::SeqCst);
+        let era = self.era.load(Ordering::SeqCst);
+        let heard = *self.heard.read();
+        let is_followed = match (heard, of) {
+            (Some(heard), Some(of)) if of.holds(heard) => true,
+            (Some(_), Some(_)) => return,
+            _ => false,
         };
-        let key = Key {
-            method,
-            taskhash: *taskhash,
-        };
-        let said = self.now.load(Ordering::Relaxed);
-        self.entries.insert(key, Entry { unihash, said });
+        for (method, taskhash, unihash) in answers {
+            let Some(method) = self.intern(method) else {
+                continue;
+            };
+            let key = Key { method, taskhash };
+            let entry = Entry {
+                unihash,
+                said: self.now.load(Ordering::Relaxed),
+                is_followed,
+                era,
+            };
+            self.entries.insert(key, entry);
+            // Its deletion may have been heard of meanwhile, and found nothing to forget.
+            if self.moves.load(Ordering::SeqCst) != moves {
+                self.entries.remove(&key);
+                return;
+            }
+        }
+    }
+
+    /// Up to here deletions are heard of: what the server said before is not remembered from
+    /// now on.
+    pub(crate) fn moved(&self, epoch: DeletionEpoch) {
+        *self.heard.write() = Some(epoch);
+        self.moves.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Up to where that was.
+    pub(crate) fn heard(&self) -> Option<DeletionEpoch> {
+        *self.heard.read()
+    }
+
+    /// Forgets a task.
+    pub(crate) fn forget(&self, method: &str, taskhash: &[u8; 32]) {
+        if let Some(method) = self.method(method) {
+            let taskhash = *taskhash;
+            self.entries.remove(&Key { method, taskhash });
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn forget_all(&self) {
+        self.era.fetch_add(1, Ordering::SeqCst);
+        self.moves.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Forgets that nothing is known of a task: it is being reported here.
@@ -152,6 +238,11 @@ impl Knowledge {
             .remove_if(&key, |entry| entry.unihash.is_none());
     }
 
+    /// How old an answer may be while the server cannot be asked.
+    pub(crate) const fn offline_max(&self) -> Duration {
+        self.offline_max
+    }
+
     /// Answers that are remembered.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -162,6 +253,7 @@ impl Knowledge {
 mod tests {
     use super::*;
 
+    const OFFLINE_MAX: Duration = Duration::from_secs(24 * 3600);
     const TASK: [u8; 32] = [1; 32];
     const UNIHASH: [u8; 32] = [2; 32];
 
@@ -172,9 +264,9 @@ mod tests {
 
     #[test]
     fn an_answer_grows_old_and_is_forgotten_at_last() {
-        let knowledge = Knowledge::new(1 << 20);
+        let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
         assert!(knowledge.method("m").is_none());
-        knowledge.put("m", &TASK, Some(UNIHASH));
+        knowledge.put(None, [("m", TASK, Some(UNIHASH))]);
         let method = knowledge.method("m").unwrap();
         assert_eq!(knowledge.get(method, &TASK), Known::Fresh(Some(UNIHASH)));
         later(&knowledge, STALE_MAX);
@@ -185,24 +277,90 @@ mod tests {
 
     #[test]
     fn a_miss_is_remembered_briefly_and_forgotten_with_a_report() {
-        let knowledge = Knowledge::new(1 << 20);
-        knowledge.put("m", &TASK, None);
+        let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
+        knowledge.put(None, [("m", TASK, None)]);
         let method = knowledge.method("m").unwrap();
         assert_eq!(knowledge.get(method, &TASK), Known::Fresh(None));
         later(&knowledge, MISS_MAX);
         assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
-        knowledge.put("m", &TASK, None);
+        knowledge.put(None, [("m", TASK, None)]);
         knowledge.forget_miss("m", &TASK);
         assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
     }
 
+    fn epoch(epoch: u64) -> DeletionEpoch {
+        let history = [7; 16];
+        DeletionEpoch { history, epoch }
+    }
+
+    /// As a tick that says that all deletions were heard of.
+    fn current(knowledge: &Knowledge) {
+        let now = knowledge.now.load(Ordering::Relaxed);
+        knowledge.current.store(now, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn an_answer_is_good_until_its_deletion_is_heard_of() {
+        let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
+        knowledge.moved(epoch(1));
+        knowledge.put(Some(epoch(1)), [("m", TASK, Some(UNIHASH))]);
+        let method = knowledge.method("m").unwrap();
+        let get = || knowledge.get(method, &TASK);
+        later(&knowledge, 10 * OFFLINE_MAX);
+        current(&knowledge);
+        assert_eq!(get(), Known::Fresh(Some(UNIHASH)));
+        // Nobody hears of deletions any more.
+        later(&knowledge, Duration::from_secs(1));
+        assert_eq!(get(), Known::Old(UNIHASH));
+        later(&knowledge, OFFLINE_MAX);
+        assert_eq!(get(), Known::Nothing);
+        current(&knowledge);
+        assert_eq!(get(), Known::Fresh(Some(UNIHASH)));
+        knowledge.moved(epoch(2));
+        knowledge.forget("m", &TASK);
+        assert_eq!(get(), Known::Nothing);
+    }
+
+    #[test]
+    fn an_answer_from_before_a_deletion_is_not_remembered_after_it() {
+        let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
+        knowledge.moved(epoch(2));
+        let put = |of| {
+            knowledge.put(Some(of), [("m", TASK, Some(UNIHASH))]);
+            let method = knowledge.method("m");
+            let known = method.map(|method| knowledge.get(method, &TASK));
+            knowledge.forget("m", &TASK);
+            known
+        };
+        let fresh = Some(Known::Fresh(Some(UNIHASH)));
+        assert_eq!(put(epoch(1)), None);
+        assert_eq!(put(epoch(2)), fresh);
+        assert_eq!(put(epoch(3)), fresh);
+        let other = DeletionEpoch {
+            history: [8; 16],
+            epoch: 9,
+        };
+        assert_eq!(put(other), Some(Known::Nothing));
+    }
+
+    #[test]
+    fn everything_is_forgotten_at_once() {
+        let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
+        knowledge.put(None, [("m", TASK, Some(UNIHASH))]);
+        knowledge.forget_all();
+        let method = knowledge.method("m").unwrap();
+        assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
+        knowledge.put(None, [("m", TASK, Some(UNIHASH))]);
+        assert_eq!(knowledge.get(method, &TASK), Known::Fresh(Some(UNIHASH)));
+    }
+
     #[test]
     fn memory_is_bounded() {
-        let knowledge = Knowledge::new(ENTRY_BYTES * 100);
+        let knowledge = Knowledge::new(ENTRY_BYTES * 100, OFFLINE_MAX);
         for number in 0..1000_u64 {
             let mut taskhash = TASK;
             taskhash[..8].copy_from_slice(&number.to_le_bytes());
-            knowledge.put("m", &taskhash, Some(UNIHASH));
+            knowledge.put(None, [("m", taskhash, Some(UNIHASH))]);
         }
         assert!(knowledge.len() <= 100);
     }

@@ -6,7 +6,8 @@
 //! [`Agent`] speaks BitBake's protocol to builds. It remembers what the server said
 //! (`knowledge`), asks for the rest with a limit on every wait (`server`), knows what a
 //! build can be told when nobody answers (`commands`), and keeps reports for a server that
-//! is away (`reporting`, over the [`State`] on disk). Which build may do what, [`Profiles`]
+//! is away (`reporting`, over the [`State`] on disk). `following` keeps a snapshot of the
+//! server's mappings and hears of changes. Which build may do what, [`Profiles`]
 //! say, by the user who connects. It works by [`AgentOptions`] and
 //! tells of itself as [`Status`]; [`cli`] is the program around it, which
 //! `fingerpost agent` and the small binary `fingerpost-agent` run.
@@ -16,14 +17,19 @@ mod args;
 mod asking;
 pub mod cli;
 mod commands;
+mod figured;
 mod figures;
+mod following;
 mod gets;
+mod keeping;
 mod knowledge;
 mod logins;
+mod lookup;
 mod loopback;
 mod marks;
 mod metrics;
 mod names;
+mod namespaces;
 mod options;
 mod place;
 mod profiles;
@@ -33,15 +39,19 @@ mod server;
 mod serving;
 mod session;
 mod settings;
+mod shared;
+mod signing;
 mod state;
 mod status;
 mod wire;
 
-pub use agent::Agent;
-pub use options::AgentOptions;
+pub use agent::{Agent, StartError};
+pub use options::{AgentOptions, SnapshotOptions, TrustOptions};
 pub use profiles::{Profile, Profiles};
 pub use state::{
-    DeletionEpoch, Deliver, Delivered, Known, LocalAnswer, LocalReport, NotDelivered, Replay,
-    Replayed, ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Task, Word,
+    Deliver, Delivered, Known, LocalAnswer, LocalReport, NotDelivered, Replay, Replayed,
+    ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Task, Word,
 };
-pub use status::{BreakerState, Counts, HitRatios, ServerStatus, SpoolStatus, Status};
+pub use status::{
+    BreakerState, Counts, FollowedStatus, HitRatios, ServerStatus, SpoolStatus, Status,
+};

@@ -3,8 +3,8 @@
 
 use fingerpost_hashequiv_client::{Client, ClientError, Mode};
 
-use crate::agent::Shared;
 use crate::commands::{Caller, Reply};
+use crate::shared::Shared;
 
 /// A stream that the server has opened.
 pub(crate) struct Marks(Client);

@@ -10,15 +10,16 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::agent::Shared;
+use crate::FollowedStatus;
+use crate::namespaces::Namespaces;
 use crate::state::StateFigures;
 
 /// Adds the metrics of an agent to a registry whose prefix is `fingerpost`.
-pub(crate) fn register(registry: &mut Registry, agent: &Arc<Shared>) {
+pub(crate) fn register(registry: &mut Registry, agent: &Arc<Namespaces>) {
     registry.register_collector(Box::new(Figured(Arc::downgrade(agent))));
 }
 
-struct Figured(Weak<Shared>);
+struct Figured(Weak<Namespaces>);
 
 impl fmt::Debug for Figured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,16 +33,19 @@ impl Collector for Figured {
             return Ok(());
         };
         counters(&agent, &mut encoder)?;
-        if let Some(state) = agent.spool.state() {
+        if let Some(status) = agent.followed_status() {
+            followed(&status, &mut encoder)?;
+        }
+        if let Some(state) = agent.first.spool.state() {
             spool(&state.figures(), &mut encoder)?;
         }
         Ok(())
     }
 }
 
-fn counters(agent: &Shared, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let figures = &agent.figures;
-    let counters: [(&str, &str, &AtomicU64); 11] = [
+fn counters(agent: &Namespaces, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let figures = &agent.first.figures;
+    let counters: [(&str, &str, &AtomicU64); 15] = [
         (
             "requests",
             "Requests that are no lines of a stream",
@@ -93,6 +97,26 @@ fn counters(agent: &Shared, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
             "Logins that succeeded without the server's word",
             &figures.logins,
         ),
+        (
+            "lookups_snapshot",
+            "Of those that needed no server, what the snapshot and its changes answered",
+            &figures.by_snapshot,
+        ),
+        (
+            "lookups_store",
+            "Of those that needed no server, what answers of before on disk did",
+            &figures.by_store,
+        ),
+        (
+            "answers_disbelieved",
+            "Answers that nobody signed who is believed",
+            &figures.disbelieved,
+        ),
+        (
+            "signatures",
+            "Signatures of this host that the server took",
+            &figures.signed,
+        ),
     ];
     for (name, help, counter) in counters {
         put(
@@ -104,16 +128,34 @@ fn counters(agent: &Shared, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     }
     let up = |is_up: bool| ConstGauge::new(i64::from(is_up));
     let help = "Whether the server is asked, or left alone because it does not answer";
-    put(out, "server_up", help, &up(agent.server.answers()))?;
+    put(out, "server_up", help, &up(agent.first.server.answers()))?;
     let help = "Whether reports are brought to it at once";
     put(
         out,
         "server_takes_reports",
         help,
-        &up(agent.server.takes_reports()),
+        &up(agent.first.server.takes_reports()),
     )?;
-    let entries = ConstGauge::new(agent.knowledge.len() as u64);
+    let entries = ConstGauge::new(agent.remembered());
     put(out, "remembered", "Answers in memory", &entries)
+}
+
+fn followed(status: &FollowedStatus, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let gauge = |value: u64| ConstGauge::new(value);
+    let help = "How long ago the server told all that it deletes";
+    if let Some(seconds) = status.current_seconds {
+        put(out, "followed_age_seconds", help, &gauge(seconds))?;
+    }
+    let help = "How long ago the snapshot on this host was cut";
+    if let Some(seconds) = status.snapshot_age_seconds {
+        put(out, "snapshot_age_seconds", help, &gauge(seconds))?;
+    }
+    let rows = gauge(status.snapshot_rows);
+    put(out, "snapshot_rows", "Rows of the snapshot", &rows)?;
+    let bytes = gauge(status.snapshot_bytes);
+    put(out, "snapshot_bytes", "Bytes of its shards", &bytes)?;
+    let help = "Changes since the snapshot, in memory";
+    put(out, "snapshot_changes", help, &gauge(status.changes))
 }
 
 fn spool(figures: &StateFigures, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -1,17 +1,31 @@
 //! What may be set about an agent.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use fingerpost_hashequiv_client::ClientOptions;
+use fingerpost_hashequiv_client::http::{HttpOptions, ServerUrl};
+use fingerpost_signatures::{KeyRing, Policy, SigningKey, Trust};
 
 use crate::Profiles;
+use crate::following::FollowOptions;
 
 /// How an agent works. [`AgentOptions::to`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// The server, and the login if it wants one. Its waits and tries are not used.
     pub server: ClientOptions,
+    /// That server over HTTP, and others that have the same to say. It is then asked for
+    /// look-ups and reports, and followed: `server` is for what builds ask as themselves.
+    pub http: Option<HttpOptions>,
+    /// Whose answers are believed, and who signs reports. None: nobody looks at signatures.
+    /// Needs `http`.
+    pub trust: Option<TrustOptions>,
+    /// Snapshots of the server's mappings on this host. Only with `http`.
+    pub snapshots: SnapshotOptions,
+    /// How old what is remembered may be while the server is away. 24 h.
+    pub max_offline_age: Duration,
     /// Longest wait for the server's answer to a batch of look-ups. 2 s.
     pub lookup_deadline: Duration,
     /// Longest wait for the server's answer to a report. 2 s.
@@ -22,10 +36,36 @@ pub struct AgentOptions {
     pub strict_auth: bool,
     /// What which builds may do. The agent's own user and root everything, others look up.
     pub profiles: Profiles,
-    /// Where reports are kept that the server has not seen.
+    /// Where reports are kept that the server has not seen, and snapshots.
     pub state: PathBuf,
-    /// Bytes of them at most. 256 MiB.
+    /// Bytes of those reports at most. 256 MiB.
     pub spool_bytes_max: u64,
+}
+
+/// Whose answers are believed, and who signs reports.
+#[derive(Clone)]
+pub struct TrustOptions {
+    /// What is done with answers that nobody signed who is in the ring.
+    pub policy: Policy,
+    /// Who is believed.
+    pub ring: KeyRing,
+    /// Signs what builds report whose profile says so.
+    pub signer: Option<SigningKey>,
+    /// The name of the namespace that builds without one of their own are put into.
+    pub namespace: String,
+    /// Namespaces that each falls back to, in their order.
+    pub fallbacks: Vec<String>,
+}
+
+/// Snapshots of the server's mappings on this host.
+#[derive(Clone)]
+pub struct SnapshotOptions {
+    /// Whether they are fetched. On.
+    pub fetched: bool,
+    /// Who must have signed them. None: whoever made them is believed.
+    pub publishers: Option<KeyRing>,
+    /// A larger one is not fetched. 4 GiB.
+    pub bytes_max: u64,
 }
 
 impl AgentOptions {
@@ -33,6 +73,10 @@ impl AgentOptions {
     pub fn to(server: ClientOptions, state: PathBuf) -> Self {
         Self {
             server,
+            http: None,
+            trust: None,
+            snapshots: SnapshotOptions::default(),
+            max_offline_age: Duration::from_secs(24 * 3600),
             lookup_deadline: Duration::from_secs(2),
             report_deadline: Duration::from_secs(2),
             memory_bytes: 16 << 20,
@@ -41,5 +85,62 @@ impl AgentOptions {
             state,
             spool_bytes_max: 256 << 20,
         }
+    }
+
+    /// The namespace that builds without one of their own are put into, if it is known.
+    fn namespace(&self) -> Option<&str> {
+        let http = self.http.as_ref()?;
+        let of_url = http.urls.first().and_then(ServerUrl::namespace);
+        of_url.or(http.namespace.as_deref())
+    }
+
+    /// How a namespace is followed.
+    pub(crate) fn follow(&self, namespace: Option<&str>) -> FollowOptions {
+        let mut follow = FollowOptions::in_directory(self.state.join("snapshots"));
+        follow.namespace = namespace.or_else(|| self.namespace()).map(str::to_owned);
+        follow.snapshots = self.snapshots.fetched;
+        follow.publishers.clone_from(&self.snapshots.publishers);
+        let looks = |trust: &TrustOptions| trust.policy != Policy::Off;
+        follow.believes_changes = !self.trust.as_ref().is_some_and(looks);
+        follow.snapshot_bytes_max = self.snapshots.bytes_max;
+        follow.max_offline_age = self.max_offline_age;
+        follow
+    }
+}
+
+impl TrustOptions {
+    /// For who works in a namespace, or in that of builds without one.
+    pub(crate) fn within(&self, namespace: Option<&str>) -> Trust {
+        let own = namespace.unwrap_or(&self.namespace).to_owned();
+        let namespaces = std::iter::once(own).chain(self.fallbacks.iter().cloned());
+        let (ring, signer) = (self.ring.clone(), self.signer.clone());
+        Trust::new(self.policy, ring, signer, namespaces.collect())
+    }
+}
+
+impl Default for SnapshotOptions {
+    fn default() -> Self {
+        Self {
+            fetched: true,
+            publishers: None,
+            bytes_max: 4 << 30,
+        }
+    }
+}
+
+impl fmt::Debug for TrustOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrustOptions")
+            .field("policy", &self.policy)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SnapshotOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotOptions")
+            .field("fetched", &self.fetched)
+            .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@
 mod settings;
 mod sockets;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use fingerpost_net::{Peer, PeerAddress, Transport};
@@ -154,6 +154,23 @@ impl Profiles {
         };
         let mut all = built_in.into_iter().chain(of_rules);
         all.find(|profile| profile.name == name)
+    }
+
+    /// The server's namespaces that they name, each once.
+    pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
+        let rules = match &self.chosen {
+            Chosen::Rules(rules) => &rules[..],
+            Chosen::Sockets { .. } => &[],
+        };
+        let named = rules.iter();
+        named
+            .filter_map(|rule| rule.profile.namespace.as_deref())
+            .collect()
+    }
+
+    /// Whether the agent signs what builds of this profile reported.
+    pub(crate) fn signs(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|profile| profile.signs)
     }
 
     /// The profile of a peer.

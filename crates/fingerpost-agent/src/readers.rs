@@ -8,10 +8,10 @@ use fingerpost_net::PeerAddress;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::agent::Shared;
 use crate::commands::{Caller, Reply};
 use crate::reporting::Reported;
 use crate::server::Task;
+use crate::shared::Shared;
 
 /// Users that are remembered as told of in the log.
 const TOLD_MAX: usize = 1_000;
@@ -57,7 +57,7 @@ pub(crate) fn report(shared: &Shared, caller: &Caller, argument: &str) -> Reply 
         method: method.clone(),
         taskhash: taskhash.clone(),
     }];
-    let provisional = shared.spool.provisional(&task);
+    let provisional = shared.spool.provisional(&shared.namespace, &task);
     let known = provisional
         .and_then(|mut said| said.pop().flatten())
         .or_else(|| shared.remembered(&method, &taskhash));

@@ -6,22 +6,22 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fingerpost_hashequiv_client::AskError;
-use fingerpost_hashequiv_proto::client::{Request, UnihashRow, read_answer};
+use fingerpost_hashequiv_client::http::Said;
+use fingerpost_hashequiv_proto::client::{UnihashRow, read_answer};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use parking_lot::Mutex;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::agent::Shared;
+use crate::namespaces::Namespaces;
+use crate::profiles::Profile;
+use crate::shared::Shared;
 use crate::state::{
     Deliver, Delivered, LocalReport, NotDelivered, ReportKind, Spooled, State, StateError, Task,
     Word,
 };
 
-/// All reports are of the one namespace that the server puts the agent's login into.
-pub(crate) const NAMESPACE: &str = "";
 /// How often the state is tended, and how long the first and the longest pause are before
 /// a server that was away is tried again.
 const TEND_EVERY: Duration = Duration::from_secs(5);
@@ -93,6 +93,14 @@ impl Spool {
         }
     }
 
+    /// Whether the server closes on a report.
+    fn is_suspect(&self, key: [u8; 16]) -> bool {
+        let closings = self.closings.lock();
+        closings
+            .get(&key)
+            .is_some_and(|count| *count > CLOSINGS_MAX)
+    }
+
     /// Whether a report is passed over this time.
     fn is_skipped(&self, key: [u8; 16]) -> bool {
         let mut closings = self.closings.lock();
@@ -114,6 +122,7 @@ impl Spool {
     /// nothing at all when there are none.
     pub(crate) fn provisional(
         &self,
+        namespace: &str,
         tasks: &[crate::server::Task],
     ) -> Option<Vec<Option<Unihash>>> {
         let state = self.state.as_ref().filter(|state| state.is_provisional())?;
@@ -121,7 +130,7 @@ impl Spool {
             .iter()
             .map(|task| task_of(&task.method, &task.taskhash))
             .collect();
-        Some(state.provisional(NAMESPACE, &tasks))
+        Some(state.provisional(namespace, &tasks))
     }
 }
 
@@ -132,28 +141,38 @@ pub(crate) fn task_of(method: &str, taskhash: &str) -> Task {
     }
 }
 
+/// A report of a build.
+pub(crate) struct Reporting<'a> {
+    pub(crate) kind: ReportKind,
+    pub(crate) reported: &'a Reported,
+    /// The unihash that it would like, which is valid.
+    pub(crate) proposed: Unihash,
+    /// The argument of the command, as it has to be forwarded.
+    pub(crate) argument: &'a str,
+    /// The profile of the build.
+    pub(crate) profile: &'a Profile,
+}
+
 impl Shared {
     /// The JSON of what a build is told of its report.
     pub(crate) async fn report(
-        &self,
-        kind: ReportKind,
-        reported: &Reported,
-        proposed: Unihash,
-        argument: &str,
+        self: &Arc<Self>,
+        reporting: Reporting<'_>,
     ) -> Result<String, AskError> {
+        let (kind, reported) = (reporting.kind, reporting.reported);
         let task = task_of(&reported.method, &reported.taskhash);
         let spool = self.spool.state();
         // The order of the reports of a task is kept. And a report that the server did not
         // answer is brought to it before another one may wait for it.
         let comes_after = spool.is_some_and(|state| {
-            self.spool.is_away.load(Ordering::Relaxed) || state.has_spooled(NAMESPACE, &task)
+            self.spool.is_away.load(Ordering::Relaxed) || state.has_spooled(&self.namespace, &task)
         });
         if !comes_after {
-            let request = Request::verbatim(kind.as_str(), argument);
-            match self.server.report(request).await {
-                Ok(json) if self.hear_of(kind, reported, &json) => {
+            let told = self.tell(kind, reporting.argument, reporting.profile.signs);
+            match told.await {
+                Ok(said) if self.hear_of(kind, reported, &said) => {
                     self.figures.reports.fetch_add(1, Ordering::Relaxed);
-                    return Ok(json);
+                    return Ok(said.value);
                 }
                 Ok(_) => {
                     let odd = AskError::senseless("the answer is none to the report");
@@ -163,7 +182,7 @@ impl Shared {
                 Err(silent) => self.figures.gave_up(kind.as_str(), &silent),
             }
         }
-        let unihash = self.settle(kind, reported, task, proposed, argument).await;
+        let unihash = self.settle(&reporting, task).await;
         let row = serde_json::json!({
             "taskhash": reported.taskhash,
             "method": reported.method,
@@ -174,8 +193,8 @@ impl Shared {
 
     /// Takes the server's answer to a report, if it is one: what is not would end a build, or
     /// give a task the unihash of another.
-    fn hear_of(&self, kind: ReportKind, reported: &Reported, json: &str) -> bool {
-        let row = match read_answer::<Option<UnihashRow>>(json) {
+    fn hear_of(&self, kind: ReportKind, reported: &Reported, said: &Said<String>) -> bool {
+        let row = match read_answer::<Option<UnihashRow>>(&said.value) {
             Ok(Some(row)) => row,
             Ok(None) => return kind == ReportKind::ReportEquiv,
             Err(_) => return false,
@@ -188,34 +207,29 @@ impl Shared {
                 method: reported.method.clone(),
                 taskhash: reported.taskhash.clone(),
             };
-            self.remember(&task, Some(&row.unihash));
+            self.remember(said.epoch, [(&task, Some(&row.unihash))]);
         }
         is_of_it
     }
 
-    /// Answers in the server's place. What cannot be kept for it is answered with what the
-    /// report proposes.
-    async fn settle(
-        &self,
-        kind: ReportKind,
-        reported: &Reported,
-        task: Task,
-        proposed: Unihash,
-        argument: &str,
-    ) -> Unihash {
+    /// Answers in the server's place, by what this host knows. What cannot be kept for the
+    /// server is answered with what the report proposes.
+    async fn settle(&self, reporting: &Reporting<'_>, task: Task) -> Unihash {
+        let proposed = || reporting.proposed.clone();
         let Some(state) = self.spool.state().filter(|_| !self.spool.is_stalled()) else {
             self.figures.unspooled.fetch_add(1, Ordering::Relaxed);
-            return proposed;
+            return proposed();
         };
-        let known = self.remembered(&reported.method, &reported.taskhash);
+        let reported = reporting.reported;
+        let known = self.known_here(&reported.method, &reported.taskhash).await;
         let report = LocalReport {
-            kind,
-            namespace: NAMESPACE.to_owned(),
+            kind: reporting.kind,
+            namespace: self.namespace.clone(),
             task,
             outhash: reported.outhash.as_deref().map(Outhash::parse),
-            proposed: proposed.clone(),
-            request: argument.to_owned(),
-            user: None,
+            proposed: proposed(),
+            request: reporting.argument.to_owned(),
+            profile: Some(reporting.profile.name.clone()),
         };
         match state.settle(report, known).await {
             Ok(answer) => {
@@ -231,54 +245,60 @@ impl Shared {
                     *self.spool.stalled.lock() = Some(Instant::now());
                 }
                 self.figures.could_not_spool(&error);
-                proposed
+                proposed()
             }
         }
     }
 
     /// The server's word on a task that this host answered before.
-    fn hear(&self, word: Word) {
-        let text = word.task.taskhash.to_text();
+    fn hear(&self, word: &Word) {
         let task = crate::server::Task {
             method: word.task.method.as_str().to_owned(),
-            taskhash: text,
+            taskhash: word.task.taskhash.to_text(),
         };
-        self.remember(&task, Some(&word.unihash));
+        self.remember(None, [(&task, Some(&word.unihash))]);
     }
 }
 
-impl Deliver for Shared {
-    async fn deliver(&self, report: &Spooled) -> Result<Delivered, NotDelivered> {
-        if self.spool.is_skipped(report.key) {
+impl Deliver for Namespaces {
+    async fn deliver(&self, report: &Spooled, alone: bool) -> Result<Delivered, NotDelivered> {
+        let spool = &self.first.spool;
+        // One that may take the connection with it goes alone, or lets others go before.
+        if spool.is_skipped(report.key) || (!alone && spool.is_suspect(report.key)) {
             return Err(NotDelivered::Held);
         }
-        let request = Request::<Box<RawValue>>::verbatim(report.kind.as_str(), &report.request);
-        match self.server.report(request).await {
-            Ok(json) => {
-                self.spool.closings.lock().remove(&report.key);
+        // One whose namespace is not asked any more waits until it is, or is too old.
+        let shared = self.find(&report.namespace).ok_or(NotDelivered::Held)?;
+        let profile = report.profile.as_deref().unwrap_or_default();
+        let signs = self.profiles.signs(profile);
+        match shared.tell(report.kind, &report.request, signs).await {
+            Ok(Said { value: json, .. }) => {
+                spool.closings.lock().remove(&report.key);
                 let row = read_answer::<Option<UnihashRow>>(&json);
                 let row = row.map_err(|_| NotDelivered::Away)?;
                 let unihash = row.map(|row| row.unihash);
                 Ok(Delivered { unihash })
             }
             Err(AskError::Told(why)) => Err(NotDelivered::Refused(why)),
-            Err(AskError::Closed) => Err(self.spool.closed(report.key)),
+            Err(AskError::Closed) if alone => Err(spool.closed(report.key)),
+            Err(AskError::Closed) => Err(NotDelivered::Away),
             Err(AskError::Silent(_)) => Err(NotDelivered::Away),
         }
     }
 }
 
 /// Brings to the server what it missed, and tends the state, until the agent ends.
-pub(crate) async fn replay(agent: Weak<Shared>) {
+pub(crate) async fn replay(agent: Weak<Namespaces>) {
     let mut pause = PAUSE_MIN;
     loop {
-        let Some(shared) = agent.upgrade() else {
+        let Some(namespaces) = agent.upgrade() else {
             return;
         };
+        let shared = Arc::clone(&namespaces.first);
         let Some(state) = shared.spool.state() else {
             return;
         };
-        match replay_all(&shared, state).await {
+        match replay_all(&namespaces, state).await {
             // Those that are held are not tried all the time.
             Ok(true) => {
                 shared.spool.is_away.store(false, Ordering::Relaxed);
@@ -287,6 +307,8 @@ pub(crate) async fn replay(agent: Weak<Shared>) {
                     _ => PAUSE_MAX,
                 };
             }
+            // Nobody is asked while it is known to be away: it is looked at soon again.
+            Ok(false) if !shared.server.takes_reports() => pause = 2 * PAUSE_MIN,
             Ok(false) => pause = (pause * 2).min(PAUSE_MAX),
             Err(error) => {
                 shared.figures.could_not_spool(&error);
@@ -301,21 +323,31 @@ pub(crate) async fn replay(agent: Weak<Shared>) {
             // Who adds wakes us; otherwise the state is tended now and then.
             _ = timeout(TEND_EVERY, shared.spool.added.notified()).await;
         }
-        drop(shared);
+        drop((shared, namespaces));
         sleep(pause).await;
     }
 }
 
 /// Whether everything was brought to it that can be.
-async fn replay_all(shared: &Arc<Shared>, state: &State) -> Result<bool, StateError> {
+async fn replay_all(namespaces: &Namespaces, state: &State) -> Result<bool, StateError> {
     let mut replay = state.replay().await;
     loop {
-        let replayed = replay.step(&**shared).await?;
-        for word in replayed.words {
-            shared.hear(word);
+        let replayed = replay.step(namespaces).await?;
+        for word in &replayed.words {
+            if let Some(shared) = namespaces.find(&word.namespace) {
+                shared.hear(word);
+            }
         }
         if replayed.away || replayed.done {
             return Ok(!replayed.away);
+        }
+        // It answers again: what builds report from now on need not wait behind all others.
+        if replayed.delivered > 0 {
+            namespaces
+                .first
+                .spool
+                .is_away
+                .store(false, Ordering::Relaxed);
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::place::{Directory, Environment, SocketOptions, bind_socket};
 use crate::profiles::SocketUsers;
 use crate::settings::{ServerAddress, Settings};
 use crate::state::StateError;
-use crate::{Agent, Profiles, loopback};
+use crate::{Agent, Profiles, StartError, loopback};
 
 /// Serves until a stop signal.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -49,14 +49,14 @@ async fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result
     let _hang_ups = signal(SignalKind::hangup()).context("cannot catch signals")?;
     raise_open_files();
     // What is missing is told before anything is made.
-    let server = settings.options(PathBuf::new())?.server.address.to_string();
+    settings.options(PathBuf::new())?;
     let names = Names::of_host();
     let profiles = settings.profiles(&names, environment.uid)?;
     let listeners = listen(settings, environment)?;
     let profiles = profiles.on(SocketUsers::of(&listeners, &names));
     let agent = start(settings, environment, &profiles).await?;
     let shutdown = Shutdown::new();
-    announce(&listeners, &server);
+    announce(&listeners, &settings.server_names());
     let mut serving = tokio::spawn(agent.serve(listeners, shutdown.clone()));
     systemd::ready();
     tokio::select! {
@@ -130,7 +130,8 @@ fn bind_own(settings: &Settings, environment: &Environment) -> anyhow::Result<Li
     if let Some(warning) = &place.warning {
         tracing::warn!("{warning}");
     }
-    if let Some(ServerAddress(Address::Unix(server))) = &settings.server
+    let servers = settings.server.as_deref().unwrap_or_default();
+    if let Some(ServerAddress::Native(Address::Unix(server))) = servers.first()
         && std::path::absolute(server).is_ok_and(|server| server == place.path)
     {
         let why = format!("{} would be the agent's own server", place.path.display());
@@ -162,7 +163,9 @@ async fn start(
         options.profiles = profiles.clone();
         match Agent::start(&options).await {
             Ok(agent) => return Ok(agent),
-            Err(error @ StateError::InUse { .. }) => _ = in_use.get_or_insert(error),
+            Err(error @ StartError::State(StateError::InUse { .. })) => {
+                _ = in_use.get_or_insert(error);
+            }
             Err(error) => return Err(error).or_exit(Exit::Io, "the agent cannot start"),
         }
     }

@@ -9,10 +9,10 @@ use fingerpost_hashequiv_proto::{Inbound, Mode, outbox, request};
 use fingerpost_net::ConnectionGuard;
 use tracing::debug;
 
-use crate::agent::Shared;
 use crate::commands::{self, Caller, Kind, Reply};
 use crate::gets::Gets;
 use crate::marks::Marks;
+use crate::shared::Shared;
 use crate::wire::{Arrived, Ended, Wire};
 
 /// Lines of a stream that are answered together.

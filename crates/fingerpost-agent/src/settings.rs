@@ -1,17 +1,22 @@
 //! What an operator sets: flags, variables, and a file with the same names.
 
+mod server;
+mod trust;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use fingerpost_hashequiv_client::{ClientOptions, Credentials};
 use fingerpost_net::Address;
-use fingerpost_program::exit::{Exit, OrExit as _, failure};
+use fingerpost_program::exit::{Exit, failure};
 use fingerpost_program::log::{LogFormat, LogLevel};
-use fingerpost_program::secret::Secret;
-use serde::Deserialize;
+use fingerpost_signatures::Policy;
+use serde::{Deserialize, Deserializer};
+
+use self::server::Oidc;
+pub(crate) use self::server::ServerAddress;
 
 use crate::loopback::LoopbackAddress;
 use crate::names::Names;
@@ -23,10 +28,20 @@ use crate::{AgentOptions, Profiles};
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// The server, as `BB_HASHSERVE` would name it: `HOST:PORT`, `unix://PATH`,
-    /// `ws://HOST[:PORT]` or `wss://HOST[:PORT]`.
-    #[arg(long, value_name = "ADDR", env = "FINGERPOST_AGENT_SERVER")]
-    pub(crate) server: Option<ServerAddress>,
+    /// The server: one of Fingerpost's as `https://HOST[:PORT]`, any other as `BB_HASHSERVE`
+    /// would name it, `HOST:PORT`, `unix://PATH`, `ws://HOST[:PORT]` or `wss://HOST[:PORT]`.
+    /// Several of HTTPS may be given, the preferred one first.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "FINGERPOST_AGENT_SERVER",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "server::servers")]
+    pub(crate) server: Option<Vec<ServerAddress>>,
+    /// The server's namespace. Default: that which it puts the agent's login into.
+    #[arg(long, value_name = "NAME", env = "FINGERPOST_AGENT_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
     /// Socket to listen on. Default: `agent.sock` in `/run/fingerpost-agent` for root, else
     /// in `$XDG_RUNTIME_DIR/fingerpost`, else in `/tmp/fingerpost-UID`.
     #[arg(long, value_name = "PATH", env = "FINGERPOST_AGENT_SOCKET")]
@@ -61,6 +76,59 @@ pub(crate) struct Settings {
     /// File that holds that user's token.
     #[arg(long, value_name = "FILE", env = "FINGERPOST_AGENT_PASSWORD_FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// File that holds a bearer token for the server; it is read again when it changes.
+    #[arg(long, value_name = "FILE", env = "FINGERPOST_AGENT_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Show the server what the CI system says about this job: `github:AUDIENCE`,
+    /// `env:VARIABLE` (GitLab's `id_tokens`) or `file:PATH`.
+    #[arg(long, value_name = "SOURCE", env = "FINGERPOST_AGENT_OIDC")]
+    pub(crate) oidc: Option<Oidc>,
+    /// Certificate for the server, PEM, with its chain.
+    #[arg(long, value_name = "FILE", env = "FINGERPOST_AGENT_CLIENT_CERTIFICATE")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    #[arg(long, value_name = "FILE", env = "FINGERPOST_AGENT_CLIENT_KEY")]
+    pub(crate) client_key: Option<PathBuf>,
+    /// Keep a snapshot of the server's mappings on this host. [default: true]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "FINGERPOST_AGENT_SNAPSHOTS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub(crate) snapshots: Option<bool>,
+    /// Disk for it. [default: 4096]
+    #[arg(long, value_name = "MIB", env = "FINGERPOST_AGENT_SNAPSHOT_MIB")]
+    pub(crate) snapshot_mib: Option<u64>,
+    /// Key ring of those whose snapshots are believed. Default: whoever made them is.
+    #[arg(long, value_name = "FILE", env = "FINGERPOST_AGENT_PUBLISHERS")]
+    pub(crate) publishers: Option<PathBuf>,
+    /// Signatures of answers: off, prefer (what is signed must verify) or require. What is
+    /// refused is a miss. [default: off]
+    #[arg(long, value_name = "POLICY", env = "FINGERPOST_AGENT_SIGNATURES")]
+    #[serde(deserialize_with = "policy")]
+    pub(crate) signatures: Option<Policy>,
+    /// Key ring of those whose signatures are believed.
+    #[arg(long, value_name = "FILE", env = "FINGERPOST_AGENT_RING")]
+    pub(crate) ring: Option<PathBuf>,
+    /// Sign what is reported, with the newest active key of this key ring, for builds whose
+    /// profile says so.
+    #[arg(long, value_name = "RING", env = "FINGERPOST_AGENT_SIGN_WITH")]
+    pub(crate) sign_with: Option<PathBuf>,
+    /// Namespaces that the server's falls back to, whose rows are believed too.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "FINGERPOST_AGENT_FALLBACKS",
+        value_delimiter = ','
+    )]
+    pub(crate) fallbacks: Option<Vec<String>>,
+    /// How old what is remembered may be while the server is away. [default: 24]
+    #[arg(long, value_name = "HOURS", env = "FINGERPOST_AGENT_MAX_OFFLINE_HOURS")]
+    pub(crate) max_offline_hours: Option<u64>,
     /// Longest wait of a build for an answer to its look-ups. [default: 2000]
     #[arg(long, value_name = "MS", env = "FINGERPOST_AGENT_LOOKUP_DEADLINE_MS")]
     pub(crate) lookup_deadline_ms: Option<u64>,
@@ -129,6 +197,19 @@ impl Settings {
             state_directory: self.state_directory.or(other.state_directory),
             username: self.username.or(other.username),
             password_file: self.password_file.or(other.password_file),
+            namespace: self.namespace.or(other.namespace),
+            token_file: self.token_file.or(other.token_file),
+            oidc: self.oidc.or(other.oidc),
+            client_certificate: self.client_certificate.or(other.client_certificate),
+            client_key: self.client_key.or(other.client_key),
+            snapshots: self.snapshots.or(other.snapshots),
+            snapshot_mib: self.snapshot_mib.or(other.snapshot_mib),
+            publishers: self.publishers.or(other.publishers),
+            signatures: self.signatures.or(other.signatures),
+            ring: self.ring.or(other.ring),
+            sign_with: self.sign_with.or(other.sign_with),
+            fallbacks: self.fallbacks.or(other.fallbacks),
+            max_offline_hours: self.max_offline_hours.or(other.max_offline_hours),
             lookup_deadline_ms: self.lookup_deadline_ms.or(other.lookup_deadline_ms),
             report_deadline_ms: self.report_deadline_ms.or(other.report_deadline_ms),
             memory_mib: self.memory_mib.or(other.memory_mib),
@@ -144,23 +225,21 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// There is no server; a number is out of its range; user and token do not come
-    /// together.
+    /// There is no server; a number is out of its range; what is shown to the server, or
+    /// believed, is incomplete.
     pub(crate) fn options(&self, state: PathBuf) -> anyhow::Result<AgentOptions> {
-        let Some(ServerAddress(address)) = &self.server else {
-            let why = "which server? fingerpost agent --server ADDR, as BB_HASHSERVE would name it";
-            return Err(failure(Exit::Configuration, why));
-        };
-        let mut server = ClientOptions::to(address.clone());
-        server.credentials = self.credentials()?;
-        let defaults = AgentOptions::to(server, state);
+        let servers = self.servers()?;
+        let defaults = AgentOptions::to(servers.native, state);
         let milliseconds = |name, value: Option<u64>, default| match value {
             None => Ok(default),
             Some(value) => within(name, value, 1..=DEADLINE_MS_MAX).map(Duration::from_millis),
         };
-        let mebibytes = |name, value: Option<u64>, default| match value {
-            None => Ok(default),
-            Some(value) => within(name, value, 1..=MIB_MAX).map(|value| value << 20),
+        let max_offline_age = match self.max_offline_hours {
+            None => defaults.max_offline_age,
+            Some(hours) => {
+                let hours = within("max_offline_hours", hours, 0..=HOURS_MAX)?;
+                Duration::from_secs(hours * 3600)
+            }
         };
         let lookup = milliseconds(
             "lookup_deadline_ms",
@@ -173,10 +252,14 @@ impl Settings {
             defaults.report_deadline,
         )?;
         Ok(AgentOptions {
+            http: servers.http,
+            trust: self.trust()?,
+            snapshots: self.snapshot_options()?,
+            max_offline_age,
             lookup_deadline: lookup,
             report_deadline: report,
-            memory_bytes: mebibytes("memory_mib", self.memory_mib, defaults.memory_bytes)?,
-            spool_bytes_max: mebibytes("spool_mib", self.spool_mib, defaults.spool_bytes_max)?,
+            memory_bytes: within_mib("memory_mib", self.memory_mib, defaults.memory_bytes)?,
+            spool_bytes_max: within_mib("spool_mib", self.spool_mib, defaults.spool_bytes_max)?,
             strict_auth: self.strict_auth.unwrap_or(defaults.strict_auth),
             ..defaults
         })
@@ -189,29 +272,16 @@ impl Settings {
     /// They contradict each other, or the server cannot do what they say.
     pub(crate) fn profiles(&self, names: &Names, uid: u32) -> anyhow::Result<Profiles> {
         let loopback = self.loopback_profile.as_deref();
-        let server = self.server.as_ref().map(|server| &server.0);
-        profiles::read(&self.profiles, loopback, names, uid, server)
+        let server = self.server.as_deref().and_then(<[_]>::first);
+        let server = server.map(ServerAddress::native).transpose()?;
+        profiles::read(&self.profiles, loopback, names, uid, server.as_ref())
     }
 
-    fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
-        match (&self.username, &self.password_file) {
-            (None, None) => Ok(None),
-            (Some(username), Some(file)) => {
-                let token = Secret::read(file);
-                let failed = format!("cannot read {}", file.display());
-                Ok(Some(Credentials {
-                    username: username.clone(),
-                    token: token
-                        .or_exit(Exit::Configuration, failed)?
-                        .reveal()
-                        .to_owned(),
-                }))
-            }
-            _ => {
-                let why = "username and password_file need each other";
-                Err(failure(Exit::Configuration, why))
-            }
-        }
+    /// The servers, for people.
+    pub(crate) fn server_names(&self) -> String {
+        let servers = self.server.as_deref().unwrap_or_default();
+        let names: Vec<_> = servers.iter().map(ToString::to_string).collect();
+        names.join(", ")
     }
 }
 
@@ -237,29 +307,22 @@ fn within(name: &str, value: u64, range: std::ops::RangeInclusive<u64>) -> anyho
     Err(failure(Exit::Configuration, why))
 }
 
-/// The server that an agent asks.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct ServerAddress(pub(crate) Address);
+fn within_mib(name: &str, value: Option<u64>, default: u64) -> anyhow::Result<u64> {
+    match value {
+        None => Ok(default),
+        Some(value) => within(name, value, 1..=MIB_MAX).map(|value| value << 20),
+    }
+}
+
+fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Policy>, D::Error> {
+    let word = String::deserialize(from)?;
+    word.parse().map(Some).map_err(serde::de::Error::custom)
+}
 
 /// Where metrics are.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct MetricsAddress(pub(crate) Address);
-
-impl FromStr for ServerAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("https://") || text.starts_with("http://") {
-            return Err(format!(
-                "an agent asks by BitBake's protocol, and `{text}` is a URL of HTTP: write \
-                 HOST:PORT, ws://HOST or wss://HOST"
-            ));
-        }
-        text.parse().map(Self).map_err(say)
-    }
-}
 
 impl FromStr for MetricsAddress {
     type Err = String;
@@ -273,14 +336,6 @@ fn say(error: impl fmt::Display) -> String {
     error.to_string()
 }
 
-impl TryFrom<String> for ServerAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 impl TryFrom<String> for MetricsAddress {
     type Error = String;
 
@@ -292,6 +347,8 @@ impl TryFrom<String> for MetricsAddress {
 const SYSTEM_FILE: &str = "/etc/fingerpost/agent.toml";
 /// What waits longer is no deadline any more.
 const DEADLINE_MS_MAX: u64 = 60_000;
+/// A year.
+const HOURS_MAX: u64 = 366 * 24;
 /// A TiB.
 const MIB_MAX: u64 = 1 << 20;
 
@@ -307,15 +364,15 @@ mod tests {
         settings: Settings,
     }
 
-    fn flags(words: &[&str]) -> Settings {
+    pub(super) fn flags(words: &[&str]) -> Settings {
         Line::parse_from([&["agent"], words].concat()).settings
     }
 
-    fn options(settings: &Settings) -> anyhow::Result<AgentOptions> {
+    pub(super) fn options(settings: &Settings) -> anyhow::Result<AgentOptions> {
         settings.options("/state".into())
     }
 
-    fn refusal(settings: &Settings) -> String {
+    pub(super) fn refusal(settings: &Settings) -> String {
         let error = options(settings).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Configuration);
         error.to_string()
@@ -328,6 +385,7 @@ mod tests {
             assert_eq!(options.server.address.to_string(), address);
             assert_eq!(options.lookup_deadline, Duration::from_secs(2));
             assert_eq!(options.memory_bytes, 16 << 20);
+            assert!(options.http.is_none());
             assert!(!options.strict_auth && options.server.credentials.is_none());
         }
         assert!(refusal(&flags(&[])).starts_with("which server?"));
@@ -344,6 +402,19 @@ mod tests {
             ("state_directory", "/state"),
             ("username", "ann"),
             ("password_file", "/token"),
+            ("namespace", "main"),
+            ("token_file", "/bearer"),
+            ("oidc", "env:JOB"),
+            ("client_certificate", "/c.pem"),
+            ("client_key", "/k.pem"),
+            ("snapshots", "true"),
+            ("snapshot_mib", "6"),
+            ("publishers", "/p.toml"),
+            ("signatures", "prefer"),
+            ("ring", "/r.toml"),
+            ("sign_with", "/s.toml"),
+            ("fallbacks", "main"),
+            ("max_offline_hours", "7"),
             ("lookup_deadline_ms", "1"),
             ("report_deadline_ms", "2"),
             ("memory_mib", "3"),
@@ -358,7 +429,7 @@ mod tests {
         let mut words = vec!["agent".to_owned()];
         for (key, value) in keys {
             let quoted = match key {
-                "bind" => format!("['{value}']"),
+                "bind" | "fallbacks" => format!("['{value}']"),
                 _ if is_text(value) => format!("'{value}'"),
                 _ => value.to_owned(),
             };
@@ -403,9 +474,15 @@ mod tests {
         );
         check("\n\nmemory_mib = 'x'", "line 3: invalid type");
         check(
-            "server = 'https://h'",
-            "line 1: an agent asks by BitBake's protocol",
+            "server = 'https://u:p@h'",
+            "line 1: a server's URL has no login in it",
         );
+        check("server = 1", "the address of a server, or a list of them");
+        check(
+            "signatures = 'always'",
+            "line 1: expected off, prefer or require",
+        );
+        check("oidc = 'gitlab'", "line 1: expected github:AUDIENCE");
         check("log = 'loud'", "no log level");
         check("bind = ['0.0.0.0:1']", "line 1: `0.0.0.0:1` can be reached");
         check(

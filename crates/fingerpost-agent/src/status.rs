@@ -22,6 +22,11 @@ pub struct Status {
     pub answered_locally: u64,
     /// Where answers came from.
     pub hit_ratios: HitRatios,
+    /// Seconds that builds did not wait, if each look-up that was answered here would have
+    /// waited as long as those that the server was asked for; `None` before there was one.
+    pub seconds_saved: Option<f64>,
+    /// What is kept of the server's mappings, where it can be followed.
+    pub followed: Option<FollowedStatus>,
     /// Reports that the server has not seen.
     pub spool: SpoolStatus,
     /// Reports that the server refused for good.
@@ -54,6 +59,10 @@ pub struct Counts {
     pub refused: u64,
     /// Logins that succeeded without its word.
     pub logins: u64,
+    /// Answers that nobody signed who is believed.
+    pub disbelieved: u64,
+    /// Signatures of this host that the server took.
+    pub signed: u64,
     /// Reports of builds that may only read.
     pub not_passed_on: u64,
 }
@@ -92,6 +101,32 @@ pub enum BreakerState {
 pub struct HitRatios {
     /// The agent's memory.
     pub memory: Option<f64>,
+    /// The snapshot, and what changed since.
+    pub snapshot: Option<f64>,
+    /// Answers of before on disk.
+    pub store: Option<f64>,
+}
+
+/// What is kept of the server's mappings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct FollowedStatus {
+    /// The snapshot on this host; its name at the server.
+    pub snapshot: Option<String>,
+    /// How long ago it was cut.
+    pub snapshot_age_seconds: Option<u64>,
+    /// Its rows, and the bytes of its shards.
+    pub snapshot_rows: u64,
+    /// The same in bytes.
+    pub snapshot_bytes: u64,
+    /// Changes since, in memory.
+    pub changes: u64,
+    /// How long ago the server told everything that it had.
+    pub current_seconds: Option<u64>,
+    /// Whether what is not known here is known not to be.
+    pub knows_all: bool,
+    /// What went wrong last, unless it went well since.
+    pub trouble: Option<String>,
 }
 
 /// Reports that wait for the server.
@@ -119,7 +154,7 @@ impl Status {
     /// Lines for people.
     pub(crate) fn text(&self) -> String {
         let (version, pid, up) = (&self.version, self.pid, span(self.uptime_seconds));
-        let lines = [
+        let mut lines = vec![
             (
                 "agent",
                 format!("version {version}, process {pid}, up {up}"),
@@ -131,14 +166,52 @@ impl Status {
             ("refused", format!("{} reports", self.dead_letters)),
             ("given up", format!("{} look-ups", self.misses_given_up)),
         ];
-        let lines = lines.map(|(name, text)| format!("{name:<9}{text}\n"));
-        lines.concat()
+        if let Some(followed) = &self.followed {
+            lines.insert(4, ("snapshot", followed.text()));
+        }
+        let lines = lines
+            .iter()
+            .map(|(name, text)| format!("{name:<9}{text}\n"));
+        lines.collect()
     }
 
     fn lookups_text(&self) -> String {
         let mut text = format!("{}, {} answered here", self.lookups, self.answered_locally);
-        if let Some(ratio) = self.hit_ratios.memory {
-            text += &format!(", memory knew {:.1} %", ratio * 100.0);
+        let HitRatios {
+            memory,
+            snapshot,
+            store,
+        } = self.hit_ratios;
+        for (what, ratio) in [("memory", memory), ("snapshot", snapshot), ("disk", store)] {
+            if let Some(ratio) = ratio.filter(|ratio| what == "memory" || *ratio > 0.0) {
+                text += &format!(", {what} knew {:.1} %", ratio * 100.0);
+            }
+        }
+        if let Some(seconds) = self.seconds_saved.filter(|seconds| *seconds >= 1.0) {
+            text += &format!(", {} saved", span(seconds as u64));
+        }
+        text
+    }
+}
+
+impl FollowedStatus {
+    fn text(&self) -> String {
+        let mut text = match (&self.snapshot, self.snapshot_age_seconds) {
+            (Some(name), Some(age)) => {
+                let (rows, changes) = (self.snapshot_rows, self.changes);
+                format!(
+                    "{name}, {rows} rows of {} ago, {changes} changes since",
+                    span(age)
+                )
+            }
+            _ => "none".to_owned(),
+        };
+        text += &match self.current_seconds {
+            Some(seconds) => format!(", deletions heard of up to {} ago", span(seconds)),
+            None => ", deletions not heard of yet".to_owned(),
+        };
+        if let Some(trouble) = &self.trouble {
+            text += &format!(": {trouble}");
         }
         text
     }
@@ -241,7 +314,20 @@ mod tests {
             },
             lookups: 4,
             answered_locally: 3,
-            hit_ratios: HitRatios { memory: Some(0.75) },
+            hit_ratios: HitRatios {
+                memory: Some(0.75),
+                snapshot: Some(0.2),
+                store: Some(0.0),
+            },
+            seconds_saved: Some(61.5),
+            followed: Some(FollowedStatus {
+                snapshot: Some("s1".to_owned()),
+                snapshot_age_seconds: Some(120),
+                snapshot_rows: 1000,
+                changes: 3,
+                current_seconds: Some(2),
+                ..FollowedStatus::default()
+            }),
             spool: SpoolStatus {
                 count: 2,
                 bytes: 9,
@@ -252,7 +338,8 @@ mod tests {
         let text = status.text();
         for line in [
             "h:1 does not answer since 2026-11-27T00:00:00Z: connection refused\n",
-            "4, 3 answered here, memory knew 75.0 %\n",
+            "4, 3 answered here, memory knew 75.0 %, snapshot knew 20.0 %, 1 min 1 s saved\n",
+            "snapshot s1, 1000 rows of 2 min 0 s ago, 3 changes since, deletions heard of up to 2 s ago\n",
             "2 reports, 9 bytes, the oldest has waited 1 min 1 s\n",
         ] {
             assert!(text.contains(line), "{text}");

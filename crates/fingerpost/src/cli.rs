@@ -26,7 +26,7 @@ enum Command {
     /// Run the server.
     Serve(serve::Args),
     // What it does is told where both programs have it from.
-    Agent(fingerpost_agent::cli::Args),
+    Agent(Box<fingerpost_agent::cli::Args>),
     /// Talk to a hash equivalence server, as `bitbake-hashclient` does.
     Client(client::Args),
     /// Say what is wrong between a build and its hash server, and what to change.

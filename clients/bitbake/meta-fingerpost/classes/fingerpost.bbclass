@@ -11,8 +11,8 @@ FINGERPOST_AGENT ??= ""
 FINGERPOST_SERVER ??= "${BB_HASHSERVE}"
 # Where it listens. BitBake's own sockets are in this directory too.
 FINGERPOST_AGENT_SOCKET ??= "${TOPDIR}/fingerpost-agent.sock"
-# More options for it.
-FINGERPOST_AGENT_OPTIONS ??= ""
+# More options for it: one that lives for one build has no time for a snapshot.
+FINGERPOST_AGENT_OPTIONS ??= "--snapshots=false"
 # The program; looked up in the PATH that bitbake was called with.
 FINGERPOST_PROGRAM ??= "fingerpost"
 

@@ -1,102 +1,69 @@
-//! The server, asked with a limit on every wait.
+//! A server that is asked over BitBake's protocol, whichever it is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use fingerpost_hashequiv_client::{
-    AskError, Breaker, Client, ClientOptions, Credentials, Lane, Mode, Question, Trouble,
-};
+use fingerpost_hashequiv_client::http::Concern;
+use fingerpost_hashequiv_client::{AskError, Breaker, ClientOptions, Lane, Mode, Question};
 use fingerpost_hashequiv_proto::client::{Request, stream};
 use fingerpost_hashequiv_proto::types::Unihash;
-use fingerpost_net::Address;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use crate::AgentOptions;
-use crate::commands::Caller;
+use super::{Deadlines, Task};
 
 /// Connections for look-ups, and as many for single requests.
 const CONNECTIONS: usize = 2;
-/// Longest wait for what is neither a look-up nor a report.
-const ADMINISTRATION_MAX: Duration = Duration::from_secs(25);
 
-/// A task as it is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Task {
-    pub(crate) method: String,
-    pub(crate) taskhash: String,
-}
-
-/// The server of an agent.
+/// Lanes to a server.
 ///
 /// Look-ups of each kind and reports have breakers of their own: a server may answer the
 /// ones and not the others.
-pub(crate) struct Server {
-    options: ClientOptions,
+pub(super) struct Lines {
     gets: Vec<Lane>,
     exists: Lane,
     requests: Vec<Lane>,
     reports: Lane,
     lookups_breaker: Arc<Breaker>,
     reports_breaker: Arc<Breaker>,
-    lookup_deadline: Duration,
-    report_deadline: Duration,
+    deadlines: Deadlines,
     next: AtomicUsize,
 }
 
-impl Server {
+impl Lines {
     /// Prepares to ask; connects with the first question. To be called within a runtime.
-    pub(crate) fn start(options: &AgentOptions) -> Self {
-        let mut client = options.server.clone();
-        client.connect_timeout = options.lookup_deadline;
-        client.receive_timeout = options.lookup_deadline;
-        let address = client.address.to_string();
-        let lookups_breaker = Arc::new(Breaker::new(address.clone()));
-        let reports_breaker = Arc::new(Breaker::new(address));
+    pub(super) fn start(options: &ClientOptions, deadlines: Deadlines) -> Self {
+        let mut client = options.clone();
+        client.connect_timeout = deadlines.lookup;
+        client.receive_timeout = deadlines.lookup;
+        let mut reporting = client.clone();
+        reporting.connect_timeout = deadlines.report;
+        reporting.receive_timeout = deadlines.report;
         let breaker = || Arc::new(Breaker::new(client.address.to_string()));
+        let (lookups_breaker, reports_breaker) = (breaker(), breaker());
         let (exists_breaker, requests_breaker) = (breaker(), breaker());
         let lane = |mode, breaker: &Arc<Breaker>| {
             Lane::start_proving(client.clone(), mode, Arc::clone(breaker))
         };
         let lanes =
             |mode, breaker: &Arc<Breaker>| (0..CONNECTIONS).map(|_| lane(mode, breaker)).collect();
-        let mut reporting = client.clone();
-        reporting.connect_timeout = options.report_deadline;
-        reporting.receive_timeout = options.report_deadline;
         Self {
             gets: lanes(Mode::Gets, &lookups_breaker),
             exists: lane(Mode::Exists, &exists_breaker),
             requests: lanes(Mode::Requests, &requests_breaker),
             reports: Lane::start_proving(reporting, Mode::Requests, Arc::clone(&reports_breaker)),
-            options: client,
             lookups_breaker,
             reports_breaker,
-            lookup_deadline: options.lookup_deadline,
-            report_deadline: options.report_deadline,
+            deadlines,
             next: AtomicUsize::new(0),
         }
     }
 
-    /// Where it is.
-    pub(crate) const fn address(&self) -> &Address {
-        &self.options.address
-    }
-
-    /// Whether look-ups are asked.
-    pub(crate) fn answers(&self) -> bool {
-        self.lookups_breaker.is_up()
-    }
-
-    /// What is wrong with it, if something is: look-ups go first.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        let lookups = self.lookups_breaker.trouble();
-        lookups.or_else(|| self.reports_breaker.trouble())
-    }
-
-    /// Whether reports are sent.
-    pub(crate) fn takes_reports(&self) -> bool {
-        self.reports_breaker.is_up()
+    pub(super) fn breaker(&self, concern: Concern) -> &Breaker {
+        match concern {
+            Concern::Lookups => &self.lookups_breaker,
+            Concern::Reports => &self.reports_breaker,
+        }
     }
 
     fn lane<'a>(&self, lanes: &'a [Lane]) -> &'a Lane {
@@ -104,7 +71,7 @@ impl Server {
     }
 
     /// The unihashes of tasks, in order, within the deadline.
-    pub(crate) async fn unihashes(
+    pub(super) async fn unihashes(
         &self,
         tasks: Arc<[Task]>,
     ) -> Result<Vec<Option<Unihash>>, AskError> {
@@ -129,7 +96,7 @@ impl Server {
     }
 
     /// Whether unihashes exist, in order, within the deadline.
-    pub(crate) async fn exist(&self, unihashes: Vec<String>) -> Result<Vec<bool>, AskError> {
+    pub(super) async fn exist(&self, unihashes: Vec<String>) -> Result<Vec<bool>, AskError> {
         let unihashes: Arc<[String]> = unihashes.into();
         let question = || {
             let unihashes = Arc::clone(&unihashes);
@@ -150,42 +117,15 @@ impl Server {
     }
 
     /// The JSON of the answer to a request that only reads, within the deadline.
-    pub(crate) async fn read(&self, request: Request<Box<RawValue>>) -> Result<String, AskError> {
+    pub(super) async fn read(&self, request: Request<Box<RawValue>>) -> Result<String, AskError> {
         let question = || message(request.clone());
         one(self.within(&self.requests, question).await?)
     }
 
     /// The JSON of the answer to a report, within the deadline of reports.
-    pub(crate) async fn report(&self, request: Request<Box<RawValue>>) -> Result<String, AskError> {
-        let asked = timeout(self.report_deadline, self.reports.ask(message(request)));
+    pub(super) async fn report(&self, request: Request<Box<RawValue>>) -> Result<String, AskError> {
+        let asked = timeout(self.deadlines.report, self.reports.ask(message(request)));
         one(asked.await.map_err(|_| AskError::late())??)
-    }
-
-    /// The user that the agent logs in as.
-    pub(crate) const fn own_login(&self) -> Option<&Credentials> {
-        self.options.credentials.as_ref()
-    }
-
-    /// A client of its own for what a build asks besides look-ups and reports, with the
-    /// build's login: what it is refused is nobody else's loss.
-    pub(crate) fn client(&self, caller: &Caller) -> Client {
-        let mut options = self.options_for_one();
-        // A sweep takes as long as it takes; BitBake's clients wait for 30 s.
-        options.total_time = ADMINISTRATION_MAX;
-        options.receive_timeout = ADMINISTRATION_MAX;
-        options.credentials = caller.login.clone();
-        options.become_user = caller.becomes.clone();
-        Client::new(options)
-    }
-
-    /// One try, within the deadline, as nobody.
-    pub(crate) fn options_for_one(&self) -> ClientOptions {
-        let mut options = self.options.clone();
-        options.tries = 1;
-        options.total_time = self.lookup_deadline;
-        options.credentials = None;
-        options.become_user = None;
-        options
     }
 
     /// Asks, and once more if the connection was closed meanwhile: a server that is started
@@ -201,7 +141,7 @@ impl Server {
                 asked => asked,
             }
         };
-        let asked = timeout(self.lookup_deadline, asked);
+        let asked = timeout(self.deadlines.lookup, asked);
         asked.await.map_err(|_| AskError::late())?
     }
 }

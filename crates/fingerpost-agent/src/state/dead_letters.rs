@@ -37,7 +37,7 @@ struct Line<'a> {
     key: String,
     command: &'static str,
     namespace: &'a str,
-    user: Option<&'a str>,
+    profile: Option<&'a str>,
     /// When the build was answered.
     reported: String,
     /// As a text, so that it stays one line and exactly what it was.
@@ -115,7 +115,7 @@ fn line(letter: &DeadLetter, now: Timestamp) -> Line<'_> {
         key: format!("{:032x}", u128::from_be_bytes(report.key)),
         command: report.kind.as_str(),
         namespace: &report.namespace,
-        user: report.user.as_deref(),
+        profile: report.profile.as_deref(),
         reported: report.at.to_rfc3339(),
         request: &report.request,
     }

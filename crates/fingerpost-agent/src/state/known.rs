@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use fingerpost_core::Timestamp;
+use fingerpost_hashequiv_client::http::DeletionEpoch;
 use fingerpost_hashequiv_proto::types::Unihash;
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -21,15 +22,6 @@ const GATHERED_MAX: usize = 65_536;
 pub(super) const STORED_AT_ONCE: usize = 1000;
 /// Of those that are too many, so many go with each transaction.
 const DROPPED_AT_ONCE: u64 = 2 * STORED_AT_ONCE as u64;
-
-/// Up to which deletion an answer is good, and in which history of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeletionEpoch {
-    /// Identity of the server's data. After a restore it is another one.
-    pub history: [u8; 16],
-    /// Number of the last deletion, of the namespace.
-    pub epoch: u64,
-}
 
 /// An answer of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +182,7 @@ pub(super) fn store(conn: &Connection, learned: &[Learned], rows_max: u64) -> ru
             }
         };
         if let Some((scope, standing)) = scope
-            && holds(answer.of, standing.epoch)
+            && answer.of.holds(standing.epoch)
         {
             insert.execute((
                 scope,
@@ -203,11 +195,6 @@ pub(super) fn store(conn: &Connection, learned: &[Learned], rows_max: u64) -> ru
         }
     }
     drop_oldest(conn, rows_max)
-}
-
-/// Whether nothing was deleted since the answer.
-fn holds(answer: DeletionEpoch, now: DeletionEpoch) -> bool {
-    answer.history == now.history && answer.epoch >= now.epoch
 }
 
 /// The number of (namespace, method), if the namespace stands anywhere.

@@ -37,12 +37,13 @@ use rusqlite::{Connection, ErrorCode};
 
 pub use self::error::StateError;
 pub use self::figures::StateFigures;
-pub use self::known::{DeletionEpoch, Known};
+pub use self::known::Known;
 pub use self::options::StateOptions;
 pub use self::replay::{Deliver, Delivered, NotDelivered, Replay, Replayed, Word};
 pub use self::report::{LocalAnswer, LocalReport, ReportKind};
 pub use self::spool::Spooled;
 pub use self::task::Task;
+pub(crate) use fingerpost_hashequiv_client::http::DeletionEpoch;
 
 use self::dead_letters::DeadLetters;
 use self::figures::Counters;

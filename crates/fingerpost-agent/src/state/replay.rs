@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fingerpost_hashequiv_proto::types::Unihash;
+use futures_util::future::join_all;
 use tokio::sync::MutexGuard;
 
 use super::dead_letters::DeadLetter;
@@ -13,13 +14,18 @@ use super::spool::{self, Gone, Spooled};
 use super::task::Task;
 use super::{State, StateError};
 
+/// Reports that are on their way together at most.
+const TOGETHER_MAX: usize = 32;
+
 /// Who brings a report to the server. Every wait in there has to end.
 pub trait Deliver: Sync {
     /// Brings a report, which may be there already: a crash between the server's
-    /// answer and the removal brings it again.
+    /// answer and the removal brings it again. Unless it is `alone`, others are on their
+    /// way, and what happens to a connection need not be about this one.
     fn deliver(
         &self,
         report: &Spooled,
+        alone: bool,
     ) -> impl Future<Output = Result<Delivered, NotDelivered>> + Send;
 }
 
@@ -77,6 +83,8 @@ pub struct Replay<'a> {
     after: i64,
     /// Tasks of which a report is held.
     held: HashSet<(String, Task)>,
+    /// Reports that may be on their way together.
+    width: usize,
     _alone: MutexGuard<'a, ()>,
 }
 
@@ -87,15 +95,16 @@ impl State {
             state: self,
             after: 0,
             held: HashSet::new(),
+            width: 1,
             _alone: self.replaying.lock().await,
         }
     }
 }
 
 impl Replay<'_> {
-    /// Brings the next reports to the server, one after the other: a bounded part of
-    /// them, so that a crash brings no more than that again. Call it until it is done,
-    /// or the server away.
+    /// Brings the next reports to the server, a bounded part of them, so that a crash
+    /// brings no more than that again. Those whose order decides nothing go together: one
+    /// at first, more as long as all goes well. Call it until it is done, or the server away.
     ///
     /// # Errors
     ///
@@ -123,33 +132,74 @@ impl Replay<'_> {
         Ok(replayed)
     }
 
-    async fn deliver(&mut self, reports: Vec<Spooled>, deliver: &impl Deliver, batch: &mut Batch) {
-        for report in reports {
-            let task = (report.namespace.clone(), report.task.clone());
-            let outcome = if self.held.contains(&task) {
-                Err(NotDelivered::Held)
-            } else {
-                deliver.deliver(&report).await
-            };
-            let id = report.id;
-            match outcome {
-                Ok(delivered) => batch.delivered(report, delivered.unihash),
-                Err(NotDelivered::Refused(why)) => {
-                    batch.gone.push(Gone::new(&report, None));
-                    batch.dead.push(DeadLetter { report, why });
+    async fn deliver(
+        &mut self,
+        mut reports: Vec<Spooled>,
+        deliver: &impl Deliver,
+        batch: &mut Batch,
+    ) {
+        while !reports.is_empty() && !batch.replayed.away {
+            let rest = reports.split_off(together(&reports, self.width));
+            let is_alone = reports.len() == 1;
+            let held = &self.held;
+            let on_their_way = reports.iter().map(|report| async move {
+                match held.contains(&(report.namespace.clone(), report.task.clone())) {
+                    true => Err(NotDelivered::Held),
+                    false => deliver.deliver(report, is_alone).await,
                 }
-                Err(NotDelivered::Held) => {
-                    self.held.insert(task);
-                    batch.replayed.held += 1;
-                }
-                Err(NotDelivered::Away) => {
-                    batch.replayed.away = true;
-                    return;
-                }
+            });
+            let outcomes = join_all(on_their_way).await;
+            for (report, outcome) in reports.into_iter().zip(outcomes) {
+                self.note(report, outcome, batch);
             }
+            self.width = (self.width * 2).min(TOGETHER_MAX);
+            reports = rest;
+        }
+    }
+
+    fn note(
+        &mut self,
+        report: Spooled,
+        outcome: Result<Delivered, NotDelivered>,
+        batch: &mut Batch,
+    ) {
+        let id = report.id;
+        match outcome {
+            Ok(delivered) => batch.delivered(report, delivered.unihash),
+            Err(NotDelivered::Refused(why)) => {
+                batch.gone.push(Gone::new(&report, None));
+                batch.dead.push(DeadLetter { report, why });
+            }
+            Err(NotDelivered::Held) => {
+                self.held.insert((report.namespace, report.task));
+                batch.replayed.held += 1;
+            }
+            Err(NotDelivered::Away) => batch.replayed.away = true,
+        }
+        // The next replay begins with the first that is left.
+        if !batch.replayed.away {
             batch.last = Some(id);
         }
     }
+}
+
+/// How many of the first reports may be on their way together. The order of those of one
+/// task decides, and of those with one output, whose first one has the unihash.
+fn together(reports: &[Spooled], most: usize) -> usize {
+    let (mut tasks, mut outputs) = (HashSet::new(), HashSet::new());
+    let mut count = 0;
+    for report in reports.iter().take(most) {
+        let (namespace, task) = (&report.namespace, &report.task);
+        let output = report.outhash.as_ref();
+        let output = output.map(|outhash| (namespace, &task.method, outhash));
+        let is_of_its_own =
+            tasks.insert((namespace, task)) && output.is_none_or(|output| outputs.insert(output));
+        if !is_of_its_own {
+            break;
+        }
+        count += 1;
+    }
+    count
 }
 
 /// What happened to the reports of a step.

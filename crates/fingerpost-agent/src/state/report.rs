@@ -62,8 +62,8 @@ pub struct LocalReport {
     pub proposed: Unihash,
     /// The argument of the command as JSON, as it has to be forwarded.
     pub request: String,
-    /// Who reported, if it was somebody with a login.
-    pub user: Option<String>,
+    /// The name of the profile of who reported, if it is not the default.
+    pub profile: Option<String>,
 }
 
 impl LocalReport {
@@ -189,14 +189,14 @@ fn is_repeated(conn: &Connection, report: &LocalReport) -> rusqlite::Result<bool
     conn.prepare_cached(
         "SELECT 1 FROM spool
           WHERE namespace = ?1 AND method = ?2 AND taskhash = ?3
-            AND kind = ?4 AND user IS ?5 AND request = ?6",
+            AND kind = ?4 AND profile IS ?5 AND request = ?6",
     )?
     .exists((
         namespace,
         method,
         taskhash,
         report.kind.as_str(),
-        &report.user,
+        &report.profile,
         &report.request,
     ))
 }
@@ -218,7 +218,7 @@ fn insert_report(conn: &Connection, report: &LocalReport, now: Timestamp) -> rus
     let (namespace, method, taskhash) = spool::key(&report.namespace, &report.task);
     conn.prepare_cached(
         "INSERT INTO spool
-           (key, kind, namespace, method, taskhash, outhash, at, bytes, user, request)
+           (key, kind, namespace, method, taskhash, outhash, at, bytes, profile, request)
          VALUES (randomblob(16), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute((
@@ -229,7 +229,7 @@ fn insert_report(conn: &Connection, report: &LocalReport, now: Timestamp) -> rus
         report.outhash.as_ref().map(Hash),
         now.0,
         report.bytes(),
-        &report.user,
+        &report.profile,
         &report.request,
     ))?;
     Ok(())

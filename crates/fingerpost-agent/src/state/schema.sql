@@ -16,7 +16,7 @@ CREATE TABLE spool (
     at INTEGER NOT NULL,
     -- What the report counts for.
     bytes INTEGER NOT NULL,
-    user TEXT,
+    profile TEXT,
     request TEXT NOT NULL
 ) STRICT;
 CREATE INDEX spool_by_task ON spool (namespace, method, taskhash);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fingerpost_core::Timestamp;
 use fingerpost_db::Tx;
-use fingerpost_hashequiv_proto::types::{Method, Taskhash, Unihash};
+use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use rusqlite::{Connection, Row};
 
 use super::provisional::{Change, Index};
@@ -29,8 +29,10 @@ pub struct Spooled {
     pub namespace: String,
     /// The reported task.
     pub task: Task,
-    /// Who reported, if it was somebody with a login.
-    pub user: Option<String>,
+    /// What it produced.
+    pub outhash: Option<Outhash>,
+    /// The name of the profile of who reported, if it is not the default.
+    pub profile: Option<String>,
     /// The argument of the command as JSON.
     pub request: String,
     /// When the build was answered.
@@ -72,7 +74,7 @@ pub(super) fn key<'a>(
 /// Reads what comes first behind `after`, a bounded part of it.
 pub(super) fn next(conn: &Connection, after: i64) -> rusqlite::Result<Vec<Spooled>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id, key, kind, namespace, method, taskhash, at, user, request
+        "SELECT id, key, kind, namespace, method, taskhash, at, profile, request, outhash
            FROM spool WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
     let mut rows = statement.query((after, BATCH_ROWS as u64))?;
@@ -98,8 +100,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Spooled> {
             taskhash: row.get::<_, Hash<Taskhash>>(5)?.0,
         },
         at: Timestamp(row.get(6)?),
-        user: row.get(7)?,
+        profile: row.get(7)?,
         request: row.get(8)?,
+        outhash: row
+            .get::<_, Option<Hash<Outhash>>>(9)?
+            .map(|outhash| outhash.0),
     })
 }
 

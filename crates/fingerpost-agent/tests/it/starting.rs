@@ -83,9 +83,14 @@ fn what_is_missing_or_wrong_ends_it_with_a_sentence() -> Result<()> {
         "bad.toml: line 1: unknown field `servre`",
     )?;
     check(
-        &["--server=https://h"],
+        &["--server=https://u:hunter2@h"],
         64,
-        "an agent asks by BitBake's protocol",
+        "a server's URL has no login in it",
+    )?;
+    check(
+        &[SERVER, "--token-file=/t"],
+        78,
+        "token_file needs a server over HTTP",
     )?;
     check(&[SERVER, "--password=x"], 64, "unexpected argument")?;
     check(

@@ -55,7 +55,7 @@ impl Service {
 }
 
 impl Deliver for Service {
-    async fn deliver(&self, report: &Spooled) -> Result<Delivered, NotDelivered> {
+    async fn deliver(&self, report: &Spooled, _: bool) -> Result<Delivered, NotDelivered> {
         let unihash = self.answer(report.kind, &report.request).await;
         Ok(Delivered {
             unihash: Some(unihash),

@@ -89,7 +89,7 @@ pub(super) fn proposing(number: u64, output: u64, proposed: u64) -> LocalReport 
             "method": METHOD, "taskhash": taskhash, "outhash": outhash, "unihash": proposed,
         })
         .to_string(),
-        user: None,
+        profile: None,
     }
 }
 
@@ -142,7 +142,7 @@ impl<F> Deliver for Server<F>
 where
     F: Fn(&Spooled) -> Result<Option<Unihash>, NotDelivered> + Sync,
 {
-    async fn deliver(&self, report: &Spooled) -> Result<Delivered, NotDelivered> {
+    async fn deliver(&self, report: &Spooled, _: bool) -> Result<Delivered, NotDelivered> {
         let unihash = (self.answer)(report)?;
         self.taken.lock().push(report.request.clone());
         Ok(Delivered { unihash })

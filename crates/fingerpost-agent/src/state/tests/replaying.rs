@@ -79,15 +79,64 @@ async fn who_is_away_gets_the_same_report_next_time() {
             seven(report)
         }
     });
+    // The third went along with the second.
     let replayed = replay(&state, &failing).await;
     assert_eq!(
         (replayed.delivered, waiting(&state), replayed.away),
-        (1, 2, true)
+        (2, 1, true)
     );
     assert_eq!(told(&state, 2), Some(unihash(2)));
     let server = Server::new(seven);
     assert!(replay(&state, &server).await.done);
-    assert_eq!(server.taken(), requests(&reports[1..]));
+    assert_eq!(server.taken(), requests(&reports[1..2]));
+}
+
+/// Takes reports after a while, and notes who is on the way together.
+#[derive(Default)]
+struct Slow {
+    on_the_way: Mutex<Vec<String>>,
+    together: Mutex<Vec<Vec<String>>>,
+    alone: Mutex<u64>,
+}
+
+impl Deliver for Slow {
+    async fn deliver(&self, report: &Spooled, alone: bool) -> Result<Delivered, NotDelivered> {
+        self.on_the_way.lock().push(report.request.clone());
+        tokio::task::yield_now().await;
+        let all = std::mem::take(&mut *self.on_the_way.lock());
+        assert!(!alone || all.len() == 1);
+        *self.alone.lock() += u64::from(alone);
+        if !all.is_empty() {
+            self.together.lock().push(all);
+        }
+        let unihash = Some(unihash(7));
+        Ok(Delivered { unihash })
+    }
+}
+
+#[tokio::test]
+async fn reports_whose_order_decides_do_not_go_together() {
+    let host = Host::new();
+    let state = host.open().await;
+    // The fourth has the output of the third, the sixth is about the task of the fifth.
+    let reports = [
+        report(1, 1),
+        report(2, 2),
+        report(3, 3),
+        report(4, 3),
+        report(5, 5),
+        report(5, 6),
+        report(7, 7),
+        report(8, 8),
+    ];
+    for report in &reports {
+        settle(&state, report.clone()).await;
+    }
+    let slow = Slow::default();
+    assert_eq!(replay(&state, &slow).await.delivered, 8);
+    let parts = [&reports[..1], &reports[1..3], &reports[3..5], &reports[5..]];
+    assert_eq!(*slow.together.lock(), parts.map(requests));
+    assert_eq!(*slow.alone.lock(), 1);
 }
 
 #[tokio::test]
@@ -125,8 +174,8 @@ async fn a_crash_before_the_removal_delivers_again() {
     // The third report never returns: the agent is killed while it is on its way.
     struct Dying<'a, S>(&'a S);
     impl<S: Deliver> Deliver for Dying<'_, S> {
-        async fn deliver(&self, report: &Spooled) -> Result<Delivered, NotDelivered> {
-            let delivered = self.0.deliver(report).await;
+        async fn deliver(&self, report: &Spooled, alone: bool) -> Result<Delivered, NotDelivered> {
+            let delivered = self.0.deliver(report, alone).await;
             if report.task == task(2) {
                 std::future::pending::<()>().await;
             }
@@ -162,7 +211,7 @@ async fn refused_reports_are_dead_letters_and_do_not_hold_up_others() {
     let host = Host::new();
     let state = host.open().await;
     let named = LocalReport {
-        user: Some("bob".to_owned()),
+        profile: Some("bob".to_owned()),
         ..report(1, 1)
     };
     settle(&state, named.clone()).await;
@@ -187,7 +236,7 @@ async fn refused_reports_are_dead_letters_and_do_not_hold_up_others() {
     };
     assert_eq!(letter["why"], "Permission denied");
     assert_eq!(letter["command"], "report");
-    assert_eq!(letter["user"], "bob");
+    assert_eq!(letter["profile"], "bob");
     assert_eq!(letter["request"], named.request);
     assert_eq!(letter["reported"], "2023-11-14T22:13:20Z");
     assert_eq!(letter["at"], "2023-11-14T22:13:21Z");
@@ -275,14 +324,14 @@ async fn a_held_report_holds_its_task_and_nothing_else() {
     let host = Host::new();
     let state = host.open().await;
     let by_name = LocalReport {
-        user: Some("bob".to_owned()),
+        profile: Some("bob".to_owned()),
         ..report(1, 1)
     };
     let reports = [by_name, report(2, 2), report(1, 3), report(3, 3)];
     for report in &reports {
         settle(&state, report.clone()).await;
     }
-    let without_login = Server::new(|report: &Spooled| match report.user {
+    let without_login = Server::new(|report: &Spooled| match report.profile {
         Some(_) => Err(NotDelivered::Held),
         None => seven(report),
     });

@@ -1,0 +1,297 @@
+//! What the server said and is kept on this host: its snapshot with the changes since, and
+//! single answers.
+//!
+//! Both are worth something only as long as the agent hears of what the server deletes, so
+//! there is nothing of it where nobody [follows](crate::following) a namespace.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use fingerpost_core::{Clock as _, SystemClock, Timestamp};
+use fingerpost_hashequiv_client::http::DeletionEpoch;
+use fingerpost_hashequiv_proto::types::{Taskhash, Unihash, decode_hex};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use crate::figures::Figures;
+use crate::following::{Followed, Found, Heard};
+use crate::knowledge::Knowledge;
+use crate::lookup::{Batch, Word};
+use crate::reporting::{Spool, task_of};
+use crate::server;
+use crate::shared::Shared;
+use crate::state::{State, StateError, Task};
+
+/// Longest wait for the snapshot's files. A drive that is busy with a build's output answers
+/// late, and the server is asked instead.
+const FILES_MAX: Duration = Duration::from_millis(300);
+/// Rest after the store could not be told what was deleted.
+const RETRY: Duration = Duration::from_secs(5);
+/// Deletions that may wait to be told to the store; with more it forgets everything.
+const UNTOLD_MAX: usize = 100_000;
+/// How often somebody looks whether the agent has ended.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Who hears of changes of a namespace, and tells memory at once and the store soon.
+pub(crate) struct Listener {
+    namespace: String,
+    knowledge: Arc<Knowledge>,
+    spool: Arc<Spool>,
+    untold: Mutex<Untold>,
+    told: Notify,
+    /// Held by whoever tells the store: there is an order.
+    telling: tokio::sync::Mutex<()>,
+    /// Whether the store has heard of everything.
+    is_settled: AtomicBool,
+}
+
+/// What the store has not heard yet.
+#[derive(Default)]
+struct Untold {
+    all_gone: bool,
+    epoch: Option<DeletionEpoch>,
+    deleted: Vec<Task>,
+}
+
+impl Untold {
+    fn delete(&mut self, task: Task) {
+        if self.deleted.len() >= UNTOLD_MAX {
+            self.forget_all();
+        }
+        // What is gone anyway need not be deleted.
+        if !self.all_gone {
+            self.deleted.push(task);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.all_gone = true;
+        self.deleted = Vec::new();
+    }
+}
+
+impl Listener {
+    pub(crate) fn new(namespace: String, knowledge: Arc<Knowledge>, spool: Arc<Spool>) -> Self {
+        Self {
+            namespace,
+            knowledge,
+            spool,
+            untold: Mutex::default(),
+            told: Notify::new(),
+            telling: tokio::sync::Mutex::default(),
+            is_settled: AtomicBool::new(false),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::SeqCst)
+    }
+
+    fn note(&self, add: impl FnOnce(&mut Untold)) {
+        let mut untold = self.untold.lock();
+        self.is_settled.store(false, Ordering::SeqCst);
+        add(&mut untold);
+        drop(untold);
+        self.told.notify_one();
+    }
+
+    /// Tells the store soon after there is something to tell, until the agent ends.
+    pub(crate) async fn settle_all(self: Arc<Self>, agent: Weak<Figures>) {
+        loop {
+            _ = timeout(LOOK_EVERY, self.told.notified()).await;
+            let Some(figures) = agent.upgrade() else {
+                return;
+            };
+            if self.is_settled() {
+                continue;
+            }
+            if let Err(error) = self.tell().await {
+                figures.could_not_keep(&error);
+                drop(figures);
+                sleep(RETRY).await;
+            }
+        }
+    }
+
+    async fn tell(&self) -> Result<(), StateError> {
+        let _alone = self.telling.lock().await;
+        let Some(state) = self.spool.state() else {
+            return Ok(());
+        };
+        let untold = std::mem::take(&mut *self.untold.lock());
+        let told = self.tell_state(state, untold).await;
+        let mut now = self.untold.lock();
+        match &told {
+            Ok(()) => {
+                let is_settled = !now.all_gone && now.epoch.is_none() && now.deleted.is_empty();
+                self.is_settled.store(is_settled, Ordering::SeqCst);
+            }
+            // What was to be told is not known any more: nothing of before may come back.
+            Err(_) => now.forget_all(),
+        }
+        told
+    }
+
+    async fn tell_state(&self, state: &State, untold: Untold) -> Result<(), StateError> {
+        if untold.all_gone {
+            state.forget_all(&self.namespace).await?;
+        }
+        if let Some(epoch) = untold.epoch.or_else(|| self.knowledge.heard()) {
+            let namespace = &self.namespace;
+            state.set_epoch(namespace, epoch, untold.deleted).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Heard for Listener {
+    fn moved(&self, epoch: DeletionEpoch) {
+        self.knowledge.moved(epoch);
+        self.note(|untold| untold.epoch = Some(epoch));
+    }
+
+    fn changed(&self, method: &str, taskhash: &[u8; 32], unihash: Option<[u8; 32]>) {
+        self.knowledge.forget(method, taskhash);
+        if unihash.is_none() {
+            let task = Task {
+                method: method.into(),
+                taskhash: Taskhash::from_bytes(*taskhash),
+            };
+            self.note(|untold| untold.delete(task));
+        }
+    }
+
+    fn all_gone(&self) {
+        self.knowledge.forget_all();
+        self.note(Untold::forget_all);
+    }
+
+    async fn settle(&self) -> bool {
+        self.tell().await.is_ok() && (self.is_settled() || self.spool.state().is_none())
+    }
+}
+
+impl Shared {
+    /// Whether the agent has heard of what the server deleted up to a moment ago.
+    pub(crate) fn is_current(&self) -> bool {
+        self.followed.as_ref().is_some_and(Followed::is_current)
+    }
+
+    /// Looks into the snapshot, then at answers of before.
+    pub(crate) async fn look_at_what_is_kept(&self, batch: &mut Batch) {
+        let Some(followed) = &self.followed else {
+            return;
+        };
+        let heard = self.knowledge.heard();
+        let is_current = followed.is_current();
+        // What is known up to here is worth remembering; what may be old is looked at again.
+        let of = heard.filter(|_| is_current);
+        let asked = batch.open();
+        let words = in_snapshot(followed.clone(), asked.clone()).await;
+        self.take(of, &asked, &words, &self.figures.by_snapshot);
+        batch.say(words);
+        if !batch.is_answered() {
+            let asked = batch.open();
+            let words = self.in_store(&asked, is_current).await;
+            self.take(of, &asked, &words, &self.figures.by_store);
+            batch.say(words);
+        }
+    }
+
+    fn take(
+        &self,
+        of: Option<DeletionEpoch>,
+        asked: &[server::Task],
+        words: &[Word],
+        by: &AtomicU64,
+    ) {
+        self.figures.found(by, words);
+        if of.is_some() {
+            let pairs = asked.iter().zip(words);
+            self.remember(
+                of,
+                pairs.filter_map(|(task, word)| Some((task, word.as_ref()?.as_ref()))),
+            );
+        }
+    }
+
+    /// The unihash that this host has for a task, old or not.
+    pub(crate) async fn known_here(&self, method: &str, taskhash: &str) -> Option<Unihash> {
+        if let Some(unihash) = self.remembered(method, taskhash) {
+            return Some(unihash);
+        }
+        let task = server::Task {
+            method: method.to_owned(),
+            taskhash: taskhash.to_owned(),
+        };
+        let mut batch = Batch::new(vec![task]);
+        self.look_at_what_is_kept(&mut batch).await;
+        batch.words().pop().flatten().flatten()
+    }
+
+    /// What the server answered before, and did not delete.
+    async fn in_store(&self, tasks: &[server::Task], is_current: bool) -> Vec<Word> {
+        let nothing = || vec![None; tasks.len()];
+        let Some(state) = self.spool.state() else {
+            return nothing();
+        };
+        let is_settled = self.listener.as_ref().is_some_and(|one| one.is_settled());
+        if is_current && !is_settled {
+            return nothing();
+        }
+        let of_state = |task: &server::Task| task_of(&task.method, &task.taskhash);
+        let asked = tasks.iter().map(of_state).collect();
+        let Ok(found) = state.recall(&self.namespace, asked).await else {
+            return nothing();
+        };
+        let now = SystemClock.now();
+        let offline_max = self.knowledge.offline_max().as_micros();
+        let is_good = |at: Timestamp| {
+            let age = now.0.saturating_sub(at.0);
+            is_current || u128::try_from(age).is_ok_and(|age| age < offline_max)
+        };
+        let found = found.into_iter();
+        found
+            .map(|known| known.filter(|known| is_good(known.at)))
+            .map(|known| known.map(|known| Some(known.unihash)))
+            .collect()
+    }
+
+    /// Keeps what the server said.
+    pub(crate) fn keep<'a>(
+        &self,
+        of: Option<DeletionEpoch>,
+        answers: impl IntoIterator<Item = (&'a server::Task, Option<&'a Unihash>)>,
+    ) {
+        let (Some(state), Some(of), Some(_)) = (self.spool.state(), of, &self.followed) else {
+            return;
+        };
+        let known = answers.into_iter().filter_map(|(task, unihash)| {
+            Some((task_of(&task.method, &task.taskhash), unihash?.clone()))
+        });
+        state.remember(&self.namespace, of, known);
+    }
+}
+
+/// What the snapshot and the changes since say. Files are read: not on the runtime's threads.
+async fn in_snapshot(followed: Followed, tasks: Vec<server::Task>) -> Vec<Word> {
+    let count = tasks.len();
+    let looking = spawn_blocking(move || {
+        let find = |task: &server::Task| {
+            let taskhash = decode_hex(task.taskhash.as_bytes())?;
+            match followed.lookup(&task.method, &taskhash) {
+                Found::Unihash(unihash) => Some(Some(Unihash::from_bytes(unihash))),
+                Found::Unknown => Some(None),
+                Found::Nothing => None,
+            }
+        };
+        tasks.iter().map(find).collect()
+    });
+    match timeout(FILES_MAX, looking).await {
+        Ok(Ok(words)) => words,
+        _ => vec![None; count],
+    }
+}

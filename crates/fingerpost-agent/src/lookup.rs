@@ -1,0 +1,194 @@
+//! Look-ups that memory does not answer: in turn by what this host reported, by what is kept
+//! on its disk, and by the server.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use fingerpost_hashequiv_client::AskError;
+use fingerpost_hashequiv_client::http::{DeletionEpoch, Said};
+use fingerpost_hashequiv_proto::client::SignedRow;
+use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
+use fingerpost_signatures::Trust;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use crate::server::Task;
+use crate::shared::Shared;
+
+/// What is said of a task: that it has this unihash, or none; nothing where all are silent.
+pub(crate) type Word = Option<Option<Unihash>>;
+
+/// Tasks that are looked up together, and what was said of them up to now.
+pub(crate) struct Batch {
+    tasks: Vec<Task>,
+    said: Vec<Word>,
+}
+
+impl Batch {
+    pub(crate) fn new(tasks: Vec<Task>) -> Self {
+        Self {
+            said: vec![None; tasks.len()],
+            tasks,
+        }
+    }
+
+    /// The tasks of which nothing was said yet.
+    pub(crate) fn open(&self) -> Vec<Task> {
+        let pairs = self.tasks.iter().zip(&self.said);
+        let open = pairs.filter(|(_, said)| said.is_none());
+        open.map(|(task, _)| task.clone()).collect()
+    }
+
+    /// What is said of those, in the same order.
+    pub(crate) fn say(&mut self, words: impl IntoIterator<Item = Word>) {
+        let open = self.said.iter_mut().filter(|said| said.is_none());
+        for (place, word) in open.zip(words) {
+            *place = word;
+        }
+    }
+
+    /// What was said, in the order of the tasks.
+    pub(crate) fn words(self) -> Vec<Word> {
+        self.said
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.said.iter().all(Option::is_some)
+    }
+}
+
+impl Shared {
+    /// What is said of tasks, in order.
+    pub(crate) async fn ask(&self, tasks: Vec<Task>) -> Vec<Word> {
+        let mut batch = Batch::new(tasks);
+        // What this host said of a task holds until the server has heard of it.
+        if let Some(local) = self.spool.provisional(&self.namespace, &batch.tasks) {
+            batch.say(local.into_iter().map(|local| local.map(Some)));
+        }
+        // What is kept here is good as long as the agent hears of deletions, and better than
+        // nothing when nobody answers.
+        let is_kept_first = self.is_current() || !self.server.answers();
+        if is_kept_first {
+            self.look_at_what_is_kept(&mut batch).await;
+        }
+        if !batch.is_answered() {
+            let open = batch.open();
+            batch.say(self.ask_server(open).await);
+        }
+        if !is_kept_first && !batch.is_answered() {
+            self.look_at_what_is_kept(&mut batch).await;
+        }
+        batch.words()
+    }
+
+    async fn ask_server(&self, tasks: Vec<Task>) -> Vec<Word> {
+        let tasks: Arc<[Task]> = tasks.into();
+        self.figures
+            .asked
+            .fetch_add(tasks.len() as u64, Ordering::Relaxed);
+        let began = Instant::now();
+        let said = match self.judging() {
+            Some(trust) => self.ask_and_judge(trust, &tasks).await,
+            None => self.server.unihashes(&tasks).await,
+        };
+        match said {
+            Ok(Said { value, epoch }) => {
+                self.figures.waited(tasks.len(), began.elapsed());
+                if let (Some(followed), Some(epoch)) = (&self.followed, epoch) {
+                    followed.saw(epoch);
+                }
+                let answers = || tasks.iter().zip(value.iter().map(Option::as_ref));
+                self.remember(epoch, answers());
+                self.keep(epoch, answers());
+                value.into_iter().map(Some).collect()
+            }
+            Err(error) => {
+                self.figures.gave_tasks_up(tasks.len(), &error);
+                vec![None; tasks.len()]
+            }
+        }
+    }
+
+    /// The unihashes of rows that somebody signed who is believed.
+    async fn ask_and_judge(
+        &self,
+        trust: Arc<Trust>,
+        tasks: &Arc<[Task]>,
+    ) -> Result<Said<Vec<Option<Unihash>>>, AskError> {
+        let Said { value: rows, epoch } = self.server.signed(tasks).await?;
+        let tasks = Arc::clone(tasks);
+        // Thousands of signatures take their time.
+        let judged = spawn_blocking(move || {
+            let judge = |(task, row): (&Task, Option<SignedRow>)| {
+                let row = row?;
+                let asked = (&*task.method, &*task.taskhash, None);
+                let (is_hit, word) = trust.judge(asked, &row);
+                Some(is_hit.then_some(row.unihash).ok_or(word))
+            };
+            tasks.iter().zip(rows).map(judge).collect::<Vec<_>>()
+        });
+        let judged = judged
+            .await
+            .map_err(|_| AskError::senseless("the agent ends"))?;
+        let believed = judged.into_iter().map(|judged| match judged? {
+            Ok(unihash) => Some(unihash),
+            Err(word) => {
+                self.figures.disbelieved(word);
+                None
+            }
+        });
+        let value = believed.collect();
+        Ok(Said { value, epoch })
+    }
+
+    /// Remembers what the server says. Hashes of another length are asked for each time.
+    pub(crate) fn remember<'a>(
+        &self,
+        of: Option<DeletionEpoch>,
+        answers: impl IntoIterator<Item = (&'a Task, Option<&'a Unihash>)>,
+    ) {
+        let in_bytes = answers.into_iter().filter_map(|(task, unihash)| {
+            let taskhash = decode_hex(task.taskhash.as_bytes())?;
+            let unihash = match unihash {
+                Some(unihash) => Some(*unihash.as_bytes()?),
+                None => None,
+            };
+            Some((task.method.as_str(), taskhash, unihash))
+        });
+        self.knowledge.put(of, in_bytes);
+    }
+
+    /// Whether unihashes exist; not as far as a silent server says.
+    pub(crate) async fn exist(&self, unihashes: Vec<String>) -> Vec<bool> {
+        let count = unihashes.len();
+        match self.server.exist(unihashes).await {
+            Ok(known) => known,
+            Err(error) => {
+                self.figures.gave_up("exists-stream", &error);
+                vec![false; count]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_asked_next_hears_of_the_rest() {
+        let task = |taskhash: &str| Task {
+            method: "m".to_owned(),
+            taskhash: taskhash.to_owned(),
+        };
+        let mut batch = Batch::new(["a", "b", "c"].map(task).to_vec());
+        batch.say([None, Some(None), None]);
+        assert_eq!(batch.open(), [task("a"), task("c")]);
+        let unihash = Some(Unihash::parse("u"));
+        batch.say([Some(unihash.clone()), None]);
+        assert!(!batch.is_answered());
+        batch.say([Some(None)]);
+        assert_eq!(batch.said, [Some(unihash), Some(None), Some(None)]);
+        assert!(batch.is_answered());
+    }
+}

@@ -1,0 +1,297 @@
+//! The server, asked with a limit on every wait.
+//!
+//! Any hash equivalence server is asked over BitBake's protocol (`lines`), one of Fingerpost's
+//! over HTTP (`http`), where there can be several. What a build asks as itself, logins and
+//! administration, goes over BitBake's protocol to either.
+
+mod http;
+mod lines;
+mod source;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fingerpost_hashequiv_client::http::{Concern, HttpClient, HttpSetupError, Said};
+use fingerpost_hashequiv_client::{AskError, Client, ClientOptions, Credentials, Trouble};
+use fingerpost_hashequiv_proto::client::{ReportedRow, Request, SignedRow};
+use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_net::Address;
+use serde_json::value::RawValue;
+
+use crate::AgentOptions;
+use crate::commands::Caller;
+use crate::state::ReportKind;
+
+use self::http::Http;
+use self::lines::Lines;
+pub(crate) use self::source::HttpSource;
+
+/// Longest wait for what is neither a look-up nor a report.
+const ADMINISTRATION_MAX: Duration = Duration::from_secs(25);
+
+/// A task as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Task {
+    pub(crate) method: String,
+    pub(crate) taskhash: String,
+}
+
+/// Longest waits for answers.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    lookup: Duration,
+    report: Duration,
+}
+
+/// How look-ups and reports are asked.
+enum Upstream {
+    Lines(Lines),
+    Http(Http),
+}
+
+/// The server of an agent, as one namespace of it.
+pub(crate) struct Server {
+    /// For what is asked as a build, over BitBake's protocol.
+    native: ClientOptions,
+    deadlines: Deadlines,
+    upstream: Upstream,
+}
+
+impl Server {
+    /// Prepares to ask in a namespace, or in that which the server chooses; connects with the
+    /// first question. To be called within a runtime.
+    pub(crate) fn start(
+        options: &AgentOptions,
+        namespace: Option<&str>,
+    ) -> Result<Self, HttpSetupError> {
+        let deadlines = Deadlines {
+            lookup: options.lookup_deadline,
+            report: options.report_deadline,
+        };
+        let mut native = options.server.clone();
+        native.connect_timeout = deadlines.lookup;
+        native.receive_timeout = deadlines.lookup;
+        if let Some(namespace) = namespace {
+            native.address = within(native.address, namespace);
+        }
+        let upstream = match &options.http {
+            None => Upstream::Lines(Lines::start(&native, deadlines)),
+            Some(http) => {
+                let mut http = http.clone();
+                http.namespace = namespace.map(str::to_owned).or(http.namespace);
+                let client = HttpClient::new(http)?;
+                Upstream::Http(Http { client, deadlines })
+            }
+        };
+        Ok(Self {
+            native,
+            deadlines,
+            upstream,
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> String {
+        match &self.upstream {
+            Upstream::Lines(_) => self.native.address.to_string(),
+            Upstream::Http(http) => http.client.address(),
+        }
+    }
+
+    fn is_up(&self, concern: Concern) -> bool {
+        match &self.upstream {
+            Upstream::Lines(lines) => lines.breaker(concern).is_up(),
+            Upstream::Http(http) => http.client.is_up(concern),
+        }
+    }
+
+    /// Whether look-ups are asked.
+    pub(crate) fn answers(&self) -> bool {
+        self.is_up(Concern::Lookups)
+    }
+
+    /// Whether reports are sent.
+    pub(crate) fn takes_reports(&self) -> bool {
+        self.is_up(Concern::Reports)
+    }
+
+    /// What is wrong with it, if something is: look-ups go first.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        let trouble = |concern| match &self.upstream {
+            Upstream::Lines(lines) => lines.breaker(concern).trouble(),
+            Upstream::Http(http) => http.client.trouble(concern),
+        };
+        trouble(Concern::Lookups).or_else(|| trouble(Concern::Reports))
+    }
+
+    /// Tries a server that is down, though nobody asks it.
+    pub(crate) fn try_again(&self) {
+        if let Upstream::Http(http) = &self.upstream {
+            http.client.try_again();
+        }
+    }
+
+    /// The client of servers of Fingerpost, which can be followed.
+    pub(crate) fn http(&self) -> Option<&HttpClient> {
+        match &self.upstream {
+            Upstream::Lines(_) => None,
+            Upstream::Http(http) => Some(&http.client),
+        }
+    }
+
+    /// The unihashes of tasks, in order, within the deadline.
+    pub(crate) async fn unihashes(
+        &self,
+        tasks: &Arc<[Task]>,
+    ) -> Result<Said<Vec<Option<Unihash>>>, AskError> {
+        match &self.upstream {
+            Upstream::Lines(lines) => Ok(unfollowed(lines.unihashes(Arc::clone(tasks)).await?)),
+            Upstream::Http(http) => http.unihashes(tasks).await,
+        }
+    }
+
+    /// The rows of tasks with their signatures, in order, within the deadline.
+    ///
+    /// # Errors
+    ///
+    /// Besides what may go wrong: BitBake's protocol has no such thing.
+    pub(crate) async fn signed(
+        &self,
+        tasks: &[Task],
+    ) -> Result<Said<Vec<Option<SignedRow>>>, AskError> {
+        self.signing()?.signed(tasks).await
+    }
+
+    /// Whether unihashes exist, in order, within the deadline.
+    pub(crate) async fn exist(&self, unihashes: Vec<String>) -> Result<Vec<bool>, AskError> {
+        match &self.upstream {
+            Upstream::Lines(lines) => lines.exist(unihashes).await,
+            Upstream::Http(http) => http.exist(&unihashes).await,
+        }
+    }
+
+    /// The JSON of the answer to a command that only reads, within the deadline.
+    pub(crate) async fn row(
+        &self,
+        command: &'static str,
+        argument: &str,
+    ) -> Result<String, AskError> {
+        match &self.upstream {
+            Upstream::Lines(lines) => lines.read(Request::verbatim(command, argument)).await,
+            Upstream::Http(http) => http.row(command, argument).await,
+        }
+    }
+
+    /// The JSON of the answer to a report, within the deadline of reports.
+    pub(crate) async fn report(
+        &self,
+        kind: ReportKind,
+        argument: &str,
+    ) -> Result<Said<String>, AskError> {
+        match &self.upstream {
+            Upstream::Lines(lines) => {
+                let request = Request::<Box<RawValue>>::verbatim(kind.as_str(), argument);
+                Ok(unfollowed(lines.report(request).await?))
+            }
+            Upstream::Http(http) => http.report(kind, argument).await,
+        }
+    }
+
+    /// The answer to a report, with the row that it came from and that row's signatures,
+    /// within the deadline of reports.
+    pub(crate) async fn report_signed(
+        &self,
+        argument: &str,
+    ) -> Result<Said<ReportedRow>, AskError> {
+        self.signing()?.report_signed(argument).await
+    }
+
+    /// Gives the server a signature of a row to keep, within the deadline of reports.
+    pub(crate) async fn put_signature(
+        &self,
+        row: &SignedRow,
+        signature: &str,
+    ) -> Result<(), AskError> {
+        self.signing()?.put_signature(row, signature).await
+    }
+
+    fn signing(&self) -> Result<&Http, AskError> {
+        match &self.upstream {
+            Upstream::Lines(_) => Err(AskError::senseless("signatures need a server over HTTP")),
+            Upstream::Http(http) => Ok(http),
+        }
+    }
+
+    /// The user that the agent logs in as.
+    pub(crate) const fn own_login(&self) -> Option<&Credentials> {
+        self.native.credentials.as_ref()
+    }
+
+    /// A client of its own for what a build asks besides look-ups and reports, with the
+    /// build's login: what it is refused is nobody else's loss.
+    pub(crate) fn client(&self, caller: &Caller) -> Client {
+        let mut options = self.options_for_one();
+        // A sweep takes as long as it takes; BitBake's clients wait for 30 s.
+        options.total_time = ADMINISTRATION_MAX;
+        options.receive_timeout = ADMINISTRATION_MAX;
+        options.credentials = caller.login.clone();
+        options.become_user = caller.becomes.clone();
+        Client::new(options)
+    }
+
+    /// One try, within the deadline, as nobody.
+    pub(crate) fn options_for_one(&self) -> ClientOptions {
+        let mut options = self.native.clone();
+        options.tries = 1;
+        options.total_time = self.deadlines.lookup;
+        options.credentials = None;
+        options.become_user = None;
+        options
+    }
+}
+
+/// What is said by a server of which nobody hears what it deletes.
+fn unfollowed<T>(value: T) -> Said<T> {
+    Said { value, epoch: None }
+}
+
+/// A WebSocket's address within a namespace, whichever it named before. Others have no place
+/// for one.
+pub(crate) fn within(address: Address, namespace: &str) -> Address {
+    match address {
+        Address::WebSocket {
+            host,
+            port,
+            tls,
+            path,
+        } => {
+            let prefix = path
+                .rsplit_once("/ns/")
+                .map_or(&*path, |(prefix, _)| prefix);
+            Address::WebSocket {
+                host,
+                port,
+                tls,
+                path: format!("{}/ns/{namespace}", prefix.trim_end_matches('/')),
+            }
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_a_place_in_the_address_of_a_websocket() {
+        let check = |text: &str, expect: &str| {
+            let address = within(text.parse().unwrap(), "main");
+            assert_eq!(address.to_string(), expect);
+        };
+        check("wss://h:443", "wss://h:443/ns/main");
+        check("ws://h:80/hash/", "ws://h:80/hash/ns/main");
+        check("ws://h:80/hash/ns/other", "ws://h:80/hash/ns/main");
+        check("h:1", "h:1");
+    }
+}

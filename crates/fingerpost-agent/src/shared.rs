@@ -1,0 +1,163 @@
+//! What all sessions of a namespace share.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use fingerpost_core::SystemClock;
+use fingerpost_hashequiv_client::http::HttpSetupError;
+use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
+use fingerpost_signatures::Trust;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::AgentOptions;
+use crate::figures::Figures;
+use crate::following::Followed;
+use crate::keeping::Listener;
+use crate::knowledge::{Knowledge, Known};
+use crate::logins::{Logins, Outcome};
+use crate::reporting::Spool;
+use crate::server::{HttpSource, Server, Task};
+
+/// How often the memory is told the time.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Tasks that wait to be asked for behind the back of builds, and that are asked together.
+const BEHIND_MAX: usize = 20_000;
+const BEHIND_BATCH: usize = 2_000;
+
+/// What is the same in every namespace.
+pub(crate) struct Common {
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) logins: Arc<Logins>,
+}
+
+/// A namespace of the server, as all its sessions see it.
+pub(crate) struct Shared {
+    /// Its name; empty: the one that the server puts the agent into.
+    pub(crate) namespace: String,
+    pub(crate) knowledge: Arc<Knowledge>,
+    pub(crate) server: Server,
+    /// Whose answers are believed, and who signs reports; None: nobody looks at signatures.
+    pub(crate) trust: Option<Arc<Trust>>,
+    /// What is kept of it on this host, and who hears of changes; None: it cannot be followed.
+    pub(crate) followed: Option<Followed>,
+    pub(crate) listener: Option<Arc<Listener>>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) strict_auth: bool,
+    pub(crate) logins: Arc<Logins>,
+    /// What is asked behind the back of builds.
+    behind: mpsc::Sender<Task>,
+}
+
+impl Shared {
+    /// Prepares to ask in a namespace, or in that which the server chooses, and begins to
+    /// follow it.
+    pub(crate) async fn start(
+        options: &AgentOptions,
+        common: &Common,
+        namespace: Option<&str>,
+    ) -> Result<Arc<Self>, HttpSetupError> {
+        let server = Server::start(options, namespace)?;
+        let knowledge = Arc::new(Knowledge::new(
+            options.memory_bytes,
+            options.max_offline_age,
+        ));
+        let name = namespace.unwrap_or_default().to_owned();
+        let (mut followed, mut listener) = (None, None);
+        if let Some(client) = server.http() {
+            let heard = Arc::new(Listener::new(
+                name.clone(),
+                Arc::clone(&knowledge),
+                Arc::clone(&common.spool),
+            ));
+            tokio::spawn(Arc::clone(&heard).settle_all(Arc::downgrade(&common.figures)));
+            let source = HttpSource(client.clone());
+            let follow = options.follow(namespace);
+            let clock = Arc::new(SystemClock);
+            followed = Some(Followed::start(source, Arc::clone(&heard), follow, clock).await);
+            listener = Some(heard);
+        }
+        let (behind, wanted) = mpsc::channel(BEHIND_MAX);
+        let trust = options.trust.as_ref().map(|trust| trust.within(namespace));
+        let shared = Arc::new(Self {
+            namespace: name,
+            knowledge,
+            server,
+            trust: trust.map(Arc::new),
+            followed,
+            listener,
+            figures: Arc::clone(&common.figures),
+            spool: Arc::clone(&common.spool),
+            strict_auth: options.strict_auth,
+            logins: Arc::clone(&common.logins),
+            behind,
+        });
+        tokio::spawn(ask_what_is_wanted(Arc::downgrade(&shared), wanted));
+        tokio::spawn(tick(Arc::downgrade(&shared)));
+        Ok(shared)
+    }
+
+    /// Logs a build in.
+    pub(crate) async fn log_in(&self, username: &str, token: &str) -> Outcome {
+        if let Some(own) = self.server.own_login()
+            && own.username == username
+        {
+            // The server would slow the agent's own login down for every wrong try.
+            return match own.token == token {
+                true => Outcome::In(self.logins.last(username, token), None),
+                false => Outcome::Refused("Unable to authenticate".to_owned()),
+            };
+        }
+        let options = self.server.options_for_one();
+        let answers = self.server.answers() && self.server.takes_reports();
+        self.logins.log_in(options, username, token, answers).await
+    }
+
+    /// Asks for a task that nobody waits for. What is too much is not asked.
+    pub(crate) fn ask_behind(&self, tasks: Vec<Task>) {
+        for task in tasks {
+            _ = self.behind.try_send(task);
+        }
+    }
+
+    /// The unihash that memory has for a task, old or not.
+    pub(crate) fn remembered(&self, method: &str, taskhash: &str) -> Option<Unihash> {
+        let taskhash = decode_hex(taskhash.as_bytes())?;
+        let known = self
+            .knowledge
+            .get(self.knowledge.method(method)?, &taskhash);
+        match known {
+            Known::Fresh(unihash) => unihash.map(Unihash::from_bytes),
+            Known::Old(unihash) => Some(Unihash::from_bytes(unihash)),
+            Known::Nothing => None,
+        }
+    }
+}
+
+/// Tells the memory the time, until the agent ends.
+async fn tick(agent: Weak<Shared>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(shared) = agent.upgrade() else {
+            return;
+        };
+        shared.knowledge.tick(shared.is_current());
+        shared.server.try_again();
+    }
+}
+
+/// Asks together for what nobody waits for, until the agent ends.
+async fn ask_what_is_wanted(agent: Weak<Shared>, mut wanted: mpsc::Receiver<Task>) {
+    let mut tasks = Vec::new();
+    while wanted.recv_many(&mut tasks, BEHIND_BATCH).await > 0 {
+        let Some(shared) = agent.upgrade() else {
+            return;
+        };
+        shared.ask(std::mem::take(&mut tasks)).await;
+    }
+}
