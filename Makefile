@@ -3,13 +3,14 @@
 
 CARGO ?= cargo
 # Seconds for each target of `make fuzz`; power cuts, kills, rounds of faults, kills over
-# PostgreSQL, and pairs of first reports of `make soak`.
+# PostgreSQL, pairs of first reports, and kills of agents and their servers of `make soak`.
 SECONDS_EACH ?= 60
 POWER_CUTS ?= 1000
 KILLS ?= 200
 FAULT_ROUNDS ?= 10
 POSTGRES_KILLS ?= 100
 PAIRS ?= 1000000
+AGENT_KILLS ?= 100
 
 # Tools that `make prepare` had to build.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -19,7 +20,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 help:
 	@echo 'make run    build and serve on 127.0.0.1:8686, SQLite in ./fingerpost-data'
 	@echo 'make test   install what the tests need, run everything'
-	@echo 'make demo   two builders share a result; a minute at most'
+	@echo 'make demo   a farm whose server is killed, stalled and slowed; about a minute'
 	@echo 'make lint   format, clippy, documentation, house rules, dependencies'
 	@echo 'make bench  the figures of docs/performance.md'
 	@echo 'make fuzz   the decoders guided by coverage, SECONDS_EACH=$(SECONDS_EACH)'
@@ -27,7 +28,8 @@ help:
 	@echo '            container image, both in target/dist'
 	@echo 'make soak   POWER_CUTS=$(POWER_CUTS) and KILLS=$(KILLS) under reports, FAULT_ROUNDS=$(FAULT_ROUNDS) under clones,'
 	@echo '            every decoder for a minute, an answer of 2 GiB; POSTGRES_KILLS=$(POSTGRES_KILLS) over'
-	@echo '            PostgreSQL, PAIRS=$(PAIRS) first reports of one output over four instances'
+	@echo '            PostgreSQL, PAIRS=$(PAIRS) first reports of one output over four instances;'
+	@echo '            AGENT_KILLS=$(AGENT_KILLS) of agents and their server'
 
 run:
 	@scripts/need cc
@@ -76,6 +78,7 @@ soak: prepare
 	    FINGERPOST_POSTGRES_KILLS=$(POSTGRES_KILLS) FINGERPOST_PAIRS=$(PAIRS) \
 	    $(CARGO) nextest run --workspace --profile soak --success-output final \
 	    -E 'test(durability::) | test(fuzz::) | test(order::) | test(store_faults::) | test(store_limits::) | test(eviction::) | test(long_answer::) | test(flipped::) | test(restarting::) | test(a_farm_on) | test(instances::)'
+	FINGERPOST_AGENT_KILLS=$(AGENT_KILLS) tests/peers/run kills_of_agent
 
 static:
 	@scripts/static dist

@@ -11,6 +11,7 @@ mod cloning;
 mod compressed;
 mod copy;
 mod damage;
+mod demo;
 mod doctor;
 mod durability;
 mod eviction;
