@@ -2,8 +2,11 @@
 
 import asyncio
 import atexit
+import contextlib
 import functools
+import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -27,16 +30,28 @@ ADMIN = ("admin", "secret")
 @functools.cache
 def certificate():
     """A certificate that every client of this process trusts, as settings of the server."""
+    settings = made_certificate()
+    os.environ["SSL_CERT_FILE"] = settings["FINGERPOST_TLS__CERTIFICATE"]
+    return settings
+
+
+def made_certificate(days=2):
+    """A certificate that nobody trusts yet, which ends in so many days, as settings of the server."""
     directory = tempfile.mkdtemp(prefix="peers-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    certificate, key = f"{directory}/tls.crt", f"{directory}/tls.key"
+    request, certificate, key = f"{directory}/tls.csr", f"{directory}/tls.crt", f"{directory}/tls.key"
+    # Two steps: one alone makes none that is over.
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=peers", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
-         "-out", certificate, "-keyout", key],
+        ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=peers",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-out", request, "-keyout", key],
         check=True, capture_output=True,
     )  # fmt: skip
-    os.environ["SSL_CERT_FILE"] = certificate
+    subprocess.run(
+        ["openssl", "x509", "-req", "-in", request, "-signkey", key, "-days", str(days), "-copy_extensions", "copy",
+         "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
     return {"FINGERPOST_TLS__CERTIFICATE": certificate, "FINGERPOST_TLS__KEY": key}
 
 
@@ -51,6 +66,7 @@ class Farm:
         self.directory = tempfile.TemporaryDirectory(prefix="peers-")
         self.servers = []
         self.clients = []
+        self.others = contextlib.AsyncExitStack()
 
     async def __aenter__(self):
         return self
@@ -60,6 +76,7 @@ class Farm:
             await client.close()
         for server in self.servers:
             await server.kill()
+        await self.others.aclose()
         self.directory.cleanup()
 
     async def server(self, **options):
@@ -68,12 +85,16 @@ class Farm:
         await server.start()
         return server
 
-    async def agent(self, server, *options):
+    async def agent(self, server, *options, **how):
         """An agent of a server, on a Unix socket."""
-        agent = Agent(self, len(self.servers), getattr(server, "address", server), options)
+        agent = Agent(self, len(self.servers), getattr(server, "address", server), options, **how)
         self.servers.append(agent)
         await agent.start()
         return agent
+
+    async def entered(self, other):
+        """Whatever else a case needs until its end."""
+        return await self.others.enter_async_context(other)
 
     async def client(self, server, **options):
         client = await HashClient(server.address, **options).open()
@@ -99,65 +120,12 @@ class Address:
     address: str
 
 
-class Listening:
-    """Serves each connection with `serve`, on a free port."""
-
-    async def __aenter__(self):
-        self.listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.address = "127.0.0.1:%d" % self.listener.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_):
-        self.listener.close()
-
-
-class SlowLink(Listening):
-    """Between an agent and its server: each way takes half of the round trip."""
-
-    def __init__(self, address, seconds):
-        self.host, self.port = address.rsplit(":", 1)
-        self.delay = seconds / 2
-
-    async def serve(self, near, near_out):
-        far, far_out = await asyncio.open_connection(self.host, int(self.port))
-        await asyncio.gather(self.carry(near, far_out), self.carry(far, near_out), return_exceptions=True)
-
-    async def carry(self, source, sink):
-        loop, under_way = asyncio.get_running_loop(), asyncio.Queue(1000)
-
-        async def deliver():
-            while (due_and_data := await under_way.get()) is not None:
-                due, data = due_and_data
-                await asyncio.sleep(max(0, due - loop.time()))
-                sink.write(data)
-                await sink.drain()
-            sink.close()
-
-        delivering = asyncio.ensure_future(deliver())
-        while data := await source.read(1 << 16):
-            await under_way.put((loop.time() + self.delay, data))
-        await under_way.put(None)
-        await delivering
-
-
-class OddServer(Listening):
-    """Answers each line with what `answer` makes of it: a line, or nothing at all. A peer that closes is let go."""
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    async def serve(self, lines, out):
-        while line := await lines.readline():
-            answer = self.answer(line.decode().rstrip("\n"))
-            if answer is not None:
-                out.write(f"{answer}\n".encode())
-                await out.drain()
-        out.close()
-
-
 class Server:
-    def __init__(self, farm, number, *, anonymous=REFERENCE_PERMISSIONS, admin=False, read_only=False, upstream=None):
+    def __init__(
+        self, farm, number, *, anonymous=REFERENCE_PERMISSIONS, admin=False, read_only=False, upstream=None, settings=None
+    ):
         self.farm = farm
+        self.settings = settings or {}
         self.path = Path(farm.directory.name) / f"server-{number}"
         self.process = None
         self.address = None
@@ -189,6 +157,7 @@ class Server:
         environment |= {"FINGERPOST_SERVER__ADDRESS_FILE": str(address_file), "FINGERPOST_METRICS__BIND": ""}
         if self.farm.transport == "wss":
             environment |= certificate()
+        environment |= self.settings
         with open(self.log_path, "ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 self.farm.binary, "serve", "--bind", self.bind_address(), *self.options,
@@ -200,6 +169,12 @@ class Server:
                 raise RuntimeError(f"the server does not listen:\n{self.log()}")
             await asyncio.sleep(0.01)
         self.address = address_file.read_text().splitlines()[0]
+
+    @property
+    def url(self):
+        """Where it answers over HTTP, within TLS if it has a certificate."""
+        scheme = "https" if self.farm.transport == "wss" else "http"
+        return f"{scheme}://{self.address.split('://')[-1]}"
 
     @property
     def log_path(self):
@@ -233,20 +208,29 @@ class Server:
 class Agent(Server):
     """The agent of a build host."""
 
-    def __init__(self, farm, number, server, options):
+    def __init__(self, farm, number, server, options, environment=None, file_bytes=None, held=None):
         self.farm = farm
         self.path = Path(farm.directory.name) / f"agent-{number}"
         self.process = None
         self.socket = Path(f"{self.path}.sock")
         self.address = f"unix://{self.socket}"
         self.options = ["--server", server, *options]
+        self.environment = environment or {}
+        # No file of it grows beyond this: to a program that is a disk without room.
+        self.file_bytes = file_bytes
+        # A socket that is its starter's, as systemd passes them.
+        self.held = held
 
     async def start(self):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("FINGERPOST_")}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("FINGERPOST_")} | self.environment
+        # The shell becomes the agent, with the number that it named.
+        begin = ["/bin/sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"'] if self.held else []
         with open(self.log_path, "ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                self.farm.binary, "agent", "--socket", self.socket, "--state-directory", f"{self.path}.state",
+                *begin, self.farm.binary, "agent", "--socket", self.socket, "--state-directory", f"{self.path}.state",
                 *self.options, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                # The signal of a file that is too long stays ignored, as in Python.
+                restore_signals=False, preexec_fn=self.prepare, pass_fds=(3,) if self.held else (),
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while not await self.listens():
@@ -254,10 +238,29 @@ class Agent(Server):
                 raise RuntimeError(f"the agent does not listen:\n{self.log()}")
             await asyncio.sleep(0.01)
 
+    def prepare(self):
+        """What the new process does before it is an agent."""
+        if self.file_bytes:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_bytes, self.file_bytes))
+        if self.held:
+            os.dup2(self.held.fileno(), 3)
+
     async def listens(self):
+        if self.held:
+            return True
         try:
             _, out = await asyncio.open_unix_connection(self.socket)
         except OSError:
             return False
         out.close()
         return True
+
+    async def status(self):
+        """What it tells of itself."""
+        answer, out = await asyncio.open_unix_connection(self.socket)
+        out.write(b"GET /agent/status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        head, _, body = (await answer.read()).partition(b"\r\n\r\n")
+        out.close()
+        if b" 200 " not in head.splitlines()[0]:
+            raise RuntimeError(f"the agent answers {head!r}")
+        return json.loads(body)

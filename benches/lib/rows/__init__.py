@@ -1,6 +1,7 @@
 """The rows of the table, in its order."""
 
 from . import (
+    agent,
     growth,
     hg,
     json_door,
@@ -17,5 +18,5 @@ from . import (
     tls,
 )
 
-MODULES = (lookups, json_door, tls, logins, reports, growth, sweep, start, memory, moving, snapshots, postgresql, hg, remembered)
+MODULES = (lookups, json_door, tls, logins, reports, growth, sweep, start, memory, moving, snapshots, postgresql, hg, remembered, agent)
 ROWS = {row.name: row for module in MODULES for row in module.ROWS}

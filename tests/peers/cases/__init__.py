@@ -1,13 +1,16 @@
 """The cases: every coroutine function that is marked with `case`, by transport."""
 
 CASES = []
+# A case takes so long at most, in seconds, unless it says more.
+SECONDS = 90
 ALL = ("tcp", "unix", "ws", "wss")
 
 
-def case(*transports):
+def case(*transports, seconds=SECONDS):
     """Marks a case; it runs once for each transport, on all unless named."""
 
     def mark(function):
+        function.seconds = seconds
         CASES.extend((function, transport) for transport in transports or ALL)
         return function
 
