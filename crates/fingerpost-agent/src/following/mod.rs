@@ -2,7 +2,7 @@
 //!
 //! One task, the [`Follower`], reads the server's changes without end: it tells those who
 //! remember answers ([`Heard`]) and keeps an overlay over the snapshot. Another one, the
-//! [`Refresher`], looks for newer snapshots and fetches them. Look-ups see a [`View`], a snapshot with its
+//! [`Refresher`], looks for newer snapshots and fetches them. Look-ups see a [`view::View`], a snapshot with its
 //! overlay, which is replaced in one step. Without a snapshot only deletions are heard of.
 //!
 //! What is answered here is no older than what the last whole answer of the server told. [`FollowOptions`]

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{DEFAULT, LOOPBACK, Profile, Profiles, Rule, UNMAPPED};
 use crate::names::Names;
+use crate::server::is_namespace;
 
 /// A table `[[profiles]]` of the file.
 #[derive(Clone, Debug, Deserialize)]
@@ -104,8 +105,7 @@ impl ProfileSettings {
         let Some(namespace) = &self.namespace else {
             return Ok(());
         };
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if namespace.is_empty() || !namespace.bytes().all(is_plain) {
+        if !is_namespace(namespace) {
             return Err(wrong(format!(
                 "the profile {name:?} has the namespace {namespace:?}, and names of namespaces \
                  are letters, digits, - _ and ."

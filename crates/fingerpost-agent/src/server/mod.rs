@@ -255,6 +255,12 @@ fn unfollowed<T>(value: T) -> Said<T> {
     Said { value, epoch: None }
 }
 
+/// Whether a text can be the name of a namespace that is asked for by its path.
+pub(crate) fn is_namespace(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_plain)
+}
+
 /// A WebSocket's address within a namespace, whichever it named before. Others have no place
 /// for one.
 pub(crate) fn within(address: Address, namespace: &str) -> Address {

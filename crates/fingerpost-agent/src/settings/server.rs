@@ -16,7 +16,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::Settings;
-use crate::server::within;
+use crate::server::{is_namespace, within};
 
 /// A server that an agent asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,12 @@ impl Settings {
         let mut native = ClientOptions::to(first.native()?);
         native.credentials = self.credentials()?;
         if let Some(namespace) = &self.namespace {
+            if !is_namespace(namespace) {
+                return Err(wrong(&format!(
+                    "namespace is {namespace:?}, and names of namespaces are letters, digits, \
+                     - _ and ."
+                )));
+            }
             native.address = Self::in_namespace(native.address, namespace)?;
         }
         let http = match urls {
@@ -79,6 +85,7 @@ impl Settings {
         urls: Vec<ServerUrl>,
         login: Option<Credentials>,
     ) -> anyhow::Result<HttpOptions> {
+        let exposed = urls.iter().find(|url| url.is_exposed()).cloned();
         let mut http = HttpOptions::to(urls);
         http.namespace.clone_from(&self.namespace);
         http.credential = match (login, &self.token_file, &self.oidc) {
@@ -90,6 +97,11 @@ impl Settings {
             (None, None, Some(Oidc(source))) => HttpCredential::Oidc(source.clone()),
             _ => return Err(wrong("one of username, token_file and oidc is enough")),
         };
+        if let (Some(url), false) = (exposed, matches!(http.credential, HttpCredential::None)) {
+            return Err(wrong(&format!(
+                "what is shown to {url} could be read on the way: write https://"
+            )));
+        }
         http.client_certificate = match (&self.client_certificate, &self.client_key) {
             (None, None) => None,
             (Some(chain), Some(key)) => Some(ClientCertificate {
@@ -285,6 +297,9 @@ mod tests {
             &with(&["--token-file", "/t", "--oidc", "env:X"]),
             "is enough",
         );
+        let plain = ["--server", "http://h", "--token-file", "/t"];
+        check(&plain, "could be read on the way");
+        check(&with(&["--namespace", "a/b"]), "names of namespaces are");
         let line = ["--server", "h:1"];
         let with = |more: &[&'static str]| [&line[..], more].concat();
         check(

@@ -1,6 +1,7 @@
 //! Where a server is.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -78,6 +79,20 @@ impl ServerUrl {
         self.namespace.as_deref()
     }
 
+    /// Whether others can read on the way what is sent there: plain HTTP to another host.
+    pub fn is_exposed(&self) -> bool {
+        let is_here = match self.base.host_str() {
+            Some("localhost") => true,
+            Some(host) => {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let address: Result<IpAddr, _> = host.parse();
+                address.is_ok_and(|address| address.is_loopback())
+            }
+            None => false,
+        };
+        self.base.scheme() == "http" && !is_here
+    }
+
     /// The same server in a namespace, unless it names one.
     #[must_use]
     pub(super) fn in_namespace(mut self, namespace: Option<&str>) -> Self {
@@ -149,6 +164,23 @@ mod tests {
         let named = plain.in_namespace(Some("x"));
         assert_eq!(named.to_string(), "https://farm.example/ns/x");
         assert_eq!(url.clone().in_namespace(Some("x")), url);
+    }
+
+    #[test]
+    fn plain_http_to_another_host_can_be_read_on_the_way() {
+        let check = |text: &str, expect: bool| {
+            assert_eq!(
+                text.parse::<ServerUrl>().unwrap().is_exposed(),
+                expect,
+                "{text}"
+            );
+        };
+        check("http://farm.example", true);
+        check("http://192.0.2.1:8686", true);
+        check("https://farm.example", false);
+        check("http://localhost:8686", false);
+        check("http://127.0.0.1", false);
+        check("http://[::1]:8686", false);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! away, and what its builds notice of that.
 //!
 //! Server and agent are this program, in a directory that is removed. Between the two is
-//! a [`link`] that can be disturbed; [`builder`] is what BitBake does, and [`reference`]
+//! a [`link`] that can be disturbed; [`builder`] is what BitBake does, and [`mod@reference`]
 //! computes how long its own client would have waited.
 
 mod builder;
