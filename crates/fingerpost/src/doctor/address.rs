@@ -147,7 +147,7 @@ fn other_scheme(text: &str, scheme: &str, version: Option<Version>) -> String {
             "BitBake does not speak {scheme}:// to hash servers: write wss://{host}/ (the same port)"
         ),
         (true, _) => format!(
-            "BitBake does not speak {scheme}:// to hash servers: write ws://{host}/ or HOST:PORT"
+            "BitBake does not speak {scheme}:// to hash servers: write ws://{host}/ (the same port) or HOST:PORT"
         ),
         (false, _) => format!(
             "this BitBake does not speak {scheme}:// to hash servers: write {host}:PORT, or let an \
