@@ -15,6 +15,7 @@ use crate::logins::Outcome;
 use crate::profiles::Profile;
 use crate::readers;
 use crate::reporting::{Reported, Reporting};
+use crate::server::Server;
 use crate::shared::Shared;
 use crate::state::ReportKind;
 
@@ -103,6 +104,8 @@ pub(crate) struct Caller {
     pub(crate) profile: Arc<Profile>,
     pub(crate) login: Option<Credentials>,
     pub(crate) becomes: Option<String>,
+    /// The server as this build's user sees it, if it is asked as one.
+    server: Option<Arc<Server>>,
 }
 
 impl Caller {
@@ -113,7 +116,19 @@ impl Caller {
             profile,
             login: None,
             becomes: None,
+            server: None,
         }
+    }
+
+    /// Whom its look-ups and reports go to.
+    pub(crate) fn server<'a>(&'a self, shared: &'a Shared) -> &'a Arc<Server> {
+        self.server.as_ref().unwrap_or(&shared.server)
+    }
+
+    /// The user that it reports as, if it is not the agent's.
+    fn user(&self) -> Option<String> {
+        let login = self.login.as_ref().filter(|_| self.server.is_some());
+        login.map(|login| login.username.clone())
     }
 
     /// Why an administration command of it is not passed on, if it is not.
@@ -140,7 +155,11 @@ pub(crate) async fn answer(
     match kind {
         Kind::Ping => Reply::Json("{\"alive\": true}".to_owned()),
         Kind::Get => get(shared, caller, argument, text).await,
-        Kind::Row => or_null(shared, name, shared.server.row(name, argument).await),
+        Kind::Row => or_null(
+            shared,
+            name,
+            caller.server(shared).row(name, argument).await,
+        ),
         Kind::Report | Kind::ReportEquiv if !caller.profile.reports => {
             readers::report(shared, caller, argument)
         }
@@ -192,13 +211,21 @@ async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -
         return pass_on(shared, caller, text).await;
     };
     if all.is_some_and(|all| all != serde_json::Value::Bool(false)) {
-        return or_null(shared, "get", shared.server.row("get", argument).await);
+        return or_null(
+            shared,
+            "get",
+            caller.server(shared).row("get", argument).await,
+        );
     }
     let row = |unihash: String| {
         json!({"taskhash": taskhash, "method": method, "unihash": unihash}).to_string()
     };
     let Some(bytes) = decode_hex(taskhash.as_bytes()) else {
-        return or_null(shared, "get", shared.server.row("get", argument).await);
+        return or_null(
+            shared,
+            "get",
+            caller.server(shared).row("get", argument).await,
+        );
     };
     let known = match shared.knowledge.method(&method) {
         Some(id) => shared.knowledge.get(id, &bytes),
@@ -212,7 +239,11 @@ async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -
     };
     let said = match known {
         Known::Fresh(unihash) => return Reply::Json(of_bytes(unihash, row)),
-        Known::Old(_) | Known::Nothing => shared.ask(vec![task]).await.pop().flatten(),
+        Known::Old(_) | Known::Nothing => shared
+            .ask(caller.server(shared), vec![task])
+            .await
+            .pop()
+            .flatten(),
     };
     Reply::Json(match (said, known) {
         (Some(said), _) => said.map_or_else(null, |unihash| row(unihash.to_text())),
@@ -254,6 +285,8 @@ async fn report(
         proposed,
         argument,
         profile: &caller.profile,
+        server: caller.server(shared),
+        user: caller.user(),
     };
     let told = shared.report(reporting).await;
     // A look-up that was under way may have found nothing meanwhile.
@@ -312,13 +345,21 @@ async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str
             ),
         },
     };
+    // Whoever the server does not let in is asked for as the agent.
+    let is_refused = matches!(error, Some(ClientError::Told(_)));
     if let Some(error) = error {
         shared.figures.login_gave_up(&error);
     }
     let answer = logged_in(name, &username, &caller.profile.told(permissions));
     match token {
         Some(token) => {
-            caller.login = Some(Credentials { username, token });
+            let login = Credentials { username, token };
+            caller.server = None;
+            if !is_refused {
+                shared.logins.give(&login);
+                caller.server = shared.as_user(&login);
+            }
+            caller.login = Some(login);
             caller.becomes = None;
         }
         None => caller.becomes = Some(username),

@@ -13,7 +13,7 @@ use fingerpost_hashequiv_proto::types::decode_hex;
 use futures_util::stream::{FuturesOrdered, Stream as _};
 
 use crate::knowledge::{Known, MethodId};
-use crate::server::Task;
+use crate::server::{Server, Task};
 use crate::shared::Shared;
 use crate::wire::{Ended, Wire};
 
@@ -49,6 +49,7 @@ enum Place {
 /// The state of one get-stream.
 pub(crate) struct Gets {
     shared: Arc<Shared>,
+    server: Arc<Server>,
     asking: FuturesOrdered<Asking>,
     method: LastMethod,
     places: Vec<Place>,
@@ -62,9 +63,10 @@ pub(crate) struct Gets {
 }
 
 impl Gets {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, server: Arc<Server>) -> Self {
         Self {
             shared,
+            server,
             asking: FuturesOrdered::new(),
             method: LastMethod::default(),
             places: Vec::new(),
@@ -172,7 +174,7 @@ impl Gets {
             std::mem::take(&mut self.places),
             std::mem::take(&mut self.tasks),
         );
-        let shared = Arc::clone(&self.shared);
+        let (shared, server) = (Arc::clone(&self.shared), Arc::clone(&self.server));
         let is_single = tasks.len() == 1 && places.len() == 1;
         self.singles = self.singles.wrapping_add(u32::from(is_single));
         let waits = !is_single || self.slow < SLOW_MAX || self.singles.is_multiple_of(TRIED);
@@ -180,9 +182,9 @@ impl Gets {
             let began = Instant::now();
             let mut found = match (tasks.is_empty(), waits) {
                 (true, _) => Vec::new(),
-                (false, true) => shared.ask(tasks).await,
+                (false, true) => shared.ask(&server, tasks).await,
                 (false, false) => {
-                    shared.ask_behind(tasks);
+                    shared.ask_behind(&server, tasks);
                     Vec::new()
                 }
             }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use fingerpost_hashequiv_client::{Client, ClientError, ClientOptions, request};
+use fingerpost_hashequiv_client::{Client, ClientError, ClientOptions, Credentials, request};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -25,6 +25,8 @@ const DEFAULT: [&str; 2] = ["@read", "@report"];
 pub(crate) struct Logins {
     users: Mutex<HashMap<String, Word>>,
     silent_until: Mutex<Option<Instant>>,
+    /// What builds logged in with last, unless it was refused.
+    given: Mutex<HashMap<String, String>>,
 }
 
 /// What the server said.
@@ -81,6 +83,23 @@ impl Logins {
                 Outcome::In(self.last(username, token), Some(error))
             }
         }
+    }
+
+    /// Notes what a build logged in with, for what has to be brought to the server later.
+    pub(crate) fn give(&self, login: &Credentials) {
+        let mut given = self.given.lock();
+        if given.len() >= USERS_MAX && !given.contains_key(&login.username) {
+            // Their reports wait until they log in again.
+            given.clear();
+        }
+        given.insert(login.username.clone(), login.token.clone());
+    }
+
+    /// What a user logged in with last.
+    pub(crate) fn credentials(&self, username: &str) -> Option<Credentials> {
+        let token = self.given.lock().get(username)?.clone();
+        let username = username.to_owned();
+        Some(Credentials { username, token })
     }
 
     /// The last word on a user, or what everybody may who reports.

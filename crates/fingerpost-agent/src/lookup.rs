@@ -12,7 +12,7 @@ use fingerpost_signatures::Trust;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::server::Task;
+use crate::server::{Server, Task};
 use crate::shared::Shared;
 
 /// What is said of a task: that it has this unihash, or none; nothing where all are silent.
@@ -58,8 +58,8 @@ impl Batch {
 }
 
 impl Shared {
-    /// What is said of tasks, in order.
-    pub(crate) async fn ask(&self, tasks: Vec<Task>) -> Vec<Word> {
+    /// What is said of tasks, in order; `server` is the one as whoever asks sees it.
+    pub(crate) async fn ask(&self, server: &Server, tasks: Vec<Task>) -> Vec<Word> {
         let mut batch = Batch::new(tasks);
         // What this host said of a task holds until the server has heard of it.
         if let Some(local) = self.spool.provisional(&self.namespace, &batch.tasks) {
@@ -67,13 +67,13 @@ impl Shared {
         }
         // What is kept here is good as long as the agent hears of deletions, and better than
         // nothing when nobody answers.
-        let is_kept_first = self.is_current() || !self.server.answers();
+        let is_kept_first = self.is_current() || !server.answers();
         if is_kept_first {
             self.look_at_what_is_kept(&mut batch).await;
         }
         if !batch.is_answered() {
             let open = batch.open();
-            batch.say(self.ask_server(open).await);
+            batch.say(self.ask_server(server, open).await);
         }
         if !is_kept_first && !batch.is_answered() {
             self.look_at_what_is_kept(&mut batch).await;
@@ -81,15 +81,15 @@ impl Shared {
         batch.words()
     }
 
-    async fn ask_server(&self, tasks: Vec<Task>) -> Vec<Word> {
+    async fn ask_server(&self, server: &Server, tasks: Vec<Task>) -> Vec<Word> {
         let tasks: Arc<[Task]> = tasks.into();
         self.figures
             .asked
             .fetch_add(tasks.len() as u64, Ordering::Relaxed);
         let began = Instant::now();
         let said = match self.judging() {
-            Some(trust) => self.ask_and_judge(trust, &tasks).await,
-            None => self.server.unihashes(&tasks).await,
+            Some(trust) => self.ask_and_judge(server, trust, &tasks).await,
+            None => server.unihashes(&tasks).await,
         };
         match said {
             Ok(Said { value, epoch }) => {
@@ -112,10 +112,11 @@ impl Shared {
     /// The unihashes of rows that somebody signed who is believed.
     async fn ask_and_judge(
         &self,
+        server: &Server,
         trust: Arc<Trust>,
         tasks: &Arc<[Task]>,
     ) -> Result<Said<Vec<Option<Unihash>>>, AskError> {
-        let Said { value: rows, epoch } = self.server.signed(tasks).await?;
+        let Said { value: rows, epoch } = server.signed(tasks).await?;
         let tasks = Arc::clone(tasks);
         // Thousands of signatures take their time.
         let judged = spawn_blocking(move || {
@@ -159,9 +160,9 @@ impl Shared {
     }
 
     /// Whether unihashes exist; not as far as a silent server says.
-    pub(crate) async fn exist(&self, unihashes: Vec<String>) -> Vec<bool> {
+    pub(crate) async fn exist(&self, server: &Server, unihashes: Vec<String>) -> Vec<bool> {
         let count = unihashes.len();
-        match self.server.exist(unihashes).await {
+        match server.exist(unihashes).await {
             Ok(known) => known,
             Err(error) => {
                 self.figures.gave_up("exists-stream", &error);

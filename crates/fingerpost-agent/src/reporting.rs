@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::namespaces::Namespaces;
 use crate::profiles::Profile;
+use crate::server::Server;
 use crate::shared::Shared;
 use crate::state::{
     Deliver, Delivered, LocalReport, NotDelivered, ReportKind, Spooled, State, StateError, Task,
@@ -151,6 +152,10 @@ pub(crate) struct Reporting<'a> {
     pub(crate) argument: &'a str,
     /// The profile of the build.
     pub(crate) profile: &'a Profile,
+    /// Whom it goes to.
+    pub(crate) server: &'a Arc<Server>,
+    /// The user that it is reported as, if it is not the agent's.
+    pub(crate) user: Option<String>,
 }
 
 impl Shared {
@@ -168,7 +173,8 @@ impl Shared {
             self.spool.is_away.load(Ordering::Relaxed) || state.has_spooled(&self.namespace, &task)
         });
         if !comes_after {
-            let told = self.tell(kind, reporting.argument, reporting.profile.signs);
+            let signs = reporting.profile.signs;
+            let told = self.tell(reporting.server, kind, reporting.argument, signs);
             match told.await {
                 Ok(said) if self.hear_of(kind, reported, &said) => {
                     self.figures.reports.fetch_add(1, Ordering::Relaxed);
@@ -230,6 +236,7 @@ impl Shared {
             proposed: proposed(),
             request: reporting.argument.to_owned(),
             profile: Some(reporting.profile.name.clone()),
+            user: reporting.user.clone(),
         };
         match state.settle(report, known).await {
             Ok(answer) => {
@@ -271,7 +278,13 @@ impl Deliver for Namespaces {
         let shared = self.find(&report.namespace).ok_or(NotDelivered::Held)?;
         let profile = report.profile.as_deref().unwrap_or_default();
         let signs = self.profiles.signs(profile);
-        match shared.tell(report.kind, &report.request, signs).await {
+        // The token of who reported is in no file: it waits until that user logs in again.
+        let server = shared.server_of(report.user.as_deref());
+        let server = server.ok_or(NotDelivered::Held)?;
+        match shared
+            .tell(&server, report.kind, &report.request, signs)
+            .await
+        {
             Ok(Said { value: json, .. }) => {
                 spool.closings.lock().remove(&report.key);
                 let row = read_answer::<Option<UnihashRow>>(&json);

@@ -171,7 +171,11 @@ impl<'a, L: Link> Session<'a, L> {
                     Err(reply) => return self.answer(reply),
                 }
             }
-            Kind::Gets => Activity::Gets(Box::new(Gets::new(Arc::clone(&self.shared)))),
+            Kind::Gets => {
+                let server = self.caller.server(&self.shared);
+                let gets = Gets::new(Arc::clone(&self.shared), Arc::clone(server));
+                Activity::Gets(Box::new(gets))
+            }
             _ => Activity::Exists,
         };
         self.wire.out.message(outbox::STREAM_BEGIN.as_bytes());
@@ -212,7 +216,11 @@ impl<'a, L: Link> Session<'a, L> {
         let goes_on = is_over || lines.len() == LINES;
         if !lines.is_empty() {
             let shared = Arc::clone(&self.shared);
-            let known = self.wire.during(self.guard, shared.exist(lines)).await?;
+            let server = Arc::clone(self.caller.server(&shared));
+            let known = self
+                .wire
+                .during(self.guard, shared.exist(&server, lines))
+                .await?;
             for known in known {
                 self.wire.out.line(if known { "true" } else { "false" });
             }

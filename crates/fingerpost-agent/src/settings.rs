@@ -70,7 +70,8 @@ pub(crate) struct Settings {
     /// or `~/.local/state`.
     #[arg(long, value_name = "DIR", env = "FINGERPOST_AGENT_STATE_DIRECTORY")]
     pub(crate) state_directory: Option<PathBuf>,
-    /// User to log in as at the server, for look-ups and reports.
+    /// User to log in as at the server, for look-ups and reports. Default: whom each build
+    /// logs in as.
     #[arg(long, value_name = "USER", env = "FINGERPOST_AGENT_USERNAME")]
     pub(crate) username: Option<String>,
     /// File that holds that user's token.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fingerpost_core::SystemClock;
+use fingerpost_hashequiv_client::Credentials;
 use fingerpost_hashequiv_client::http::HttpSetupError;
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
 use fingerpost_signatures::Trust;
@@ -17,7 +18,7 @@ use crate::keeping::Listener;
 use crate::knowledge::{Knowledge, Known};
 use crate::logins::{Logins, Outcome};
 use crate::reporting::Spool;
-use crate::server::{HttpSource, Server, Task};
+use crate::server::{AsUsers, HttpSource, Server, Task};
 
 /// How often the memory is told the time.
 const TICK: Duration = Duration::from_millis(500);
@@ -25,6 +26,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// Tasks that wait to be asked for behind the back of builds, and that are asked together.
 const BEHIND_MAX: usize = 20_000;
 const BEHIND_BATCH: usize = 2_000;
+
+/// A task that nobody waits for, and who is asked.
+type Behind = (Arc<Server>, Task);
 
 /// What is the same in every namespace.
 pub(crate) struct Common {
@@ -38,7 +42,9 @@ pub(crate) struct Shared {
     /// Its name; empty: the one that the server puts the agent into.
     pub(crate) namespace: String,
     pub(crate) knowledge: Arc<Knowledge>,
-    pub(crate) server: Server,
+    pub(crate) server: Arc<Server>,
+    /// The server for builds that log in; None: all is asked as the agent.
+    as_users: Option<AsUsers>,
     /// Whose answers are believed, and who signs reports; None: nobody looks at signatures.
     pub(crate) trust: Option<Arc<Trust>>,
     /// What is kept of it on this host, and who hears of changes; None: it cannot be followed.
@@ -49,7 +55,7 @@ pub(crate) struct Shared {
     pub(crate) strict_auth: bool,
     pub(crate) logins: Arc<Logins>,
     /// What is asked behind the back of builds.
-    behind: mpsc::Sender<Task>,
+    behind: mpsc::Sender<Behind>,
 }
 
 impl Shared {
@@ -60,7 +66,7 @@ impl Shared {
         common: &Common,
         namespace: Option<&str>,
     ) -> Result<Arc<Self>, HttpSetupError> {
-        let server = Server::start(options, namespace)?;
+        let server = Arc::new(Server::start(options, namespace)?);
         let knowledge = Arc::new(Knowledge::new(
             options.memory_bytes,
             options.max_offline_age,
@@ -86,6 +92,7 @@ impl Shared {
             namespace: name,
             knowledge,
             server,
+            as_users: AsUsers::new(options, namespace),
             trust: trust.map(Arc::new),
             followed,
             listener,
@@ -117,10 +124,23 @@ impl Shared {
     }
 
     /// Asks for a task that nobody waits for. What is too much is not asked.
-    pub(crate) fn ask_behind(&self, tasks: Vec<Task>) {
+    pub(crate) fn ask_behind(&self, server: &Arc<Server>, tasks: Vec<Task>) {
         for task in tasks {
-            _ = self.behind.try_send(task);
+            _ = self.behind.try_send((Arc::clone(server), task));
         }
+    }
+
+    /// The server as a user sees it, if it is asked as one.
+    pub(crate) fn as_user(&self, login: &Credentials) -> Option<Arc<Server>> {
+        self.as_users.as_ref()?.server(login)
+    }
+
+    /// Whom a report of a user goes to; None while that user's token is not known.
+    pub(crate) fn server_of(&self, user: Option<&str>) -> Option<Arc<Server>> {
+        let (Some(user), Some(_)) = (user, &self.as_users) else {
+            return Some(Arc::clone(&self.server));
+        };
+        self.as_user(&self.logins.credentials(user)?)
     }
 
     /// The unihash that memory has for a task, old or not.
@@ -152,12 +172,21 @@ async fn tick(agent: Weak<Shared>) {
 }
 
 /// Asks together for what nobody waits for, until the agent ends.
-async fn ask_what_is_wanted(agent: Weak<Shared>, mut wanted: mpsc::Receiver<Task>) {
+async fn ask_what_is_wanted(agent: Weak<Shared>, mut wanted: mpsc::Receiver<Behind>) {
     let mut tasks = Vec::new();
     while wanted.recv_many(&mut tasks, BEHIND_BATCH).await > 0 {
         let Some(shared) = agent.upgrade() else {
             return;
         };
-        shared.ask(std::mem::take(&mut tasks)).await;
+        while let Some((server, _)) = tasks.first() {
+            let server = Arc::clone(server);
+            let (of_it, others) = tasks
+                .drain(..)
+                .partition(|(other, _): &Behind| Arc::ptr_eq(other, &server));
+            tasks = others;
+            let of_it: Vec<Behind> = of_it;
+            let asked = of_it.into_iter().map(|(_, task)| task).collect();
+            shared.ask(&server, asked).await;
+        }
     }
 }

@@ -10,6 +10,7 @@ use fingerpost_signatures::{Row, Settled, Trust, UnixTime};
 use serde_json::json;
 
 use crate::reporting::Reported;
+use crate::server::Server;
 use crate::shared::Shared;
 use crate::state::ReportKind;
 
@@ -27,6 +28,7 @@ impl Shared {
     /// server says as much as is believed, which is signed if the reporter's profile `signs`.
     pub(crate) async fn tell(
         self: &Arc<Self>,
+        server: &Arc<Server>,
         kind: ReportKind,
         argument: &str,
         signs: bool,
@@ -34,17 +36,17 @@ impl Shared {
         let looks = |trust: &&Arc<Trust>| trust.judges() || (signs && trust.signs());
         let trust = self.trust.as_ref().filter(looks);
         let (ReportKind::Report, Some(trust)) = (kind, trust) else {
-            return self.server.report(kind, argument).await;
+            return server.report(kind, argument).await;
         };
         let reported: Reported = serde_json::from_str(argument)
             .map_err(|error| AskError::senseless(error.to_string()))?;
-        let Said { value, epoch } = self.server.report_signed(argument).await?;
+        let Said { value, epoch } = server.report_signed(argument).await?;
         let settled = settle(trust, &reported, &value);
         if settled.unihash != value.unihash.to_text() {
             self.figures.disbelieved(&settled.word);
         }
         if let Some(signed) = settled.signed.filter(|_| signs) {
-            tokio::spawn(Arc::clone(self).offer(signed));
+            tokio::spawn(Arc::clone(self).offer(Arc::clone(server), signed));
         }
         let row = json!({
             "taskhash": reported.taskhash,
@@ -57,7 +59,7 @@ impl Shared {
 
     /// Gives the server a signature of what it answered. Whoever requires one misses the row
     /// without it, and no build waits for that.
-    async fn offer(self: Arc<Self>, (row, signature): (Row, String)) {
+    async fn offer(self: Arc<Self>, server: Arc<Server>, (row, signature): (Row, String)) {
         let row = SignedRow {
             namespace: row.namespace,
             method: row.method,
@@ -68,7 +70,7 @@ impl Shared {
         };
         let mut outcome = Ok(());
         for _ in 0..OFFERS {
-            outcome = self.server.put_signature(&row, &signature).await;
+            outcome = server.put_signature(&row, &signature).await;
             if !matches!(outcome, Err(AskError::Closed | AskError::Silent(_))) {
                 break;
             }

@@ -13,7 +13,7 @@ from pathlib import Path
 from faults import Link
 from server import ADMIN, Address, certificate, made_certificate
 
-from . import METHOD, case, check, numbered, refused
+from . import METHOD, case, check, numbered, refused, sha
 from .agent import ADDED, LOCAL, LOOKUPS, REPORTS, back, build, keys_of, world
 
 # Deletions are heard of within this time, in seconds.
@@ -517,3 +517,36 @@ async def builds_wait_for_an_agent_that_is_killed_where_somebody_else_holds_the_
             check(asked.done(), False)
             await agent.start()
             check(await asked, [numbered(0), None])
+
+
+@case(*HTTP)
+async def a_build_that_logs_in_is_asked_for_as_itself(farm):
+    server = await farm.server(admin=True, anonymous="@none")
+    direct = await farm.client(server, login=ADMIN)
+    for number, scheme in enumerate(schemes(farm), 1):
+        task, other, third = (numbered(10 * number + place) for place in range(3))
+        link = await farm.entered(Link(server.address))
+        agent = await farm.agent(link.url(scheme))
+        builder = await farm.client(agent, login=ADMIN)
+        check(await builder.report(METHOD, task, sha(task), task), task)
+        check(await builder.unihashes([(METHOD, task), (METHOD, other)]), [task, None])
+        check(await builder.exist([task]), [True])
+        check((await direct.get(METHOD, task, everything=True))["owner"], ADMIN[0])
+        # Nobody else is let in with that login.
+        nobody = await farm.client(agent)
+        check(await nobody.report(METHOD, third, sha(third), third), third)
+        check(await direct.unihashes([(METHOD, third)]), [None])
+        # What waits is brought as whoever reported it, once that user's token is known.
+        await link.refuse()
+        check(await builder.report(METHOD, other, sha(other), other), other)
+        check(await spooled(agent), 1)
+        await agent.kill()
+        await agent.start()
+        await link.go_on()
+        await asyncio.sleep(1)
+        check(await spooled(agent), 1)
+        check(await direct.unihashes([(METHOD, other)]), [None])
+        again = await farm.client(agent, login=ADMIN)
+        check(await again.ping(), {"alive": True})
+        await soon(lambda agent=agent: spooled(agent), 0, 60)
+        check((await direct.get(METHOD, other, everything=True))["owner"], ADMIN[0])

@@ -4,6 +4,7 @@
 //! over HTTP (`http`), where there can be several. What a build asks as itself, logins and
 //! administration, goes over BitBake's protocol to either.
 
+mod as_users;
 mod http;
 mod lines;
 mod source;
@@ -22,6 +23,7 @@ use crate::AgentOptions;
 use crate::commands::Caller;
 use crate::state::ReportKind;
 
+pub(crate) use self::as_users::AsUsers;
 use self::http::Http;
 use self::lines::Lines;
 pub(crate) use self::source::HttpSource;

@@ -38,6 +38,7 @@ struct Line<'a> {
     command: &'static str,
     namespace: &'a str,
     profile: Option<&'a str>,
+    user: Option<&'a str>,
     /// When the build was answered.
     reported: String,
     /// As a text, so that it stays one line and exactly what it was.
@@ -116,6 +117,7 @@ fn line(letter: &DeadLetter, now: Timestamp) -> Line<'_> {
         command: report.kind.as_str(),
         namespace: &report.namespace,
         profile: report.profile.as_deref(),
+        user: report.user.as_deref(),
         reported: report.at.to_rfc3339(),
         request: &report.request,
     }

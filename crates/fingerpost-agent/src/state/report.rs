@@ -64,6 +64,8 @@ pub struct LocalReport {
     pub request: String,
     /// The name of the profile of who reported, if it is not the default.
     pub profile: Option<String>,
+    /// Who reported, if it was somebody with a login of their own.
+    pub user: Option<String>,
 }
 
 impl LocalReport {
@@ -189,7 +191,7 @@ fn is_repeated(conn: &Connection, report: &LocalReport) -> rusqlite::Result<bool
     conn.prepare_cached(
         "SELECT 1 FROM spool
           WHERE namespace = ?1 AND method = ?2 AND taskhash = ?3
-            AND kind = ?4 AND profile IS ?5 AND request = ?6",
+            AND kind = ?4 AND profile IS ?5 AND user IS ?6 AND request = ?7",
     )?
     .exists((
         namespace,
@@ -197,6 +199,7 @@ fn is_repeated(conn: &Connection, report: &LocalReport) -> rusqlite::Result<bool
         taskhash,
         report.kind.as_str(),
         &report.profile,
+        &report.user,
         &report.request,
     ))
 }
@@ -218,8 +221,9 @@ fn insert_report(conn: &Connection, report: &LocalReport, now: Timestamp) -> rus
     let (namespace, method, taskhash) = spool::key(&report.namespace, &report.task);
     conn.prepare_cached(
         "INSERT INTO spool
-           (key, kind, namespace, method, taskhash, outhash, at, bytes, profile, request)
-         VALUES (randomblob(16), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+           (key, kind, namespace, method, taskhash, outhash, at, bytes, profile, user,
+            request)
+         VALUES (randomblob(16), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute((
         report.kind.as_str(),
@@ -230,6 +234,7 @@ fn insert_report(conn: &Connection, report: &LocalReport, now: Timestamp) -> rus
         now.0,
         report.bytes(),
         &report.profile,
+        &report.user,
         &report.request,
     ))?;
     Ok(())

@@ -17,6 +17,7 @@ CREATE TABLE spool (
     -- What the report counts for.
     bytes INTEGER NOT NULL,
     profile TEXT,
+    user TEXT,
     request TEXT NOT NULL
 ) STRICT;
 CREATE INDEX spool_by_task ON spool (namespace, method, taskhash);

@@ -33,6 +33,8 @@ pub struct Spooled {
     pub outhash: Option<Outhash>,
     /// The name of the profile of who reported, if it is not the default.
     pub profile: Option<String>,
+    /// Who reported, if it was somebody with a login of their own.
+    pub user: Option<String>,
     /// The argument of the command as JSON.
     pub request: String,
     /// When the build was answered.
@@ -74,7 +76,7 @@ pub(super) fn key<'a>(
 /// Reads what comes first behind `after`, a bounded part of it.
 pub(super) fn next(conn: &Connection, after: i64) -> rusqlite::Result<Vec<Spooled>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id, key, kind, namespace, method, taskhash, at, profile, request, outhash
+        "SELECT id, key, kind, namespace, method, taskhash, at, profile, request, outhash, user
            FROM spool WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
     let mut rows = statement.query((after, BATCH_ROWS as u64))?;
@@ -105,6 +107,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Spooled> {
         outhash: row
             .get::<_, Option<Hash<Outhash>>>(9)?
             .map(|outhash| outhash.0),
+        user: row.get(10)?,
     })
 }
 

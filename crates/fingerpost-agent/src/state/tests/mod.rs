@@ -90,6 +90,7 @@ pub(super) fn proposing(number: u64, output: u64, proposed: u64) -> LocalReport 
         })
         .to_string(),
         profile: None,
+        user: None,
     }
 }
 

@@ -211,7 +211,7 @@ async fn refused_reports_are_dead_letters_and_do_not_hold_up_others() {
     let host = Host::new();
     let state = host.open().await;
     let named = LocalReport {
-        profile: Some("bob".to_owned()),
+        user: Some("bob".to_owned()),
         ..report(1, 1)
     };
     settle(&state, named.clone()).await;
@@ -236,7 +236,7 @@ async fn refused_reports_are_dead_letters_and_do_not_hold_up_others() {
     };
     assert_eq!(letter["why"], "Permission denied");
     assert_eq!(letter["command"], "report");
-    assert_eq!(letter["profile"], "bob");
+    assert_eq!(letter["user"], "bob");
     assert_eq!(letter["request"], named.request);
     assert_eq!(letter["reported"], "2023-11-14T22:13:20Z");
     assert_eq!(letter["at"], "2023-11-14T22:13:21Z");
@@ -324,14 +324,14 @@ async fn a_held_report_holds_its_task_and_nothing_else() {
     let host = Host::new();
     let state = host.open().await;
     let by_name = LocalReport {
-        profile: Some("bob".to_owned()),
+        user: Some("bob".to_owned()),
         ..report(1, 1)
     };
     let reports = [by_name, report(2, 2), report(1, 3), report(3, 3)];
     for report in &reports {
         settle(&state, report.clone()).await;
     }
-    let without_login = Server::new(|report: &Spooled| match report.profile {
+    let without_login = Server::new(|report: &Spooled| match report.user {
         Some(_) => Err(NotDelivered::Held),
         None => seven(report),
     });

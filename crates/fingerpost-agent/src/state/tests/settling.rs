@@ -77,7 +77,7 @@ async fn a_report_that_is_repeated_is_spooled_once() {
     assert_eq!(state.figures().spooled_reports, 1);
     // Somebody else's is another one.
     let by_name = LocalReport {
-        profile: Some("bob".to_owned()),
+        user: Some("bob".to_owned()),
         ..report(1, 1)
     };
     settle(&state, by_name).await;
