@@ -75,9 +75,7 @@ impl Agent {
             };
         }
         let served = net.run().await.map(drop);
-        if let Some(state) = state_of.first.spool.state() {
-            state.close().await;
-        }
+        state_of.close().await;
         served
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use fingerpost_core::SystemClock;
 use fingerpost_net::Peer;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::commands::Caller;
+use crate::following::Followed;
 use crate::profiles::Profiles;
 use crate::reporting::Spool;
 use crate::shared::{Common, Shared};
@@ -55,6 +57,15 @@ impl Namespaces {
         match name {
             "" => Some(&self.first),
             name => self.named.get(name),
+        }
+    }
+
+    /// Puts away what the next start goes on with.
+    pub(crate) async fn close(&self) {
+        let followed = self.all().filter_map(|shared| shared.followed.as_ref());
+        join_all(followed.map(Followed::close)).await;
+        if let Some(state) = self.first.spool.state() {
+            state.close().await;
         }
     }
 

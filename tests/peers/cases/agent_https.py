@@ -550,3 +550,31 @@ async def a_build_that_logs_in_is_asked_for_as_itself(farm):
         check(await again.ping(), {"alive": True})
         await soon(lambda agent=agent: spooled(agent), 0, 60)
         check((await direct.get(METHOD, other, everything=True))["owner"], ADMIN[0])
+
+
+@case(*HTTP)
+async def answers_of_before_are_on_disk(farm):
+    server, link, agent, client = await linked(farm, "--snapshots=false")
+    known = [numbered(number) for number in range(20)]
+    # They are written every few seconds, and at the end.
+    await agent.stop()
+    await agent.start()
+    await soon(lambda: hears(agent), True)
+    client = await farm.client(agent)
+    check(await client.unihashes(keys_of(20)), known)
+    status = await agent.status()
+    check((status["counts"]["asked"], status["hit_ratios"]["store"]), (0, 1.0))
+    # What was deleted while nobody listened is not among them.
+    await agent.stop()
+    direct = await farm.client(server, login=ADMIN)
+    await direct.remove({"taskhash": numbered(3)})
+    await agent.start()
+    await soon(lambda: hears(agent), True)
+    client = await farm.client(agent)
+    check(await client.unihashes(keys_of(20)), known[:3] + [None] + known[4:])
+    # And they are better than nothing while the server is away.
+    await agent.stop()
+    await link.refuse()
+    await agent.start()
+    client = await farm.client(agent)
+    await soon(lambda: client.unihashes(keys_of(20)), known[:3] + [None] + known[4:])

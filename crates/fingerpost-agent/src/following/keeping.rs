@@ -32,7 +32,8 @@ pub(super) struct Keeping {
     lines_max: usize,
     /// Snapshots that are given up, and where they are now.
     retired: Vec<(Arc<Opened>, PathBuf)>,
-    saved: Instant,
+    /// When it was last noted where everything is.
+    saved: Option<Instant>,
     save_every: Duration,
     /// The note of the last time, as long as it says more than another one would: until the
     /// server told what changed since the snapshot that it names.
@@ -54,7 +55,7 @@ impl Keeping {
             new_log: None,
             lines_max: options.overlay_and_deletions_max,
             retired: Vec::new(),
-            saved: Instant::now(),
+            saved: None,
             save_every: options.pace.save_every,
             before: None,
             was_offline: false,
@@ -151,12 +152,13 @@ impl Keeping {
     }
 
     pub(super) fn is_due(&self) -> bool {
-        self.saved.elapsed() >= self.save_every
+        let saved = self.saved.as_ref();
+        saved.is_none_or(|saved| saved.elapsed() >= self.save_every)
     }
 
     /// Notes where the follower is; `age` is how old what it knows is.
     pub(super) async fn save(&mut self, mut note: Note, age: Option<Duration>) {
-        self.saved = Instant::now();
+        self.saved = Some(Instant::now());
         let Some(place) = self.place.clone() else {
             return;
         };

@@ -30,10 +30,11 @@ mod warming;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fingerpost_core::Clock;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub(crate) use self::options::FollowOptions;
 pub(crate) use self::source::{Changes, FollowError, Listed, Listing, Wanted};
@@ -45,6 +46,9 @@ use self::place::Place;
 use self::refresher::Refresher;
 use self::shared::Shared;
 use crate::state::DeletionEpoch;
+
+/// Longest wait for what is noted in the end.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// What is known of a task on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +65,10 @@ pub(crate) enum Found {
 #[derive(Clone)]
 pub(crate) struct Followed {
     shared: Arc<Shared>,
-    _ends_with_the_last: Arc<watch::Sender<()>>,
+    /// Whoever follows ends with the last of these, or when it is told so.
+    ends: Arc<watch::Sender<()>>,
+    /// Ends with whoever follows.
+    is_over: watch::Receiver<()>,
 }
 
 impl Followed {
@@ -96,12 +103,18 @@ impl Followed {
             clock,
         );
         follower.resume().await;
-        tokio::spawn(follower.run(ends.clone()));
+        let (over, is_over) = watch::channel(());
+        let following = follower.run(ends.clone());
+        tokio::spawn(async move {
+            following.await;
+            drop(over);
+        });
         let refresher = Refresher::new(source, options, Arc::clone(&shared), place);
         tokio::spawn(refresher.run(ends));
         Self {
             shared,
-            _ends_with_the_last: Arc::new(sender),
+            ends: Arc::new(sender),
+            is_over,
         }
     }
 
@@ -123,6 +136,13 @@ impl Followed {
     /// answered here until what was deleted is known, which is asked for at once.
     pub(crate) fn saw(&self, epoch: DeletionEpoch) {
         self.shared.saw(epoch);
+    }
+
+    /// Ends it, and waits until it is noted where it was, so that the next start goes on there.
+    pub(crate) async fn close(&self) {
+        _ = self.ends.send(());
+        // It ends without a word.
+        _ = timeout(CLOSE_MAX, self.is_over.clone().changed()).await;
     }
 
     /// How it is.
