@@ -13,7 +13,7 @@ from pathlib import Path
 from faults import Link
 from server import ADMIN, Address, certificate, made_certificate
 
-from . import METHOD, case, check, numbered, refused, sha
+from . import METHOD, case, check, numbered, refused
 from .agent import ADDED, LOCAL, LOOKUPS, REPORTS, back, build, keys_of, world
 
 # Deletions are heard of within this time, in seconds.
@@ -528,17 +528,17 @@ async def a_build_that_logs_in_is_asked_for_as_itself(farm):
         link = await farm.entered(Link(server.address))
         agent = await farm.agent(link.url(scheme))
         builder = await farm.client(agent, login=ADMIN)
-        check(await builder.report(METHOD, task, sha(task), task), task)
+        check(await builder.report(METHOD, task, numbered(10**6 + number), task), task)
         check(await builder.unihashes([(METHOD, task), (METHOD, other)]), [task, None])
         check(await builder.exist([task]), [True])
         check((await direct.get(METHOD, task, everything=True))["owner"], ADMIN[0])
         # Nobody else is let in with that login.
         nobody = await farm.client(agent)
-        check(await nobody.report(METHOD, third, sha(third), third), third)
+        check(await nobody.report(METHOD, third, numbered(10**8 + number), third), third)
         check(await direct.unihashes([(METHOD, third)]), [None])
         # What waits is brought as whoever reported it, once that user's token is known.
         await link.refuse()
-        check(await builder.report(METHOD, other, sha(other), other), other)
+        check(await builder.report(METHOD, other, numbered(10**7 + number), other), other)
         check(await spooled(agent), 1)
         await agent.kill()
         await agent.start()
