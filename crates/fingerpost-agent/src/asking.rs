@@ -26,7 +26,7 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
         None => likeliest(&Environment::of_process()),
     };
     let answer = runtime.block_on(ask(&path))?;
-    let status: Status = serde_json::from_slice(&answer).map_err(|_| no_agent(&path))?;
+    let status = read(&answer, &path)?;
     let mut out = Out::default();
     match args.json {
         // As it came, with what only a newer agent knows.
@@ -42,8 +42,11 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
 ///
 /// When none answers there within two seconds, or somebody else does.
 pub async fn status_on(socket: &Path) -> anyhow::Result<Status> {
-    let answer = ask(socket).await?;
-    serde_json::from_slice(&answer).map_err(|_| no_agent(socket))
+    read(&ask(socket).await?, socket)
+}
+
+fn read(answer: &[u8], socket: &Path) -> anyhow::Result<Status> {
+    serde_json::from_slice(answer).map_err(|_| no_agent(socket))
 }
 
 /// The first socket that is there.

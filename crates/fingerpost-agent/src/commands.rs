@@ -155,11 +155,7 @@ pub(crate) async fn answer(
     match kind {
         Kind::Ping => Reply::Json("{\"alive\": true}".to_owned()),
         Kind::Get => get(shared, caller, argument, text).await,
-        Kind::Row => or_null(
-            shared,
-            name,
-            caller.server(shared).row(name, argument).await,
-        ),
+        Kind::Row => row_or_null(shared, caller, name, argument).await,
         Kind::Report | Kind::ReportEquiv if !caller.profile.reports => {
             readers::report(shared, caller, argument)
         }
@@ -178,7 +174,13 @@ pub(crate) async fn answer(
 
 /// The row that the server has; when it is silent, refuses or talks nonsense, nothing is
 /// known.
-fn or_null(shared: &Shared, name: &str, answer: Result<String, AskError>) -> Reply {
+async fn row_or_null(
+    shared: &Shared,
+    caller: &Caller,
+    name: &'static str,
+    argument: &str,
+) -> Reply {
+    let answer = caller.server(shared).row(name, argument).await;
     let row = answer.and_then(|json| match read_answer::<Option<FullRow>>(&json) {
         Ok(_) => Ok(json),
         Err(error) => Err(AskError::senseless(error.to_string())),
@@ -211,21 +213,13 @@ async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -
         return pass_on(shared, caller, text).await;
     };
     if all.is_some_and(|all| all != serde_json::Value::Bool(false)) {
-        return or_null(
-            shared,
-            "get",
-            caller.server(shared).row("get", argument).await,
-        );
+        return row_or_null(shared, caller, "get", argument).await;
     }
     let row = |unihash: String| {
         json!({"taskhash": taskhash, "method": method, "unihash": unihash}).to_string()
     };
     let Some(bytes) = decode_hex(taskhash.as_bytes()) else {
-        return or_null(
-            shared,
-            "get",
-            caller.server(shared).row("get", argument).await,
-        );
+        return row_or_null(shared, caller, "get", argument).await;
     };
     let known = match shared.knowledge.method(&method) {
         Some(id) => shared.knowledge.get(id, &bytes),
