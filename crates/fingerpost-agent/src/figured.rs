@@ -76,7 +76,7 @@ impl Namespaces {
 
     /// What is kept of the mappings of builds without a namespace of their own.
     pub(crate) fn followed_status(&self) -> Option<FollowedStatus> {
-        let followed = self.first.followed.as_ref()?.status();
+        let followed = self.first.kept.as_ref()?.followed.status();
         let snapshot = followed.snapshot.as_ref();
         let age = |cut: UnixTime| {
             let now = UnixTime::of(SystemClock.now()).seconds();

@@ -174,15 +174,24 @@ impl Heard for Listener {
     }
 }
 
+/// What is kept of a namespace.
+pub(crate) struct Kept {
+    /// Its snapshot with the changes since.
+    pub(crate) followed: Followed,
+    /// Who hears of changes, for memory and the store.
+    pub(crate) listener: Arc<Listener>,
+}
+
 impl Shared {
     /// Whether the agent has heard of what the server deleted up to a moment ago.
     pub(crate) fn is_current(&self) -> bool {
-        self.followed.as_ref().is_some_and(Followed::is_current)
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|kept| kept.followed.is_current())
     }
 
     /// Looks into the snapshot, then at answers of before.
     pub(crate) async fn look_at_what_is_kept(&self, batch: &mut Batch) {
-        let Some(followed) = &self.followed else {
+        let Some(Kept { followed, listener }) = &self.kept else {
             return;
         };
         let heard = self.knowledge.heard();
@@ -195,7 +204,11 @@ impl Shared {
         batch.say(words);
         if !batch.is_answered() {
             let asked = batch.open();
-            let words = self.in_store(&asked, is_current).await;
+            // Where deletions are heard of, the store has to have heard of them too.
+            let words = match is_current && !listener.is_settled() {
+                true => vec![None; asked.len()],
+                false => self.in_store(&asked, is_current).await,
+            };
             self.take(of, &asked, &words, &self.figures.by_store);
             batch.say(words);
         }
@@ -238,10 +251,6 @@ impl Shared {
         let Some(state) = self.spool.state() else {
             return nothing();
         };
-        let is_settled = self.listener.as_ref().is_some_and(|one| one.is_settled());
-        if is_current && !is_settled {
-            return nothing();
-        }
         let of_state = |task: &server::Task| task_of(&task.method, &task.taskhash);
         let asked = tasks.iter().map(of_state).collect();
         let Ok(found) = state.recall(&self.namespace, asked).await else {
@@ -266,7 +275,7 @@ impl Shared {
         of: Option<DeletionEpoch>,
         answers: impl IntoIterator<Item = (&'a server::Task, Option<&'a Unihash>)>,
     ) {
-        let (Some(state), Some(of), Some(_)) = (self.spool.state(), of, &self.followed) else {
+        let (Some(state), Some(of), Some(_)) = (self.spool.state(), of, &self.kept) else {
             return;
         };
         let known = answers.into_iter().filter_map(|(task, unihash)| {

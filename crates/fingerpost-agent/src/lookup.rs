@@ -94,8 +94,8 @@ impl Shared {
         match said {
             Ok(Said { value, epoch }) => {
                 self.figures.waited(tasks.len(), began.elapsed());
-                if let (Some(followed), Some(epoch)) = (&self.followed, epoch) {
-                    followed.saw(epoch);
+                if let (Some(kept), Some(epoch)) = (&self.kept, epoch) {
+                    kept.followed.saw(epoch);
                 }
                 let answers = || tasks.iter().zip(value.iter().map(Option::as_ref));
                 self.remember(epoch, answers());

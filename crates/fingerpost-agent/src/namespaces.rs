@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::commands::Caller;
-use crate::following::Followed;
 use crate::profiles::Profiles;
 use crate::reporting::Spool;
 use crate::shared::{Common, Shared};
@@ -62,8 +61,8 @@ impl Namespaces {
 
     /// Puts away what the next start goes on with.
     pub(crate) async fn close(&self) {
-        let followed = self.all().filter_map(|shared| shared.followed.as_ref());
-        join_all(followed.map(Followed::close)).await;
+        let kept = self.all().filter_map(|shared| shared.kept.as_ref());
+        join_all(kept.map(|kept| kept.followed.close())).await;
         if let Some(state) = self.first.spool.state() {
             state.close().await;
         }

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::AgentOptions;
 use crate::figures::Figures;
 use crate::following::Followed;
-use crate::keeping::Listener;
+use crate::keeping::{Kept, Listener};
 use crate::knowledge::{Knowledge, Known};
 use crate::logins::{Logins, Outcome};
 use crate::reporting::Spool;
@@ -47,9 +47,8 @@ pub(crate) struct Shared {
     as_users: Option<AsUsers>,
     /// Whose answers are believed, and who signs reports; None: nobody looks at signatures.
     pub(crate) trust: Option<Arc<Trust>>,
-    /// What is kept of it on this host, and who hears of changes; None: it cannot be followed.
-    pub(crate) followed: Option<Followed>,
-    pub(crate) listener: Option<Arc<Listener>>,
+    /// What is kept of it on this host; None: it cannot be followed.
+    pub(crate) kept: Option<Kept>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) spool: Arc<Spool>,
     pub(crate) strict_auth: bool,
@@ -72,7 +71,7 @@ impl Shared {
             options.max_offline_age,
         ));
         let name = namespace.unwrap_or_default().to_owned();
-        let (mut followed, mut listener) = (None, None);
+        let mut kept = None;
         if let Some(client) = server.http() {
             let heard = Arc::new(Listener::new(
                 name.clone(),
@@ -83,8 +82,10 @@ impl Shared {
             let source = HttpSource(client.clone());
             let follow = options.follow(namespace);
             let clock = Arc::new(SystemClock);
-            followed = Some(Followed::start(source, Arc::clone(&heard), follow, clock).await);
-            listener = Some(heard);
+            kept = Some(Kept {
+                followed: Followed::start(source, Arc::clone(&heard), follow, clock).await,
+                listener: heard,
+            });
         }
         let (behind, wanted) = mpsc::channel(BEHIND_MAX);
         let trust = options.trust.as_ref().map(|trust| trust.within(namespace));
@@ -94,8 +95,7 @@ impl Shared {
             server,
             as_users: AsUsers::new(options, namespace),
             trust: trust.map(Arc::new),
-            followed,
-            listener,
+            kept,
             figures: Arc::clone(&common.figures),
             spool: Arc::clone(&common.spool),
             strict_auth: options.strict_auth,
