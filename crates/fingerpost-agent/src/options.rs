@@ -11,6 +11,9 @@ use fingerpost_signatures::{KeyRing, Policy, SigningKey, Trust};
 use crate::Profiles;
 use crate::following::FollowOptions;
 
+/// That of a server which puts nobody elsewhere.
+const DEFAULT_NAMESPACE: &str = "default";
+
 /// How an agent works. [`AgentOptions::to`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
@@ -51,8 +54,6 @@ pub struct TrustOptions {
     pub ring: KeyRing,
     /// Signs what builds report whose profile says so.
     pub signer: Option<SigningKey>,
-    /// The name of the namespace that builds without one of their own are put into.
-    pub namespace: String,
     /// Namespaces that each falls back to, in their order.
     pub fallbacks: Vec<String>,
 }
@@ -94,6 +95,16 @@ impl AgentOptions {
         of_url.or(http.namespace.as_deref())
     }
 
+    /// What is believed and signed in a namespace, or in that of builds without one.
+    pub(crate) fn trust_within(&self, namespace: Option<&str>) -> Option<Trust> {
+        let trust = self.trust.as_ref()?;
+        let own = namespace.or_else(|| self.namespace());
+        let own = own.unwrap_or(DEFAULT_NAMESPACE).to_owned();
+        let namespaces = std::iter::once(own).chain(trust.fallbacks.iter().cloned());
+        let (ring, signer) = (trust.ring.clone(), trust.signer.clone());
+        Some(Trust::new(trust.policy, ring, signer, namespaces.collect()))
+    }
+
     /// How a namespace is followed.
     pub(crate) fn follow(&self, namespace: Option<&str>) -> FollowOptions {
         let mut follow = FollowOptions::in_directory(self.state.join("snapshots"));
@@ -105,16 +116,6 @@ impl AgentOptions {
         follow.snapshot_bytes_max = self.snapshots.bytes_max;
         follow.max_offline_age = self.max_offline_age;
         follow
-    }
-}
-
-impl TrustOptions {
-    /// For who works in a namespace, or in that of builds without one.
-    pub(crate) fn within(&self, namespace: Option<&str>) -> Trust {
-        let own = namespace.unwrap_or(&self.namespace).to_owned();
-        let namespaces = std::iter::once(own).chain(self.fallbacks.iter().cloned());
-        let (ring, signer) = (self.ring.clone(), self.signer.clone());
-        Trust::new(self.policy, ring, signer, namespaces.collect())
     }
 }
 
@@ -132,7 +133,6 @@ impl fmt::Debug for TrustOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrustOptions")
             .field("policy", &self.policy)
-            .field("namespace", &self.namespace)
             .finish_non_exhaustive()
     }
 }
@@ -142,5 +142,37 @@ impl fmt::Debug for SnapshotOptions {
         f.debug_struct("SnapshotOptions")
             .field("fetched", &self.fetched)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_signatures::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn what_is_signed_is_of_the_namespace_that_is_asked() {
+        let key = SigningKey::ed25519(&[1; 32]);
+        let server = ClientOptions::to("wss://h".parse().unwrap());
+        let mut options = AgentOptions::to(server, "/state".into());
+        options.trust = Some(TrustOptions {
+            policy: Policy::Off,
+            ring: KeyRing::default(),
+            signer: Some(key),
+            fallbacks: Vec::new(),
+        });
+        let check = |options: &AgentOptions, namespace: Option<&str>, expect: &str| {
+            let trust = options.trust_within(namespace).unwrap();
+            let settled = trust.settle(["m", "t", "o", "u"], "u", None, UnixTime::MAX);
+            assert_eq!(settled.signed.unwrap().0.namespace, expect);
+            let followed = options.follow(namespace).namespace;
+            assert!(followed.is_none_or(|followed| followed == expect));
+        };
+        check(&options, None, DEFAULT_NAMESPACE);
+        check(&options, Some("mine"), "mine");
+        options.http = Some(HttpOptions::to(vec!["https://h/ns/main".parse().unwrap()]));
+        check(&options, None, "main");
+        check(&options, Some("mine"), "mine");
     }
 }

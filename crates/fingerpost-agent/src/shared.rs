@@ -88,7 +88,7 @@ impl Shared {
             });
         }
         let (behind, wanted) = mpsc::channel(BEHIND_MAX);
-        let trust = options.trust.as_ref().map(|trust| trust.within(namespace));
+        let trust = options.trust_within(namespace);
         let shared = Arc::new(Self {
             namespace: name,
             knowledge,

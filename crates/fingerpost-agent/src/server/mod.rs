@@ -80,7 +80,10 @@ impl Server {
             None => Upstream::Lines(Lines::start(&native, deadlines)),
             Some(http) => {
                 let mut http = http.clone();
-                http.namespace = namespace.map(str::to_owned).or(http.namespace);
+                if let Some(namespace) = namespace {
+                    let urls = http.urls.into_iter();
+                    http.urls = urls.map(|url| url.within(namespace)).collect();
+                }
                 let client = HttpClient::new(http)?;
                 Upstream::Http(Http { client, deadlines })
             }

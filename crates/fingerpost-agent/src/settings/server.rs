@@ -85,6 +85,13 @@ impl Settings {
         urls: Vec<ServerUrl>,
         login: Option<Credentials>,
     ) -> anyhow::Result<HttpOptions> {
+        let named = urls.iter().filter_map(ServerUrl::namespace);
+        let is_other = |named: &&str| self.namespace.as_deref().is_some_and(|own| own != *named);
+        if let Some(named) = named.into_iter().find(is_other) {
+            return Err(wrong(&format!(
+                "the server's URL names the namespace {named:?} already: leave one of both out"
+            )));
+        }
         let exposed = urls.iter().find(|url| url.is_exposed()).cloned();
         let mut http = HttpOptions::to(urls);
         http.namespace.clone_from(&self.namespace);
@@ -300,6 +307,8 @@ mod tests {
         let plain = ["--server", "http://h", "--token-file", "/t"];
         check(&plain, "could be read on the way");
         check(&with(&["--namespace", "a/b"]), "names of namespaces are");
+        let twice = ["--server", "https://h/ns/a", "--namespace", "b"];
+        check(&twice, "names the namespace \"a\" already");
         let line = ["--server", "h:1"];
         let with = |more: &[&'static str]| [&line[..], more].concat();
         check(

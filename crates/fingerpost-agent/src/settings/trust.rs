@@ -32,12 +32,10 @@ impl Settings {
             (None, Some(own)) => own,
             (None, None) => return Err(wrong(format!("signatures = {policy} needs a ring"))),
         };
-        let namespace = self.namespace.clone();
         Ok(Some(TrustOptions {
             policy,
             ring,
             signer,
-            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
             fallbacks: self.fallbacks.clone().unwrap_or_default(),
         }))
     }
@@ -97,12 +95,12 @@ mod tests {
         let none = options(&with(&[])).unwrap();
         assert!(none.trust.is_none() && none.snapshots.fetched);
         let required = options(&with(&["--signatures", "require", "--ring", file])).unwrap();
-        let trust = required.trust.unwrap().within(Some("main"));
+        let trust = required.trust_within(Some("main")).unwrap();
         assert!(trust.judges() && !trust.signs());
         // Nobody vouches for a snapshot.
         assert!(!required.snapshots.fetched);
         let signs = options(&with(&["--sign-with", file, "--publishers", file])).unwrap();
-        let trust = signs.trust.unwrap().within(None);
+        let trust = signs.trust_within(None).unwrap();
         assert!(!trust.judges() && trust.signs());
         assert!(signs.snapshots.publishers.is_some());
 

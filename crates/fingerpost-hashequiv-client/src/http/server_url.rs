@@ -93,6 +93,13 @@ impl ServerUrl {
         self.base.scheme() == "http" && !is_here
     }
 
+    /// The same server in a namespace, whichever it names.
+    #[must_use]
+    pub fn within(self, namespace: &str) -> Self {
+        let namespace = Some(namespace.to_owned());
+        Self { namespace, ..self }
+    }
+
     /// The same server in a namespace, unless it names one.
     #[must_use]
     pub(super) fn in_namespace(mut self, namespace: Option<&str>) -> Self {
@@ -164,6 +171,8 @@ mod tests {
         let named = plain.in_namespace(Some("x"));
         assert_eq!(named.to_string(), "https://farm.example/ns/x");
         assert_eq!(url.clone().in_namespace(Some("x")), url);
+        let other = url.within("x");
+        assert_eq!(other.to_string(), "https://farm.example/ns/x");
     }
 
     #[test]
