@@ -11,6 +11,7 @@
 
 mod cache;
 mod cacher;
+mod causes;
 mod clock;
 mod command;
 mod counts;
@@ -35,6 +36,7 @@ pub mod testing;
 
 pub use cache::{CacheKey, CachePolicy, Dependency, KeyHasher};
 pub use cacher::{Cacher, CacherError, Content, EntryName, EntryNames, Usage};
+pub use causes::with_causes;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
     Argument, Availability, BadArgument, Call, Command, Cost, Declaration, Effect, Field, Kind,

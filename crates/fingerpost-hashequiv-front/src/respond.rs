@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use fingerpost_core::{Declaration, Encoded, Failure, Permission, Reply};
+use fingerpost_core::{Declaration, Encoded, Failure, Permission, Reply, with_causes};
 use fingerpost_net::Seldom;
 
 use crate::ended::Ended;
@@ -103,7 +103,7 @@ impl Log {
             }
             Failure::Internal(cause) | Failure::Unavailable(cause) => {
                 if let Some(held_back) = self.internal.now() {
-                    let cause = chain(&**cause);
+                    let cause = with_causes(&**cause);
                     line!(error, caller, { command = name, held_back, }, "Failed {name}: {cause}");
                 }
             }
@@ -129,16 +129,4 @@ impl Log {
             line!(info, caller, { held_back, }, "Closed a connection: {limit}");
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

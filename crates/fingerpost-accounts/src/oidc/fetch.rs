@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fingerpost_core::with_causes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use reqwest::redirect::{Attempt, Policy};
@@ -176,13 +177,7 @@ fn is_plain(url: &Url) -> bool {
 
 /// An error with its causes, in one line, and what to do where we know it.
 fn said(error: reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
+    let mut text = with_causes(&error);
     if text.contains(UNKNOWN_AUTHORITY) {
         text.push_str(
             " (its certificate is of an authority that is not trusted here: name the file with \

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use fingerpost_core::with_causes;
 use fingerpost_snapshot::{
     Digest, Directory, Hash, Manifest, MethodShards, Residence, ShardEntry, Snapshot,
     SnapshotError, read_signature, verify,
@@ -137,7 +138,9 @@ impl<S: Source> Fetch<'_, S> {
 
     fn judge(&self, bytes: &[u8], signature: Option<&[u8]>) -> Result<Manifest, FetchError> {
         let manifest = match &self.options.publishers {
-            None => Manifest::parse(bytes).map_err(|error| FetchError::Unfit(chain(&error)))?,
+            None => {
+                Manifest::parse(bytes).map_err(|error| FetchError::Unfit(with_causes(&error)))?
+            }
             Some(publishers) => {
                 let unsigned = || FetchError::Failed("nobody has signed it yet".to_owned());
                 let signature = read_signature(signature.ok_or_else(unsigned)?);
@@ -361,18 +364,7 @@ async fn within<T>(
 }
 
 fn unfit(error: SnapshotError) -> FetchError {
-    FetchError::Unfit(chain(&error))
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
+    FetchError::Unfit(with_causes(&error))
 }
 
 /// A file that takes so many bytes and no more.

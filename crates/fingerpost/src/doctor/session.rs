@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use fingerpost_core::with_causes;
 use fingerpost_hashequiv_client::{
     Client, ClientError, ClientOptions, ConnectError, Credentials, Request, request,
 };
@@ -97,7 +98,7 @@ fn unpinged(error: &ClientError) -> String {
         ),
         ClientError::Connect { cause, .. } => format!(
             "there is no way to the server ({}): check the address, and the proxy if there is one",
-            chain(cause)
+            with_causes(cause)
         ),
         ClientError::Closed | ClientError::Broken(_) => {
             "it closes the session, as what does not speak version 1.1 of the protocol does: correct \
@@ -107,15 +108,9 @@ fn unpinged(error: &ClientError) -> String {
         ClientError::Told(why) => format!("it refuses a ping ({why}): correct the address"),
         other => format!(
             "what answers is no hash equivalence server ({}): correct host and port",
-            chain(other)
+            with_causes(other)
         ),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let texts = causes.map(|cause| format!(": {cause}"));
-    std::iter::once(error.to_string()).chain(texts).collect()
 }
 
 /// The options with the login, if it is one.
@@ -156,7 +151,7 @@ pub(super) async fn log_in(
         Err(error) => problem(format!(
             "the login as {username} is not answered ({}), and builds wait for that without end: look \
              into the server's log, or let builds ask an agent",
-            chain(&error)
+            with_causes(&error)
         )),
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context as _;
+use fingerpost_core::with_causes;
 use fingerpost_hg_front::client::{Asking, ClientError, Followed, HgClient, Redirected};
 use fingerpost_hg_proto::client::{Event, Response, format_message};
 use fingerpost_hg_proto::{CommandRequest, ContentEncoding, FrameHeader};
@@ -102,14 +103,8 @@ fn redirect(redirected: &Redirected) -> String {
         Ok(Followed { body_bytes, bytes }) => {
             format!("redirect to {target} followed: {url}, {bytes} bytes as {body_bytes}")
         }
-        Err(error) => format!("redirect to {target} failed: {url}: {}", chain(error)),
+        Err(error) => format!("redirect to {target} failed: {url}: {}", with_causes(error)),
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn encodings(name: Option<&str>) -> anyhow::Result<Vec<ContentEncoding>> {
