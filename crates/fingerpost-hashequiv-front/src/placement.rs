@@ -17,7 +17,7 @@ pub(crate) const PATH_PREFIX: &str = "/ns/";
 pub struct PlacementOptions {
     /// By the name of the listener.
     pub listeners: Vec<(String, String)>,
-    /// By the host that a request of HTTP is for, without its port.
+    /// By the host that a request of HTTP is for, without its port and final dot.
     pub hosts: Vec<(String, String)>,
     /// By the user who logged in.
     pub users: Vec<(String, String)>,
@@ -45,8 +45,9 @@ type Rules = HashMap<Box<str>, Arc<HashEquiv>>;
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) service: Arc<HashEquiv>,
-    /// Whether it stays so when they log in.
-    is_chosen: bool,
+    /// Where they work again as a user who is placed nowhere; `None`: it stays as
+    /// it is, whoever logs in.
+    unplaced: Option<Arc<HashEquiv>>,
 }
 
 impl Placement {
@@ -60,7 +61,7 @@ impl Placement {
             list.into_iter().map(rule).collect::<Result<Rules, _>>()
         };
         let hosts = options.hosts.into_iter();
-        let hosts = hosts.map(|(host, namespace)| (host.to_ascii_lowercase(), namespace));
+        let hosts = hosts.map(|(host, namespace)| (bare(&host).to_ascii_lowercase(), namespace));
         Ok(Self(Arc::new(Inner {
             listeners: rules(options.listeners)?,
             hosts: rules(hosts.collect())?,
@@ -84,8 +85,9 @@ impl Placement {
         self.by_name(name)
     }
 
-    /// Where a request of HTTP leads: its path, else its host, else its listener
-    /// says so. `None` if the path names a namespace that there is not.
+    /// Where a request of HTTP leads: its path, else its host, with a port or
+    /// without, else its listener says so. `None` if the path names a namespace that
+    /// there is not.
     pub(crate) fn of_request(
         &self,
         path: &str,
@@ -95,7 +97,7 @@ impl Placement {
         if path.starts_with(PATH_PREFIX) {
             return self.by_path(path, listener);
         }
-        let rule = host.and_then(|host| self.0.hosts.get(&*host.to_ascii_lowercase()));
+        let rule = host.and_then(|host| self.0.hosts.get(&*bare(host).to_ascii_lowercase()));
         Some(rule.map_or_else(|| self.by_listener(listener), chosen))
     }
 
@@ -110,21 +112,22 @@ impl Placement {
         rule.map_or_else(|| self.unchosen(), chosen)
     }
 
-    /// Where a user works after a login.
+    /// Where a user works after a login, wherever somebody else was before it.
     pub(crate) fn after_login(&self, place: &Place, user: &str) -> Place {
-        match self.0.users.get(user) {
-            Some(service) if !place.is_chosen => Place {
-                service: Arc::clone(service),
-                is_chosen: false,
-            },
-            _ => place.clone(),
+        let Some(unplaced) = &place.unplaced else {
+            return place.clone();
+        };
+        Place {
+            service: Arc::clone(self.0.users.get(user).unwrap_or(unplaced)),
+            unplaced: Some(Arc::clone(unplaced)),
         }
     }
 
     fn unchosen(&self) -> Place {
+        let service = self.0.set.default();
         Place {
-            service: Arc::clone(self.0.set.default()),
-            is_chosen: false,
+            service: Arc::clone(service),
+            unplaced: Some(Arc::clone(service)),
         }
     }
 }
@@ -132,8 +135,17 @@ impl Placement {
 fn chosen(service: &Arc<HashEquiv>) -> Place {
     Place {
         service: Arc::clone(service),
-        is_chosen: true,
+        unplaced: None,
     }
+}
+
+/// The name of a host without its port and its final dot; proxies tell a port, too.
+fn bare(host: &str) -> &str {
+    let port = host
+        .rfind(':')
+        .filter(|colon| !host[*colon..].contains(']'));
+    let host = &host[..port.unwrap_or(host.len())];
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 impl From<Arc<HashEquiv>> for Placement {
@@ -151,5 +163,25 @@ impl From<NamespaceSet> for Placement {
             hosts: Rules::new(),
             users: Rules::new(),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare;
+
+    #[test]
+    fn a_host_is_its_name() {
+        for (told, name) in [
+            ("farm.example", "farm.example"),
+            ("farm.example:8443", "farm.example"),
+            ("farm.example.", "farm.example"),
+            ("farm.example.:8443", "farm.example"),
+            ("[::1]:8686", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(bare(told), name);
+        }
     }
 }

@@ -103,6 +103,19 @@ async fn a_login_moves_whoever_chose_nothing() {
 }
 
 #[tokio::test]
+async fn who_logs_in_after_somebody_is_not_placed_with_them() {
+    let world = world().await;
+    let accounts = world.service.accounts();
+    accounts.ensure_admin("eve", "evesecret").await.unwrap();
+    let mut wire = open(&world, None).await;
+    report(&mut wire, 1).await;
+    wire.ask(&auth("bot", "botsecret")).await;
+    assert!(!knows(&mut wire, 1).await);
+    assert!(wire.ask(&auth("eve", "evesecret")).await.contains("true"));
+    assert!(knows(&mut wire, 1).await);
+}
+
+#[tokio::test]
 async fn choosing_a_namespace_gives_no_right_in_it() {
     let world = world().await;
     let mut wire = open(&world, None).await;

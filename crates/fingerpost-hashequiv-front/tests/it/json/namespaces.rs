@@ -47,6 +47,7 @@ async fn the_path_goes_before_the_host() {
     assert!(!knows("", '2', &[]).await && !knows("/ns/lab", '2', &[]).await);
     assert!(knows("/ns/release", '1', &[]).await && knows("/ns/release", '2', &[]).await);
     assert!(knows("", '2', &host).await && !knows("/ns/default", '2', &host).await);
+    assert!(knows("", '2', &[("host", "release.example.")]).await);
     assert!(!knows("", '2', &[("host", "other.example")]).await);
 }
 
