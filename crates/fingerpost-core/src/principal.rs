@@ -141,13 +141,16 @@ impl Principal {
     }
 
     /// Whether the anonymous set alone, or the user's set alone, covers
-    /// `needs`. The two are not united, and anonymous rights never reach
-    /// anything that needs `@user-admin`.
+    /// `needs`. The two are not united. Users are those of all namespaces, so
+    /// neither anonymous rights nor those that hold in some namespaces only reach
+    /// anything that needs `@user-admin`: whoever manages users can make
+    /// themselves one who may do everything everywhere.
     pub fn allows(&self, needs: &[Permission]) -> bool {
         let needed = PermissionSet::of(needs);
-        let anonymous_may = !needs.contains(&Permission::UserAdmin);
-        (anonymous_may && self.anonymous.covers(needed))
-            || (self.name.is_some() && self.own.covers(needed))
+        let is_of_users = needs.contains(&Permission::UserAdmin);
+        let own_reach = !is_of_users || self.namespaces == Namespaces::All;
+        (!is_of_users && self.anonymous.covers(needed))
+            || (self.name.is_some() && own_reach && self.own.covers(needed))
             || needed.is_empty()
     }
 
@@ -178,6 +181,16 @@ mod tests {
         let caller = Principal::anonymous(PermissionSet::of(&[UserAdmin, DbAdmin]));
         assert!(!caller.allows(&[UserAdmin]));
         assert!(caller.allows(&[DbAdmin]));
+    }
+
+    #[test]
+    fn rights_in_some_namespaces_never_manage_users() {
+        let all = PermissionSet::of(&[Permission::All]);
+        let everywhere = Principal::anonymous(PermissionSet::NONE).act_for("bob", all);
+        assert!(everywhere.allows(&[UserAdmin]));
+        let release = Namespaces::of(Some(vec!["release".to_owned()])).unwrap();
+        let there = everywhere.within(release);
+        assert!(there.allows(&[Report, DbAdmin]) && !there.allows(&[UserAdmin]));
     }
 
     #[test]

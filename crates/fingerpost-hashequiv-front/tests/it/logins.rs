@@ -367,6 +367,35 @@ async fn send(site: &Site, verb: &str, path: &str, login: &str, body: Value) -> 
 }
 
 #[tokio::test]
+async fn a_token_for_one_namespace_manages_no_users() {
+    let site = Site::new(LoginOptions::default()).await;
+    let admin = basic("admin", "secret");
+    let tokens = "/v1/users/admin/tokens";
+    let mut managed = Vec::new();
+    for scope in [
+        json!({"name": "one", "namespaces": ["default"]}),
+        json!({"name": "all"}),
+    ] {
+        let mut wanted = scope;
+        wanted["permissions"] = json!(["@all"]);
+        let (status, made) = send(&site, "POST", tokens, &admin, wanted).await;
+        assert_eq!(status, 200, "{made}");
+        let token = made["token"].as_str().unwrap();
+        let acting = format!("Bearer {token}");
+        let user = json!({"username": format!("own{}", managed.len()), "permissions": ["@all"]});
+        let (made, _) = send(&site, "POST", "/v1/users", &acting, user).await;
+        let admins = "/v1/users/admin/token";
+        let (shown, _) = send(&site, "POST", admins, &acting, json!({})).await;
+        let mut wire = site.open(here()).await;
+        let auth = auth("admin", token);
+        assert!(wire.ask(&auth).await.contains("true"));
+        let listed = wire.ask("{\"get-all-users\": null}").await;
+        managed.push((made, shown, listed.contains("is not allowed")));
+    }
+    assert_eq!(managed, [(403, 403, true), (200, 200, false)]);
+}
+
+#[tokio::test]
 async fn users_make_list_and_revoke_their_tokens() {
     let site = Site::new(LoginOptions::default()).await;
     let own = basic("ci", &site.user("ci", BUILDER).await);
