@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use fingerpost_core::{Failure, Timestamp};
 use fingerpost_snapshot::{Change, Signed};
+use sha2::{Digest as _, Sha256};
 
 use crate::service::HashEquiv;
 
@@ -27,10 +28,35 @@ pub struct Cut {
 /// same nothing was deleted that a look-up could have found, as far as this process knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeletionEpoch {
-    /// The life of the data, outside of which `number` and positions mean nothing.
+    /// The life of the data of a namespace that falls back as it does, outside of which
+    /// `number` and positions mean nothing. No other namespace has it.
     pub history: [u8; 16],
     /// How often something was deleted in it.
     pub number: u64,
+}
+
+/// Tells the lives of namespaces in one database from each other, and the life of one from
+/// what it is once it falls back to others: what was answered then may not be any more, and
+/// nothing was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HistoryMark([u8; 16]);
+
+impl HistoryMark {
+    /// That of a namespace: its name, and those of its fallbacks in their order.
+    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut digest = Sha256::new();
+        for name in names {
+            // No name has a line's end.
+            digest.update(name);
+            digest.update(b"\n");
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        Self(std::array::from_fn(|place| digest[place]))
+    }
+
+    fn on(self, life: [u8; 16]) -> [u8; 16] {
+        std::array::from_fn(|place| life[place] ^ self.0[place])
+    }
 }
 
 /// A mapping of 32 bytes to 32 bytes.
@@ -111,7 +137,7 @@ impl HashEquiv {
     pub fn epoch_in_history(&self) -> DeletionEpoch {
         // The number first: that of a life that ended meanwhile is too low in the next one.
         let number = self.deletion_epoch();
-        let history = self.store.history();
+        let history = self.mark.on(self.store.history());
         DeletionEpoch { history, number }
     }
 
@@ -153,5 +179,28 @@ impl HashEquiv {
     /// Gives a lease back.
     pub async fn release_lease(&self, lease: ChoreLease) -> Result<(), Failure> {
         Ok(self.store.release_lease(lease).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HistoryMark;
+
+    #[test]
+    fn a_history_is_of_a_name_and_its_fallbacks() {
+        let life = [7; 16];
+        let told = |names: &[&str]| HistoryMark::of(names.iter().copied()).on(life);
+        let release = told(&["release", "default"]);
+        assert_eq!(release, told(&["release", "default"]));
+        for other in [
+            &["release"][..],
+            &["release", "lab"],
+            &["default", "release"],
+            &["releasedefault"],
+        ] {
+            assert_ne!(release, told(other), "{other:?}");
+        }
+        let restored = HistoryMark::of(["release", "default"]).on([8; 16]);
+        assert_ne!(release, restored);
     }
 }

@@ -1,5 +1,6 @@
 //! The service: what the commands mean, whatever door they came through.
 
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use crate::backfill::Backfill;
 use crate::cache::{CachedTask, MethodWithin, UnihashCache};
+use crate::changes::HistoryMark;
 use crate::database::{Database, Surroundings};
 use crate::dump::CacheDump;
 use crate::gauges::Gauges;
@@ -102,6 +104,8 @@ pub enum OpenError {
 pub struct HashEquiv {
     name: Box<str>,
     fallbacks: Box<[String]>,
+    /// What the life of the data is told with here.
+    pub(crate) mark: HistoryMark,
     members: Option<Vec<String>>,
     anonymous: PermissionSet,
     pub(crate) at: Chain,
@@ -166,11 +170,13 @@ impl HashEquiv {
         let (config, requests) = (Arc::new(config), Arc::new(RequestStats::default()));
         let of = |(names, at): (&NameChain, Chain)| {
             let name = names.first().map_or(DEFAULT_NAMESPACE, String::as_str);
+            let further = names.iter().skip(1).map(String::as_str);
             let own = config.namespaces.iter().find(|own| own.name == name);
             let sees_upstream = at.iter().any(|at| at == UPSTREAM_AT);
             Arc::new(Self {
                 name: name.into(),
                 fallbacks: names.iter().skip(1).cloned().collect(),
+                mark: HistoryMark::of(iter::once(name).chain(further)),
                 members: own.and_then(|own| own.members.clone()),
                 anonymous: own
                     .and_then(|own| own.anonymous)

@@ -232,7 +232,7 @@ const EPOCH: &str = "DeletionEpoch";
 
 fn epoch_header() -> Value {
     json!({
-        "description": "What had been deleted when this was answered: the history of the server's data, `/`, the deletion epoch of the namespace in it. A restored backup, and a database that took over and may have lost something, has another history. Read before the answer was looked for, so it can be too old and never too new. Only who has @read is told.",
+        "description": "What had been deleted when this was answered: the history of the namespace's data, `/`, its deletion epoch in it. A restored backup, a database that took over and may have lost something, and a namespace that falls back to others than before have another history; no two namespaces have the same one. Read before the answer was looked for, so it can be too old and never too new. Only who has @read is told.",
         "schema": {"type": "string", "pattern": "^[0-9a-f]{32}/[0-9]{1,20}$"},
     })
 }

@@ -1,5 +1,7 @@
 //! Several worlds in one database, and reads that fall back.
 
+use std::collections::HashSet;
+
 use fingerpost_core::{Namespaces, PermissionSet, Principal};
 use fingerpost_hashequiv::Config;
 use fingerpost_hashequiv::namespace::NamespaceConfig;
@@ -17,6 +19,7 @@ on_each_store! {
     a_task_keeps_what_the_fallback_answered,
     a_deletion_reaches_those_that_fall_back,
     a_collection_is_of_one_namespace,
+    each_has_a_history_of_its_own,
     who_is_no_member_has_no_rights_of_their_own,
 }
 
@@ -123,6 +126,13 @@ async fn a_collection_is_of_one_namespace(place: Place) {
     assert_eq!(release.look_up("2").await.as_deref(), Some("e"));
     let status = release.command("gc-status", "null").await.unwrap();
     assert_eq!(status, "{\"keep\": 1, \"remove\": 0, \"mark\": \"M\"}");
+}
+
+async fn each_has_a_history_of_its_own(place: Place) {
+    let history = |world: &World| world.service.epoch_in_history().history;
+    let told = worlds(&place).await.each_ref().map(history);
+    let distinct: HashSet<_> = told.iter().collect();
+    assert_eq!(distinct.len(), told.len());
 }
 
 async fn who_is_no_member_has_no_rights_of_their_own(place: Place) {
