@@ -34,7 +34,10 @@ impl Namespaces {
         };
         let first = Shared::start(options, &common, None).await?;
         let mut named = HashMap::new();
-        for name in options.profiles.namespaces() {
+        let mut names = options.profiles.namespaces();
+        // Two that follow one namespace would take each other's files away.
+        names.remove(&*first.namespace);
+        for name in names {
             let shared = Shared::start(options, &common, Some(name)).await?;
             named.insert(name.to_owned(), shared);
         }
@@ -51,11 +54,11 @@ impl Namespaces {
         std::iter::once(&self.first).chain(self.named.values())
     }
 
-    /// One by its name, as the spool has it; `None` if no profile names it any more.
+    /// One by its name, as the spool has it; `None` if nobody names it any more.
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Shared>> {
-        match name {
-            "" => Some(&self.first),
-            name => self.named.get(name),
+        match name.is_empty() || name == self.first.namespace {
+            true => Some(&self.first),
+            false => self.named.get(name),
         }
     }
 
@@ -89,5 +92,64 @@ async fn open(options: &AgentOptions) -> Result<Option<State>, StateError> {
             tracing::warn!(error = why, "reports are not kept for the server");
             Ok(None)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fingerpost_hashequiv_client::ClientOptions;
+    use fingerpost_hashequiv_client::http::HttpOptions;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::state::tests::{METHOD, task, unihash};
+    use crate::state::{DeletionEpoch, Task};
+
+    /// Of an agent in the namespace `main` of a server that does not answer.
+    fn options(directory: &TempDir) -> AgentOptions {
+        let server = ClientOptions::to("ws://127.0.0.1:1".parse().unwrap());
+        let mut options = AgentOptions::to(server, directory.path().join("state"));
+        let url = "http://127.0.0.1:1/ns/main".parse().unwrap();
+        options.http = Some(HttpOptions::to(vec![url]));
+        options
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_a_profile_names_again_is_followed_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = options(&directory);
+        options.profiles = Profiles::within(&["main", "other"]);
+        let namespaces = Namespaces::start(&options).await.unwrap();
+        let is_first = |name| Arc::ptr_eq(namespaces.find(name).unwrap(), &namespaces.first);
+        assert!(is_first("main") && is_first("") && !is_first("other"));
+        assert_eq!(namespaces.all().count(), 2);
+        namespaces.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_of_another_namespace_is_not_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(&directory);
+        let state = open(&options).await.unwrap().unwrap();
+        let epoch = DeletionEpoch {
+            history: [1; 16],
+            epoch: 5,
+        };
+        for (namespace, number) in [("", 1), ("main", 2)] {
+            state.set_epoch(namespace, epoch, Vec::new()).await.unwrap();
+            state.remember(namespace, epoch, [(task(number), unihash(number))]);
+        }
+        state.tend().await.unwrap();
+        assert!(state.close().await);
+        drop(state);
+        let namespaces = Namespaces::start(&options).await.unwrap();
+        let known = async |number| {
+            let Task { taskhash, .. } = task(number);
+            let taskhash = taskhash.to_text();
+            namespaces.first.known_here(METHOD, &taskhash).await
+        };
+        assert_eq!(known(1).await, None);
+        assert_eq!(known(2).await, Some(unihash(2)));
+        namespaces.close().await;
     }
 }

@@ -89,7 +89,7 @@ impl AgentOptions {
     }
 
     /// The namespace that builds without one of their own are put into, if it is known.
-    fn namespace(&self) -> Option<&str> {
+    pub(crate) fn namespace(&self) -> Option<&str> {
         let http = self.http.as_ref()?;
         let of_url = http.urls.first().and_then(ServerUrl::namespace);
         of_url.or(http.namespace.as_deref())

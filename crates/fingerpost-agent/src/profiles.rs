@@ -156,6 +156,20 @@ impl Profiles {
         all.find(|profile| profile.name == name)
     }
 
+    /// One for each of these namespaces.
+    #[cfg(test)]
+    pub(crate) fn within(namespaces: &[&str]) -> Self {
+        let rule = |namespace: &&str| Rule {
+            profile: Arc::new(Profile {
+                namespace: Some((*namespace).to_owned()),
+                ..Profile::clone(&Profile::built_in(namespace, true, true))
+            }),
+            users: HashSet::new(),
+            groups: HashSet::new(),
+        };
+        Self::of_rules(namespaces.iter().map(rule).collect())
+    }
+
     /// The server's namespaces that they name, each once.
     pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
         let rules = match &self.chosen {

@@ -39,7 +39,8 @@ pub(crate) struct Common {
 
 /// A namespace of the server, as all its sessions see it.
 pub(crate) struct Shared {
-    /// Its name; empty: the one that the server puts the agent into.
+    /// Its name, by which its answers and reports are kept; empty: the one that the server puts
+    /// the agent into.
     pub(crate) namespace: String,
     pub(crate) knowledge: Arc<Knowledge>,
     pub(crate) server: Arc<Server>,
@@ -70,7 +71,8 @@ impl Shared {
             options.memory_bytes,
             options.max_offline_age,
         ));
-        let name = namespace.unwrap_or_default().to_owned();
+        let name = namespace.or_else(|| options.namespace());
+        let name = name.unwrap_or_default().to_owned();
         let mut kept = None;
         if let Some(client) = server.http() {
             let heard = Arc::new(Listener::new(

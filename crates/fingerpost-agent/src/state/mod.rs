@@ -22,7 +22,7 @@ mod report;
 mod spool;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod value;
 
 use std::sync::Arc;

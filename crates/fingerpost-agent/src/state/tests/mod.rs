@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-pub(super) const METHOD: &str = "TestMethod";
+pub(crate) const METHOD: &str = "TestMethod";
 
 /// A state directory and the clock of whoever uses it.
 pub(super) struct Host {
@@ -61,14 +61,14 @@ impl Host {
     }
 }
 
-pub(super) fn task(number: u64) -> Task {
+pub(crate) fn task(number: u64) -> Task {
     Task {
         method: Method::new(METHOD),
         taskhash: Taskhash::parse(&hash(1, number)),
     }
 }
 
-pub(super) fn unihash(number: u64) -> Unihash {
+pub(crate) fn unihash(number: u64) -> Unihash {
     Unihash::parse(&hash(1, number))
 }
 
