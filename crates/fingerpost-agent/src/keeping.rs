@@ -38,12 +38,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Who hears of changes of a namespace, and tells memory at once and the store soon.
 pub(crate) struct Listener {
     namespace: String,
+    /// By what its answers are judged.
+    judge: String,
     knowledge: Arc<Knowledge>,
     spool: Arc<Spool>,
     untold: Mutex<Untold>,
     told: Notify,
     /// Held by whoever tells the store: there is an order.
     telling: tokio::sync::Mutex<()>,
+    /// Whether the store knows who judges.
+    knows_judge: AtomicBool,
     /// Whether the store has heard of everything.
     is_settled: AtomicBool,
 }
@@ -74,14 +78,24 @@ impl Untold {
 }
 
 impl Listener {
-    pub(crate) fn new(namespace: String, knowledge: Arc<Knowledge>, spool: Arc<Spool>) -> Self {
+    pub(crate) fn new(
+        namespace: String,
+        judge: String,
+        knowledge: Arc<Knowledge>,
+        spool: Arc<Spool>,
+    ) -> Self {
+        let told = Notify::new();
+        // Until the store knows who judges it is not asked.
+        told.notify_one();
         Self {
             namespace,
+            judge,
             knowledge,
             spool,
             untold: Mutex::default(),
-            told: Notify::new(),
+            told,
             telling: tokio::sync::Mutex::default(),
+            knows_judge: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
         }
     }
@@ -136,6 +150,10 @@ impl Listener {
     }
 
     async fn tell_state(&self, state: &State, untold: Untold) -> Result<(), StateError> {
+        if !self.knows_judge.load(Ordering::SeqCst) {
+            state.judge(&self.namespace, &self.judge).await?;
+            self.knows_judge.store(true, Ordering::SeqCst);
+        }
         if untold.all_gone {
             state.forget_all(&self.namespace).await?;
         }
@@ -204,10 +222,10 @@ impl Shared {
         batch.say(words);
         if !batch.is_answered() {
             let asked = batch.open();
-            // Where deletions are heard of, the store has to have heard of them too.
-            let words = match is_current && !listener.is_settled() {
-                true => vec![None; asked.len()],
-                false => self.in_store(&asked, is_current).await,
+            // What is heard of, the store has to have heard of too.
+            let words = match listener.is_settled() {
+                true => self.in_store(&asked, is_current).await,
+                false => vec![None; asked.len()],
             };
             self.take(of, &asked, &words, &self.figures.by_store);
             batch.say(words);
@@ -304,3 +322,6 @@ async fn in_snapshot(followed: Followed, tasks: Vec<server::Task>) -> Vec<Word> 
         _ => vec![None; count],
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,6 +102,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::following::Heard as _;
     use crate::state::tests::{METHOD, task, unihash};
     use crate::state::{DeletionEpoch, Task};
 
@@ -143,6 +144,8 @@ mod tests {
         assert!(state.close().await);
         drop(state);
         let namespaces = Namespaces::start(&options).await.unwrap();
+        let kept = namespaces.first.kept.as_ref().unwrap();
+        assert!(kept.listener.settle().await);
         let known = async |number| {
             let Task { taskhash, .. } = task(number);
             let taskhash = taskhash.to_text();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fingerpost_hashequiv_client::ClientOptions;
 use fingerpost_hashequiv_client::http::{HttpOptions, ServerUrl};
 use fingerpost_signatures::{KeyRing, Policy, SigningKey, Trust};
+use fingerpost_snapshot::Digest;
 
 use crate::Profiles;
 use crate::following::FollowOptions;
@@ -105,6 +106,24 @@ impl AgentOptions {
         Some(Trust::new(trust.policy, ring, signer, namespaces.collect()))
     }
 
+    /// By what answers in a namespace are judged, as a digest of policy, keys and namespaces;
+    /// empty: nobody judges them.
+    pub(crate) fn judge(&self, namespace: Option<&str>) -> String {
+        let Some(trust) = self.trust.as_ref() else {
+            return String::new();
+        };
+        if trust.policy == Policy::Off {
+            return String::new();
+        }
+        let keys = trust.ring.keys().iter();
+        let keys: Vec<_> = keys
+            .map(|key| format!("{} {} {:?}", key.id(), key.state(), key.public()))
+            .collect();
+        let own = namespace.or_else(|| self.namespace());
+        let all = format!("{} {own:?} {:?} {keys:?}", trust.policy, trust.fallbacks);
+        Digest::of(all.as_bytes()).to_string()
+    }
+
     /// How a namespace is followed.
     pub(crate) fn follow(&self, namespace: Option<&str>) -> FollowOptions {
         let mut follow = FollowOptions::in_directory(self.state.join("snapshots"));
@@ -147,9 +166,41 @@ impl fmt::Debug for SnapshotOptions {
 
 #[cfg(test)]
 mod tests {
-    use fingerpost_signatures::UnixTime;
+    use fingerpost_signatures::{Key, KeyName, State, UnixTime};
 
     use super::*;
+
+    #[test]
+    fn another_policy_or_ring_judges_otherwise() {
+        let key = SigningKey::ed25519(&[1; 32]);
+        let server = ClientOptions::to("wss://h".parse().unwrap());
+        let mut options = AgentOptions::to(server, "/state".into());
+        assert_eq!(options.judge(None), "");
+        let mut ring = KeyRing::default();
+        let name = KeyName::parse("ci").unwrap();
+        ring.add(Key::signing(name, UnixTime::MAX, key.clone()))
+            .unwrap();
+        let mut judge = |policy, ring: &KeyRing, fallbacks: &[&str]| {
+            options.trust = Some(TrustOptions {
+                policy,
+                ring: ring.clone(),
+                signer: None,
+                fallbacks: fallbacks.iter().map(|name| (*name).to_owned()).collect(),
+            });
+            options.judge(None)
+        };
+        assert_eq!(judge(Policy::Off, &ring, &[]), "");
+        let required = judge(Policy::Require, &ring, &[]);
+        assert_eq!(required, judge(Policy::Require, &ring, &[]));
+        let mut others = vec![
+            judge(Policy::Prefer, &ring, &[]),
+            judge(Policy::Require, &ring, &["base"]),
+            judge(Policy::Require, &KeyRing::default(), &[]),
+        ];
+        ring.set_state(key.id(), State::Revoked).unwrap();
+        others.push(judge(Policy::Require, &ring, &[]));
+        assert!(!others.contains(&required), "{others:?}");
+    }
 
     #[test]
     fn what_is_signed_is_of_the_namespace_that_is_asked() {

@@ -77,6 +77,7 @@ impl Shared {
         if let Some(client) = server.http() {
             let heard = Arc::new(Listener::new(
                 name.clone(),
+                options.judge(namespace),
                 Arc::clone(&knowledge),
                 Arc::clone(&common.spool),
             ));

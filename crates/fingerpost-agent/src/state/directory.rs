@@ -25,12 +25,21 @@ const DAMAGED: &str = "agent.db.damaged";
 /// What SQLite keeps beside a file.
 const COMPANIONS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "agent_state",
-    sql: include_str!("schema.sql"),
-    min_reader: 1,
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "agent_state",
+        sql: include_str!("schema.sql"),
+        min_reader: 1,
+    },
+    // Whoever does not know it stores what nobody judged.
+    Migration {
+        version: 2,
+        name: "judged",
+        sql: include_str!("judged.sql"),
+        min_reader: 2,
+    },
+];
 
 /// The right to use a state directory, for as long as it lives.
 pub(super) struct Lock {

@@ -131,6 +131,24 @@ pub(super) fn forget_all(conn: &Connection, namespace: &str) -> rusqlite::Result
     Ok(())
 }
 
+/// From now on the answers of a namespace are judged by this; those that were judged by
+/// something else are forgotten.
+pub(super) fn judge(conn: &Connection, namespace: &str, judge: &str) -> rusqlite::Result<()> {
+    let before: Option<String> = conn
+        .prepare_cached("SELECT judge FROM judged WHERE namespace = ?1")?
+        .query_row([namespace], |row| row.get(0))
+        .optional()?;
+    if before.unwrap_or_default() == judge {
+        return Ok(());
+    }
+    conn.prepare_cached(
+        "INSERT INTO judged (namespace, judge) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET judge = excluded.judge",
+    )?
+    .execute((namespace, judge))?;
+    forget_all(conn, namespace)
+}
+
 /// The answers for some tasks, in order.
 pub(super) fn recall(
     conn: &Connection,

@@ -185,6 +185,14 @@ impl State {
             .await
     }
 
+    /// Says by what the answers of a namespace are judged before they come here, empty for
+    /// nothing. Those that were judged by something else are forgotten.
+    pub async fn judge(&self, namespace: &str, judge: &str) -> Result<(), StateError> {
+        let (namespace, judge) = (namespace.to_owned(), judge.to_owned());
+        self.write(move |tx| known::judge(tx.conn(), &namespace, &judge))
+            .await
+    }
+
     /// Up to which deletion the stored answers of a namespace are good; `None` before
     /// [`State::set_epoch`].
     pub async fn epoch(&self, namespace: &str) -> Result<Option<DeletionEpoch>, StateError> {

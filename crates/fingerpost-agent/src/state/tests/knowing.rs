@@ -102,6 +102,22 @@ async fn answers_are_forgotten_written_or_not() {
 }
 
 #[tokio::test]
+async fn answers_that_others_judged_are_forgotten() {
+    let host = Host::new();
+    let state = with_answers(&host).await;
+    state.judge("", "").await.unwrap();
+    assert_eq!(known(&state, &[1]).await, [Some(unihash(1))]);
+    for judge in ["one", "another", ""] {
+        state.judge("", judge).await.unwrap();
+        assert_eq!(known(&state, &[1]).await, [None], "{judge}");
+        state.remember("", FIRST, answers(1..2));
+        state.tend().await.unwrap();
+        state.judge("", judge).await.unwrap();
+        assert_eq!(known(&state, &[1]).await, [Some(unihash(1))], "{judge}");
+    }
+}
+
+#[tokio::test]
 async fn only_hashes_of_32_bytes_are_kept() {
     let host = Host::new();
     let state = with_answers(&host).await;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use fingerpost_core::{ManualClock, Timestamp};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use fingerpost_testkit::hash;
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde_json::json;
 use tempfile::TempDir;
@@ -59,6 +60,17 @@ impl Host {
     pub(super) fn has(&self, name: &str) -> bool {
         self.options.directory.join(name).exists()
     }
+}
+
+/// Keeps the writer from all other work until this is dropped.
+pub(crate) fn busy(state: &State) -> std::sync::mpsc::SyncSender<()> {
+    let (until, ended) = std::sync::mpsc::sync_channel(0);
+    let job = state.db.write(move |_| {
+        _ = ended.recv();
+        Ok(())
+    });
+    assert!(job.now_or_never().is_none());
+    until
 }
 
 pub(crate) fn task(number: u64) -> Task {

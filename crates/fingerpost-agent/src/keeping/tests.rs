@@ -1,0 +1,83 @@
+use fingerpost_hashequiv_client::ClientOptions;
+use fingerpost_hashequiv_client::http::HttpOptions;
+use fingerpost_signatures::{KeyRing, Policy};
+use tempfile::TempDir;
+
+use super::*;
+use crate::namespaces::Namespaces;
+use crate::state::StateOptions;
+use crate::state::tests::{METHOD, task, unihash};
+use crate::{AgentOptions, TrustOptions};
+
+const EPOCH: DeletionEpoch = DeletionEpoch {
+    history: [1; 16],
+    epoch: 5,
+};
+
+async fn state(directory: &TempDir) -> State {
+    let options = StateOptions {
+        // The machine may be busy.
+        patience: Duration::from_secs(60),
+        ..StateOptions::new(directory.path())
+    };
+    State::open(options, Arc::new(SystemClock)).await.unwrap()
+}
+
+/// Keeps the answer of task 1, which is a namespace's.
+async fn keep_one(state: &State) {
+    state.set_epoch("main", EPOCH, Vec::new()).await.unwrap();
+    state.remember("main", EPOCH, [(task(1), unihash(1))]);
+    state.tend().await.unwrap();
+}
+
+/// Of an agent in that namespace whose server does not answer, after answers of it were kept.
+async fn options(directory: &TempDir) -> AgentOptions {
+    let state = state(directory).await;
+    keep_one(&state).await;
+    assert!(state.close().await);
+    let server = ClientOptions::to("ws://127.0.0.1:1".parse().unwrap());
+    let mut options = AgentOptions::to(server, directory.path().to_owned());
+    let url = "http://127.0.0.1:1/ns/main".parse().unwrap();
+    options.http = Some(HttpOptions::to(vec![url]));
+    options
+}
+
+async fn known_here(shared: &Shared) -> Option<Unihash> {
+    let taskhash = task(1).taskhash.to_text();
+    shared.known_here(METHOD, &taskhash).await
+}
+
+fn listener(shared: &Shared) -> &Listener {
+    &shared.kept.as_ref().unwrap().listener
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_not_answered_though_the_store_has_not_heard_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent = Namespaces::start(&options(&directory).await).await.unwrap();
+    let shared = &agent.first;
+    listener(shared).settle().await;
+    assert_eq!(known_here(shared).await, Some(unihash(1)));
+    // Nobody gets to tell the store.
+    let _telling = listener(shared).telling.lock().await;
+    let taskhash = *task(1).taskhash.as_bytes().unwrap();
+    listener(shared).changed(METHOD, &taskhash, None);
+    assert_eq!(known_here(shared).await, None);
+}
+
+#[tokio::test]
+async fn what_was_kept_unjudged_is_not_answered_where_signatures_are_required() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&directory).await;
+    options.trust = Some(TrustOptions {
+        policy: Policy::Require,
+        ring: KeyRing::default(),
+        signer: None,
+        fallbacks: Vec::new(),
+    });
+    let agent = Namespaces::start(&options).await.unwrap();
+    let shared = &agent.first;
+    assert_eq!(known_here(shared).await, None);
+    listener(shared).settle().await;
+    assert_eq!(known_here(shared).await, None);
+}
