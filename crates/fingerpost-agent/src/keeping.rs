@@ -71,9 +71,44 @@ impl Untold {
         }
     }
 
+    fn put_back(&mut self, before: Self) {
+        self.epoch = self.epoch.or(before.epoch);
+        if before.all_gone {
+            self.forget_all();
+        }
+        for task in before.deleted {
+            self.delete(task);
+        }
+    }
+
     fn forget_all(&mut self) {
         self.all_gone = true;
         self.deleted = Vec::new();
+    }
+}
+
+/// What the store is being told. If that fails, or whoever waits for it leaves, it is told again.
+struct HalfTold<'a> {
+    untold: &'a Mutex<Untold>,
+    half: Untold,
+}
+
+impl<'a> HalfTold<'a> {
+    fn take(untold: &'a Mutex<Untold>) -> Self {
+        let half = std::mem::take(&mut *untold.lock());
+        Self { untold, half }
+    }
+
+    /// The store has heard of all of it.
+    fn done(mut self) {
+        self.half = Untold::default();
+    }
+}
+
+impl Drop for HalfTold<'_> {
+    fn drop(&mut self) {
+        let half = std::mem::take(&mut self.half);
+        self.untold.lock().put_back(half);
     }
 }
 
@@ -135,21 +170,16 @@ impl Listener {
         let Some(state) = self.spool.state() else {
             return Ok(());
         };
-        let untold = std::mem::take(&mut *self.untold.lock());
-        let told = self.tell_state(state, untold).await;
-        let mut now = self.untold.lock();
-        match &told {
-            Ok(()) => {
-                let is_settled = !now.all_gone && now.epoch.is_none() && now.deleted.is_empty();
-                self.is_settled.store(is_settled, Ordering::SeqCst);
-            }
-            // What was to be told is not known any more: nothing of before may come back.
-            Err(_) => now.forget_all(),
-        }
-        told
+        let telling = HalfTold::take(&self.untold);
+        self.tell_state(state, &telling.half).await?;
+        telling.done();
+        let now = self.untold.lock();
+        let is_settled = !now.all_gone && now.epoch.is_none() && now.deleted.is_empty();
+        self.is_settled.store(is_settled, Ordering::SeqCst);
+        Ok(())
     }
 
-    async fn tell_state(&self, state: &State, untold: Untold) -> Result<(), StateError> {
+    async fn tell_state(&self, state: &State, untold: &Untold) -> Result<(), StateError> {
         if !self.knows_judge.load(Ordering::SeqCst) {
             state.judge(&self.namespace, &self.judge).await?;
             self.knows_judge.store(true, Ordering::SeqCst);
@@ -159,7 +189,8 @@ impl Listener {
         }
         if let Some(epoch) = untold.epoch.or_else(|| self.knowledge.heard()) {
             let namespace = &self.namespace;
-            state.set_epoch(namespace, epoch, untold.deleted).await?;
+            let deleted = untold.deleted.clone();
+            state.set_epoch(namespace, epoch, deleted).await?;
         }
         Ok(())
     }

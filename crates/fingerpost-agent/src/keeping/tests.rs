@@ -1,12 +1,13 @@
 use fingerpost_hashequiv_client::ClientOptions;
 use fingerpost_hashequiv_client::http::HttpOptions;
 use fingerpost_signatures::{KeyRing, Policy};
+use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
 use super::*;
 use crate::namespaces::Namespaces;
 use crate::state::StateOptions;
-use crate::state::tests::{METHOD, task, unihash};
+use crate::state::tests::{METHOD, busy, task, unihash};
 use crate::{AgentOptions, TrustOptions};
 
 const EPOCH: DeletionEpoch = DeletionEpoch {
@@ -80,4 +81,31 @@ async fn what_was_kept_unjudged_is_not_answered_where_signatures_are_required() 
     assert_eq!(known_here(shared).await, None);
     listener(shared).settle().await;
     assert_eq!(known_here(shared).await, None);
+}
+
+#[tokio::test]
+async fn what_was_told_by_half_does_not_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = state(&directory).await;
+    keep_one(&state).await;
+    let spool = Arc::new(Spool::new(Some(state)));
+    let knowledge = Arc::new(Knowledge::new(1 << 20, Duration::from_secs(60)));
+    let listener = Listener::new("main".to_owned(), String::new(), knowledge, spool);
+    let state = listener.spool.state().unwrap();
+    listener.moved(EPOCH);
+    let is_kept_after_half = async || {
+        // The drive is slow, and whoever tells it has no patience.
+        let until = busy(state);
+        assert!(listener.tell().now_or_never().is_none());
+        drop(until);
+        assert!(listener.settle().await);
+        let known = state.recall("main", vec![task(1)]).await.unwrap();
+        known[0].is_some()
+    };
+    assert!(is_kept_after_half().await);
+    // Here too the first half says who judges.
+    listener.knows_judge.store(false, Ordering::SeqCst);
+    let taskhash = *task(1).taskhash.as_bytes().unwrap();
+    listener.changed(METHOD, &taskhash, None);
+    assert!(!is_kept_after_half().await);
 }
