@@ -44,6 +44,12 @@ pub(super) struct Learned {
     at: Timestamp,
 }
 
+impl Learned {
+    pub(super) fn is_of(&self, namespace: &str) -> bool {
+        self.namespace == namespace
+    }
+}
+
 /// Takes answers into what is gathered: hashes of 32 bytes only.
 pub(super) fn gather(
     gathered: &mut Vec<Learned>,
@@ -113,7 +119,7 @@ pub(super) fn set_epoch(
 }
 
 /// Forgets some answers.
-pub(super) fn forget(conn: &Connection, namespace: &str, tasks: &[Task]) -> rusqlite::Result<()> {
+fn forget(conn: &Connection, namespace: &str, tasks: &[Task]) -> rusqlite::Result<()> {
     let mut statement = conn.prepare_cached(
         "DELETE FROM known WHERE taskhash = ?3
             AND scope = (SELECT id FROM scope WHERE namespace = ?1 AND method = ?2)",

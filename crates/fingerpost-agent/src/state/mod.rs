@@ -26,7 +26,7 @@ pub(crate) mod tests;
 mod value;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fingerpost_core::Clock;
@@ -60,7 +60,9 @@ pub struct State {
     dead_letters: Arc<DeadLetters>,
     /// Answers that are not written yet.
     gathered: Mutex<Vec<Learned>>,
-    /// Held by whoever writes those, so that what is forgotten next was written before.
+    /// How often answers were forgotten: what was gathered before is not written any more.
+    forgets: Arc<AtomicU64>,
+    /// Held by whoever writes those, so that at the end all are written.
     storing: tokio::sync::Mutex<()>,
     /// Held by whoever brings reports to the server: they have an order.
     replaying: tokio::sync::Mutex<()>,
@@ -91,6 +93,7 @@ impl State {
             counters: Counters::default(),
             dead_letters: Arc::new(dead_letters),
             gathered: Mutex::default(),
+            forgets: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             replaying: tokio::sync::Mutex::default(),
             left_over: AtomicBool::new(false),
@@ -169,17 +172,13 @@ impl State {
             .await
     }
 
-    /// Forgets what the server answered of some tasks, written or not.
-    pub async fn forget(&self, namespace: &str, tasks: Vec<Task>) -> Result<(), StateError> {
-        self.store_gathered().await?;
-        let namespace = namespace.to_owned();
-        self.write(move |tx| known::forget(tx.conn(), &namespace, &tasks))
-            .await
-    }
-
-    /// Forgets all that the server answered in a namespace, written or not.
+    /// Forgets all that the server answered in a namespace, written or not. What is being
+    /// written of others may go with it.
     pub async fn forget_all(&self, namespace: &str) -> Result<(), StateError> {
-        self.store_gathered().await?;
+        self.forgets.fetch_add(1, Ordering::SeqCst);
+        self.gathered
+            .lock()
+            .retain(|answer| !answer.is_of(namespace));
         let namespace = namespace.to_owned();
         self.write(move |tx| known::forget_all(tx.conn(), &namespace))
             .await
@@ -250,13 +249,18 @@ impl State {
 
     async fn store_gathered(&self) -> Result<(), StateError> {
         let _alone = self.storing.lock().await;
+        let before = self.forgets.load(Ordering::SeqCst);
         let gathered = std::mem::take(&mut *self.gathered.lock());
         let rows_max = self.options.known_rows_max;
         for part in gathered.chunks(known::STORED_AT_ONCE) {
-            let part = part.to_vec();
-            let stored = self
-                .db
-                .write_background(move |tx| known::store(tx.conn(), &part, rows_max));
+            let (part, forgets) = (part.to_vec(), Arc::clone(&self.forgets));
+            // A slow drive may come to it after what was forgotten since.
+            let stored = self.db.write_background(move |tx| {
+                match forgets.load(Ordering::SeqCst) == before {
+                    true => known::store(tx.conn(), &part, rows_max),
+                    false => Ok(()),
+                }
+            });
             self.within(stored).await?;
         }
         Ok(())
