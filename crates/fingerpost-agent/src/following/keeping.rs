@@ -102,8 +102,8 @@ impl Keeping {
         if !is_it || age > self.max_offline_age {
             return None;
         }
-        let manifest = opened.manifest().clone();
-        let deletions = blocking(move || log::load(&place, &manifest)).await;
+        let (manifest, logged) = (opened.manifest().clone(), note.logged);
+        let deletions = blocking(move || log::load(&place, &manifest, logged)).await;
         // Nobody knows what was added since, however short it was.
         Some((age.max(UNKNOWN_MAX), deletions.ok().flatten()?))
     }
@@ -167,7 +167,10 @@ impl Keeping {
         }
         let now = u64::try_from(self.clock.now().0 / 1_000_000).unwrap_or(0);
         note.current = age.map(|age| now.saturating_sub(age.as_secs()));
-        note.snapshot = self.log.as_ref().map(|(_, name)| name.clone());
+        if let Some((log, name)) = &self.log {
+            note.snapshot = Some(name.clone());
+            note.logged = log.position();
+        }
         let saved = blocking(move || note.save(&place)).await.flatten();
         if let Err(error) = saved {
             tracing::debug!(%error, "the place in the server's changes cannot be noted");

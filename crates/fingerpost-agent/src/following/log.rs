@@ -16,6 +16,7 @@ const NEW: &str = "deleted.new";
 pub(super) struct DeletionLog {
     writer: ChangeWriter<BufWriter<File>>,
     left: usize,
+    position: u64,
 }
 
 impl DeletionLog {
@@ -30,6 +31,7 @@ impl DeletionLog {
         Ok(Self {
             writer,
             left: lines_max,
+            position: manifest.position,
         })
     }
 
@@ -42,8 +44,14 @@ impl DeletionLog {
             .map_err(io::Error::from)?;
         for change in deletions {
             self.writer.write_change(change)?;
+            self.position = change.position();
         }
         self.sync()
+    }
+
+    /// The position of the last deletion in it, or of the snapshot.
+    pub(super) const fn position(&self) -> u64 {
+        self.position
     }
 
     fn sync(&mut self) -> Result<(), ChangeError> {
@@ -60,8 +68,9 @@ impl DeletionLog {
     }
 }
 
-/// What the log here has since this snapshot, up to where it can be read; `None` if there is none.
-pub(super) fn load(place: &Place, manifest: &Manifest) -> Option<Vec<Change>> {
+/// What the log here has since this snapshot; `None` if there is none that can be read up to the
+/// deletion at `position` at least.
+pub(super) fn load(place: &Place, manifest: &Manifest, position: u64) -> Option<Vec<Change>> {
     let file = File::open(place.file(FILE)).ok()?;
     let (mut reader, begin) = ChangeReader::new(BufReader::new(file)).ok()?;
     if begin != since(manifest) {
@@ -71,8 +80,11 @@ pub(super) fn load(place: &Place, manifest: &Manifest) -> Option<Vec<Change>> {
     loop {
         match reader.next_change() {
             Ok(Some(change)) => changes.push(change),
-            Ok(None) | Err(ChangeError::Cut(_)) => return Some(changes),
-            Err(_) => return None,
+            // A line that was not noted may have been written by half.
+            Ok(None) | Err(ChangeError::Cut(_)) if reader.position() >= position => {
+                return Some(changes);
+            }
+            _ => return None,
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Note {
     pub(super) current: Option<u64>,
     /// The snapshot that was followed, if the log has all that was deleted since.
     pub(super) snapshot: Option<String>,
+    /// The position of the last deletion in that log.
+    pub(super) logged: u64,
 }
 
 impl Note {
@@ -41,6 +43,7 @@ impl Note {
             fallbacks: Fallbacks::NotKnown,
             current: None,
             snapshot: None,
+            logged: 0,
         }
     }
 

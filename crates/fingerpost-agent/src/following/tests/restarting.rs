@@ -1,3 +1,6 @@
+use std::fs;
+use std::path::Path;
+
 use super::server::{Server, unihash};
 use super::world::{World, eventually};
 use crate::following::Found;
@@ -86,8 +89,20 @@ async fn nothing_is_answered_from_what_is_too_old_or_of_a_wrong_clock() {
 
 #[tokio::test]
 async fn with_a_log_that_is_lost_a_start_needs_the_server() {
+    let lose: fn(&Path) = |log| fs::remove_file(log).unwrap();
+    let cut: fn(&Path) = |log| {
+        let text = fs::read_to_string(log).unwrap();
+        let head = text.lines().next().unwrap();
+        fs::write(log, format!("{head}\n")).unwrap();
+    };
+    for damage in [lose, cut] {
+        needs_the_server_after(damage).await;
+    }
+}
+
+async fn needs_the_server_after(damage: fn(&Path)) {
     let mut world = stopped().await;
-    std::fs::remove_file(world.place().file("deleted.ndjson")).unwrap();
+    damage(&world.place().file("deleted.ndjson"));
     world.server.inner(|inner| inner.is_up = false);
     world.start().await;
     let trouble = || world.followed().status().trouble;
