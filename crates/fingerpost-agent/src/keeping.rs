@@ -12,7 +12,7 @@ use fingerpost_core::{Clock as _, SystemClock, Timestamp};
 use fingerpost_hashequiv_client::http::DeletionEpoch;
 use fingerpost_hashequiv_proto::types::{Taskhash, Unihash, decode_hex};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
@@ -28,6 +28,9 @@ use crate::state::{State, StateError, Task};
 /// Longest wait for the snapshot's files. A drive that is busy with a build's output answers
 /// late, and the server is asked instead.
 const FILES_MAX: Duration = Duration::from_millis(300);
+/// Batches that are looked up in those files at a time. Where a drive hangs no more than these
+/// hang with it.
+const FILES_READ: usize = 64;
 /// Rest after the store could not be told what was deleted.
 const RETRY: Duration = Duration::from_secs(5);
 /// Deletions that may wait to be told to the store; with more it forgets everything.
@@ -229,6 +232,45 @@ pub(crate) struct Kept {
     pub(crate) followed: Followed,
     /// Who hears of changes, for memory and the store.
     pub(crate) listener: Arc<Listener>,
+    /// Places of those who read its files.
+    reading: Arc<Semaphore>,
+}
+
+impl Kept {
+    pub(crate) fn new(followed: Followed, listener: Arc<Listener>) -> Self {
+        Self {
+            followed,
+            listener,
+            reading: Arc::new(Semaphore::new(FILES_READ)),
+        }
+    }
+
+    /// What the snapshot and the changes since say. Files are read: not on the runtime's threads.
+    async fn in_snapshot(&self, tasks: Vec<server::Task>) -> Vec<Word> {
+        let count = tasks.len();
+        let (followed, reading) = (self.followed.clone(), Arc::clone(&self.reading));
+        let find = move |task: &server::Task| {
+            let taskhash = decode_hex(task.taskhash.as_bytes())?;
+            match followed.lookup(&task.method, &taskhash) {
+                Found::Unihash(unihash) => Some(Some(Unihash::from_bytes(unihash))),
+                Found::Unknown => Some(None),
+                Found::Nothing => None,
+            }
+        };
+        let looking = async move {
+            let place = reading.acquire_owned().await.ok()?;
+            let look_up = move || {
+                let words = tasks.iter().map(find).collect();
+                drop(place);
+                words
+            };
+            spawn_blocking(look_up).await.ok()
+        };
+        match timeout(FILES_MAX, looking).await {
+            Ok(Some(words)) => words,
+            _ => vec![None; count],
+        }
+    }
 }
 
 impl Shared {
@@ -240,21 +282,21 @@ impl Shared {
 
     /// Looks into the snapshot, then at answers of before.
     pub(crate) async fn look_at_what_is_kept(&self, batch: &mut Batch) {
-        let Some(Kept { followed, listener }) = &self.kept else {
+        let Some(kept) = &self.kept else {
             return;
         };
         let heard = self.knowledge.heard();
-        let is_current = followed.is_current();
+        let is_current = kept.followed.is_current();
         // What is known up to here is worth remembering; what may be old is looked at again.
         let of = heard.filter(|_| is_current);
         let asked = batch.open();
-        let words = in_snapshot(followed.clone(), asked.clone()).await;
+        let words = kept.in_snapshot(asked.clone()).await;
         self.take(of, &asked, &words, &self.figures.by_snapshot);
         batch.say(words);
         if !batch.is_answered() {
             let asked = batch.open();
             // What is heard of, the store has to have heard of too.
-            let words = match listener.is_settled() {
+            let words = match kept.listener.is_settled() {
                 true => self.in_store(&asked, is_current).await,
                 false => vec![None; asked.len()],
             };
@@ -331,26 +373,6 @@ impl Shared {
             Some((task_of(&task.method, &task.taskhash), unihash?.clone()))
         });
         state.remember(&self.namespace, of, known);
-    }
-}
-
-/// What the snapshot and the changes since say. Files are read: not on the runtime's threads.
-async fn in_snapshot(followed: Followed, tasks: Vec<server::Task>) -> Vec<Word> {
-    let count = tasks.len();
-    let looking = spawn_blocking(move || {
-        let find = |task: &server::Task| {
-            let taskhash = decode_hex(task.taskhash.as_bytes())?;
-            match followed.lookup(&task.method, &taskhash) {
-                Found::Unihash(unihash) => Some(Some(Unihash::from_bytes(unihash))),
-                Found::Unknown => Some(None),
-                Found::Nothing => None,
-            }
-        };
-        tasks.iter().map(find).collect()
-    });
-    match timeout(FILES_MAX, looking).await {
-        Ok(Ok(words)) => words,
-        _ => vec![None; count],
     }
 }
 

@@ -85,10 +85,8 @@ impl Shared {
             let source = HttpSource(client.clone());
             let follow = options.follow(namespace);
             let clock = Arc::new(SystemClock);
-            kept = Some(Kept {
-                followed: Followed::start(source, Arc::clone(&heard), follow, clock).await,
-                listener: heard,
-            });
+            let followed = Followed::start(source, Arc::clone(&heard), follow, clock).await;
+            kept = Some(Kept::new(followed, heard));
         }
         let (behind, wanted) = mpsc::channel(BEHIND_MAX);
         let trust = options.trust_within(namespace);

@@ -109,3 +109,19 @@ async fn what_was_told_by_half_does_not_come_back() {
     listener.changed(METHOD, &taskhash, None);
     assert!(!is_kept_after_half().await);
 }
+
+#[tokio::test]
+async fn while_a_drive_hangs_no_more_look_ups_hang_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent = Namespaces::start(&options(&directory).await).await.unwrap();
+    let shared = &agent.first;
+    listener(shared).settle().await;
+    let kept = shared.kept.as_ref().unwrap();
+    let places = u32::try_from(FILES_READ).unwrap();
+    let hanging = kept.reading.acquire_many(places).await.unwrap();
+    // The rest goes on without the snapshot.
+    assert_eq!(known_here(shared).await, Some(unihash(1)));
+    drop(hanging);
+    assert_eq!(known_here(shared).await, Some(unihash(1)));
+    assert_eq!(kept.reading.available_permits(), FILES_READ);
+}
