@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use fingerpost_core::with_causes;
 use fingerpost_snapshot::{
-    Digest, Directory, Hash, Manifest, MethodShards, Residence, ShardEntry, Snapshot,
+    Damage, Digest, Directory, Hash, Manifest, MethodShards, Residence, ShardEntry, Snapshot,
     SnapshotError, read_signature, verify,
 };
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -39,7 +39,7 @@ pub(super) enum FetchError {
     /// Nobody signed it who is trusted. Nothing of it was used.
     #[error("not signed by a trusted publisher: {0}")]
     Untrusted(String),
-    /// It will not do, now or in a minute.
+    /// It will not do, and is left alone for an hour.
     #[error("{0}")]
     Unfit(String),
     /// Another time it may come.
@@ -278,7 +278,7 @@ impl Fetched {
             let behind = needed.behind;
             let damage = SnapshotError::Damaged {
                 shard: needed.entry.sha256,
-                damage: fingerpost_snapshot::Damage::Manifest,
+                damage: Damage::Manifest,
             };
             alone.methods = vec![MethodShards {
                 name: needed.method,
@@ -363,8 +363,18 @@ async fn within<T>(
     }
 }
 
+/// What is wrong with files that came whole. If they cannot be read, or are others by now, that is
+/// this host's drive.
 fn unfit(error: SnapshotError) -> FetchError {
-    FetchError::Unfit(with_causes(&error))
+    let why = with_causes(&error);
+    match error {
+        SnapshotError::Io { .. }
+        | SnapshotError::Damaged {
+            damage: Damage::Length | Damage::Digest,
+            ..
+        } => FetchError::Failed(why),
+        _ => FetchError::Unfit(why),
+    }
 }
 
 /// A file that takes so many bytes and no more.
@@ -395,5 +405,26 @@ impl AsyncWrite for Checked {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.file).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_drive_does_is_not_held_against_a_snapshot() {
+        let shard = Digest::of(b"shard");
+        let damaged = |damage| SnapshotError::Damaged { shard, damage };
+        let unread = SnapshotError::Io {
+            what: shard.to_string(),
+            source: io::ErrorKind::Other.into(),
+        };
+        for error in [unread, damaged(Damage::Length), damaged(Damage::Digest)] {
+            assert!(matches!(unfit(error), FetchError::Failed(_)));
+        }
+        for damage in [Damage::Form, Damage::Rows, Damage::Manifest] {
+            assert!(matches!(unfit(damaged(damage)), FetchError::Unfit(_)));
+        }
     }
 }
