@@ -84,7 +84,7 @@ impl<S: Source, H: Heard> Follower<S, H> {
                 return Err(FollowError::Gone);
             }
         }
-        self.keeping.commit_log(&opened.name).await;
+        self.keeping.commit_log(opened).await;
         self.view_position = position;
         self.show(Arc::new(view)).await;
         self.shared.no_longer_pending(opened);

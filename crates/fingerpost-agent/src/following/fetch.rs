@@ -67,8 +67,8 @@ pub(super) struct Fetch<'a, S> {
     pub(super) source: &'a S,
     pub(super) place: &'a Place,
     pub(super) options: &'a FollowOptions,
-    /// The position of what is here already: nothing older is taken.
-    pub(super) position: u64,
+    /// What is here already: nothing older is taken.
+    pub(super) here: Option<Arc<Opened>>,
 }
 
 /// What is fetched.
@@ -159,7 +159,8 @@ impl<S: Source> Fetch<'_, S> {
             let why = format!("it is of {}, and not of {wanted}", manifest.namespace);
             return Err(FetchError::Unfit(why));
         }
-        if manifest.position < self.position {
+        let here = self.here.as_ref().map(|here| here.manifest().position);
+        if here.is_some_and(|here| manifest.position < here) {
             let why = "it is older than the one that is here";
             return Err(FetchError::Unfit(why.to_owned()));
         }
@@ -250,14 +251,18 @@ impl<S: Source> Fetch<'_, S> {
         Ok(tokio::fs::rename(&part, path).await?)
     }
 
-    /// Puts it at its place, where nobody reads one of this name.
+    /// Puts it at its place. One of its name that is read there is taken out of the way.
     async fn put(&self, fetched: Fetched) -> Result<Opened, FetchError> {
         let place = self.place.clone();
         let publishers = self.options.publishers.clone();
+        let here = self.here.clone();
         let put = move || {
             let (target, partial) = (place.snapshot(&fetched.name), &fetched.partial);
             sync(&partial.join("shards"))?;
             sync(partial)?;
+            if let Some(here) = here.filter(|here| here.name == fetched.name) {
+                here.retire(&place)?;
+            }
             if target.symlink_metadata().is_ok() {
                 fs::remove_dir_all(&target)?;
             }

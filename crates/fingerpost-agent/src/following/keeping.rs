@@ -25,8 +25,8 @@ pub(super) struct Keeping {
     /// None: nothing is kept.
     place: Option<Place>,
     clock: Arc<dyn Clock>,
-    /// What was deleted since the snapshot that answers, and its name.
-    log: Option<(DeletionLog, String)>,
+    /// What was deleted since the snapshot that answers, and that one.
+    log: Option<(DeletionLog, Arc<Opened>)>,
     /// And since the one that will.
     new_log: Option<DeletionLog>,
     lines_max: usize,
@@ -126,7 +126,7 @@ impl Keeping {
     }
 
     /// Now it does.
-    pub(super) async fn commit_log(&mut self, name: &str) {
+    pub(super) async fn commit_log(&mut self, opened: &Arc<Opened>) {
         self.before = None;
         self.log = None;
         let (Some(mut log), Some(place)) = (self.new_log.take(), self.place.clone()) else {
@@ -134,13 +134,13 @@ impl Keeping {
         };
         let commit = move || log.commit(&place).map(|()| log);
         let log = logged(blocking(commit).await);
-        self.log = log.map(|log| (log, name.to_owned()));
+        self.log = log.map(|log| (log, Arc::clone(opened)));
     }
 
     /// Logs deletions since the snapshot that answers.
     pub(super) async fn log(&mut self, deletions: Vec<Change>) {
-        if let Some((log, name)) = self.log.take() {
-            self.log = append(log, deletions).await.map(|log| (log, name));
+        if let Some((log, opened)) = self.log.take() {
+            self.log = append(log, deletions).await.map(|log| (log, opened));
             if self.log.is_none() {
                 // It says that the log has all.
                 self.forget().await;
@@ -167,8 +167,8 @@ impl Keeping {
         }
         let now = u64::try_from(self.clock.now().0 / 1_000_000).unwrap_or(0);
         note.current = age.map(|age| now.saturating_sub(age.as_secs()));
-        if let Some((log, name)) = &self.log {
-            note.snapshot = Some(name.clone());
+        if let Some((log, opened)) = &self.log {
+            note.snapshot = Some(opened.name.clone());
             note.logged = log.position();
         }
         let saved = blocking(move || note.save(&place)).await.flatten();
@@ -182,16 +182,10 @@ impl Keeping {
         let Some(place) = self.place.clone() else {
             return;
         };
-        if self
-            .log
-            .as_ref()
-            .is_some_and(|(_, name)| *name == opened.name)
-        {
-            self.log = None;
-        }
+        self.log.take_if(|(_, of)| Arc::ptr_eq(of, opened));
         self.before = None;
-        let path = opened.path.clone();
-        match blocking(move || place.retire(&path)).await.flatten() {
+        let retired = Arc::clone(opened);
+        match blocking(move || retired.retire(&place)).await.flatten() {
             Ok(path) => self.retired.push((Arc::clone(opened), path)),
             Err(error) => {
                 tracing::debug!(%error, snapshot = &*opened.name, "a snapshot cannot be moved");

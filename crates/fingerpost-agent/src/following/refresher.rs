@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fingerpost_signatures::UnixTime;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -14,6 +13,7 @@ use super::options::{about, growing};
 use super::place::{Place, is_name};
 use super::shared::{Fallbacks, Shared, Task};
 use super::source::{Listed, Listing, Source};
+use super::view::Opened;
 
 /// How long a listing may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,12 +26,6 @@ pub(super) struct Refresher<S> {
     place: Option<Place>,
     /// Times in a row that a look ended without anything to answer from.
     troubles: u32,
-}
-
-/// What is on this host.
-struct Here {
-    position: u64,
-    created: UnixTime,
 }
 
 impl<S: Source> Refresher<S> {
@@ -107,14 +101,14 @@ impl<S: Source> Refresher<S> {
         }
         let here = self.here();
         for listed in &listing.snapshots {
-            if !self.is_wanted(listed, here.as_ref()) {
+            if !self.is_wanted(listed, here.as_deref()) {
                 continue;
             }
             let fetch = Fetch {
                 source: &*self.source,
                 place,
                 options: &self.options,
-                position: here.as_ref().map_or(0, |here| here.position),
+                here: here.clone(),
             };
             match fetch.fetch(listed).await {
                 Ok(opened) => {
@@ -130,21 +124,18 @@ impl<S: Source> Refresher<S> {
         Ok(())
     }
 
-    fn here(&self) -> Option<Here> {
+    /// What answers on this host.
+    fn here(&self) -> Option<Arc<Opened>> {
         let view = self.shared.view.load();
-        let manifest = view.as_deref()?.opened.manifest();
-        Some(Here {
-            position: manifest.position,
-            created: manifest.created,
-        })
+        view.as_deref().map(|view| Arc::clone(&view.opened))
     }
 
     /// Whether a snapshot is worth its bytes.
-    fn is_wanted(&self, listed: &Listed, here: Option<&Here>) -> bool {
+    fn is_wanted(&self, listed: &Listed, here: Option<&Opened>) -> bool {
         if !is_name(&listed.name) || self.shared.is_refused(&listed.name) {
             return false;
         }
-        let Some(here) = here else {
+        let Some(here) = here.map(Opened::manifest) else {
             return true;
         };
         let age = listed.created.seconds();

@@ -11,17 +11,21 @@ use fingerpost_signatures::KeyRing;
 use fingerpost_snapshot::{
     Digest, Directory, Files, Hash, Manifest, ReadAt, Residence, Snapshot, SnapshotError, verify,
 };
+use parking_lot::Mutex;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::overlay::Overlay;
+use super::place::Place;
 
 /// A snapshot on this host.
 pub(super) struct Opened {
     snapshot: Snapshot,
     /// Its name at the server.
     pub(super) name: String,
-    /// Where it is, or was: it may be moved while it is read.
-    pub(super) path: PathBuf,
+    /// Where it was put.
+    path: PathBuf,
+    /// Where it is once it was taken out of the way.
+    retired: Mutex<Option<PathBuf>>,
     /// Whether a file was not what the manifest says when it was read.
     damaged: AtomicBool,
 }
@@ -48,12 +52,25 @@ impl Opened {
             snapshot: Snapshot::new(manifest, Box::new(files), Residence::File),
             name: name.to_owned(),
             path: path.to_owned(),
+            retired: Mutex::default(),
             damaged: AtomicBool::new(false),
         })
     }
 
     pub(super) const fn manifest(&self) -> &Manifest {
         self.snapshot.manifest()
+    }
+
+    /// Takes it out of the way of another one of its name, and says where it is from then on. Who
+    /// reads it goes on.
+    pub(super) fn retire(&self, place: &Place) -> io::Result<PathBuf> {
+        let mut retired = self.retired.lock();
+        if let Some(path) = &*retired {
+            return Ok(path.clone());
+        }
+        let path = place.retire(&self.path)?;
+        *retired = Some(path.clone());
+        Ok(path)
     }
 
     pub(super) fn is_damaged(&self) -> bool {

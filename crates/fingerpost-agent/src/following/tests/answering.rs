@@ -233,6 +233,40 @@ async fn what_is_too_much_for_the_overlay_is_let_go() {
     world.says(3, Found::Unknown).await;
 }
 
+#[tokio::test]
+async fn a_snapshot_of_the_same_name_takes_the_place_of_the_one_before() {
+    let server = Server::with_rows(200);
+    server.snapshot("a");
+    let mut world = World::new(server);
+    world.options.newer_by = Duration::ZERO;
+    world.start().await;
+    world.answers_from("a").await;
+    for number in [1000, 2000] {
+        world.server.withdraw("a");
+        world.server.add(number);
+        let newest = world.server.snapshot("a").position;
+        let position = || world.followed().status().snapshot.unwrap().position;
+        eventually("it is another one", || position() == newest).await;
+        for number in (0..200).chain([number]) {
+            world.finds(number).await;
+        }
+    }
+    let directories = || {
+        let left = std::fs::read_dir(world.place().path()).unwrap();
+        let names = left.flatten().filter(|entry| entry.path().is_dir());
+        let names = names.map(|entry| entry.file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    eventually("the old ones are removed", || directories() == ["a"]).await;
+    assert_eq!(world.followed().status().failures, 0);
+    world.settled().await;
+    world.stop().await;
+    // It is still there for the next start.
+    world.server.inner(|inner| inner.is_up = false);
+    world.start().await;
+    world.finds(2000).await;
+}
+
 /// Ends what would go on for ever, also when a test fails.
 struct Stop<'a>(&'a AtomicBool);
 

@@ -173,6 +173,14 @@ impl Server {
         })
     }
 
+    /// Takes a snapshot away, so that another one can have its name.
+    pub(super) fn withdraw(&self, name: &str) {
+        self.inner(|inner| {
+            let gone = inner.shelf.extract_if(.., |shelved| shelved.name == name);
+            gone.for_each(|shelved| fs::remove_dir_all(shelved.path).unwrap());
+        });
+    }
+
     pub(super) fn publish(&self, name: &str, key: &SigningKey) {
         self.inner(|inner| {
             let shelved = inner.find(name).unwrap();
