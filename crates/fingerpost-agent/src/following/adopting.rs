@@ -76,7 +76,7 @@ impl<S: Source, H: Heard> Follower<S, H> {
             if batch.is_all && position >= told {
                 break;
             }
-            if polled.elapsed() >= POLL_MEANWHILE || self.shared.is_behind() {
+            if polled.elapsed() >= POLL_MEANWHILE || self.shared.standing.is_behind() {
                 self.poll(Duration::ZERO).await?;
                 polled = Instant::now();
             }

@@ -146,7 +146,7 @@ impl<S: Source, H: Heard> Follower<S, H> {
             self.namespace = Some(note.namespace);
             self.shared.set_fallbacks(note.fallbacks);
             self.fallbacks = note.fallbacks;
-            self.shared.stands(epoch, None);
+            self.shared.standing.stands(epoch, None);
         }
         *self.shared.pending.lock() = opened.map(Arc::new);
     }
@@ -168,7 +168,7 @@ impl<S: Source, H: Heard> Follower<S, H> {
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<Read, FollowError> {
         let view = self.shared.view.load_full();
         let follows_additions = view.as_ref().is_some_and(|view| view.follows_additions);
-        let seen = self.shared.seen();
+        let seen = self.shared.standing.seen();
         let since = self.telling.as_ref().map(Telling::position);
         let batch = match self.read(since, !follows_additions, wait).await {
             Ok(batch) if self.goes_on(&batch) => batch,
@@ -183,7 +183,7 @@ impl<S: Source, H: Heard> Follower<S, H> {
         let epoch = DeletionEpoch { history, epoch };
         // What the view answers is remembered like what the server answers. So it is behind until
         // it has all that goes with the epoch, and has what others are told before they are.
-        self.shared.see(epoch);
+        self.shared.standing.see(epoch);
         if let Some(view) = view {
             self.apply(&view, &batch).await;
         }
@@ -192,7 +192,7 @@ impl<S: Source, H: Heard> Follower<S, H> {
             self.current = Some(batch.asked);
             self.shared.freshness.set(batch.asked);
             let settled = self.settles(seen.max(epoch.epoch), &batch);
-            self.shared.stands(epoch, settled);
+            self.shared.standing.stands(epoch, settled);
         }
         self.failures = 0;
         self.shared.reached(batch.position);
@@ -232,7 +232,7 @@ impl<S: Source, H: Heard> Follower<S, H> {
             wait,
         };
         let batch = reading::read(&*self.source, wanted, |epoch| {
-            self.shared.see(epoch);
+            self.shared.standing.see(epoch);
         })
         .await?;
         let namespace = &batch.since.namespace;
@@ -331,7 +331,7 @@ impl<S: Source, H: Heard> Follower<S, H> {
     /// Notes where everything is, once others will not forget what they were told.
     pub(super) async fn save(&mut self) {
         let (Some(telling), Some(namespace), Some(epoch)) =
-            (&self.telling, &self.namespace, self.shared.epoch())
+            (&self.telling, &self.namespace, self.shared.standing.epoch())
         else {
             return;
         };

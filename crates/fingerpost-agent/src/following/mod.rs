@@ -11,6 +11,7 @@
 mod adopting;
 mod fetch;
 mod follower;
+mod freshness;
 mod keeping;
 mod log;
 mod note;
@@ -21,6 +22,7 @@ mod reading;
 mod refresher;
 mod shared;
 mod source;
+mod standing;
 mod status;
 mod telling;
 #[cfg(test)]

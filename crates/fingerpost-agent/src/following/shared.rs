@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::freshness::Freshness;
+use super::standing::Standing;
 use super::status::{FollowStatus, SnapshotStatus};
 use super::view::{Opened, Says, View};
 use super::{FollowOptions, Found};
@@ -31,7 +33,7 @@ pub(super) const LOG_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Shared {
     pub(super) view: ArcSwapOption<View>,
-    standing: ArcSwapOption<Standing>,
+    pub(super) standing: Standing,
     pub(super) freshness: Freshness,
     fallbacks: AtomicU8,
     position: AtomicU64,
@@ -65,14 +67,6 @@ pub(super) enum Task {
     Snapshots,
 }
 
-/// Up to which deletion everything was heard of.
-struct Standing {
-    history: [u8; 16],
-    epoch: AtomicU64,
-    /// The latest epoch that anybody saw.
-    seen: AtomicU64,
-}
-
 /// Whether reads of the namespace look into others as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
@@ -87,7 +81,7 @@ impl Shared {
     pub(super) fn new(options: &FollowOptions) -> Self {
         Self {
             view: ArcSwapOption::empty(),
-            standing: ArcSwapOption::empty(),
+            standing: Standing::default(),
             freshness: Freshness::new(),
             fallbacks: AtomicU8::new(Fallbacks::NotKnown as u8),
             position: AtomicU64::new(u64::MAX),
@@ -109,7 +103,9 @@ impl Shared {
             return Found::Nothing;
         };
         let age = self.freshness.age(now);
-        let Some(age) = age.filter(|age| *age <= self.max_offline_age && !self.is_behind()) else {
+        let Some(age) =
+            age.filter(|age| *age <= self.max_offline_age && !self.standing.is_behind())
+        else {
             return Found::Nothing;
         };
         match view.find(method, taskhash) {
@@ -134,80 +130,20 @@ impl Shared {
         view.is_exhaustive() && self.fallbacks() == Fallbacks::None
     }
 
-    /// Whether something was deleted of which it is not known what.
-    pub(super) fn is_behind(&self) -> bool {
-        let standing = self.standing.load();
-        standing.as_deref().is_some_and(|standing| {
-            let seen = standing.seen.load(Ordering::Acquire);
-            seen > standing.epoch.load(Ordering::Acquire)
-        })
-    }
-
     pub(super) fn is_current(&self, now: Instant) -> bool {
         let age = self.freshness.age(now);
-        age.is_some_and(|age| age <= CURRENT_MAX) && !self.is_behind()
-    }
-
-    pub(super) fn epoch(&self) -> Option<DeletionEpoch> {
-        let standing = self.standing.load();
-        standing.as_deref().map(|standing| DeletionEpoch {
-            history: standing.history,
-            epoch: standing.epoch.load(Ordering::Acquire),
-        })
+        age.is_some_and(|age| age <= CURRENT_MAX) && !self.standing.is_behind()
     }
 
     pub(super) fn saw(&self, epoch: DeletionEpoch) {
-        if self.see(epoch) {
+        if self.standing.see(epoch) {
             self.poke.notify_one();
         }
     }
 
-    /// Notes an epoch; whether more was deleted than is known.
-    pub(super) fn see(&self, epoch: DeletionEpoch) -> bool {
-        let standing = self.standing.load();
-        let Some(standing) = standing.as_deref() else {
-            return false;
-        };
-        if standing.history == epoch.history {
-            standing.seen.fetch_max(epoch.epoch, Ordering::AcqRel);
-            return epoch.epoch > standing.epoch.load(Ordering::Acquire);
-        }
-        // What answers are of another history is found out by asking, and until then they do not mix.
-        standing.seen.store(u64::MAX, Ordering::Release);
-        true
-    }
-
-    /// The latest epoch that was seen before now.
-    pub(super) fn seen(&self) -> u64 {
-        let standing = self.standing.load();
-        let seen = |standing: &Standing| standing.seen.load(Ordering::Acquire);
-        standing.as_deref().map_or(0, seen)
-    }
-
-    /// Everything up to an epoch was heard of. `settled` was seen before, and is no later one.
-    pub(super) fn stands(&self, epoch: DeletionEpoch, settled: Option<u64>) {
-        let standing = self.standing.load();
-        if let Some(standing) = standing.as_deref()
-            && standing.history == epoch.history
-        {
-            standing.epoch.fetch_max(epoch.epoch, Ordering::AcqRel);
-            if let Some(settled) = settled {
-                let orders = (Ordering::AcqRel, Ordering::Relaxed);
-                let seen = &standing.seen;
-                _ = seen.compare_exchange(settled, epoch.epoch, orders.0, orders.1);
-            }
-            return;
-        }
-        self.standing.store(Some(Arc::new(Standing {
-            history: epoch.history,
-            epoch: AtomicU64::new(epoch.epoch),
-            seen: AtomicU64::new(epoch.epoch),
-        })));
-    }
-
     /// Nothing is known of deletions any more.
     pub(super) fn stands_nowhere(&self) {
-        self.standing.store(None);
+        self.standing.forget();
         self.position.store(u64::MAX, Ordering::Relaxed);
         self.freshness.forget();
     }
@@ -280,7 +216,7 @@ impl Shared {
                 }
             }),
             position: (position != u64::MAX).then_some(position),
-            epoch: self.epoch(),
+            epoch: self.standing.epoch(),
             current: self.freshness.age(now),
             changes: view.map_or(0, |view| view.overlay.len()),
             knows_all: view.is_some_and(|view| self.knows_all(view)),
@@ -289,85 +225,5 @@ impl Shared {
             failures: count(&self.counts.failures),
             trouble: troubles.into_iter().flatten().next(),
         }
-    }
-}
-
-/// When the server last told everything.
-pub(super) struct Freshness {
-    origin: Instant,
-    /// Milliseconds since the origin, or before it.
-    at: AtomicI64,
-}
-
-impl Freshness {
-    const NEVER: i64 = i64::MIN;
-
-    fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-            at: AtomicI64::new(Self::NEVER),
-        }
-    }
-
-    fn millis(&self, moment: Instant) -> i64 {
-        let since = moment.saturating_duration_since(self.origin);
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    }
-
-    /// It did at this moment.
-    pub(super) fn set(&self, moment: Instant) {
-        self.at.store(self.millis(moment), Ordering::Release);
-    }
-
-    /// It did so long ago.
-    pub(super) fn set_age(&self, age: Duration) {
-        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX / 2);
-        let at = self.millis(Instant::now()) - age;
-        self.at.store(at, Ordering::Release);
-    }
-
-    fn forget(&self) {
-        self.at.store(Self::NEVER, Ordering::Release);
-    }
-
-    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
-        let at = self.at.load(Ordering::Acquire);
-        if at == Self::NEVER {
-            return None;
-        }
-        let age = self.millis(now).saturating_sub(at);
-        Some(Duration::from_millis(u64::try_from(age).unwrap_or(0)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn epoch(history: u8, epoch: u64) -> DeletionEpoch {
-        let history = [history; 16];
-        DeletionEpoch { history, epoch }
-    }
-
-    #[test]
-    fn who_saw_what_is_not_known_is_behind_until_that_is_settled() {
-        let shared = Shared::new(&FollowOptions::in_directory("/".into()));
-        assert!(!shared.see(epoch(1, 9)) && !shared.is_behind());
-        shared.stands(epoch(1, 4), None);
-        assert!(!shared.see(epoch(1, 4)) && !shared.is_behind());
-        assert!(shared.see(epoch(1, 6)) && shared.is_behind());
-        // A batch that does not reach so far, and one that does.
-        shared.stands(epoch(1, 5), None);
-        assert!(shared.is_behind());
-        shared.stands(epoch(1, 6), Some(6));
-        assert!(!shared.is_behind());
-        assert_eq!(shared.epoch(), Some(epoch(1, 6)));
-        // Another history is asked about, and whoever is asked says which holds.
-        assert!(shared.see(epoch(2, 1)) && shared.is_behind());
-        let seen = shared.seen();
-        shared.stands(epoch(1, 6), Some(seen));
-        assert!(!shared.is_behind());
-        shared.stands(epoch(2, 1), None);
-        assert_eq!(shared.epoch(), Some(epoch(2, 1)));
     }
 }

@@ -41,7 +41,7 @@ async fn a_snapshot_answers_with_what_changed_since() {
         epoch: 2,
     };
     eventually("the epoch", || {
-        world.followed().shared.epoch() == Some(epoch)
+        world.followed().shared.standing.epoch() == Some(epoch)
     })
     .await;
     assert_eq!(*world.memory.epoch.lock(), Some(epoch));

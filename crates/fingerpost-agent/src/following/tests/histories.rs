@@ -33,7 +33,14 @@ async fn another_history_alone_is_enough() {
     let before = world.memory.all_gone();
     world.server.inner(|inner| inner.history = [9; 16]);
     eventually("all is gone", || world.memory.all_gone() > before).await;
-    let epoch = || world.followed().shared.epoch().map(|epoch| epoch.history);
+    let epoch = || {
+        world
+            .followed()
+            .shared
+            .standing
+            .epoch()
+            .map(|epoch| epoch.history)
+    };
     eventually("the other history", || epoch() == Some([9; 16])).await;
     assert!(world.followed().is_current());
 }

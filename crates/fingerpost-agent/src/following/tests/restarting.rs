@@ -56,7 +56,12 @@ async fn without_it_the_snapshot_answers_less_what_was_deleted() {
         assert_eq!(world.found(1000), Found::Nothing);
         assert!(!world.followed().is_current());
         assert_eq!(
-            world.followed().shared.epoch().map(|epoch| epoch.epoch),
+            world
+                .followed()
+                .shared
+                .standing
+                .epoch()
+                .map(|epoch| epoch.epoch),
             Some(1)
         );
         assert_eq!(world.found_in(3, 3600), Found::Unihash(unihash(3)));
