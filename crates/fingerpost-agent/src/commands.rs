@@ -9,6 +9,7 @@ use fingerpost_net::PeerAddress;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
 
 use crate::knowledge::Known;
 use crate::logins::Outcome;
@@ -172,24 +173,35 @@ pub(crate) async fn answer(
     }
 }
 
-/// The row that the server has; when it is silent, refuses or talks nonsense, nothing is
-/// known.
+/// The row that the server has; when it is silent, refuses, talks nonsense or is not believed,
+/// nothing is known.
 async fn row_or_null(
     shared: &Shared,
     caller: &Caller,
     name: &'static str,
     argument: &str,
 ) -> Reply {
-    let answer = caller.server(shared).row(name, argument).await;
+    let server = caller.server(shared);
+    let give_up = Instant::now() + server.lookup_deadline();
+    let answer = server.row(name, argument).await;
     let row = answer.and_then(|json| match read_answer::<Option<FullRow>>(&json) {
-        Ok(_) => Ok(json),
+        Ok(row) => Ok((json, row)),
         Err(error) => Err(AskError::senseless(error.to_string())),
     });
     match row {
-        Ok(json) => Reply::Json(json),
+        // Whoever asks for signatures looks at them.
+        Ok((json, _)) if name == "get-signed" => Reply::Json(json),
+        Ok((json, Some(row))) => {
+            let is_believed = timeout_at(give_up, shared.believes(server, &row)).await;
+            Reply::Json(match is_believed {
+                Ok(true) => json,
+                _ => null(),
+            })
+        }
+        Ok((json, None)) => Reply::Json(json),
         Err(error) => {
             shared.figures.gave_up(name, &error);
-            Reply::Json("null".to_owned())
+            Reply::Json(null())
         }
     }
 }

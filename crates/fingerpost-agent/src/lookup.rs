@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::http::{DeletionEpoch, Said};
-use fingerpost_hashequiv_proto::client::SignedRow;
+use fingerpost_hashequiv_proto::client::{FullRow, SignedRow};
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
 use fingerpost_signatures::Trust;
 use tokio::task::spawn_blocking;
@@ -140,6 +140,23 @@ impl Shared {
         });
         let value = believed.collect();
         Ok(Said { value, epoch })
+    }
+
+    /// Whether the unihash of a row is believed: there is none, nobody looks at signatures, or the
+    /// row that is looked at in its place says the same.
+    pub(crate) async fn believes(&self, server: &Server, row: &FullRow) -> bool {
+        let (Some(trust), Some(unihash)) = (self.judging(), &row.unihash) else {
+            return true;
+        };
+        let (Some(method), Some(taskhash)) = (&row.method, &row.taskhash) else {
+            return false;
+        };
+        let task = Task {
+            method: method.as_str().to_owned(),
+            taskhash: taskhash.to_text(),
+        };
+        let judged = self.ask_and_judge(server, trust, &[task].into()).await;
+        judged.is_ok_and(|said| said.value.first() == Some(&Some(unihash.clone())))
     }
 
     /// Remembers what the server says. Hashes of another length are asked for each time.

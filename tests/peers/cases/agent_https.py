@@ -432,6 +432,10 @@ async def only_what_somebody_signed_who_is_believed_is_told(farm):
             check(await client.unihashes(keys), expected)
         check(await client.get(METHOD, numbered(2)), None)
         check((await client.get(METHOD, numbered(0)))["unihash"], numbered(0))
+        for number, unihash in enumerate(expected):
+            task, output = numbered(number), numbered(number + 1000)
+            for row in (await client.get(METHOD, task, True), await client.get_outhash(METHOD, output, task)):
+                check(row and row["unihash"], unihash)
         check((await agent.status())["counts"]["disbelieved"] > 0, True)
 
 

@@ -129,6 +129,11 @@ impl Server {
         trouble(Concern::Lookups).or_else(|| trouble(Concern::Reports))
     }
 
+    /// Longest wait for an answer to look-ups.
+    pub(crate) const fn lookup_deadline(&self) -> Duration {
+        self.deadlines.lookup
+    }
+
     /// Tries a server that is down, though nobody asks it.
     pub(crate) fn try_again(&self) {
         if let Upstream::Http(http) = &self.upstream {
