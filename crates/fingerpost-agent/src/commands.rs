@@ -192,7 +192,7 @@ async fn row_or_null(
         // Whoever asks for signatures looks at them.
         Ok((json, _)) if name == "get-signed" => Reply::Json(json),
         Ok((json, Some(row))) => {
-            let is_believed = timeout_at(give_up, shared.believes(server, &row)).await;
+            let is_believed = timeout_at(give_up, shared.believes_row(server, &row)).await;
             Reply::Json(match is_believed {
                 Ok(true) => json,
                 _ => null(),

@@ -142,18 +142,26 @@ impl Shared {
         Ok(Said { value, epoch })
     }
 
-    /// Whether the unihash of a row is believed: there is none, nobody looks at signatures, or the
-    /// row that is looked at in its place says the same.
-    pub(crate) async fn believes(&self, server: &Server, row: &FullRow) -> bool {
-        let (Some(trust), Some(unihash)) = (self.judging(), &row.unihash) else {
+    /// Whether the unihash of a row is believed, if it has one.
+    pub(crate) async fn believes_row(&self, server: &Server, row: &FullRow) -> bool {
+        let Some(unihash) = &row.unihash else {
             return true;
         };
         let (Some(method), Some(taskhash)) = (&row.method, &row.taskhash) else {
-            return false;
+            return self.judging().is_none();
         };
         let task = Task {
             method: method.as_str().to_owned(),
             taskhash: taskhash.to_text(),
+        };
+        self.believes(server, task, unihash).await
+    }
+
+    /// Whether the unihash of a task is believed: nobody looks at signatures, or the row that is
+    /// looked at says the same.
+    pub(crate) async fn believes(&self, server: &Server, task: Task, unihash: &Unihash) -> bool {
+        let Some(trust) = self.judging() else {
+            return true;
         };
         let judged = self.ask_and_judge(server, trust, &[task].into()).await;
         judged.is_ok_and(|said| said.value.first() == Some(&Some(unihash.clone())))

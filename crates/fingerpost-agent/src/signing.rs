@@ -5,12 +5,13 @@ use std::sync::Arc;
 use fingerpost_core::{Clock as _, SystemClock};
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::http::Said;
-use fingerpost_hashequiv_proto::client::{ReportedRow, SignedRow};
+use fingerpost_hashequiv_proto::client::{ReportedRow, SignedRow, UnihashRow, read_answer};
 use fingerpost_signatures::{Row, Settled, Trust, UnixTime};
 use serde_json::json;
+use tokio::time::{Instant, timeout_at};
 
 use crate::reporting::Reported;
-use crate::server::Server;
+use crate::server::{Server, Task};
 use crate::shared::Shared;
 use crate::state::ReportKind;
 
@@ -34,12 +35,14 @@ impl Shared {
         signs: bool,
     ) -> Result<Said<String>, AskError> {
         let looks = |trust: &&Arc<Trust>| trust.judges() || (signs && trust.signs());
-        let trust = self.trust.as_ref().filter(looks);
-        let (ReportKind::Report, Some(trust)) = (kind, trust) else {
+        let Some(trust) = self.trust.as_ref().filter(looks) else {
             return server.report(kind, argument).await;
         };
         let reported: Reported = serde_json::from_str(argument)
             .map_err(|error| AskError::senseless(error.to_string()))?;
+        if kind == ReportKind::ReportEquiv {
+            return self.tell_equiv(server, reported, argument).await;
+        }
         let Said { value, epoch } = server.report_signed(argument).await?;
         let settled = settle(trust, &reported, &value);
         if settled.unihash != value.unihash.to_text() {
@@ -55,6 +58,36 @@ impl Shared {
         });
         let value = row.to_string();
         Ok(Said { value, epoch })
+    }
+
+    /// The same for `report-equiv`, which nobody signs. Another unihash than the reported one is
+    /// believed as a look-up's; else it is as if nobody had handled the report.
+    async fn tell_equiv(
+        &self,
+        server: &Server,
+        reported: Reported,
+        argument: &str,
+    ) -> Result<Said<String>, AskError> {
+        let give_up = Instant::now() + server.report_deadline();
+        let said = server.report(ReportKind::ReportEquiv, argument).await?;
+        let row = read_answer::<Option<UnihashRow>>(&said.value)
+            .ok()
+            .flatten();
+        let Some(row) = row.filter(|row| row.unihash.to_text() != reported.unihash) else {
+            return Ok(said);
+        };
+        let task = Task {
+            method: reported.method,
+            taskhash: reported.taskhash,
+        };
+        let believes = self.believes(server, task, &row.unihash);
+        match timeout_at(give_up, believes).await {
+            Ok(true) => Ok(said),
+            _ => Ok(Said {
+                value: "null".to_owned(),
+                ..said
+            }),
+        }
     }
 
     /// Gives the server a signature of what it answered. Whoever requires one misses the row

@@ -437,6 +437,12 @@ async def only_what_somebody_signed_who_is_believed_is_told(farm):
             for row in (await client.get(METHOD, task, True), await client.get_outhash(METHOD, output, task)):
                 check(row and row["unihash"], unihash)
         check((await agent.status())["counts"]["disbelieved"] > 0, True)
+        # Of another unihash than the reported one somebody must have signed the row.
+        equivalent = {"method": METHOD, "taskhash": numbered(1), "unihash": numbered(9)}
+        row = await client.call("report-equiv", equivalent)
+        check(row and row["unihash"], expected[1])
+        check(await client.unihashes(keys), expected)
+        check(await client.report_equivalent(METHOD, numbered(8), numbered(9)), numbered(9))
 
 
 @case(*HTTP)

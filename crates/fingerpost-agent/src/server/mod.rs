@@ -134,6 +134,11 @@ impl Server {
         self.deadlines.lookup
     }
 
+    /// And to reports.
+    pub(crate) const fn report_deadline(&self) -> Duration {
+        self.deadlines.report
+    }
+
     /// Tries a server that is down, though nobody asks it.
     pub(crate) fn try_again(&self) {
         if let Upstream::Http(http) = &self.upstream {
