@@ -145,7 +145,7 @@ impl Shared {
 }
 
 /// Asks a server about nothing, to see whether it answers again.
-async fn probe(endpoint: &Endpoint, means: &Means, concern: Concern) {
+pub(super) async fn probe(endpoint: &Endpoint, means: &Means, concern: Concern) {
     let breaker = endpoint.breaker(concern);
     let ask = lookups::of_nothing().await;
     let asked = endpoint
@@ -155,7 +155,8 @@ async fn probe(endpoint: &Endpoint, means: &Means, concern: Concern) {
     match read {
         // Whoever refuses does answer.
         Ok(()) | Err(Failure::Refused(_)) => breaker.up(),
-        Err(Failure::Ours(_)) => {}
+        // A later try may have found it up before this one was given up.
+        Err(_) if breaker.is_up() => {}
         Err(failure) => note(endpoint, concern, &failure),
     }
 }

@@ -131,6 +131,16 @@ async fn a_server_that_is_back_is_preferred_again() {
 }
 
 #[tokio::test]
+async fn a_try_that_fails_after_another_one_went_well_says_nothing() {
+    let peer = Peer::start(Manner::Problem(500, &[], "internal")).await;
+    let client = client(&[peer.url()]);
+    let Shared { endpoints, means } = &*client.0;
+    shared::probe(&endpoints[0], means, Concern::Lookups).await;
+    assert_eq!(peer.seen().len(), 1);
+    assert!(client.is_up(Concern::Lookups));
+}
+
+#[tokio::test]
 async fn reports_and_look_ups_fail_by_themselves() {
     let first = Peer::start(Manner::Calls(Arc::new(|seen| match &*seen.path {
         "/v1/lookups" => {
