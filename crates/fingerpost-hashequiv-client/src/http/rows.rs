@@ -15,6 +15,10 @@ use crate::AskError;
 /// The codes of problems that say that there is nothing.
 const UNKNOWN: [&str; 2] = ["unknown-task", "unknown-output"];
 
+/// Bytes of names in a URL, at most, so that servers and proxies take it whatever has to be
+/// escaped. Those of real rows have two hundred.
+const NAMES_BYTES_MAX: usize = 2 << 10;
+
 /// The argument of `get-outhash`.
 #[derive(Deserialize)]
 struct OutputOf<'a> {
@@ -83,12 +87,7 @@ impl HttpClient {
             value: "null".to_owned(),
             epoch,
         };
-        // No URL has them, and nothing is called so.
-        if ask
-            .path
-            .iter()
-            .any(|part| matches!(&**part, "" | "." | ".."))
-        {
+        if !has_url(ask) {
             return Ok(nothing(None));
         }
         let asked = self.0.ask(Concern::Lookups, ask, give_up, |answer| {
@@ -112,4 +111,13 @@ impl HttpClient {
             asked => Ok(asked?),
         }
     }
+}
+
+/// Whether a URL can have these names. Nothing is called as it cannot, and a server that
+/// refuses to read a URL must not seem to be down.
+fn has_url(ask: &Ask) -> bool {
+    let of_query = ask.query.iter().map(|(_, value)| value);
+    let bytes: usize = ask.path.iter().chain(of_query).map(String::len).sum();
+    let mut path = ask.path.iter();
+    bytes <= NAMES_BYTES_MAX && !path.any(|part| matches!(&**part, "" | "." | ".."))
 }

@@ -79,6 +79,20 @@ async fn nothing_is_null_and_a_place_that_there_is_not_is_told() {
 }
 
 #[tokio::test]
+async fn what_no_url_can_name_is_nothing_and_no_fault_of_the_server() {
+    let peer = Peer::start(Manner::Good).await;
+    let client = client(&[peer.url()]);
+    for name in ["x".repeat(40_000), "x".repeat(100_000)] {
+        let output = client.output("m", &name, soon()).await.unwrap();
+        assert_eq!(output.value, "null");
+        let argument = serde_json::json!({"method": "m", "outhash": "o", "taskhash": name});
+        let outhash = client.outhash(&argument.to_string(), soon()).await;
+        assert_eq!(outhash.unwrap().value, "null");
+    }
+    assert!(peer.seen().is_empty() && client.is_up(Concern::Lookups));
+}
+
+#[tokio::test]
 async fn changes_come_while_they_are_told_or_are_gone() {
     let peer = Peer::start(Manner::Calls(Arc::new(|seen| match &*seen.path {
         "/v1/changes?since=7&limit=100&only=deletions&wait=2" => {
