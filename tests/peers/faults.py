@@ -10,6 +10,7 @@ GARBAGE = bytes(range(128, 256)) * 32
 # Whoever closes with this set resets the connection.
 AT_ONCE = struct.pack("ii", 1, 0)
 BUSY = b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"
+TOO_LONG = b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"
 
 
 class Listening:
@@ -160,6 +161,22 @@ class Link(Listening):
         self.fault = answer_with_500
         self.break_off()
 
+    def limit(self, most):
+        """As a proxy that lets no request through whose body has more bytes; over HTTP/1.1."""
+
+        async def let_through(near, out):
+            head = await head_of(near)
+            body = await near.readexactly(body_bytes(head))
+            if len(body) > most:
+                out.write(TOO_LONG)
+                return await out.drain()
+            far, far_out = await asyncio.open_connection(self.host, self.port)
+            far_out.write(head.replace(b"\r\n", b"\r\nconnection: close\r\n", 1) + body)
+            await self.carry(far, out)
+
+        self.fault = let_through
+        self.break_off()
+
     async def refuse(self):
         """Nobody listens any more."""
         self.listener.close()
@@ -196,10 +213,14 @@ async def answer_with_garbage(near, out):
 
 async def answer_with_500(near, out):
     while head := await head_of(near):
-        lengths = [line.split(b":")[1] for line in head.lower().splitlines() if line.startswith(b"content-length:")]
-        await near.readexactly(int(lengths[0]) if lengths else 0)
+        await near.readexactly(body_bytes(head))
         out.write(BUSY)
         await out.drain()
+
+
+def body_bytes(head):
+    lengths = [line.split(b":")[1] for line in head.lower().splitlines() if line.startswith(b"content-length:")]
+    return int(lengths[0]) if lengths else 0
 
 
 async def head_of(near):

@@ -120,7 +120,10 @@ impl Figures {
     pub(crate) fn gave_up(&self, command: &str, error: &AskError) {
         let counter = match error {
             AskError::Told(_) => &self.refused,
-            AskError::Closed | AskError::Silent(_) => &self.silent,
+            AskError::Closed
+            | AskError::Silent(_)
+            | AskError::Senseless(_)
+            | AskError::Login(_) => &self.silent,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.say(command, error);
@@ -133,7 +136,10 @@ impl Figures {
                     tracing::warn!(held_back, "the server refused {what}: {why}");
                 }
             }
-            AskError::Closed | AskError::Silent(_) => {
+            AskError::Closed
+            | AskError::Silent(_)
+            | AskError::Senseless(_)
+            | AskError::Login(_) => {
                 if let Some(held_back) = self.log_silent.now() {
                     tracing::warn!(
                         held_back,

@@ -44,8 +44,8 @@ pub(crate) struct Spool {
     /// None: the directory cannot be used, and nothing is kept.
     state: Option<State>,
     added: Notify,
-    /// How often the server closed the connection on a report.
-    closings: Mutex<HashMap<[u8; 16], u32>>,
+    /// How often the server had no answer that makes sense to a report.
+    failures: Mutex<HashMap<[u8; 16], u32>>,
     /// Whether the last report was not answered by the server. The replay finds out when
     /// it answers again, so that no build waits for that.
     is_away: AtomicBool,
@@ -56,20 +56,20 @@ pub(crate) struct Spool {
 /// A drive that did not answer is left alone for so long.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// A report on which the server closes so often lets others go before, and is tried again
-/// each time that all others were.
-const CLOSINGS_MAX: u32 = 5;
+/// A report that fails so often lets others go before, and is tried again each time that all
+/// others were.
+const FAILURES_MAX: u32 = 5;
 /// One in so many of those times.
 const SKIPPED: u32 = 16;
 /// Reports that are counted so.
-const CLOSINGS_COUNTED: usize = 10_000;
+const FAILURES_COUNTED: usize = 10_000;
 
 impl Spool {
     pub(crate) fn new(state: Option<State>) -> Self {
         Self {
             state,
             added: Notify::new(),
-            closings: Mutex::default(),
+            failures: Mutex::default(),
             is_away: AtomicBool::new(false),
             stalled: Mutex::default(),
         }
@@ -79,35 +79,57 @@ impl Spool {
         self.stalled.lock().is_some_and(|at| at.elapsed() < STALLED)
     }
 
-    /// The server closed the connection on a report. It may be about to end, or its
-    /// database away; a report that it never answers must not keep the others back.
-    fn closed(&self, key: [u8; 16]) -> NotDelivered {
-        let mut closings = self.closings.lock();
-        if closings.len() >= CLOSINGS_COUNTED {
-            closings.clear();
+    /// Why a report was not delivered. `is_users`: with the login of a user, who is not the
+    /// agent; `alone`: no other one was on its way.
+    fn not_delivered(
+        &self,
+        error: AskError,
+        key: [u8; 16],
+        is_users: bool,
+        alone: bool,
+    ) -> NotDelivered {
+        match error {
+            AskError::Told(why) => NotDelivered::Refused(why),
+            // Other users' logins may be good, and this one's next one.
+            AskError::Login(_) if is_users => NotDelivered::Held,
+            AskError::Closed | AskError::Senseless(_) if alone => self.failed(key),
+            AskError::Closed
+            | AskError::Senseless(_)
+            | AskError::Login(_)
+            | AskError::Silent(_) => NotDelivered::Away,
         }
-        let count = closings.entry(key).or_default();
+    }
+
+    /// The server closed the connection on a report, or its answer makes no sense. It may be
+    /// about to end, or its database away; a report that it never answers must not keep the
+    /// others back.
+    fn failed(&self, key: [u8; 16]) -> NotDelivered {
+        let mut failures = self.failures.lock();
+        if failures.len() >= FAILURES_COUNTED {
+            failures.clear();
+        }
+        let count = failures.entry(key).or_default();
         *count += 1;
-        match *count > CLOSINGS_MAX {
+        match *count > FAILURES_MAX {
             true => NotDelivered::Held,
             false => NotDelivered::Away,
         }
     }
 
-    /// Whether the server closes on a report.
+    /// Whether a report fails each time.
     fn is_suspect(&self, key: [u8; 16]) -> bool {
-        let closings = self.closings.lock();
-        closings
+        let failures = self.failures.lock();
+        failures
             .get(&key)
-            .is_some_and(|count| *count > CLOSINGS_MAX)
+            .is_some_and(|count| *count > FAILURES_MAX)
     }
 
     /// Whether a report is passed over this time.
     fn is_skipped(&self, key: [u8; 16]) -> bool {
-        let mut closings = self.closings.lock();
-        let Some(count) = closings
+        let mut failures = self.failures.lock();
+        let Some(count) = failures
             .get_mut(&key)
-            .filter(|count| **count > CLOSINGS_MAX)
+            .filter(|count| **count > FAILURES_MAX)
         else {
             return false;
         };
@@ -172,6 +194,7 @@ impl Shared {
         let comes_after = spool.is_some_and(|state| {
             self.spool.is_away.load(Ordering::Relaxed) || state.has_spooled(&self.namespace, &task)
         });
+        let mut is_away = false;
         if !comes_after {
             let signs = reporting.profile.signs;
             let told = self.tell(reporting.server, kind, reporting.argument, signs);
@@ -183,12 +206,18 @@ impl Shared {
                 Ok(_) => {
                     let odd = AskError::senseless("the answer is none to the report");
                     self.figures.gave_up(kind.as_str(), &odd);
+                    is_away = true;
                 }
                 Err(told @ AskError::Told(_)) => return Err(told),
-                Err(silent) => self.figures.gave_up(kind.as_str(), &silent),
+                Err(error) => {
+                    self.figures.gave_up(kind.as_str(), &error);
+                    // The login of one user says nothing of the others'.
+                    let is_users = reporting.user.is_some();
+                    is_away = !(is_users && matches!(error, AskError::Login(_)));
+                }
             }
         }
-        let unihash = self.settle(&reporting, task).await;
+        let unihash = self.settle(&reporting, task, is_away).await;
         let row = serde_json::json!({
             "taskhash": reported.taskhash,
             "method": reported.method,
@@ -219,8 +248,9 @@ impl Shared {
     }
 
     /// Answers in the server's place, by what this host knows. What cannot be kept for the
-    /// server is answered with what the report proposes.
-    async fn settle(&self, reporting: &Reporting<'_>, task: Task) -> Unihash {
+    /// server is answered with what the report proposes. `is_away`: the server was asked, and
+    /// others need not try.
+    async fn settle(&self, reporting: &Reporting<'_>, task: Task, is_away: bool) -> Unihash {
         let proposed = || reporting.proposed.clone();
         let Some(state) = self.spool.state().filter(|_| !self.spool.is_stalled()) else {
             self.figures.unspooled.fetch_add(1, Ordering::Relaxed);
@@ -243,7 +273,9 @@ impl Shared {
                 if !answer.spooled {
                     self.figures.unspooled.fetch_add(1, Ordering::Relaxed);
                 }
-                self.spool.is_away.store(true, Ordering::Relaxed);
+                if is_away {
+                    self.spool.is_away.store(true, Ordering::Relaxed);
+                }
                 self.spool.added.notify_one();
                 answer.unihash
             }
@@ -281,21 +313,23 @@ impl Deliver for Namespaces {
         // The token of who reported is in no file: it waits until that user logs in again.
         let server = shared.server_of(report.user.as_deref());
         let server = server.ok_or(NotDelivered::Held)?;
-        match shared
+        let told = shared
             .tell(&server, report.kind, &report.request, signs)
-            .await
-        {
-            Ok(Said { value: json, .. }) => {
-                spool.closings.lock().remove(&report.key);
-                let row = read_answer::<Option<UnihashRow>>(&json);
-                let row = row.map_err(|_| NotDelivered::Away)?;
+            .await;
+        let row = told.and_then(|said| {
+            read_answer::<Option<UnihashRow>>(&said.value)
+                .map_err(|error| AskError::senseless(error.to_string()))
+        });
+        match row {
+            Ok(row) => {
+                spool.failures.lock().remove(&report.key);
                 let unihash = row.map(|row| row.unihash);
                 Ok(Delivered { unihash })
             }
-            Err(AskError::Told(why)) => Err(NotDelivered::Refused(why)),
-            Err(AskError::Closed) if alone => Err(spool.closed(report.key)),
-            Err(AskError::Closed) => Err(NotDelivered::Away),
-            Err(AskError::Silent(_)) => Err(NotDelivered::Away),
+            Err(error) => {
+                let is_users = report.user.is_some();
+                Err(spool.not_delivered(error, report.key, is_users, alone))
+            }
         }
     }
 }
@@ -373,14 +407,38 @@ mod tests {
     fn a_report_that_is_never_answered_lets_others_go_before() {
         let spool = Spool::new(None);
         let (bad, good) = ([1; 16], [2; 16]);
-        for _ in 0..CLOSINGS_MAX {
-            assert_eq!(spool.closed(bad), NotDelivered::Away);
+        let odd = || AskError::senseless("500");
+        for _ in 0..FAILURES_MAX {
+            let outcome = spool.not_delivered(odd(), bad, false, true);
+            assert_eq!(outcome, NotDelivered::Away);
             assert!(!spool.is_skipped(bad));
         }
-        assert_eq!(spool.closed(bad), NotDelivered::Held);
+        let outcome = spool.not_delivered(AskError::Closed, bad, false, true);
+        assert_eq!(outcome, NotDelivered::Held);
         let tries = (0..4 * SKIPPED).filter(|_| !spool.is_skipped(bad)).count();
         assert_eq!(tries, 4);
         assert!(!spool.is_skipped(good));
-        assert_eq!(spool.closed(good), NotDelivered::Away);
+        // Of several that were on their way any may be the bad one.
+        for _ in 0..=FAILURES_MAX {
+            let outcome = spool.not_delivered(odd(), good, false, false);
+            assert_eq!(outcome, NotDelivered::Away);
+        }
+        assert!(!spool.is_suspect(good));
+    }
+
+    #[test]
+    fn a_report_outlives_a_login_that_is_refused() {
+        let spool = Spool::new(None);
+        let refused = || AskError::Login("Unauthorized".to_owned());
+        let check = |error, is_users, expect| {
+            let outcome = spool.not_delivered(error, [1; 16], is_users, true);
+            assert_eq!(outcome, expect);
+        };
+        check(refused(), false, NotDelivered::Away);
+        check(refused(), true, NotDelivered::Held);
+        let why = || "Invalid unihash".to_owned();
+        check(AskError::Told(why()), true, NotDelivered::Refused(why()));
+        let silent = AskError::Silent("connection refused".to_owned());
+        check(silent, true, NotDelivered::Away);
     }
 }

@@ -104,7 +104,11 @@ impl Shared {
         let mut outcome = Ok(());
         for _ in 0..OFFERS {
             outcome = server.put_signature(&row, &signature).await;
-            if !matches!(outcome, Err(AskError::Closed | AskError::Silent(_))) {
+            let is_over = matches!(
+                outcome,
+                Ok(()) | Err(AskError::Told(_) | AskError::Login(_))
+            );
+            if is_over {
                 break;
             }
         }

@@ -25,9 +25,15 @@ pub enum AskError {
     /// The server closed the connection instead of answering.
     #[error("the server closed the connection")]
     Closed,
-    /// There was no answer, or none that makes sense.
+    /// There was no answer.
     #[error("{0}")]
     Silent(String),
+    /// There was none that makes sense, perhaps because of what was asked.
+    #[error("{0}")]
+    Senseless(String),
+    /// The server does not take the login of who asks, with a sentence for people.
+    #[error("{0}")]
+    Login(String),
 }
 
 /// Questions that may wait to be sent.
@@ -140,7 +146,7 @@ impl AskError {
 
     /// There was none that makes sense, for this reason.
     pub fn senseless(why: impl Into<String>) -> Self {
-        error(why)
+        Self::Senseless(why.into())
     }
 }
 

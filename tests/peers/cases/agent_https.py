@@ -562,6 +562,19 @@ async def a_build_that_logs_in_is_asked_for_as_itself(farm):
         check((await direct.get(METHOD, other, everything=True))["owner"], ADMIN[0])
 
 
+@case("tcp")
+async def a_report_that_a_proxy_does_not_let_through_keeps_no_other_back(farm):
+    server, link, agent, client = await linked(farm, "--snapshots=false")
+    link.limit(100_000)
+    long, short = numbered(100), numbered(101)
+    listing = os.urandom(200_000).hex()
+    check(await client.report(METHOD, long, numbered(1100), long, outhash_siginfo=listing), long)
+    check(await client.report(METHOD, short, numbered(1101), short), short)
+    await soon(lambda: spooled(agent), 1, 60)
+    direct = await farm.client(server)
+    check(await direct.unihashes([(METHOD, long), (METHOD, short)]), [None, short])
+
+
 @case(*HTTP)
 async def answers_of_before_are_on_disk(farm):
     server, link, agent, client = await linked(farm, "--snapshots=false")

@@ -59,7 +59,7 @@ pub(super) struct Coming {
 
 impl Coming {
     pub(super) fn new(response: Response) -> Result<Self, Failure> {
-        let decoder = decoder(response.headers()).map_err(Failure::down)?;
+        let decoder = decoder(response.headers()).map_err(Failure::senseless)?;
         Ok(Self {
             response,
             decoder,
@@ -85,7 +85,7 @@ impl Coming {
             match piece.map_err(|error| Failure::Broken(said(error)))? {
                 Some(piece) => self.input = piece,
                 None if self.is_whole => return Ok(None),
-                None => return Err(Failure::down("the answer broke off")),
+                None => return Err(Failure::senseless("the answer broke off")),
             }
         }
     }
@@ -96,7 +96,7 @@ impl Coming {
         while let Some(piece) = self.next().await? {
             if all.len() + piece.len() > bytes_max {
                 let why = format!("the answer is longer than {bytes_max} bytes");
-                return Err(Failure::down(why));
+                return Err(Failure::senseless(why));
             }
             all.extend_from_slice(&piece);
         }
@@ -108,7 +108,7 @@ impl Coming {
         let Some(decoder) = &mut self.decoder else {
             return Ok(std::mem::take(&mut self.input));
         };
-        let broken = || Failure::down("the answer is not compressed as it says");
+        let broken = || Failure::senseless("the answer is not compressed as it says");
         let mut out = vec![0; PIECE_BYTES];
         let mut input = InBuffer::around(&self.input);
         let mut output = OutBuffer::around(&mut out[..]);

@@ -123,8 +123,9 @@ impl std::fmt::Debug for ChangeStream {
 /// A body that broke off, or is none.
 pub(super) fn broken(failure: Failure) -> AskError {
     match failure {
+        Failure::Senseless(why) => AskError::Senseless(why),
         Failure::Broken(why) | Failure::Down { why, .. } | Failure::Ours(why) => {
-            AskError::senseless(why)
+            AskError::Silent(why)
         }
         Failure::Refused(refusal) => AskError::Told(refusal.text),
         Failure::Late => AskError::late(),

@@ -149,7 +149,10 @@ impl Endpoint {
         let is_expected = status.is_success() && is_of(response.headers(), ask.accept);
         match (is_expected, status.is_success()) {
             (true, _) => Ok(response),
-            (false, true) => Err(Failure::down(format!("its answer is no {}", ask.accept))),
+            (false, true) => Err(Failure::senseless(format!(
+                "its answer is no {}",
+                ask.accept
+            ))),
             // A place elsewhere is an answer too, to who asked for one.
             (false, false) if ask.may_be_elsewhere && status.is_redirection() => Ok(response),
             (false, false) => Err(Failure::of(response).await),

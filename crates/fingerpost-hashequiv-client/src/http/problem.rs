@@ -22,11 +22,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(super) enum Failure {
     /// It refused this request, and would do so again.
     Refused(Refusal),
-    /// It cannot be asked, or what it says makes no sense; with the rest that it asks for.
+    /// It cannot be asked, or not now; with the rest that it asks for.
     Down {
         why: String,
         pause: Option<Duration>,
     },
+    /// What it says makes no sense, or is an error of its own.
+    Senseless(String),
     /// The connection was lost in the middle, which may only mean a restart.
     Broken(String),
     /// There was nothing in time.
@@ -62,6 +64,10 @@ impl Failure {
         }
     }
 
+    pub(super) fn senseless(why: impl Into<String>) -> Self {
+        Self::Senseless(why.into())
+    }
+
     /// What an answer is that is no success.
     pub(super) async fn of(response: Response) -> Self {
         let status = response.status();
@@ -73,7 +79,10 @@ impl Failure {
                 (false, true) => format!("it answers {status}"),
                 (false, false) => format!("it answers {status}, not in Fingerpost's words"),
             };
-            return Self::Down { why, pause };
+            return match is_for_later(status) {
+                true => Self::Down { why, pause },
+                false => Self::senseless(why),
+            };
         }
         let epoch = Answer::epoch(response.headers());
         let read = match Coming::new(response) {
@@ -82,7 +91,7 @@ impl Failure {
         };
         match read.map(|bytes| serde_json::from_slice(&bytes)) {
             Ok(Ok(told)) => Self::Refused(Refusal::new(status, told, epoch)),
-            Ok(Err(_)) => Self::down(format!("it answers {status} without a reason")),
+            Ok(Err(_)) => Self::senseless(format!("it answers {status} without a reason")),
             Err(failure) => failure,
         }
     }
@@ -104,6 +113,11 @@ impl Refusal {
             epoch,
         }
     }
+
+    /// Whether it is about the login that was shown, and not about what was asked.
+    pub(super) fn is_of_login(&self) -> bool {
+        matches!(&*self.code, "wrong-login" | "plaintext-login")
+    }
 }
 
 /// Whether headers name a media type, whatever its parameters.
@@ -115,13 +129,16 @@ pub(super) fn is_of(headers: &HeaderMap, media_type: &str) -> bool {
     given.is_some_and(|given| given.trim().eq_ignore_ascii_case(media_type))
 }
 
-/// Refusals that are none of the request itself.
+/// What has nothing to do with the request itself.
 fn is_for_later(status: StatusCode) -> bool {
     [
         StatusCode::TOO_MANY_REQUESTS,
         StatusCode::REQUEST_TIMEOUT,
         StatusCode::PROXY_AUTHENTICATION_REQUIRED,
         StatusCode::MISDIRECTED_REQUEST,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
     ]
     .contains(&status)
 }

@@ -63,7 +63,7 @@ impl Shared {
         let mut tries = self.tries(concern, give_up).noting();
         while let Some((endpoint, until)) = tries.next() {
             let asked = endpoint.whole(ask, &self.means, until).await;
-            let read = asked.and_then(|answer| read(&answer).map_err(Failure::down));
+            let read = asked.and_then(|answer| read(&answer).map_err(Failure::senseless));
             match read {
                 Ok(value) => return Ok(value),
                 Err(failure) => tries.failed(&endpoint, failure)?,
@@ -151,7 +151,7 @@ pub(super) async fn probe(endpoint: &Endpoint, means: &Means, concern: Concern) 
     let asked = endpoint
         .whole(&ask, means, Instant::now() + PROBE_MAX)
         .await;
-    let read = asked.and_then(|answer| lookups::read_nothing(&answer).map_err(Failure::down));
+    let read = asked.and_then(|answer| lookups::read_nothing(&answer).map_err(Failure::senseless));
     match read {
         // Whoever refuses does answer.
         Ok(()) | Err(Failure::Refused(_)) => breaker.up(),
@@ -168,7 +168,7 @@ fn note(endpoint: &Endpoint, concern: Concern, failure: &Failure) {
     match failure {
         Failure::Refused(_) | Failure::Ours(_) => {}
         Failure::Late => breaker.down(now, "no answer in time"),
-        Failure::Broken(why) => breaker.down(now, why),
+        Failure::Broken(why) | Failure::Senseless(why) => breaker.down(now, why),
         Failure::Down { why, pause } => {
             breaker.down_for(now, why, pause.unwrap_or_default());
         }
@@ -217,6 +217,7 @@ impl Tries {
             Failure::Ours(why) => return Err(Unanswered::Ask(AskError::Silent(why))),
             Failure::Late => AskError::late(),
             Failure::Broken(why) | Failure::Down { why, .. } => AskError::Silent(why),
+            Failure::Senseless(why) => AskError::Senseless(why),
         });
         Ok(())
     }
@@ -234,6 +235,7 @@ impl Tries {
 impl From<Unanswered> for AskError {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
+            Unanswered::Refused(refusal) if refusal.is_of_login() => Self::Login(refusal.text),
             Unanswered::Refused(refusal) => Self::Told(refusal.text),
             Unanswered::Ask(error) => error,
         }

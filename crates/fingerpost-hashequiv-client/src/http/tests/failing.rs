@@ -81,12 +81,35 @@ async fn what_makes_no_sense_is_no_answer() {
     }
 }
 
+/// Whoever keeps reports for later has to know which of them may go another time.
+#[tokio::test]
+async fn what_is_wrong_with_one_report_is_told_from_a_server_that_is_away() {
+    let row = r#"{"method":"m","taskhash":"1"}"#;
+    let asked = async |manner| {
+        let peer = Peer::start(manner).await;
+        client(&[peer.url()]).report(row, soon()).await.unwrap_err()
+    };
+    for status in [500, 413] {
+        let headers = &[("content-type", "text/html")];
+        let error = asked(Manner::Problem(status, headers, "odd")).await;
+        assert!(matches!(error, AskError::Senseless(_)), "{error:?}");
+    }
+    for status in [502, 503, 429] {
+        let error = asked(Manner::Problem(status, &[], "later")).await;
+        assert!(matches!(error, AskError::Silent(_)), "{error:?}");
+    }
+    for (status, code) in [(401, "wrong-login"), (403, "plaintext-login")] {
+        let error = asked(Manner::Problem(status, &[], code)).await;
+        assert_eq!(error, AskError::Login(format!("told: {code}")));
+    }
+}
+
 #[tokio::test]
 async fn answers_in_another_order_are_none() {
     let bad = Peer::start(Manner::Disordered).await;
     let client = client(&[bad.url()]);
     let asked = client.unihashes(&[("m", "1"), ("m", "2")], soon()).await;
-    let error = AskError::Silent("it answers another question".to_owned());
+    let error = AskError::senseless("it answers another question");
     assert_eq!(asked, Err(error));
     // Known to be down, it is not waited for.
     let asked = look_up(&client, soon()).await;
@@ -159,8 +182,8 @@ async fn reports_and_look_ups_fail_by_themselves() {
     assert_eq!(look_up(&client, soon()).await, Ok(None));
     // Another task's row is no answer, and then nobody is left to ask.
     let other = r#"{"method": "m", "taskhash": "2"}"#;
-    let silent = AskError::Silent("it answers another report".to_owned());
-    assert_eq!(client.report(other, soon()).await, Err(silent));
+    let senseless = AskError::senseless("it answers another report");
+    assert_eq!(client.report(other, soon()).await, Err(senseless));
     assert!(!client.is_up(Concern::Reports));
     let why = client.trouble(Concern::Reports).unwrap().why;
     assert_eq!(why, "it answers 500 Internal Server Error");

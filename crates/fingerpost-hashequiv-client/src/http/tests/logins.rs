@@ -71,8 +71,8 @@ async fn a_refused_login_is_tried_once_more_if_there_is_a_newer_one() {
         [Some("Bearer old"), Some("Bearer new-one")]
     );
     peer.behaves(Manner::Knows("Bearer something-else"));
-    let told = Err(AskError::Told("told: wrong-login".to_owned()));
-    assert_eq!(look_up(&client, soon()).await, told);
+    let refused = Err(AskError::Login("told: wrong-login".to_owned()));
+    assert_eq!(look_up(&client, soon()).await, refused);
     assert_eq!(peer.seen().len(), 3);
 }
 

@@ -133,7 +133,7 @@ async fn a_refusal_is_in_the_servers_words() {
     let refused = client(&url, stranger)
         .unihashes(&[(METHOD, "1")], soon())
         .await;
-    assert!(matches!(refused, Err(AskError::Told(why)) if why == "Unauthorized"));
+    assert!(matches!(refused, Err(AskError::Login(why)) if why == "Unauthorized"));
     assert!(asking.is_up(Concern::Lookups) && asking.is_up(Concern::Reports));
     let permissions = PermissionSet::of(&[Permission::Read]);
     let made = json.world.service.accounts().create("builder", permissions);
