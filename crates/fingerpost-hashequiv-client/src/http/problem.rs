@@ -12,8 +12,8 @@ use super::body::Coming;
 
 /// What is read of it, at most.
 const BYTES_MAX: usize = 64 << 10;
-/// Characters of a sentence that is passed on.
-const DETAIL_CHARS_MAX: usize = 1000;
+/// Characters of a sentence that is passed on, logged or shown.
+const SENTENCE_CHARS_MAX: usize = 1000;
 /// The longest rest that a server may ask for.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -64,8 +64,9 @@ impl Failure {
         }
     }
 
-    pub(super) fn senseless(why: impl Into<String>) -> Self {
-        Self::Senseless(why.into())
+    /// Of what it said no more is told than a sentence has.
+    pub(super) fn senseless(why: impl AsRef<str>) -> Self {
+        Self::Senseless(sentence(why.as_ref()))
     }
 
     /// What an answer is that is no success.
@@ -100,15 +101,9 @@ impl Failure {
 impl Refusal {
     fn new(status: StatusCode, told: Told, epoch: Option<DeletionEpoch>) -> Self {
         let text = told.detail.or(told.title);
-        let text = text.unwrap_or_else(|| told.code.clone());
-        let is_plain = |char: &char| !char.is_control();
         Self {
             status,
-            text: text
-                .chars()
-                .filter(is_plain)
-                .take(DETAIL_CHARS_MAX)
-                .collect(),
+            text: sentence(text.as_ref().unwrap_or(&told.code)),
             code: told.code,
             epoch,
         }
@@ -118,6 +113,15 @@ impl Refusal {
     pub(super) fn is_of_login(&self) -> bool {
         matches!(&*self.code, "wrong-login" | "plaintext-login")
     }
+}
+
+/// What is fit for a line of a log.
+fn sentence(text: &str) -> String {
+    let is_plain = |char: &char| !char.is_control();
+    text.chars()
+        .filter(is_plain)
+        .take(SENTENCE_CHARS_MAX)
+        .collect()
 }
 
 /// Whether headers name a media type, whatever its parameters.

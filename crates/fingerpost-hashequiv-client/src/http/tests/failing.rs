@@ -81,6 +81,16 @@ async fn what_makes_no_sense_is_no_answer() {
     }
 }
 
+#[tokio::test]
+async fn of_what_makes_no_sense_a_sentence_is_told() {
+    let text: &'static str = Box::leak(format!("[\"{}\"]", "x".repeat(50_000)).into_boxed_str());
+    let bad = Peer::start(Manner::Says("application/json", text)).await;
+    let client = client(&[bad.url()]);
+    let error = look_up(&client, soon()).await.unwrap_err().to_string();
+    assert!(error.contains("xxx") && error.len() <= 1000, "{error}");
+    assert_eq!(client.trouble(Concern::Lookups).unwrap().why, error);
+}
+
 /// Whoever keeps reports for later has to know which of them may go another time.
 #[tokio::test]
 async fn what_is_wrong_with_one_report_is_told_from_a_server_that_is_away() {
