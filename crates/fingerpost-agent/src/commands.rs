@@ -129,7 +129,16 @@ impl Caller {
     /// The user that it reports as, if it is not the agent's.
     fn user(&self) -> Option<String> {
         let login = self.login.as_ref().filter(|_| self.server.is_some());
-        login.map(|login| login.username.clone())
+        login.map(|login| self.account(&login.username))
+    }
+
+    /// A user of the server as this user of the host. Anybody may say a name while the server
+    /// cannot be asked, and must not get what another one's token is good for.
+    fn account(&self, username: &str) -> String {
+        match self.peer {
+            PeerAddress::Unix { uid, .. } => format!("{uid}:{username}"),
+            PeerAddress::Tcp(_) | PeerAddress::Unnamed => format!(":{username}"),
+        }
     }
 
     /// Why an administration command of it is not passed on, if it is not.
@@ -362,7 +371,7 @@ async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str
             let login = Credentials { username, token };
             caller.server = None;
             if !is_refused {
-                shared.logins.give(&login);
+                shared.logins.give(caller.account(&login.username), &login);
                 caller.server = shared.as_user(&login);
             }
             caller.login = Some(login);
@@ -387,5 +396,42 @@ async fn pass_on(shared: &Shared, caller: &Caller, text: Verbatim) -> Reply {
         Ok(json) => Reply::Json(json.get().to_owned()),
         Err(ClientError::Told(why)) => Reply::Refused(why),
         Err(_) => Reply::Close,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logins::Logins;
+
+    #[test]
+    fn who_says_the_name_of_another_gets_nothing_of_their_token() {
+        let profile = Profile {
+            name: "ci".to_owned(),
+            reports: true,
+            administers: false,
+            namespace: None,
+            signs: false,
+        };
+        let profile = Arc::new(profile);
+        let account = |uid| {
+            let peer = PeerAddress::Unix {
+                uid,
+                gid: 1,
+                pid: None,
+            };
+            Caller::new(peer, Arc::clone(&profile)).account("ann")
+        };
+        let logins = Logins::default();
+        let login = |token: &str| Credentials {
+            username: "ann".to_owned(),
+            token: token.to_owned(),
+        };
+        logins.give(account(1000), &login("hers"));
+        logins.give(account(1001), &login("guessed"));
+        let token = |uid| Some(logins.credentials(&account(uid))?.token);
+        assert_eq!(token(1000).as_deref(), Some("hers"));
+        assert_eq!(token(1001).as_deref(), Some("guessed"));
+        assert_eq!(token(1002), None);
     }
 }

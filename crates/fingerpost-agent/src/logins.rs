@@ -25,8 +25,9 @@ const DEFAULT: [&str; 2] = ["@read", "@report"];
 pub(crate) struct Logins {
     users: Mutex<HashMap<String, Word>>,
     silent_until: Mutex<Option<Instant>>,
-    /// What builds logged in with last, unless it was refused.
-    given: Mutex<HashMap<String, String>>,
+    /// What the builds of each user of the host logged in with last as each user of the
+    /// server, unless it was refused.
+    given: Mutex<HashMap<String, Credentials>>,
 }
 
 /// What the server said.
@@ -86,20 +87,18 @@ impl Logins {
     }
 
     /// Notes what a build logged in with, for what has to be brought to the server later.
-    pub(crate) fn give(&self, login: &Credentials) {
+    pub(crate) fn give(&self, account: String, login: &Credentials) {
         let mut given = self.given.lock();
-        if given.len() >= USERS_MAX && !given.contains_key(&login.username) {
+        if given.len() >= USERS_MAX && !given.contains_key(&account) {
             // Their reports wait until they log in again.
             given.clear();
         }
-        given.insert(login.username.clone(), login.token.clone());
+        given.insert(account, login.clone());
     }
 
-    /// What a user logged in with last.
-    pub(crate) fn credentials(&self, username: &str) -> Option<Credentials> {
-        let token = self.given.lock().get(username)?.clone();
-        let username = username.to_owned();
-        Some(Credentials { username, token })
+    /// What an account logged in with last.
+    pub(crate) fn credentials(&self, account: &str) -> Option<Credentials> {
+        self.given.lock().get(account).cloned()
     }
 
     /// The last word on a user, or what everybody may who reports.

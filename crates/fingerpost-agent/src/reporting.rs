@@ -176,7 +176,7 @@ pub(crate) struct Reporting<'a> {
     pub(crate) profile: &'a Profile,
     /// Whom it goes to.
     pub(crate) server: &'a Arc<Server>,
-    /// The user that it is reported as, if it is not the agent's.
+    /// The account that it is reported as, if it is not the agent's.
     pub(crate) user: Option<String>,
 }
 

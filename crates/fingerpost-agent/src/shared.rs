@@ -136,12 +136,12 @@ impl Shared {
         self.as_users.as_ref()?.server(login)
     }
 
-    /// Whom a report of a user goes to; None while that user's token is not known.
-    pub(crate) fn server_of(&self, user: Option<&str>) -> Option<Arc<Server>> {
-        let (Some(user), Some(_)) = (user, &self.as_users) else {
+    /// Whom a report of an account goes to; None while its token is not known.
+    pub(crate) fn server_of(&self, account: Option<&str>) -> Option<Arc<Server>> {
+        let (Some(account), Some(_)) = (account, &self.as_users) else {
             return Some(Arc::clone(&self.server));
         };
-        self.as_user(&self.logins.credentials(user)?)
+        self.as_user(&self.logins.credentials(account)?)
     }
 
     /// The unihash that memory has for a task, old or not.

@@ -64,7 +64,7 @@ pub struct LocalReport {
     pub request: String,
     /// The name of the profile of who reported, if it is not the default.
     pub profile: Option<String>,
-    /// Who reported, if it was somebody with a login of their own.
+    /// The account that reported, if it was somebody with a login of their own.
     pub user: Option<String>,
 }
 
