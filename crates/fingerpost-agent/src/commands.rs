@@ -406,14 +406,7 @@ mod tests {
 
     #[test]
     fn who_says_the_name_of_another_gets_nothing_of_their_token() {
-        let profile = Profile {
-            name: "ci".to_owned(),
-            reports: true,
-            administers: false,
-            namespace: None,
-            signs: false,
-        };
-        let profile = Arc::new(profile);
+        let profile = Profile::built_in("ci", true, false);
         let account = |uid| {
             let peer = PeerAddress::Unix {
                 uid,

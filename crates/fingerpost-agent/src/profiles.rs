@@ -31,7 +31,7 @@ pub struct Profile {
 
 impl Profile {
     /// A built-in one, which signs for nobody.
-    fn built_in(name: &str, reports: bool, administers: bool) -> Arc<Self> {
+    pub(crate) fn built_in(name: &str, reports: bool, administers: bool) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             reports,

@@ -120,7 +120,8 @@ impl Shared {
             };
         }
         let options = self.server.options_for_one();
-        let answers = self.server.answers() && self.server.takes_reports();
+        let is_up = self.server.answers() && self.server.takes_reports();
+        let answers = is_up && self.server.takes_logins();
         self.logins.log_in(options, username, token, answers).await
     }
 

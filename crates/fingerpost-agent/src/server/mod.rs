@@ -12,7 +12,7 @@ mod source;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_hashequiv_client::http::{Concern, HttpClient, HttpSetupError, Said};
+use fingerpost_hashequiv_client::http::{Concern, HttpClient, HttpSetupError, Said, ServerUrl};
 use fingerpost_hashequiv_client::{AskError, Client, ClientOptions, Credentials, Trouble};
 use fingerpost_hashequiv_proto::client::{ReportedRow, Request, SignedRow};
 use fingerpost_hashequiv_proto::types::Unihash;
@@ -55,6 +55,8 @@ enum Upstream {
 pub(crate) struct Server {
     /// For what is asked as a build, over BitBake's protocol.
     native: ClientOptions,
+    /// Whether a build's login may be shown there.
+    takes_logins: bool,
     deadlines: Deadlines,
     upstream: Upstream,
 }
@@ -76,6 +78,9 @@ impl Server {
         if let Some(namespace) = namespace {
             native.address = within(native.address, namespace);
         }
+        let http = options.http.as_ref();
+        let first = http.and_then(|http| http.urls.first());
+        let takes_logins = !first.is_some_and(ServerUrl::is_exposed);
         let upstream = match &options.http {
             None => Upstream::Lines(Lines::start(&native, deadlines)),
             Some(http) => {
@@ -90,6 +95,7 @@ impl Server {
         };
         Ok(Self {
             native,
+            takes_logins,
             deadlines,
             upstream,
         })
@@ -242,16 +248,28 @@ impl Server {
         self.native.credentials.as_ref()
     }
 
+    /// Whether it may be asked about a build's login: nobody on the way can read it, or the
+    /// operator named the server as BitBake does, which shows it to everybody.
+    pub(crate) const fn takes_logins(&self) -> bool {
+        self.takes_logins
+    }
+
     /// A client of its own for what a build asks besides look-ups and reports, with the
     /// build's login: what it is refused is nobody else's loss.
     pub(crate) fn client(&self, caller: &Caller) -> Client {
+        Client::new(self.options_of(caller))
+    }
+
+    fn options_of(&self, caller: &Caller) -> ClientOptions {
         let mut options = self.options_for_one();
         // A sweep takes as long as it takes; BitBake's clients wait for 30 s.
         options.total_time = ADMINISTRATION_MAX;
         options.receive_timeout = ADMINISTRATION_MAX;
-        options.credentials = caller.login.clone();
-        options.become_user = caller.becomes.clone();
-        Client::new(options)
+        if self.takes_logins {
+            options.credentials.clone_from(&caller.login);
+            options.become_user.clone_from(&caller.becomes);
+        }
+        options
     }
 
     /// One try, within the deadline, as nobody.
@@ -302,7 +320,33 @@ pub(crate) fn within(address: Address, namespace: &str) -> Address {
 
 #[cfg(test)]
 mod tests {
+    use fingerpost_hashequiv_client::http::HttpOptions;
+    use fingerpost_net::PeerAddress;
+
     use super::*;
+    use crate::Profile;
+
+    #[tokio::test]
+    async fn a_builds_login_goes_where_nobody_on_the_way_reads_it() {
+        let mut caller = Caller::new(PeerAddress::Unnamed, Profile::built_in("a", true, true));
+        caller.login = Some(Credentials {
+            username: "builder".to_owned(),
+            token: "hunter2".to_owned(),
+        });
+        let check = |native: &str, url: Option<&str>, expect: bool| {
+            let native = ClientOptions::to(native.parse().unwrap());
+            let mut options = AgentOptions::to(native, "/state".into());
+            options.http = url.map(|url| HttpOptions::to(vec![url.parse().unwrap()]));
+            let server = Server::start(&options, None).unwrap();
+            assert_eq!(server.options_of(&caller).credentials.is_some(), expect);
+            assert_eq!(server.takes_logins(), expect);
+        };
+        check("wss://farm.example", Some("https://farm.example"), true);
+        check("ws://localhost:1", Some("http://localhost:1"), true);
+        check("ws://farm.example", Some("http://farm.example"), false);
+        // As BitBake would.
+        check("ws://farm.example", None, true);
+    }
 
     #[test]
     fn a_namespace_has_a_place_in_the_address_of_a_websocket() {
