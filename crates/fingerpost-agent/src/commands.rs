@@ -121,6 +121,23 @@ impl Caller {
         }
     }
 
+    /// Notes its login, whatever the server said of it. Whoever the server does not let in is
+    /// asked for as the agent.
+    fn is_now(&mut self, shared: &Shared, login: Credentials, error: Option<ClientError>) {
+        self.server = None;
+        if !matches!(error, Some(ClientError::Told(_))) {
+            shared.logins.give(self.account(&login.username), &login);
+            self.server = shared.as_user(&login);
+        }
+        if let (Some(server), Some(error)) = (&self.server, error)
+            && error.is_late()
+        {
+            server.was_silent(&error);
+        }
+        self.login = Some(login);
+        self.becomes = None;
+    }
+
     /// Whom its look-ups and reports go to.
     pub(crate) fn server<'a>(&'a self, shared: &'a Shared) -> &'a Arc<Server> {
         self.server.as_ref().unwrap_or(&shared.server)
@@ -360,23 +377,12 @@ async fn log_in(shared: &Shared, caller: &mut Caller, name: &str, argument: &str
             ),
         },
     };
-    // Whoever the server does not let in is asked for as the agent.
-    let is_refused = matches!(error, Some(ClientError::Told(_)));
-    if let Some(error) = error {
-        shared.figures.login_gave_up(&error);
+    if let Some(error) = &error {
+        shared.figures.login_gave_up(error);
     }
     let answer = logged_in(name, &username, &caller.profile.told(permissions));
     match token {
-        Some(token) => {
-            let login = Credentials { username, token };
-            caller.server = None;
-            if !is_refused {
-                shared.logins.give(caller.account(&login.username), &login);
-                caller.server = shared.as_user(&login);
-            }
-            caller.login = Some(login);
-            caller.becomes = None;
-        }
+        Some(token) => caller.is_now(shared, Credentials { username, token }, error),
         None => caller.becomes = Some(username),
     }
     Reply::Json(answer)

@@ -114,6 +114,11 @@ impl Lane {
         }
     }
 
+    /// Knows whether the server answers.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
     /// Asks, and waits for all answers: at most twice the timeout, once for a
     /// connection and once for them.
     pub async fn ask(&self, question: Question) -> Result<Answers, AskError> {

@@ -576,6 +576,26 @@ async def a_report_that_a_proxy_does_not_let_through_keeps_no_other_back(farm):
 
 
 @case(*HTTP)
+async def a_login_and_what_a_build_asks_then_share_a_wait(farm):
+    server = await farm.server(admin=True)
+    for scheme in schemes(farm):
+        link = await farm.entered(Link(server.address))
+        # It has no login of its own, and nobody who would find out that the server does not answer.
+        agent = await farm.agent(link.url(scheme))
+        link.hang()
+        began = time.monotonic()
+        builder = await farm.client(agent, login=ADMIN)
+        check(await builder.unihashes(keys_of(20)), [None] * 20)
+        check(await builder.exist([numbered(1)]), [False])
+        check(await builder.report(METHOD, numbered(1), numbered(2), numbered(1)), numbered(1))
+        took = time.monotonic() - began
+        print(f"     a build's login, black hole: a build in {took:.2f} s ({scheme or 'native'})")
+        if took > ADDED:
+            raise AssertionError(f"{took:.1f} s")
+        await link.go_on()
+
+
+@case(*HTTP)
 async def answers_of_before_are_on_disk(farm):
     server, link, agent, client = await linked(farm, "--snapshots=false")
     known = [numbered(number) for number in range(20)]

@@ -1,5 +1,8 @@
 //! Servers of Fingerpost, asked over HTTP.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::http::{HttpClient, Said};
 use fingerpost_hashequiv_proto::client::{ReportedRow, SignedRow};
@@ -10,10 +13,48 @@ use tokio::time::Instant;
 use super::{Deadlines, Task};
 use crate::state::ReportKind;
 
+/// Of a deadline one part in so many is left to a server that was silent a moment ago when it
+/// was asked something else.
+const DOUBTED: u32 = 4;
+
 /// A client, and how long it is waited for.
 pub(super) struct Http {
     pub(super) client: HttpClient,
-    pub(super) deadlines: Deadlines,
+    lookups: Patience,
+    reports: Patience,
+}
+
+/// How long answers of one kind are waited for.
+struct Patience {
+    most: Duration,
+    is_doubted: AtomicBool,
+}
+
+impl Patience {
+    const fn new(most: Duration) -> Self {
+        Self {
+            most,
+            is_doubted: AtomicBool::new(false),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        match self.is_doubted.load(Ordering::Relaxed) {
+            true => self.most / DOUBTED,
+            false => self.most,
+        }
+    }
+
+    /// Waits for what is asked until then. Whether it came or not, there is no doubt any more:
+    /// the client knows who is silent.
+    async fn wait<T, F>(&self, ask: impl FnOnce(Instant) -> F) -> Result<T, AskError>
+    where
+        F: Future<Output = Result<T, AskError>>,
+    {
+        let said = ask(Instant::now() + self.now()).await;
+        self.is_doubted.store(false, Ordering::Relaxed);
+        said
+    }
 }
 
 #[derive(Deserialize)]
@@ -23,30 +64,42 @@ struct OfTask {
 }
 
 impl Http {
-    fn by_lookup(&self) -> Instant {
-        Instant::now() + self.deadlines.lookup
+    pub(super) const fn new(client: HttpClient, deadlines: Deadlines) -> Self {
+        Self {
+            client,
+            lookups: Patience::new(deadlines.lookup),
+            reports: Patience::new(deadlines.report),
+        }
     }
 
-    fn by_report(&self) -> Instant {
-        Instant::now() + self.deadlines.report
+    /// The server was silent when it was asked over BitBake's protocol: it is not waited for
+    /// as long again.
+    pub(super) fn was_silent(&self) {
+        for patience in [&self.lookups, &self.reports] {
+            patience.is_doubted.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) async fn unihashes(
         &self,
         tasks: &[Task],
     ) -> Result<Said<Vec<Option<Unihash>>>, AskError> {
-        self.client.unihashes(&keys(tasks), self.by_lookup()).await
+        let keys = keys(tasks);
+        let asked = self.lookups.wait(|by| self.client.unihashes(&keys, by));
+        asked.await
     }
 
     pub(super) async fn signed(
         &self,
         tasks: &[Task],
     ) -> Result<Said<Vec<Option<SignedRow>>>, AskError> {
-        self.client.signed(&keys(tasks), self.by_lookup()).await
+        let keys = keys(tasks);
+        self.lookups.wait(|by| self.client.signed(&keys, by)).await
     }
 
     pub(super) async fn exist(&self, unihashes: &[String]) -> Result<Vec<bool>, AskError> {
-        self.client.exist(unihashes, self.by_lookup()).await
+        let asked = self.lookups.wait(|by| self.client.exist(unihashes, by));
+        asked.await
     }
 
     /// What `get` with all of a row and `get-outhash` answer; nothing else has rows.
@@ -55,7 +108,16 @@ impl Http {
         command: &'static str,
         argument: &str,
     ) -> Result<String, AskError> {
-        let by = self.by_lookup();
+        let asked = self.lookups.wait(|by| self.row_by(by, command, argument));
+        asked.await
+    }
+
+    async fn row_by(
+        &self,
+        by: Instant,
+        command: &'static str,
+        argument: &str,
+    ) -> Result<String, AskError> {
         if command == "get-outhash" {
             return Ok(self.client.outhash(argument, by).await?.value);
         }
@@ -77,18 +139,22 @@ impl Http {
         kind: ReportKind,
         argument: &str,
     ) -> Result<Said<String>, AskError> {
-        let by = self.by_report();
-        match kind {
-            ReportKind::Report => self.client.report(argument, by).await,
-            ReportKind::ReportEquiv => self.client.report_equiv(argument, by).await,
-        }
+        let asked = self.reports.wait(|by| async move {
+            match kind {
+                ReportKind::Report => self.client.report(argument, by).await,
+                ReportKind::ReportEquiv => self.client.report_equiv(argument, by).await,
+            }
+        });
+        asked.await
     }
 
     pub(super) async fn report_signed(
         &self,
         argument: &str,
     ) -> Result<Said<ReportedRow>, AskError> {
-        self.client.report_signed(argument, self.by_report()).await
+        let client = &self.client;
+        let asked = self.reports.wait(|by| client.report_signed(argument, by));
+        asked.await
     }
 
     pub(super) async fn put_signature(
@@ -96,13 +162,31 @@ impl Http {
         row: &SignedRow,
         signature: &str,
     ) -> Result<(), AskError> {
-        self.client
-            .put_signature(row, signature, self.by_report())
-            .await
+        let client = &self.client;
+        let asked = self
+            .reports
+            .wait(|by| client.put_signature(row, signature, by));
+        asked.await
     }
 }
 
 fn keys(tasks: &[Task]) -> Vec<(&str, &str)> {
     let keys = tasks.iter();
     keys.map(|task| (&*task.method, &*task.taskhash)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_was_silent_is_waited_for_less_once() {
+        let most = Duration::from_secs(2);
+        let patience = Patience::new(most);
+        patience.is_doubted.store(true, Ordering::Relaxed);
+        assert_eq!(patience.now(), most / DOUBTED);
+        let late = patience.wait(|_| async { Err::<(), _>(AskError::late()) });
+        assert_eq!(late.await, Err(AskError::late()));
+        assert_eq!(patience.now(), most);
+    }
 }

@@ -8,7 +8,7 @@ use fingerpost_hashequiv_client::{AskError, Breaker, ClientOptions, Lane, Mode, 
 use fingerpost_hashequiv_proto::client::{Request, stream};
 use fingerpost_hashequiv_proto::types::Unihash;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Deadlines, Task};
 
@@ -63,6 +63,14 @@ impl Lines {
         match concern {
             Concern::Lookups => &self.lookups_breaker,
             Concern::Reports => &self.reports_breaker,
+        }
+    }
+
+    /// Notes that the server is silent, as somebody found who asked it something else.
+    pub(super) fn was_silent(&self, why: &str) {
+        let lanes = self.gets.iter().chain(&self.requests);
+        for lane in lanes.chain([&self.exists, &self.reports]) {
+            lane.breaker().down(Instant::now(), why);
         }
     }
 

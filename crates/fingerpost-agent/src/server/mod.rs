@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_hashequiv_client::http::{Concern, HttpClient, HttpSetupError, Said, ServerUrl};
-use fingerpost_hashequiv_client::{AskError, Client, ClientOptions, Credentials, Trouble};
+use fingerpost_hashequiv_client::{
+    AskError, Client, ClientError, ClientOptions, Credentials, Trouble,
+};
 use fingerpost_hashequiv_proto::client::{ReportedRow, Request, SignedRow};
 use fingerpost_hashequiv_proto::types::Unihash;
 use fingerpost_net::Address;
@@ -90,7 +92,7 @@ impl Server {
                     http.urls = urls.map(|url| url.within(namespace)).collect();
                 }
                 let client = HttpClient::new(http)?;
-                Upstream::Http(Http { client, deadlines })
+                Upstream::Http(Http::new(client, deadlines))
             }
         };
         Ok(Self {
@@ -143,6 +145,15 @@ impl Server {
     /// And to reports.
     pub(crate) const fn report_deadline(&self) -> Duration {
         self.deadlines.report
+    }
+
+    /// Notes that it did not answer a login in time: whoever waited for that does not wait as
+    /// long again.
+    pub(crate) fn was_silent(&self, late: &ClientError) {
+        match &self.upstream {
+            Upstream::Lines(lines) => lines.was_silent(&late.to_string()),
+            Upstream::Http(http) => http.was_silent(),
+        }
     }
 
     /// Tries a server that is down, though nobody asks it.
@@ -346,6 +357,19 @@ mod tests {
         check("ws://farm.example", Some("http://farm.example"), false);
         // As BitBake would.
         check("ws://farm.example", None, true);
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_a_login_in_vain_does_not_wait_for_a_look_up_too() {
+        let native = ClientOptions::to("127.0.0.1:1".parse().unwrap());
+        let options = AgentOptions::to(native, "/state".into());
+        let server = Server::start(&options, None).unwrap();
+        server.was_silent(&ClientError::Timeout(options.lookup_deadline));
+        assert!(!server.answers() && !server.takes_reports());
+        let known = AskError::Silent("known to be down".to_owned());
+        let asked = server.exist(vec!["1".to_owned()]).await;
+        assert_eq!(asked, Err(known.clone()));
+        assert_eq!(server.row("get-outhash", "{}").await, Err(known));
     }
 
     #[test]

@@ -44,6 +44,15 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether nothing came in time, as from a server that is away.
+    pub const fn is_late(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            Self::Connect { cause, .. } => matches!(cause, ConnectError::Timeout(_)),
+            _ => false,
+        }
+    }
+
     /// Whether another try may end better.
     pub(crate) const fn is_temporary(&self) -> bool {
         match self {
