@@ -81,10 +81,18 @@ impl HttpClient {
         let urls = options.urls.into_iter();
         let urls = urls.map(|url| url.in_namespace(namespace));
         let endpoints = urls.map(|url| Arc::new(Endpoint::new(url))).collect();
+        let tls = Arc::new(Tls::new(options.tls, options.client_certificate));
+        let outside = Outside::new(options.proxies.clone(), Arc::clone(&tls));
+        let outside = Arc::new(outside);
+        let login = Login::new(
+            options.credential,
+            options.environment,
+            Arc::clone(&outside),
+        )?;
         let means = Means {
-            tls: Tls::new(options.tls, options.client_certificate),
-            login: Login::new(options.credential, options.environment)?,
-            outside: Outside::new(options.proxies.clone()),
+            tls,
+            login,
+            outside,
             proxies: options.proxies,
         };
         Ok(Self(Arc::new(Shared {

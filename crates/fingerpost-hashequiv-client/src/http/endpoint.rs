@@ -139,7 +139,7 @@ impl Endpoint {
         let shown = means.login(until).await?;
         let mut response = self.send(client, ask, shown.as_ref()).await?;
         if let (StatusCode::UNAUTHORIZED, Some(shown)) = (response.status(), shown) {
-            means.login.refused(&shown).await;
+            means.login.refused(&shown);
             let newer = means.login(until).await.ok().flatten();
             if let Some(newer) = newer.filter(|newer| *newer != shown) {
                 response = self.send(client, ask, Some(&newer)).await?;

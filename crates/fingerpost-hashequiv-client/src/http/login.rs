@@ -3,6 +3,8 @@
 mod file;
 mod github;
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::header::HeaderValue;
@@ -12,7 +14,6 @@ use self::file::TokenFile;
 use self::github::Github;
 use super::options::{Environment, HttpCredential, OidcSource};
 use super::outside::Outside;
-use super::tls::Tls;
 
 /// Bytes of a token, at most. Servers take less.
 const TOKEN_BYTES_MAX: u64 = 64 << 10;
@@ -35,6 +36,7 @@ impl Login {
     pub(super) fn new(
         credential: HttpCredential,
         environment: Environment,
+        outside: Arc<Outside>,
     ) -> Result<Self, BadLogin> {
         Ok(match credential {
             HttpCredential::None => Self::Nothing,
@@ -48,18 +50,13 @@ impl Login {
                 Self::Variable(name, environment)
             }
             HttpCredential::Oidc(OidcSource::GithubActions { audience }) => {
-                Self::Github(Box::new(Github::new(audience, environment)))
+                Self::Github(Box::new(Github::new(audience, environment, outside)))
             }
         })
     }
 
     /// What to show now; `None`: nothing.
-    pub(super) async fn header(
-        &self,
-        give_up: Instant,
-        tls: &Tls,
-        outside: &Outside,
-    ) -> Result<Option<HeaderValue>, String> {
+    pub(super) async fn header(&self, give_up: Instant) -> Result<Option<HeaderValue>, String> {
         match self {
             Self::Nothing => Ok(None),
             Self::Fixed(header) => Ok(Some(header.clone())),
@@ -71,15 +68,15 @@ impl Login {
                     .map(Some)
                     .ok_or_else(|| format!("{name} holds no token"))
             }
-            Self::Github(github) => github.header(give_up, tls, outside).await.map(Some),
+            Self::Github(github) => github.header(give_up).await.map(Some),
         }
     }
 
     /// Takes note that a server refused what was shown to it.
-    pub(super) async fn refused(&self, shown: &HeaderValue) {
+    pub(super) fn refused(&self, shown: &HeaderValue) {
         match self {
             Self::File(file) => file.forget(),
-            Self::Github(github) => github.forget(shown).await,
+            Self::Github(github) => github.forget(shown),
             Self::Nothing | Self::Fixed(_) | Self::Variable(..) => {}
         }
     }

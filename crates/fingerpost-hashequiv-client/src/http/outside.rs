@@ -1,6 +1,8 @@
 //! How HTTP is spoken with others than the servers: nothing that a server may know is
 //! shown to them.
 
+use std::sync::Arc;
+
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Proxy, Url};
 use rustls::ClientConfig;
@@ -16,23 +18,25 @@ const HOPS_MAX: usize = 4;
 /// A client for wherever a server sends us, and for CI systems.
 pub(super) struct Outside {
     proxies: Proxies,
+    tls: Arc<Tls>,
     client: OnceCell<Client>,
 }
 
 impl Outside {
-    pub(super) fn new(proxies: Proxies) -> Self {
+    pub(super) fn new(proxies: Proxies, tls: Arc<Tls>) -> Self {
         Self {
             proxies,
+            tls,
             client: OnceCell::new(),
         }
     }
 
     /// Made with the first call. The proxy to `url` must be one that is spoken to.
-    pub(super) async fn client(&self, tls: &Tls, url: &Url) -> Result<&Client, String> {
+    pub(super) async fn client(&self, url: &Url) -> Result<&Client, String> {
         let proxy = self.proxies.to_url(url);
         proxy.map_err(|error| error.to_string())?;
         let made = self.client.get_or_try_init(|| async {
-            let config = tls.anonymous().await?;
+            let config = self.tls.anonymous().await?;
             let proxies = self.proxies.clone();
             let proxy = Proxy::custom(move |url| proxies.to_url(url).ok().flatten().cloned());
             let builder = builder(&config).proxy(proxy).redirect(Policy::custom(hop));

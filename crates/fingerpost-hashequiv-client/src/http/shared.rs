@@ -29,10 +29,10 @@ pub(super) struct Shared {
 
 /// With what servers are asked.
 pub(super) struct Means {
-    pub(super) tls: Tls,
+    pub(super) tls: Arc<Tls>,
     pub(super) login: Login,
     pub(super) proxies: Proxies,
-    pub(super) outside: Outside,
+    pub(super) outside: Arc<Outside>,
 }
 
 /// Why there is no answer to a request, whoever was asked.
@@ -45,7 +45,7 @@ pub(super) enum Unanswered {
 impl Means {
     /// What to show to a server now.
     pub(super) async fn login(&self, give_up: Instant) -> Result<Option<HeaderValue>, Failure> {
-        let header = self.login.header(give_up, &self.tls, &self.outside).await;
+        let header = self.login.header(give_up).await;
         header.map_err(Failure::Ours)
     }
 }

@@ -102,8 +102,7 @@ impl HttpClient {
     /// What lies where a response sends us.
     async fn elsewhere(&self, response: &Response) -> Result<Response, AskError> {
         let place = place(response).map_err(AskError::senseless)?;
-        let means = &self.0.means;
-        let client = means.outside.client(&means.tls, &place).await;
+        let client = self.0.means.outside.client(&place).await;
         let client = client.map_err(AskError::senseless)?;
         // What was compressed on its way would not be what was published.
         let asked = client.get(place).header(ACCEPT_ENCODING, "identity");

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::IntoResponse as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::peer::{Authority, Seen, problem};
 use super::*;
@@ -136,6 +138,44 @@ async fn a_job_of_github_shows_what_is_said_about_it() {
     let outside = client(source, Environment::new(|_| None));
     let error = look_up(&outside, soon()).await.unwrap_err();
     assert!(error.to_string().contains("id-token: write"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_that_comes_late_is_shown_with_the_next_question() {
+    let github = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/token", github.local_addr().unwrap());
+    let peer = Peer::start(Manner::Good).await;
+    let client = HttpClient::new(HttpOptions {
+        credential: HttpCredential::Oidc(OidcSource::GithubActions {
+            audience: "farm".to_owned(),
+        }),
+        environment: Environment::new(move |name| match name {
+            "ACTIONS_ID_TOKEN_REQUEST_URL" => Some(url.clone()),
+            _ => Some("runner".to_owned()),
+        }),
+        ..options(&[peer.url()])
+    });
+    let client = client.unwrap();
+    let short = Instant::now() + Duration::from_millis(300);
+    let late = AskError::Silent("the CI system gave no token in time".to_owned());
+    let (asked, accepted) = tokio::join!(look_up(&client, short), github.accept());
+    assert_eq!(asked, Err(late.clone()));
+    // Nobody waits for it once more.
+    assert_eq!(look_up(&client, soon()).await, Err(late));
+    assert!(client.is_up(Concern::Lookups));
+    let mut stream = accepted.unwrap().0;
+    stream.read_u8().await.unwrap();
+    let json = r#"{"value": "e30.e30.x"}"#;
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+    let answer = format!("{head}: {}\r\n\r\n{json}", json.len());
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    let is_known = async {
+        while look_up(&client, soon()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_known).await.unwrap();
+    assert_eq!(shown(&peer.seen()), [Some("Bearer e30.e30.x")]);
 }
 
 #[tokio::test]
