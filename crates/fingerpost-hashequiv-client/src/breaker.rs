@@ -50,6 +50,8 @@ pub struct Trouble {
     pub since: Instant,
     /// What it was then.
     pub why: String,
+    /// Whether it answers, and does not let in who asks.
+    pub is_refusal: bool,
 }
 
 /// What to do with a question.
@@ -129,8 +131,20 @@ impl Breaker {
 
     /// The same of a server that asked for a rest, which it gets once.
     pub fn down_for(&self, now: Instant, why: &str, rest: Duration) {
+        self.note(now, why, rest, false);
+    }
+
+    /// Notes that the server does not let in who asks, which is asked as seldom.
+    pub(crate) fn refuses(&self, now: Instant, why: &str) {
+        self.note(now, why, Duration::ZERO, true);
+    }
+
+    fn note(&self, now: Instant, why: &str, rest: Duration, is_refusal: bool) {
         match &mut *self.state.lock() {
-            State::Down(down) => down.again(now, rest),
+            State::Down(down) => {
+                down.trouble.is_refusal = is_refusal;
+                down.again(now, rest);
+            }
             state @ State::Up => {
                 let address = &self.address;
                 tracing::warn!(upstream = address, "Going on without the upstream: {why}");
@@ -141,6 +155,7 @@ impl Breaker {
                     trouble: Trouble {
                         since: now,
                         why: why.to_owned(),
+                        is_refusal,
                     },
                 });
             }

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use crate::breaker::{Admit, Breaker};
+use crate::breaker::{Admit, Breaker, Trouble};
 use crate::client::{ClientError, ClientOptions, Connection, Mode, request};
 use crate::link::Outgoing;
 use crate::timer::{Timer, earlier};
@@ -124,11 +124,11 @@ impl Lane {
     pub async fn ask(&self, question: Question) -> Result<Answers, AskError> {
         match self.breaker.admit(Instant::now()) {
             Admit::Ask => {}
-            Admit::Refuse => return Err(error("known to be down")),
+            Admit::Refuse => return Err(self.known()),
             Admit::Probe => {
                 // A full queue is tried by itself.
                 let _ = self.questions.try_send(None);
-                return Err(error("known to be down"));
+                return Err(self.known());
             }
         }
         let (reply, answers) = oneshot::channel();
@@ -139,6 +139,18 @@ impl Lane {
             Ok(Ok(answers)) => answers,
             Ok(Err(_)) => Err(error("the connection's task ended")),
             Err(_) => Err(AskError::late()),
+        }
+    }
+
+    /// Why nobody is asked.
+    fn known(&self) -> AskError {
+        match self.breaker.trouble() {
+            Some(Trouble {
+                why,
+                is_refusal: true,
+                ..
+            }) => AskError::Login(why),
+            _ => error("known to be down"),
         }
     }
 }
@@ -181,10 +193,14 @@ impl Worker {
             };
             match self.open().await {
                 Ok(connection) => is_probed = self.share(connection, asked).await,
+                Err(ClientError::Told(why)) => {
+                    self.breaker.refuses(Instant::now(), &why);
+                    self.refuse(asked, &AskError::Login(why));
+                }
                 Err(failure) => {
                     let why = with_cause(&failure);
                     self.breaker.down(Instant::now(), &why);
-                    self.refuse(asked, &why);
+                    self.refuse(asked, &error(why));
                 }
             }
         }
@@ -224,12 +240,12 @@ impl Worker {
     }
 
     /// Fails a question, and those that queued behind it meanwhile.
-    fn refuse(&mut self, first: Queued, why: &str) {
+    fn refuse(&mut self, first: Queued, why: &AskError) {
         let mut next = Some(first);
         while let Some(asked) = next {
             if let Some((_, reply)) = asked {
                 // A caller that has gone is not told.
-                let _ = reply.send(Err(error(why)));
+                let _ = reply.send(Err(why.clone()));
             }
             next = self.questions.try_recv().ok();
         }

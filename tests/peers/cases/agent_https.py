@@ -562,6 +562,35 @@ async def a_build_that_logs_in_is_asked_for_as_itself(farm):
         check((await direct.get(METHOD, other, everything=True))["owner"], ADMIN[0])
 
 
+@case(*HTTP)
+async def a_report_outlives_the_token_of_who_reported(farm):
+    server = await farm.server(admin=True, anonymous="@none")
+    direct = await farm.client(server, login=ADMIN)
+    for number, scheme in enumerate(schemes(farm), 1):
+        task, other = numbered(10 * number), numbered(10 * number + 1)
+        name = f"builder{number}"
+        new = await direct.call("new-user", {"username": name, "permissions": ["@read", "@report"]})
+        link = await farm.entered(Link(server.address))
+        agent = await farm.agent(link.url(scheme))
+        builder = await farm.client(agent, login=(name, new["token"]))
+        admin = await farm.client(agent, login=ADMIN)
+        for client in (builder, admin):
+            check(await client.ping(), {"alive": True})
+        await link.refuse()
+        check(await builder.report(METHOD, task, numbered(10**6 + number), task), task)
+        check(await admin.report(METHOD, other, numbered(10**7 + number), other), other)
+        check(await spooled(agent), 2)
+        new = await direct.call("refresh-token", {"username": name})
+        await link.go_on()
+        # It waits for its user, and keeps nobody back.
+        await soon(lambda agent=agent: spooled(agent), 1, 60)
+        check(await direct.unihashes([(METHOD, task), (METHOD, other)]), [None, other])
+        again = await farm.client(agent, login=(name, new["token"]))
+        check(await again.ping(), {"alive": True})
+        await soon(lambda agent=agent: spooled(agent), 0, 60)
+        check((await direct.get(METHOD, task, everything=True))["owner"], name)
+
+
 @case("tcp")
 async def a_report_that_a_proxy_does_not_let_through_keeps_no_other_back(farm):
     server, link, agent, client = await linked(farm, "--snapshots=false")

@@ -5,6 +5,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::Credentials;
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 /// The longest wait for another trial.
@@ -135,4 +136,24 @@ async fn what_is_refused_is_told_to_who_asked() {
     assert!(breaker.is_up());
     let answered = lane.ask(ask(&request::get("m", "t"))).await;
     assert_eq!(answered, Ok(vec![Some("null".to_owned())]));
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_from_a_server_that_is_down() {
+    let says = |line: &str| {
+        let refuses = line.contains("auth");
+        refuses.then_some("{\"invoke-error\": {\"message\": \"not you\"}}\n")
+    };
+    let mut options = server(says).await;
+    options.credentials = Some(Credentials {
+        username: "builder".to_owned(),
+        token: "old".to_owned(),
+    });
+    let breaker = Arc::new(Breaker::new("test".to_owned()));
+    let lane = Lane::start_proving(options, Mode::Gets, Arc::clone(&breaker));
+    let refused = Err(AskError::Login("not you".to_owned()));
+    assert_eq!(lane.ask(look_up()).await, refused);
+    assert!(!breaker.is_up());
+    // Nobody tries the login for each question.
+    assert_eq!(lane.ask(look_up()).await, refused);
 }
