@@ -66,7 +66,8 @@ impl AsUsers {
                 token: login.token.clone(),
             };
         }
-        // What can go wrong has gone well for the agent itself.
+        // Nobody has a login that HTTP cannot carry, a name with a colon for example: it is
+        // asked for as the agent, who is nobody here.
         let server = Server::start(&options, self.namespace.as_deref()).ok()?;
         Some(Arc::new(server))
     }
