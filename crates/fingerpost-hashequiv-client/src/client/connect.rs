@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_net::{Address, Host, connect_unix};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::Url;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::client_async_with_config;
@@ -20,6 +22,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use super::{ClientOptions, TlsError, tls_config, tunnel};
 use crate::BadProxy;
 use crate::link::{ByteLink, ClientSocket, Link};
+
+/// An address that is silent for so long is not the only one that is tried.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +73,7 @@ pub(crate) async fn connect(
     limit: Duration,
 ) -> Result<Box<dyn Link>, ConnectError> {
     let opening = open(options);
-    tokio::time::timeout(limit, opening)
+    timeout(limit, opening)
         .await
         .unwrap_or(Err(ConnectError::Timeout(limit)))
 }
@@ -151,19 +156,33 @@ async fn connect_tcp(host: &Host, port: u16) -> Result<TcpStream, ConnectError> 
     connect_name(&host.to_resolve(), port).await
 }
 
-/// Tries every address of the host, in the resolver's order.
 async fn connect_name(name: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let mut failure = None;
-    for address in lookup_host((name, port)).await? {
-        match connect_address(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = Some(error),
+    let addresses = lookup_host((name, port)).await?;
+    let connected = connect_first(addresses).await;
+    connected.unwrap_or_else(|| Err(ConnectError::NoAddress(name.to_owned())))
+}
+
+/// Tries every address in the resolver's order, the next one soon if one is silent: a host
+/// whose IPv6 leads nowhere is reached all the same (RFC 8305). `None` if there is none.
+async fn connect_first(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Option<Result<TcpStream, ConnectError>> {
+    let mut addresses = addresses.into_iter();
+    let mut trying = FuturesUnordered::new();
+    trying.push(connect_address(addresses.next()?));
+    loop {
+        let next = timeout(SILENCE, trying.next()).await;
+        let failure = match next {
+            Ok(Some(Ok(stream))) => return Some(Ok(stream)),
+            Ok(Some(Err(error))) => Some(error),
+            Ok(None) | Err(_) => None,
+        };
+        match (addresses.next(), failure) {
+            (Some(address), _) => trying.push(connect_address(address)),
+            (None, Some(error)) if trying.is_empty() => return Some(Err(error.into())),
+            (None, _) => {}
         }
     }
-    Err(failure.map_or_else(
-        || ConnectError::NoAddress(name.to_owned()),
-        ConnectError::Io,
-    ))
 }
 
 async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
@@ -196,5 +215,38 @@ where
         Ok((socket, _)) => Ok(Box::new(ClientSocket(socket))),
         Err(tungstenite::Error::Io(error)) => Err(ConnectError::Io(error)),
         Err(error) => Err(ConnectError::WebSocket(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// The longest wait for something that must come.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn an_address_that_leads_nowhere_keeps_no_other_from_being_tried() {
+        // Whose queue is full is silent to whoever comes.
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(0).unwrap();
+        let nowhere = silent.local_addr().unwrap();
+        let _queued = TcpStream::connect(nowhere).await.unwrap();
+        let alone = timeout(2 * SILENCE, connect_first([nowhere])).await;
+        assert!(alone.is_err(), "it is not silent");
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refusing = gone.local_addr().unwrap();
+        drop(gone);
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = good.local_addr().unwrap();
+        let found = timeout(PATIENCE, connect_first([nowhere, refusing, good])).await;
+        let stream = found.unwrap().unwrap().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        let refused = connect_first([refusing, refusing]).await.unwrap();
+        assert!(matches!(refused, Err(ConnectError::Io(_))));
+        assert!(connect_first([]).await.is_none());
     }
 }
