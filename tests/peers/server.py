@@ -122,8 +122,9 @@ class Address:
 
 class Server:
     def __init__(
-        self, farm, number, *, anonymous=REFERENCE_PERMISSIONS, admin=False, read_only=False, upstream=None, settings=None
-    ):
+        self, farm, number, *, anonymous=REFERENCE_PERMISSIONS, admin=False, read_only=False, upstream=None,
+        settings=None, config=None,
+    ):  # fmt: skip
         self.farm = farm
         self.settings = settings or {}
         self.path = Path(farm.directory.name) / f"server-{number}"
@@ -135,6 +136,9 @@ class Server:
             self.options += ["--admin-user", ADMIN[0], "--admin-password", ADMIN[1]]
         if read_only:
             self.options += ["--read-only"]
+        if config:
+            Path(f"{self.path}.toml").write_text(config)
+            self.options += ["--config", f"{self.path}.toml"]
         if upstream:
             self.options += ["--upstream", upstream.address]
 

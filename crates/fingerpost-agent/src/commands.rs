@@ -259,8 +259,9 @@ async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -
     let Some(bytes) = decode_hex(taskhash.as_bytes()) else {
         return row_or_null(shared, caller, "get", argument).await;
     };
+    let server = caller.server(shared);
     let known = match shared.knowledge.method(&method) {
-        Some(id) => shared.knowledge.get(id, &bytes),
+        Some(id) => shared.knowledge.get(server.whose(), id, &bytes),
         None => Known::Nothing,
     };
     let hit = matches!(known, Known::Fresh(_));
@@ -271,11 +272,7 @@ async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -
     };
     let said = match known {
         Known::Fresh(unihash) => return Reply::Json(of_bytes(unihash, row)),
-        Known::Old(_) | Known::Nothing => shared
-            .ask(caller.server(shared), vec![task])
-            .await
-            .pop()
-            .flatten(),
+        Known::Old(_) | Known::Nothing => shared.ask(server, vec![task]).await.pop().flatten(),
     };
     Reply::Json(match (said, known) {
         (Some(said), _) => said.map_or_else(null, |unihash| row(unihash.to_text())),
@@ -308,23 +305,26 @@ async fn report(
         return pass_on(shared, caller, text).await;
     };
     let bytes = decode_hex(reported.taskhash.as_bytes());
-    if let Some(bytes) = &bytes {
-        shared.knowledge.forget_miss(&reported.method, bytes);
-    }
+    let server = caller.server(shared);
+    let forget_miss = || {
+        if let Some(bytes) = &bytes {
+            let (whose, method) = (server.whose(), &reported.method);
+            shared.knowledge.forget_miss(whose, method, bytes);
+        }
+    };
+    forget_miss();
     let reporting = Reporting {
         kind,
         reported: &reported,
         proposed,
         argument,
         profile: &caller.profile,
-        server: caller.server(shared),
+        server,
         user: caller.user(),
     };
     let told = shared.report(reporting).await;
     // A look-up that was under way may have found nothing meanwhile.
-    if let Some(bytes) = &bytes {
-        shared.knowledge.forget_miss(&reported.method, bytes);
-    }
+    forget_miss();
     match told {
         Ok(json) => Reply::Json(json),
         Err(error) => {

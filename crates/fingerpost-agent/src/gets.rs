@@ -12,7 +12,7 @@ use fingerpost_hashequiv_proto::stream::{GetLine, Line, parse_get_line};
 use fingerpost_hashequiv_proto::types::decode_hex;
 use futures_util::stream::{FuturesOrdered, Stream as _};
 
-use crate::knowledge::{Known, MethodId};
+use crate::knowledge::{Known, MethodId, Whose};
 use crate::server::{Server, Task};
 use crate::shared::Shared;
 use crate::wire::{Ended, Wire};
@@ -116,6 +116,7 @@ impl Gets {
     /// The hot loop: a line that memory knows costs no allocation, no clock and no wait.
     fn take_batch<L: Link>(&mut self, wire: &mut Wire<L>) -> (usize, Result<(), Ended>) {
         let waits = !self.asking.is_empty();
+        let whose = self.server.whose();
         let (mut lines, mut hits) = (0, 0);
         let mut stop = Ok(());
         for line in wire.inbox.stream_lines() {
@@ -135,7 +136,7 @@ impl Gets {
                 }
             };
             lines += 1;
-            match self.method.known(&self.shared, &key) {
+            match self.method.known(&self.shared, whose, &key) {
                 Known::Fresh(unihash) => {
                     hits += 1;
                     match unihash {
@@ -240,7 +241,7 @@ struct LastMethod {
 
 impl LastMethod {
     #[inline]
-    fn known(&mut self, shared: &Shared, key: &GetLine<'_>) -> Known {
+    fn known(&mut self, shared: &Shared, whose: Whose, key: &GetLine<'_>) -> Known {
         let Some(taskhash) = decode_hex(key.taskhash.as_bytes()) else {
             return Known::Nothing;
         };
@@ -250,7 +251,7 @@ impl LastMethod {
             self.name.push_str(key.method);
         }
         match self.id {
-            Some(id) => shared.knowledge.get(id, &taskhash),
+            Some(id) => shared.knowledge.get(whose, id, &taskhash),
             None => Known::Nothing,
         }
     }

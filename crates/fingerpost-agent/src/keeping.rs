@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::figures::Figures;
 use crate::following::{Followed, Found, Heard};
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Whose};
 use crate::lookup::{Batch, Word};
 use crate::reporting::{Spool, task_of};
 use crate::server;
@@ -316,16 +316,23 @@ impl Shared {
         if of.is_some() {
             let pairs = asked.iter().zip(words);
             self.remember(
+                Whose::EVERYBODYS,
                 of,
                 pairs.filter_map(|(task, word)| Some((task, word.as_ref()?.as_ref()))),
             );
         }
     }
 
-    /// The unihash that this host has for a task, old or not.
-    pub(crate) async fn known_here(&self, method: &str, taskhash: &str) -> Option<Unihash> {
-        if let Some(unihash) = self.remembered(method, taskhash) {
-            return Some(unihash);
+    /// The unihash that this host has for a task, old or not, for whom the server is asked as.
+    pub(crate) async fn known_here(
+        &self,
+        whose: Whose,
+        method: &str,
+        taskhash: &str,
+    ) -> Option<Unihash> {
+        let remembered = self.remembered(whose, method, taskhash);
+        if remembered.is_some() || whose != Whose::EVERYBODYS {
+            return remembered;
         }
         let task = server::Task {
             method: method.to_owned(),

@@ -10,6 +10,9 @@
 //! that it was of, and one from before the epoch up to which the agent has heard is not
 //! remembered: the epoch [moves](Knowledge::moved) before what was deleted is
 //! [forgotten](Knowledge::forget), and who remembers looks at it before and after.
+//!
+//! What a user is answered need not be what others are: each has answers of their own
+//! ([`Whose`]), unless it is known that everybody is answered the same.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -34,8 +37,19 @@ const METHODS_MAX: usize = 65_536;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MethodId(u32);
 
+/// Whose answers they are. Those of one user are told to nobody else; nobody hears of their
+/// deletions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Whose(pub(crate) u32);
+
+impl Whose {
+    /// Those that the agent itself gets, and everybody may know.
+    pub(crate) const EVERYBODYS: Self = Self(0);
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    whose: Whose,
     method: MethodId,
     taskhash: [u8; 32],
 }
@@ -137,8 +151,9 @@ impl Knowledge {
 
     /// What is remembered of a task.
     #[inline]
-    pub(crate) fn get(&self, method: MethodId, taskhash: &[u8; 32]) -> Known {
+    pub(crate) fn get(&self, whose: Whose, method: MethodId, taskhash: &[u8; 32]) -> Known {
         let key = Key {
+            whose,
             method,
             taskhash: *taskhash,
         };
@@ -168,6 +183,7 @@ impl Knowledge {
     /// Remembers what the server says of tasks now, as of a deletion epoch if it said one.
     pub(crate) fn put<'a>(
         &self,
+        whose: Whose,
         of: Option<DeletionEpoch>,
         answers: impl IntoIterator<Item = (&'a str, [u8; 32], Option<[u8; 32]>)>,
     ) {
@@ -175,6 +191,7 @@ impl Knowledge {
         let era = self.era.load(Ordering::SeqCst);
         let heard = *self.heard.read();
         let is_followed = match (heard, of) {
+            _ if whose != Whose::EVERYBODYS => false,
             (Some(heard), Some(of)) if of.holds(heard) => true,
             (Some(_), Some(_)) => return,
             _ => false,
@@ -183,7 +200,11 @@ impl Knowledge {
             let Some(method) = self.intern(method) else {
                 continue;
             };
-            let key = Key { method, taskhash };
+            let key = Key {
+                whose,
+                method,
+                taskhash,
+            };
             let entry = Entry {
                 unihash,
                 said: self.now.load(Ordering::Relaxed),
@@ -211,11 +232,14 @@ impl Knowledge {
         *self.heard.read()
     }
 
-    /// Forgets a task.
+    /// Forgets what everybody is answered of a task.
     pub(crate) fn forget(&self, method: &str, taskhash: &[u8; 32]) {
         if let Some(method) = self.method(method) {
-            let taskhash = *taskhash;
-            self.entries.remove(&Key { method, taskhash });
+            self.entries.remove(&Key {
+                whose: Whose::EVERYBODYS,
+                method,
+                taskhash: *taskhash,
+            });
         }
     }
 
@@ -226,11 +250,12 @@ impl Knowledge {
     }
 
     /// Forgets that nothing is known of a task: it is being reported here.
-    pub(crate) fn forget_miss(&self, method: &str, taskhash: &[u8; 32]) {
+    pub(crate) fn forget_miss(&self, whose: Whose, method: &str, taskhash: &[u8; 32]) {
         let Some(method) = self.method(method) else {
             return;
         };
         let key = Key {
+            whose,
             method,
             taskhash: *taskhash,
         };
@@ -256,6 +281,7 @@ mod tests {
     const OFFLINE_MAX: Duration = Duration::from_secs(24 * 3600);
     const TASK: [u8; 32] = [1; 32];
     const UNIHASH: [u8; 32] = [2; 32];
+    const ALL: Whose = Whose::EVERYBODYS;
 
     fn later(knowledge: &Knowledge, by: Duration) {
         let seconds = u32::try_from(by.as_secs()).unwrap();
@@ -266,26 +292,29 @@ mod tests {
     fn an_answer_grows_old_and_is_forgotten_at_last() {
         let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
         assert!(knowledge.method("m").is_none());
-        knowledge.put(None, [("m", TASK, Some(UNIHASH))]);
+        knowledge.put(ALL, None, [("m", TASK, Some(UNIHASH))]);
         let method = knowledge.method("m").unwrap();
-        assert_eq!(knowledge.get(method, &TASK), Known::Fresh(Some(UNIHASH)));
+        assert_eq!(
+            knowledge.get(ALL, method, &TASK),
+            Known::Fresh(Some(UNIHASH))
+        );
         later(&knowledge, STALE_MAX);
-        assert_eq!(knowledge.get(method, &TASK), Known::Old(UNIHASH));
+        assert_eq!(knowledge.get(ALL, method, &TASK), Known::Old(UNIHASH));
         later(&knowledge, OFFLINE_MAX);
-        assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
+        assert_eq!(knowledge.get(ALL, method, &TASK), Known::Nothing);
     }
 
     #[test]
     fn a_miss_is_remembered_briefly_and_forgotten_with_a_report() {
         let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
-        knowledge.put(None, [("m", TASK, None)]);
+        knowledge.put(ALL, None, [("m", TASK, None)]);
         let method = knowledge.method("m").unwrap();
-        assert_eq!(knowledge.get(method, &TASK), Known::Fresh(None));
+        assert_eq!(knowledge.get(ALL, method, &TASK), Known::Fresh(None));
         later(&knowledge, MISS_MAX);
-        assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
-        knowledge.put(None, [("m", TASK, None)]);
-        knowledge.forget_miss("m", &TASK);
-        assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
+        assert_eq!(knowledge.get(ALL, method, &TASK), Known::Nothing);
+        knowledge.put(ALL, None, [("m", TASK, None)]);
+        knowledge.forget_miss(ALL, "m", &TASK);
+        assert_eq!(knowledge.get(ALL, method, &TASK), Known::Nothing);
     }
 
     fn epoch(epoch: u64) -> DeletionEpoch {
@@ -303,9 +332,9 @@ mod tests {
     fn an_answer_is_good_until_its_deletion_is_heard_of() {
         let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
         knowledge.moved(epoch(1));
-        knowledge.put(Some(epoch(1)), [("m", TASK, Some(UNIHASH))]);
+        knowledge.put(ALL, Some(epoch(1)), [("m", TASK, Some(UNIHASH))]);
         let method = knowledge.method("m").unwrap();
-        let get = || knowledge.get(method, &TASK);
+        let get = || knowledge.get(ALL, method, &TASK);
         later(&knowledge, 10 * OFFLINE_MAX);
         current(&knowledge);
         assert_eq!(get(), Known::Fresh(Some(UNIHASH)));
@@ -326,9 +355,9 @@ mod tests {
         let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
         knowledge.moved(epoch(2));
         let put = |of| {
-            knowledge.put(Some(of), [("m", TASK, Some(UNIHASH))]);
+            knowledge.put(ALL, Some(of), [("m", TASK, Some(UNIHASH))]);
             let method = knowledge.method("m");
-            let known = method.map(|method| knowledge.get(method, &TASK));
+            let known = method.map(|method| knowledge.get(ALL, method, &TASK));
             knowledge.forget("m", &TASK);
             known
         };
@@ -344,14 +373,37 @@ mod tests {
     }
 
     #[test]
+    fn what_one_is_answered_is_nobody_elses() {
+        let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
+        knowledge.moved(epoch(1));
+        let (one, other) = (Whose(1), Whose(2));
+        // Another namespace's deletions are not those that are heard of.
+        let elsewhere = DeletionEpoch {
+            history: [8; 16],
+            epoch: 9,
+        };
+        knowledge.put(one, Some(elsewhere), [("m", TASK, Some(UNIHASH))]);
+        let method = knowledge.method("m").unwrap();
+        let get = |whose| knowledge.get(whose, method, &TASK);
+        assert_eq!(get(one), Known::Fresh(Some(UNIHASH)));
+        assert_eq!((get(ALL), get(other)), (Known::Nothing, Known::Nothing));
+        later(&knowledge, STALE_MAX);
+        current(&knowledge);
+        assert_eq!(get(one), Known::Old(UNIHASH));
+    }
+
+    #[test]
     fn everything_is_forgotten_at_once() {
         let knowledge = Knowledge::new(1 << 20, OFFLINE_MAX);
-        knowledge.put(None, [("m", TASK, Some(UNIHASH))]);
+        knowledge.put(ALL, None, [("m", TASK, Some(UNIHASH))]);
         knowledge.forget_all();
         let method = knowledge.method("m").unwrap();
-        assert_eq!(knowledge.get(method, &TASK), Known::Nothing);
-        knowledge.put(None, [("m", TASK, Some(UNIHASH))]);
-        assert_eq!(knowledge.get(method, &TASK), Known::Fresh(Some(UNIHASH)));
+        assert_eq!(knowledge.get(ALL, method, &TASK), Known::Nothing);
+        knowledge.put(ALL, None, [("m", TASK, Some(UNIHASH))]);
+        assert_eq!(
+            knowledge.get(ALL, method, &TASK),
+            Known::Fresh(Some(UNIHASH))
+        );
     }
 
     #[test]
@@ -360,7 +412,7 @@ mod tests {
         for number in 0..1000_u64 {
             let mut taskhash = TASK;
             taskhash[..8].copy_from_slice(&number.to_le_bytes());
-            knowledge.put(None, [("m", taskhash, Some(UNIHASH))]);
+            knowledge.put(ALL, None, [("m", taskhash, Some(UNIHASH))]);
         }
         assert!(knowledge.len() <= 100);
     }

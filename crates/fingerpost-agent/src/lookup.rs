@@ -12,6 +12,7 @@ use fingerpost_signatures::Trust;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use crate::knowledge::Whose;
 use crate::server::{Server, Task};
 use crate::shared::Shared;
 
@@ -62,12 +63,14 @@ impl Shared {
     pub(crate) async fn ask(&self, server: &Server, tasks: Vec<Task>) -> Vec<Word> {
         let mut batch = Batch::new(tasks);
         // What this host said of a task holds until the server has heard of it.
-        if let Some(local) = self.spool.provisional(&self.namespace, &batch.tasks) {
+        let scope = server.scope(&self.namespace);
+        if let Some(local) = self.spool.provisional(&scope, &batch.tasks) {
             batch.say(local.into_iter().map(|local| local.map(Some)));
         }
         // What is kept here is good as long as the agent hears of deletions, and better than
-        // nothing when nobody answers.
-        let is_kept_first = self.is_current() || !server.answers();
+        // nothing when nobody answers. It is what everybody is answered.
+        let may_know = || server.whose() == Whose::EVERYBODYS;
+        let is_kept_first = may_know() && (self.is_current() || !server.answers());
         if is_kept_first {
             self.look_at_what_is_kept(&mut batch).await;
         }
@@ -75,7 +78,7 @@ impl Shared {
             let open = batch.open();
             batch.say(self.ask_server(server, open).await);
         }
-        if !is_kept_first && !batch.is_answered() {
+        if !is_kept_first && may_know() && !batch.is_answered() {
             self.look_at_what_is_kept(&mut batch).await;
         }
         batch.words()
@@ -94,18 +97,27 @@ impl Shared {
         match said {
             Ok(Said { value, epoch }) => {
                 self.figures.waited(tasks.len(), began.elapsed());
-                if let (Some(kept), Some(epoch)) = (&self.kept, epoch) {
-                    kept.followed.saw(epoch);
-                }
+                server.learn(epoch, self.knowledge.heard());
+                let whose = server.whose();
                 let answers = || tasks.iter().zip(value.iter().map(Option::as_ref));
-                self.remember(epoch, answers());
-                self.keep(epoch, answers());
+                self.remember(whose, epoch, answers());
+                if whose == Whose::EVERYBODYS {
+                    self.saw(epoch);
+                    self.keep(epoch, answers());
+                }
                 value.into_iter().map(Some).collect()
             }
             Err(error) => {
                 self.figures.gave_tasks_up(tasks.len(), &error);
                 vec![None; tasks.len()]
             }
+        }
+    }
+
+    /// Who follows the namespace hears of an epoch that somebody saw.
+    fn saw(&self, epoch: Option<DeletionEpoch>) {
+        if let (Some(kept), Some(epoch)) = (&self.kept, epoch) {
+            kept.followed.saw(epoch);
         }
     }
 
@@ -170,6 +182,7 @@ impl Shared {
     /// Remembers what the server says. Hashes of another length are asked for each time.
     pub(crate) fn remember<'a>(
         &self,
+        whose: Whose,
         of: Option<DeletionEpoch>,
         answers: impl IntoIterator<Item = (&'a Task, Option<&'a Unihash>)>,
     ) {
@@ -181,7 +194,7 @@ impl Shared {
             };
             Some((task.method.as_str(), taskhash, unihash))
         });
-        self.knowledge.put(of, in_bytes);
+        self.knowledge.put(whose, of, in_bytes);
     }
 
     /// Whether unihashes exist; not as far as a silent server says.

@@ -103,6 +103,7 @@ mod tests {
 
     use super::*;
     use crate::following::Heard as _;
+    use crate::knowledge::Whose;
     use crate::state::tests::{METHOD, task, unihash};
     use crate::state::{DeletionEpoch, Task};
 
@@ -149,7 +150,10 @@ mod tests {
         let known = async |number| {
             let Task { taskhash, .. } = task(number);
             let taskhash = taskhash.to_text();
-            namespaces.first.known_here(METHOD, &taskhash).await
+            namespaces
+                .first
+                .known_here(Whose::EVERYBODYS, METHOD, &taskhash)
+                .await
         };
         assert_eq!(known(1).await, None);
         assert_eq!(known(2).await, Some(unihash(2)));

@@ -57,10 +57,12 @@ pub(crate) fn report(shared: &Shared, caller: &Caller, argument: &str) -> Reply 
         method: method.clone(),
         taskhash: taskhash.clone(),
     }];
-    let provisional = shared.spool.provisional(&shared.namespace, &task);
+    let server = caller.server(shared);
+    let scope = server.scope(&shared.namespace);
+    let provisional = shared.spool.provisional(&scope, &task);
     let known = provisional
         .and_then(|mut said| said.pop().flatten())
-        .or_else(|| shared.remembered(&method, &taskhash));
+        .or_else(|| shared.remembered(server.whose(), &method, &taskhash));
     let unihash = known.map_or(unihash, |known| known.to_text());
     let row = json!({"taskhash": taskhash, "method": method, "unihash": unihash});
     Reply::Json(row.to_string())

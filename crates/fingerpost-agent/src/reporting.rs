@@ -14,9 +14,10 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::knowledge::Whose;
 use crate::namespaces::Namespaces;
 use crate::profiles::Profile;
-use crate::server::Server;
+use crate::server::{Server, namespace_of};
 use crate::shared::Shared;
 use crate::state::{
     Deliver, Delivered, LocalReport, NotDelivered, ReportKind, Spooled, State, StateError, Task,
@@ -189,17 +190,18 @@ impl Shared {
         let (kind, reported) = (reporting.kind, reporting.reported);
         let task = task_of(&reported.method, &reported.taskhash);
         let spool = self.spool.state();
+        let scope = reporting.server.scope(&self.namespace);
         // The order of the reports of a task is kept. And a report that the server did not
         // answer is brought to it before another one may wait for it.
         let comes_after = spool.is_some_and(|state| {
-            self.spool.is_away.load(Ordering::Relaxed) || state.has_spooled(&self.namespace, &task)
+            self.spool.is_away.load(Ordering::Relaxed) || state.has_spooled(&scope, &task)
         });
         let mut is_away = false;
         if !comes_after {
             let signs = reporting.profile.signs;
             let told = self.tell(reporting.server, kind, reporting.argument, signs);
             match told.await {
-                Ok(said) if self.hear_of(kind, reported, &said) => {
+                Ok(said) if self.hear_of(&reporting, &said) => {
                     self.figures.reports.fetch_add(1, Ordering::Relaxed);
                     return Ok(said.value);
                 }
@@ -228,7 +230,8 @@ impl Shared {
 
     /// Takes the server's answer to a report, if it is one: what is not would end a build, or
     /// give a task the unihash of another.
-    fn hear_of(&self, kind: ReportKind, reported: &Reported, said: &Said<String>) -> bool {
+    fn hear_of(&self, reporting: &Reporting<'_>, said: &Said<String>) -> bool {
+        let (kind, reported) = (reporting.kind, reporting.reported);
         let row = match read_answer::<Option<UnihashRow>>(&said.value) {
             Ok(Some(row)) => row,
             Ok(None) => return kind == ReportKind::ReportEquiv,
@@ -242,7 +245,10 @@ impl Shared {
                 method: reported.method.clone(),
                 taskhash: reported.taskhash.clone(),
             };
-            self.remember(said.epoch, [(&task, Some(&row.unihash))]);
+            let server = reporting.server;
+            server.learn(said.epoch, self.knowledge.heard());
+            let told = [(&task, Some(&row.unihash))];
+            self.remember(server.whose(), said.epoch, told);
         }
         is_of_it
     }
@@ -257,10 +263,12 @@ impl Shared {
             return proposed();
         };
         let reported = reporting.reported;
-        let known = self.known_here(&reported.method, &reported.taskhash).await;
+        let server = reporting.server;
+        let known = self.known_here(server.whose(), &reported.method, &reported.taskhash);
+        let known = known.await;
         let report = LocalReport {
             kind: reporting.kind,
-            namespace: self.namespace.clone(),
+            namespace: server.scope(&self.namespace).into_owned(),
             task,
             outhash: reported.outhash.as_deref().map(Outhash::parse),
             proposed: proposed(),
@@ -295,7 +303,8 @@ impl Shared {
             method: word.task.method.as_str().to_owned(),
             taskhash: word.task.taskhash.to_text(),
         };
-        self.remember(None, [(&task, Some(&word.unihash))]);
+        let told = [(&task, Some(&word.unihash))];
+        self.remember(Whose::EVERYBODYS, None, told);
     }
 }
 
@@ -307,7 +316,8 @@ impl Deliver for Namespaces {
             return Err(NotDelivered::Held);
         }
         // One whose namespace is not asked any more waits until it is, or is too old.
-        let shared = self.find(&report.namespace).ok_or(NotDelivered::Held)?;
+        let (namespace, _) = namespace_of(&report.namespace);
+        let shared = self.find(namespace).ok_or(NotDelivered::Held)?;
         let profile = report.profile.as_deref().unwrap_or_default();
         let signs = self.profiles.signs(profile);
         // The token of who reported is in no file: it waits until that user logs in again.
@@ -381,7 +391,10 @@ async fn replay_all(namespaces: &Namespaces, state: &State) -> Result<bool, Stat
     loop {
         let replayed = replay.step(namespaces).await?;
         for word in &replayed.words {
-            if let Some(shared) = namespaces.find(&word.namespace) {
+            // What one user is told is asked for again.
+            let (namespace, is_everybodys) = namespace_of(&word.namespace);
+            let shared = namespaces.find(namespace).filter(|_| is_everybodys);
+            if let Some(shared) = shared {
                 shared.hear(word);
             }
         }

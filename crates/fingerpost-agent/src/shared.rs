@@ -15,7 +15,7 @@ use crate::AgentOptions;
 use crate::figures::Figures;
 use crate::following::Followed;
 use crate::keeping::{Kept, Listener};
-use crate::knowledge::{Knowledge, Known};
+use crate::knowledge::{Knowledge, Known, Whose};
 use crate::logins::{Logins, Outcome};
 use crate::reporting::Spool;
 use crate::server::{AsUsers, HttpSource, Server, Task};
@@ -146,11 +146,10 @@ impl Shared {
     }
 
     /// The unihash that memory has for a task, old or not.
-    pub(crate) fn remembered(&self, method: &str, taskhash: &str) -> Option<Unihash> {
+    pub(crate) fn remembered(&self, whose: Whose, method: &str, taskhash: &str) -> Option<Unihash> {
         let taskhash = decode_hex(taskhash.as_bytes())?;
-        let known = self
-            .knowledge
-            .get(self.knowledge.method(method)?, &taskhash);
+        let method = self.knowledge.method(method)?;
+        let known = self.knowledge.get(whose, method, &taskhash);
         match known {
             Known::Fresh(unihash) => unihash.map(Unihash::from_bytes),
             Known::Old(unihash) => Some(Unihash::from_bytes(unihash)),

@@ -650,3 +650,42 @@ async def answers_of_before_are_on_disk(farm):
     await agent.start()
     client = await farm.client(agent)
     await soon(lambda: client.unihashes(keys_of(20)), known[:3] + [None] + known[4:])
+
+
+@case(*HTTP)
+async def who_is_placed_elsewhere_gets_the_answers_of_there(farm):
+    lab = f'[hashequiv.namespaces.lab]\nusers = ["{ADMIN[0]}"]\n'
+    server = await farm.server(admin=True, config=lab)
+    everybody, admin = await farm.client(server), await farm.client(server, login=ADMIN)
+    new = await admin.call("new-user", {"username": "bob", "permissions": ["@read", "@report"]})
+    bob = ("bob", new["token"])
+    for number in range(40):
+        await everybody.report(METHOD, numbered(number), numbered(number + 1000), numbered(number))
+        await admin.report(METHOD, numbered(number), numbered(number + 1000), numbered(number + 500))
+    keys, here, there = keys_of(20), list(map(numbered, range(20))), list(map(numbered, range(500, 520)))
+    for scheme in schemes(farm):
+        link = await farm.entered(Link(server.address))
+        agent = await farm.agent(link.url(scheme))
+        await soon(lambda agent=agent: hears(agent), True)
+        clients = [await farm.client(agent, login=login) for login in (None, ADMIN, bob)]
+        for _ in range(2):
+            check([await client.unihashes(keys) for client in clients], [here, there, here])
+        # What anybody may know is asked once.
+        if scheme:
+            asked = (await agent.status())["counts"]["asked"]
+            for client in (clients[2], clients[0]):
+                check(await client.unihashes([(METHOD, numbered(30))]), [numbered(30)])
+            check((await agent.status())["counts"]["asked"] - asked, 1)
+        await link.refuse()
+        check([await client.unihashes(keys) for client in clients], [here, there, here])
+        # Who comes anew may be anybody.
+        late = await farm.client(agent, login=ADMIN)
+        check(await late.unihashes(keys), there)
+        # What one reports now is answered to that one.
+        task = (METHOD, numbered(70))
+        await clients[1].report(*task, numbered(1071), numbered(71))
+        check([await client.unihashes([task]) for client in clients], [[None], [numbered(71)], [None]])
+        await link.go_on()
+        await soon(lambda admin=admin, task=task: admin.unihashes([task]), [numbered(71)], 30)
+        check(await everybody.unihashes([task]), [None])
+        await admin.remove({"taskhash": numbered(70)})

@@ -45,7 +45,7 @@ async fn options(directory: &TempDir) -> AgentOptions {
 
 async fn known_here(shared: &Shared) -> Option<Unihash> {
     let taskhash = task(1).taskhash.to_text();
-    shared.known_here(METHOD, &taskhash).await
+    shared.known_here(Whose::EVERYBODYS, METHOD, &taskhash).await
 }
 
 fn listener(shared: &Shared) -> &Listener {

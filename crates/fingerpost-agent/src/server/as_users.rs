@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use fingerpost_hashequiv_client::Credentials;
 use fingerpost_hashequiv_client::http::{HttpCredential, ServerUrl};
 use parking_lot::Mutex;
 
 use super::Server;
+use super::as_user::AsUser;
 use crate::AgentOptions;
 
 /// Users whose connections are kept; who comes back later connects again.
@@ -18,6 +20,8 @@ pub(crate) struct AsUsers {
     options: AgentOptions,
     namespace: Option<String>,
     servers: Mutex<VecDeque<(Credentials, Arc<Server>)>>,
+    /// How many were started.
+    started: AtomicU32,
 }
 
 impl AsUsers {
@@ -35,6 +39,7 @@ impl AsUsers {
             options: options.clone(),
             namespace: namespace.map(str::to_owned),
             servers: Mutex::default(),
+            started: AtomicU32::new(0),
         })
     }
 
@@ -68,7 +73,9 @@ impl AsUsers {
         }
         // Nobody has a login that HTTP cannot carry, a name with a colon for example: it is
         // asked for as the agent, who is nobody here.
-        let server = Server::start(&options, self.namespace.as_deref()).ok()?;
+        let mut server = Server::start(&options, self.namespace.as_deref()).ok()?;
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        server.as_user = Some(AsUser::new(number, login.username.clone()));
         Some(Arc::new(server))
     }
 }

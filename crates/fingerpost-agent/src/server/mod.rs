@@ -4,15 +4,19 @@
 //! over HTTP (`http`), where there can be several. What a build asks as itself, logins and
 //! administration, goes over BitBake's protocol to either.
 
+mod as_user;
 mod as_users;
 mod http;
 mod lines;
 mod source;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_hashequiv_client::http::{Concern, HttpClient, HttpSetupError, Said, ServerUrl};
+use fingerpost_hashequiv_client::http::{
+    Concern, DeletionEpoch, HttpClient, HttpSetupError, Said, ServerUrl,
+};
 use fingerpost_hashequiv_client::{
     AskError, Client, ClientError, ClientOptions, Credentials, Trouble,
 };
@@ -23,8 +27,11 @@ use serde_json::value::RawValue;
 
 use crate::AgentOptions;
 use crate::commands::Caller;
+use crate::knowledge::Whose;
 use crate::state::ReportKind;
 
+use self::as_user::AsUser;
+pub(crate) use self::as_user::namespace_of;
 pub(crate) use self::as_users::AsUsers;
 use self::http::Http;
 use self::lines::Lines;
@@ -59,6 +66,8 @@ pub(crate) struct Server {
     native: ClientOptions,
     /// Whether a build's login may be shown there.
     takes_logins: bool,
+    /// The user whom it is asked as, if that is not the agent.
+    as_user: Option<AsUser>,
     deadlines: Deadlines,
     upstream: Upstream,
 }
@@ -98,9 +107,30 @@ impl Server {
         Ok(Self {
             native,
             takes_logins,
+            as_user: None,
             deadlines,
             upstream,
         })
+    }
+
+    /// Whose its answers are.
+    pub(crate) fn whose(&self) -> Whose {
+        let as_user = self.as_user.as_ref();
+        as_user.map_or(Whose::EVERYBODYS, AsUser::whose)
+    }
+
+    /// Notes of which epoch an answer was, while those that everybody gets are up to `heard`.
+    pub(crate) fn learn(&self, of: Option<DeletionEpoch>, heard: Option<DeletionEpoch>) {
+        if let Some(as_user) = &self.as_user {
+            as_user.learn(of, heard);
+        }
+    }
+
+    /// By what name this host keeps what it said in a namespace: the namespace's, unless it
+    /// said so to one user.
+    pub(crate) fn scope<'a>(&self, namespace: &'a str) -> Cow<'a, str> {
+        let as_user = self.as_user.as_ref();
+        as_user.map_or(Cow::Borrowed(namespace), |user| user.scope(namespace))
     }
 
     /// Where it is.
