@@ -49,9 +49,11 @@ class TheChoice(world.Build):
         self.assertNotIn("secret", self.said.warnings[0])
 
     def test_does_not_show_a_login_in_the_address(self):
-        d = self.parsed(f"ws://builder:secret@{nowhere()}/")
-        self.assert_local(d)
-        self.assertNotIn("secret", self.said.warnings[0])
+        for login in ("builder:secret", "builder:top@secret", "builder:secret/word", "builder:top/secret"):
+            with self.subTest(login):
+                memory.forget()
+                self.assert_local(self.parsed(f"ws://{login}@{nowhere()}/"))
+                self.assertNotIn("secret", self.said.warnings[-1])
 
     def test_of_an_earlier_parse_is_not_taken_when_this_one_fails(self):
         self.assert_local(self.parsed(nowhere()))

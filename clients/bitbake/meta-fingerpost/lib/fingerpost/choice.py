@@ -78,7 +78,8 @@ def decide(d):
 
 
 def _without_password(address):
-    return re.sub(r"//[^/@]*@", "//", address)
+    # A password that holds a slash makes an address that nobody understands, and is not to be shown either.
+    return re.sub(r"//.*@", "//", address)
 
 
 def _local(d, address, reason, deadline):

@@ -28,9 +28,7 @@ NORMAL_CLOSURE = (1000).to_bytes(2, "big")
 def connect(address, deadline, environment, connect_tcp):
     """Returns an open `Channel`; raises `Absent`, `Unchecked`, `OSError` or `ValueError`."""
     for _ in range(REDIRECTS_MAX):
-        url = urllib.parse.urlsplit(address)
-        if not url.hostname:
-            raise Absent("not an address that BitBake understands")
+        url = _parse(address)
         channel = Channel(_open(url, deadline, environment, connect_tcp), deadline)
         try:
             moved = channel.upgrade(url)
@@ -45,6 +43,17 @@ def connect(address, deadline, environment, connect_tcp):
             raise Absent("it redirects to %s" % target)
         address = target
     raise Absent("it redirects without end")
+
+
+def _parse(address):
+    try:
+        url = urllib.parse.urlsplit(address)
+        if url.hostname and _port(url):
+            return url
+    except ValueError:
+        # Its text holds what should have been a port, which may be a password.
+        pass
+    raise Absent("not an address that BitBake understands")
 
 
 def _port(url):
