@@ -82,6 +82,22 @@ class APresentServer(Directory):
             self.assertEqual(outcome(server.address, environment=environment), "present")
             self.assertEqual(len(proxy.accepted), 1)
 
+    def test_behind_the_proxy_that_small_letters_name(self):
+        environment = {"SSL_CERT_FILE": servers.certificate()[0], "HTTPS_PROXY": "http://127.0.0.1:1"}
+        with servers.WebSocket() as server, servers.Scripted(servers.proxying) as proxy:
+            with mock.patch.dict(os.environ, {"https_proxy": f"http://{proxy.address}"}):
+                self.assertEqual(outcome(server.address, environment=environment), "present")
+            self.assertEqual(len(proxy.accepted), 1)
+            with mock.patch.dict(os.environ, {"https_proxy": ""}):
+                self.assertEqual(outcome(server.address, environment=environment), "present")
+            self.assertEqual(len(proxy.accepted), 1)
+
+    def test_whose_authority_is_in_the_directory_when_the_file_is_missing(self):
+        servers.trusted_directory(self.directory)
+        environment = {"SSL_CERT_FILE": f"{self.directory}/none.pem", "SSL_CERT_DIR": self.directory}
+        with servers.WebSocket() as server:
+            self.assertEqual(outcome(server.address, environment=environment), "present")
+
     def test_that_needs_no_proxy(self):
         environment = {"SSL_CERT_FILE": servers.certificate()[0], "NO_PROXY": "127.0.0.1"}
         with servers.WebSocket() as server, servers.Scripted(servers.proxying) as proxy:

@@ -7,6 +7,7 @@ SPDX-License-Identifier: MIT OR Apache-2.0
 """
 
 import base64
+import contextlib
 import hashlib
 import os
 import ssl
@@ -86,9 +87,11 @@ def trust(environment):
         return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     usual = ssl.get_default_verify_paths()
-    file = file or (usual.openssl_cafile if os.path.exists(usual.openssl_cafile) else None)
-    directory = directory or (usual.openssl_capath if os.path.isdir(usual.openssl_capath) else None)
-    context.load_verify_locations(cafile=file, capath=directory)
+    file, directory = file or usual.openssl_cafile, directory or usual.openssl_capath
+    # OpenSSL passes over a file that is not there, and the other place may have the authority.
+    with contextlib.suppress(OSError):
+        context.load_verify_locations(cafile=file)
+    context.load_verify_locations(capath=directory)
     return context
 
 
@@ -97,7 +100,8 @@ def proxy_for(url, environment):
     proxies = urllib.request.getproxies_environment()
     for name in ("http", "https", "no"):
         value = environment.get(name.upper() + "_PROXY")
-        if value:
+        # Small letters go first, and are in BitBake's own environment when oe-init-build-env lets them through.
+        if value and name + "_proxy" not in os.environ:
             proxies[name] = value
     if urllib.request.proxy_bypass_environment("%s:%d" % (url.hostname, _port(url)), proxies):
         return None
