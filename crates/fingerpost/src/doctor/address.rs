@@ -24,6 +24,8 @@ pub(super) enum Server {
     },
     /// The one at this address.
     At(Address),
+    /// An agent that the class fingerpost starts for a build, which is gone afterwards.
+    AgentOfBuild,
     /// Nobody can say.
     Unknown,
 }
@@ -34,7 +36,7 @@ impl Server {
         match self {
             Self::At(address) => Some(address),
             Self::Own { upstream } => upstream.as_ref(),
-            Self::Off | Self::Unknown => None,
+            Self::Off | Self::AgentOfBuild | Self::Unknown => None,
         }
     }
 }
@@ -54,6 +56,9 @@ pub(super) fn check(variables: &Variables, version: Option<Version>) -> (Server,
             };
             let findings = std::iter::once(own(variables)).chain(about_upstream);
             (Server::Own { upstream }, findings.collect())
+        }
+        Some(text) if is_agent_of_build(text, variables) => {
+            (Server::AgentOfBuild, vec![agent_of_build(text, variables)])
         }
         Some(text) => {
             let (address, finding) = read(ID, text, version);
@@ -84,6 +89,26 @@ fn own(variables: &Variables) -> Finding {
              server does not answer: if bitbake warned of that, check that server with --server ADDR",
         ),
     }
+}
+
+fn is_agent_of_build(text: &str, variables: &Variables) -> bool {
+    let socket = variables.get("FINGERPOST_AGENT_SOCKET");
+    socket.is_some_and(|socket| text.strip_prefix("unix://") == Some(socket))
+}
+
+/// By default the agent asks what `BB_HASHSERVE` was before the class set it.
+fn agent_of_build(text: &str, variables: &Variables) -> Finding {
+    let server = variables.get("FINGERPOST_SERVER");
+    let asks = match server.filter(|server| *server != text) {
+        Some(server) => format!("asks {}", shown::url(server)),
+        None => "asks the BB_HASHSERVE of your configuration".to_owned(),
+    };
+    Finding::not_checked(
+        ID,
+        format!(
+            "the class fingerpost starts an agent for each build, which {asks}: check that with --server ADDR"
+        ),
+    )
 }
 
 fn unused_upstream() -> Finding {
@@ -291,6 +316,21 @@ mod tests {
         );
         let (_, found) = checked(&[("BB_HASHSERVE", "other:1"), upstream]);
         assert_eq!((found[1].id, found[1].state), (UPSTREAM, State::Warning));
+    }
+
+    #[test]
+    fn the_agent_of_a_build_is_gone_after_it() {
+        let socket = ("FINGERPOST_AGENT_SOCKET", "/build/agent.sock");
+        let address = ("BB_HASHSERVE", "unix:///build/agent.sock");
+        let said = |server: &str| {
+            let (found, mut said) = checked(&[socket, address, ("FINGERPOST_SERVER", server)]);
+            assert_eq!(found, Server::AgentOfBuild);
+            said.remove(0).says
+        };
+        assert!(said("wss://u:hunter2@h/").contains("asks wss://h/: check"));
+        assert!(said(address.1).contains("asks the BB_HASHSERVE of your configuration:"));
+        let other = ("BB_HASHSERVE", "unix:///run/agent.sock");
+        assert!(matches!(checked(&[socket, other]).0, Server::At(_)));
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(super) fn check(variables: &Variables, server: &Server, around: &Around) -> 
     let objects = objects(variables, around);
     let hashes = match server {
         Server::Off | Server::Unknown => return None,
+        Server::AgentOfBuild => Hashes::Others,
         Server::Own { upstream: Some(_) } => Hashes::Others,
         Server::Own { upstream: None } if variables.get("BB_HASHSERVE_DB_DIR").is_some() => {
             Hashes::Host
@@ -204,6 +205,8 @@ mod tests {
             ..agent
         };
         assert_eq!(around(&[server, OUTSIDE], &nfs), State::Ok);
+        let of_build = ("FINGERPOST_AGENT_SOCKET", "/run/s");
+        assert_eq!(state("unix:///run/s", &[of_build, INSIDE]), State::Problem);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read};
 use crate::config::Secret;
 
 /// What is kept of `bitbake -e`; the rest, usually tens of megabytes, is read past.
-const KEPT: [&str; 19] = [
+const KEPT: [&str; 21] = [
     "BB_HASHCONFIG_IGNORE_VARS",
     "BB_HASHSERVE",
     "BB_HASHSERVE_DB_DIR",
@@ -17,7 +17,9 @@ const KEPT: [&str; 19] = [
     "BB_VERSION",
     "CACHE",
     // Set by the class of our layer.
+    "FINGERPOST_AGENT_SOCKET",
     "FINGERPOST_PROGRAM",
+    "FINGERPOST_SERVER",
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "LAYERSERIES_CORENAMES",
@@ -65,7 +67,18 @@ impl Variables {
         ]
         .iter()
         .any(|name| variables.values.contains_key(name));
-        Ok(is_bitbakes.then_some(variables))
+        Ok(is_bitbakes.then(|| variables.configured()))
+    }
+
+    /// By the time that it prints, BitBake has put the address of the server that it
+    /// started in the place of `auto`, and that server ends with it.
+    fn configured(mut self) -> Self {
+        let own = |top: &str| format!("unix://{top}/hashserve.sock");
+        let (address, top) = (self.get("BB_HASHSERVE"), self.get("TOPDIR"));
+        if address.is_some() && address == top.map(own).as_deref() {
+            self.keep("BB_HASHSERVE", "auto".to_owned());
+        }
+        self
     }
 
     /// Takes what is set in an environment.
@@ -96,8 +109,9 @@ impl Variables {
         self.whole || self.values.contains_key(name)
     }
 
-    /// Sets one that was asked for by hand.
+    /// Sets one that was asked for by hand, and that is tried even if a build started it.
     pub(super) fn set_server(&mut self, address: &str) {
+        self.values.remove("FINGERPOST_AGENT_SOCKET");
         self.keep("BB_HASHSERVE", address.to_owned());
     }
 
@@ -130,6 +144,10 @@ fn next_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     }
     if line.last() == Some(&b'\n') {
         line.pop();
+        // A container's terminal adds these.
+        while line.last() == Some(&b'\r') {
+            line.pop();
+        }
         return Ok(true);
     }
     // Either the last line, or the beginning of one that is too long.
@@ -181,8 +199,9 @@ impl Reading {
         }
     }
 
-    /// BitBake writes `\"` for `"`, `\$` for `$`, and ` \` before each line end within;
-    /// it leaves other backslashes as they are, so a `\"` at the end is no sign of more.
+    /// BitBake writes `\"` for `"`, `\$` for `$`, newer releases `` \` `` for `` ` ``, and
+    /// ` \` before each line end within; it leaves other backslashes as they are, so a `\"`
+    /// at the end is no sign of more.
     fn value(&mut self, name: String, mut value: String, line: &str) {
         if let Some(part) = line.strip_suffix('\\') {
             if value.len() + part.len() <= VALUE_BYTES_MAX {
@@ -195,7 +214,10 @@ impl Reading {
         value.push_str(line.strip_suffix('"').unwrap_or(line));
         let is_kept = name == PASSWORD || KEPT.contains(&&*name);
         if is_kept && value.len() <= VALUE_BYTES_MAX + LINE_BYTES_MAX as usize {
-            let plain = value.replace("\\\"", "\"").replace("\\$", "$");
+            let plain = value
+                .replace("\\\"", "\"")
+                .replace("\\`", "`")
+                .replace("\\$", "$");
             self.found.keep(&name, plain);
         }
     }
@@ -221,7 +243,7 @@ BB_HASHSERVE="wss://h/"
 #
 # $BB_HASHSERVE_PASSWORD
 #   "se"cret"
-export BB_HASHSERVE_PASSWORD="se\"c\$ret"
+export BB_HASHSERVE_PASSWORD="se\"c\$\`ret"
 BB_HASHSERVE_USERNAME=""
 #
 # $OTHER
@@ -264,9 +286,30 @@ BB_VERSION="behind it"
     #[test]
     fn the_password_is_read_and_not_shown() {
         let read = read(PRINTED).unwrap();
-        assert_eq!(read.password().unwrap().reveal(), "se\"c$ret");
+        assert_eq!(read.password().unwrap().reveal(), "se\"c$`ret");
         assert_eq!(read.get(PASSWORD), None);
         assert!(!format!("{read:?}").contains("ret"));
+    }
+
+    #[test]
+    fn the_server_that_bitbake_starts_is_auto() {
+        let server = |address: &str, top: &str| {
+            let text = format!("BB_HASHSERVE=\"{address}\"\nTOPDIR=\"{top}\"\n");
+            read(&text).unwrap().get("BB_HASHSERVE").map(str::to_owned)
+        };
+        let printed = "unix:///build/hashserve.sock";
+        assert_eq!(server(printed, "/build").as_deref(), Some("auto"));
+        assert_eq!(server(printed, "/other").as_deref(), Some(printed));
+        assert_eq!(server("", "/build"), None);
+    }
+
+    #[test]
+    fn lines_may_end_as_terminals_have_them() {
+        let read = read(&PRINTED.replace('\n', "\r\n")).unwrap();
+        assert_eq!(read.get("BB_HASHSERVE"), Some("wss://h/"));
+        let mirrors = Some("\n file://.* https://a/PATH\n\n file://.* https://b/PATH");
+        assert_eq!(read.get("SSTATE_MIRRORS"), mirrors);
+        assert_eq!(read.get("BB_VERSION"), None);
     }
 
     #[test]
