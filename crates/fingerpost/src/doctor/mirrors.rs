@@ -75,6 +75,14 @@ impl Mirror {
         shown::url(&self.place)
     }
 
+    /// Whether the place takes over what a group of the pattern matched, which is the other
+    /// way to say where an object is: `file://universal/(.*) https://HOST/other/\1`.
+    fn has_group(&self) -> bool {
+        let after = self.place.split('\\').skip(1);
+        let mut after = after.filter_map(|text| text.chars().next());
+        after.any(|first| first.is_ascii_digit() || first == 'g')
+    }
+
     fn check(&self) -> Option<Finding> {
         let shown = self.shown();
         if !self.pattern.starts_with("file:") && !self.pattern.starts_with('.') {
@@ -86,7 +94,7 @@ impl Mirror {
                 ),
             ));
         }
-        if !self.place.contains("PATH") {
+        if !self.place.contains("PATH") && !self.has_group() {
             return Some(Finding::problem(
                 ID,
                 format!(
@@ -138,6 +146,15 @@ mod tests {
         assert_eq!(only(&lines).1, "https://h/PATH and 1 more");
         assert_eq!(only("file://.* file:///share/PATH").0, State::Ok);
         assert_eq!(check(""), []);
+    }
+
+    #[test]
+    fn a_group_of_the_pattern_may_stand_for_the_path() {
+        for place in [r"https://h/other/\1", r"https://h/other/\g<1>"] {
+            let line = format!("file://universal/(.*) {place};downloadfilename=PATH");
+            assert_eq!(only(&line), (State::Ok, place.to_owned()));
+        }
+        assert_eq!(only("file://(.*) https://h/\\n").0, State::Problem);
     }
 
     #[test]
