@@ -1,7 +1,7 @@
 //! Whether hash server and shared state belong together: a unihash is of use to a build
 //! only where the objects of that name are.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use fingerpost_net::{Address, Host};
 
@@ -119,9 +119,21 @@ fn objects(variables: &Variables, around: &Around) -> Objects {
     }
     let (directory, top) = (variables.get("SSTATE_DIR"), variables.get("TOPDIR"));
     match (directory, top) {
-        (Some(directory), Some(top)) if !Path::new(directory).starts_with(top) => Objects::Host,
+        (Some(directory), Some(top)) if !plain(directory).starts_with(plain(top)) => Objects::Host,
         _ => Objects::Alone,
     }
+}
+
+/// The path without `..`: `${TOPDIR}/../sstate-cache` is not in `TOPDIR`.
+fn plain(path: &str) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::ParentDir => _ = plain.pop(),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// Whether the server is on this host.
@@ -182,6 +194,14 @@ mod tests {
         assert_eq!(state("auto", &[INSIDE]), State::Ok);
         let database = ("BB_HASHSERVE_DB_DIR", "/srv/sstate");
         assert_eq!(state("auto", &[OUTSIDE, database]), State::Ok);
+    }
+
+    #[test]
+    fn a_directory_beside_the_build_is_not_of_this_build_alone() {
+        let beside = ("SSTATE_DIR", "/build/../sstate-cache");
+        assert_eq!(state("auto", &[beside]), State::Warning);
+        let within = ("SSTATE_DIR", "/build/x/../sstate-cache");
+        assert_eq!(state("auto", &[within]), State::Ok);
     }
 
     #[test]
