@@ -25,14 +25,15 @@ pub(super) fn find(address: &str) -> std::io::Result<Option<Login>> {
     }
 }
 
-/// The entry of `machine`, else the `default` entry. An entry without a login
-/// or a password is none.
+/// The entry of `machine`, else the `default` entry; of several the last, as
+/// Python has it. An entry without a login or a password is none.
 pub(crate) fn lookup(text: &str, machine: &str) -> Option<Login> {
     let entries = entries(text);
-    let named = entries
-        .iter()
-        .find(|entry| entry.machine.as_deref() == Some(machine));
-    let entry = named.or_else(|| entries.iter().find(|entry| entry.machine.is_none()))?;
+    let last = |machine: Option<&str>| {
+        let mut latest_first = entries.iter().rev();
+        latest_first.find(|entry| entry.machine.as_deref() == machine)
+    };
+    let entry = last(Some(machine)).or_else(|| last(None))?;
     Some(Login {
         username: entry.login.clone()?,
         token: Secret::new(entry.password.clone()?),
@@ -157,6 +158,14 @@ mod tests {
         let text = "machine a:1 login u password p\ndefault login d password e\n";
         assert_eq!(found(text, "b:1"), pair("d", "e"));
         assert_eq!(found(text, "a:1"), pair("u", "p"));
+    }
+
+    #[test]
+    fn of_two_entries_the_last_counts() {
+        let text = "machine a:1 login u password old\nmachine a:1 login u password new\n";
+        assert_eq!(found(text, "a:1"), pair("u", "new"));
+        let text = "default login d password old\ndefault login d password new\n";
+        assert_eq!(found(text, "a:1"), pair("d", "new"));
     }
 
     #[test]
