@@ -48,11 +48,12 @@ impl Finding {
         Self::new(id, State::Problem, says)
     }
 
+    /// Some of it is a server's or an agent's word, which must not reach a terminal as it is.
     fn new(id: &'static str, state: State, says: impl Into<String>) -> Self {
         Self {
             id,
             state,
-            says: says.into(),
+            says: says.into().replace(char::is_control, " "),
         }
     }
 }
@@ -165,6 +166,12 @@ mod tests {
         assert_eq!(read[0]["id"], "address");
         assert_eq!(read[2]["state"], "not-checked");
         assert_eq!(read[3]["says"], "think of it");
+    }
+
+    #[test]
+    fn a_finding_is_one_line_and_draws_nothing() {
+        let told = Finding::ok("login", "it is refused (\x1b[2Jno\nok  all is well)");
+        assert_eq!(told.says, "it is refused ( [2Jno ok  all is well)");
     }
 
     #[test]
