@@ -7,13 +7,15 @@ use super::report::Finding;
 use super::variables::Variables;
 
 const ID: &str = "database";
+/// The one for this alone, and the only one for which BitBake looks where it is.
+const OWN: &str = "BB_HASHSERVE_DB_DIR";
 
 /// The directory, with `auto`; other servers keep theirs elsewhere.
 pub(super) fn directory(variables: &Variables, server: &Server) -> Option<(&'static str, PathBuf)> {
     let Server::Own { .. } = server else {
         return None;
     };
-    let places = ["BB_HASHSERVE_DB_DIR", "PERSISTENT_DIR", "CACHE"];
+    let places = [OWN, "PERSISTENT_DIR", "CACHE"];
     let found = |name| Some((name, PathBuf::from(variables.get(name)?)));
     places.into_iter().find_map(found)
 }
@@ -23,12 +25,11 @@ pub(super) fn judge(variable: &str, directory: &Path, network: Option<&str>) -> 
     let shown = directory.display();
     match network {
         None => Finding::ok(ID, format!("{shown} is on a local file system")),
-        Some("NFS") => Finding::problem(
+        Some("NFS") if variable == OWN => Finding::problem(
             ID,
             format!(
-                "{shown} is on NFS, where newer releases of BitBake refuse to start their server, and \
-                 older ones may lose the database: set BB_HASHSERVE_DB_DIR to a local directory \
-                 (now {variable})"
+                "{shown} is on NFS, and for BB_HASHSERVE_DB_DIR that ends the build: set it to a local \
+                 directory"
             ),
         ),
         Some(network) => Finding::warning(
@@ -70,10 +71,11 @@ mod tests {
     }
 
     #[test]
-    fn nfs_is_refused_by_bitbake() {
-        let state = |network| judge("CACHE", Path::new("/a"), network).state;
-        assert_eq!(state(None), State::Ok);
-        assert_eq!(state(Some("NFS")), State::Problem);
-        assert_eq!(state(Some("9p")), State::Warning);
+    fn nfs_is_refused_by_bitbake_where_it_looks() {
+        let state = |variable, network| judge(variable, Path::new("/a"), network).state;
+        assert_eq!(state(OWN, None), State::Ok);
+        assert_eq!(state(OWN, Some("NFS")), State::Problem);
+        assert_eq!(state("CACHE", Some("NFS")), State::Warning);
+        assert_eq!(state(OWN, Some("9p")), State::Warning);
     }
 }
