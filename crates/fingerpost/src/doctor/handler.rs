@@ -59,7 +59,6 @@ pub(super) fn parsing(variables: &Variables) -> Option<Finding> {
     };
     let hashed: Vec<_> = [
         "BB_HASHSERVE",
-        "BB_HASHSERVE_UPSTREAM",
         "BB_HASHSERVE_USERNAME",
         "BB_HASHSERVE_PASSWORD",
     ]
@@ -112,5 +111,8 @@ mod tests {
         let all = ignore("BB_HASHSERVE BB_HASHSERVE_PASSWORD");
         assert_eq!(parsing(&set(&[all, server, password])), None);
         assert_eq!(parsing(&set(&[server, password])), None);
+        // Nothing but an editor changes that one.
+        let upstream = ("BB_HASHSERVE_UPSTREAM", "wss://h/");
+        assert_eq!(parsing(&set(&[all, server, upstream])), None);
     }
 }

@@ -139,10 +139,10 @@ async fn examine(variables: &Variables) -> Report {
             found
         }
     };
-    let mut around = Around::default();
-    if let Some(address) = server.shared() {
-        around.is_agent = trying::check(&mut report, address, credentials, variables).await;
-    }
+    let mut around = Around {
+        is_agent: trying::check(&mut report, &server, credentials, variables).await,
+        ..Around::default()
+    };
     report.add(Mirrors::of(variables).check());
     match network_of(variables.get("SSTATE_DIR").map(PathBuf::from)).await {
         Ok(network) => around.sstate_network = network,

@@ -59,12 +59,25 @@ pub(super) async fn look_up(options: &ClientOptions) {
         .await;
 }
 
+/// Who asks a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// Builds, which look up and report.
+    Builds,
+    /// A build's own server, which looks up and never reports.
+    OwnServer,
+}
+
 /// What this caller may do, and which server it is; `named` is what it calls itself.
 /// Nothing, if the server stops answering.
-pub(super) async fn rights(options: ClientOptions, named: Option<String>) -> Vec<Finding> {
+pub(super) async fn rights(
+    options: ClientOptions,
+    asker: Asker,
+    named: Option<String>,
+) -> Vec<Finding> {
     let mut client = Client::new(bounded(&options));
     match Known::ask(&mut client).await {
-        Ok(known) => vec![known.permissions(), known.server(named)],
+        Ok(known) => vec![known.permissions(asker), known.server(named)],
         Err(_) => Vec::new(),
     }
 }
@@ -213,7 +226,7 @@ impl Known {
         self.exists_stream.is_known() && self.gc_status == Some(Word::Closed)
     }
 
-    fn permissions(&self) -> Finding {
+    fn permissions(&self, asker: Asker) -> Finding {
         match (&self.get_stream, &self.report_equiv) {
             (Word::Denied(why), _) => Finding::problem(
                 PERMISSIONS,
@@ -225,6 +238,10 @@ impl Known {
             (Word::Closed, _) => Finding::problem(
                 PERMISSIONS,
                 "the server closes on look-ups: replace it by one that knows get-stream",
+            ),
+            (Word::Yes, _) if asker == Asker::OwnServer => Finding::ok(
+                PERMISSIONS,
+                "may look up, and nothing else is asked of an upstream",
             ),
             (Word::Yes, Word::Denied(why)) => Finding::warning(
                 PERMISSIONS,
@@ -293,24 +310,28 @@ mod tests {
 
     #[test]
     fn permissions_are_what_was_let_through() {
+        let permissions = |known: &Known| known.permissions(Asker::Builds);
         let denied = || Word::Denied("Anonymous user is not allowed".to_owned());
-        assert_eq!(fingerpost().permissions().state, State::Ok);
+        assert_eq!(permissions(&fingerpost()).state, State::Ok);
         let reader = Known {
             report_equiv: denied(),
             ..fingerpost()
         };
-        assert_eq!(reader.permissions().state, State::Warning);
+        assert_eq!(permissions(&reader).state, State::Warning);
+        assert_eq!(reader.permissions(Asker::OwnServer).state, State::Ok);
         let nobody = Known {
             get_stream: denied(),
             ..reader
         };
-        assert_eq!(nobody.permissions().state, State::Problem);
+        for asker in [Asker::Builds, Asker::OwnServer] {
+            assert_eq!(nobody.permissions(asker).state, State::Problem);
+        }
         let read_only = Known {
             report_equiv: Word::Closed,
             gc_status: Some(Word::Closed),
             ..fingerpost()
         };
-        assert!(read_only.permissions().says.contains("read-only"));
+        assert!(permissions(&read_only).says.contains("read-only"));
     }
 
     #[test]
@@ -330,7 +351,7 @@ mod tests {
         // It does not refuse: it knows no permissions.
         reference.report_equiv = Word::Closed;
         reference.gc_status = Some(Word::Closed);
-        assert_eq!(reference.permissions().state, State::Ok);
+        assert_eq!(reference.permissions(Asker::Builds).state, State::Ok);
     }
 
     #[test]

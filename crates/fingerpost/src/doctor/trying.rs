@@ -11,21 +11,31 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::address::Server;
 use super::http::{self, Answer};
 use super::proxy::{self, Named};
 use super::reach::STEP;
 use super::report::{Finding, Report};
+use super::session::Asker;
 use super::tls::Trust;
 use super::variables::Variables;
 use super::{agent, clock, of_process, reach, session, socket, tls};
 
-/// Tries the server at an address. Returns whether an agent listens there.
+/// Tries the server that a build shares with others, if it has one. Returns whether an
+/// agent listens there.
 pub(super) async fn check(
     report: &mut Report,
-    address: &Address,
+    server: &Server,
     credentials: Option<Credentials>,
     variables: &Variables,
 ) -> bool {
+    let Some(address) = server.shared() else {
+        return false;
+    };
+    let asker = match server {
+        Server::Own { .. } => Asker::OwnServer,
+        _ => Asker::Builds,
+    };
     let has_login = credentials.is_some();
     let environment = Environment::of(variables);
     let (proxies, about_proxy) = proxy::check(address, environment.proxies());
@@ -40,7 +50,7 @@ pub(super) async fn check(
         Some(way) => match status {
             Some(status) => through_agent(report, &way.options, status, credentials).await,
             None => {
-                ask(report, way, credentials).await;
+                ask(report, way, credentials, asker).await;
                 fill(report, address, has_login);
             }
         },
@@ -180,7 +190,7 @@ async fn version(options: &ClientOptions) -> Option<Answer> {
 }
 
 /// What is asked of a server itself.
-async fn ask(report: &mut Report, way: Way, credentials: Option<Credentials>) {
+async fn ask(report: &mut Report, way: Way, credentials: Option<Credentials>, asker: Asker) {
     let Way {
         mut options,
         answer,
@@ -197,7 +207,7 @@ async fn ask(report: &mut Report, way: Way, credentials: Option<Credentials>) {
         options = logged_in;
     }
     let named = answer.as_ref().and_then(fingerpost);
-    report.add(session::rights(options, named).await);
+    report.add(session::rights(options, asker, named).await);
 }
 
 /// An agent answers for its server; a login is all that may differ.

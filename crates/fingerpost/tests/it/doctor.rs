@@ -183,6 +183,24 @@ async fn readers_and_strangers_are_told_apart() -> Result<()> {
     said.ensure("permissions", "problem", "give the caller @read")
 }
 
+/// It is read only, as the one that everybody may ask is.
+#[tokio::test]
+async fn an_upstream_need_not_take_reports() -> Result<()> {
+    let farm = farm();
+    let reading = farm.server().anonymous("@read").start().await?;
+    let upstream = ("BB_HASHSERVE_UPSTREAM", reading.address());
+    let said = Host::new(&farm)
+        .build(&[("BB_HASHSERVE", "auto"), upstream, MIRROR])
+        .await?;
+    said.ensure("permissions", "ok", "of an upstream")?;
+    ensure!(
+        said.everything.ends_with("\nNothing is wrong.\n"),
+        "{}",
+        said.everything
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn logins_are_tried_and_no_password_is_shown() -> Result<()> {
     let farm = farm();
