@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::address::Server;
 use super::http::{self, Answer};
-use super::proxy::{self, Named};
+use super::proxy::{self, Named, Route};
 use super::reach::STEP;
 use super::report::{Finding, Report};
 use super::session::Asker;
@@ -38,7 +38,7 @@ pub(super) async fn check(
     };
     let has_login = credentials.is_some();
     let environment = Environment::of(variables);
-    let (proxies, about_proxy) = proxy::check(address, environment.proxies());
+    let (route, about_proxy) = proxy::check(address, environment.proxies());
     report.add(about_proxy);
     let status = match address {
         Address::Unix(path) => agent::ask(path).await,
@@ -46,7 +46,7 @@ pub(super) async fn check(
     };
     let is_agent = status.is_some();
     report.add(waits(is_agent, has_login));
-    match go(report, address, proxies, &environment).await {
+    match go(report, address, route, &environment).await {
         Some(way) => match status {
             Some(status) => through_agent(report, &way.options, status, credentials).await,
             None => {
@@ -71,15 +71,23 @@ struct Environment {
 
 impl Environment {
     fn of(variables: &Variables) -> Self {
-        let value = |name| {
+        let value = |name: &str| {
             let configured = variables.get(name).map(str::to_owned);
             let value = configured.or_else(|| of_process(name));
             value.filter(|value| !value.is_empty())
         };
+        // Python takes small letters first, also to say that there is none.
+        let proxy = |small: &str| {
+            let passed = variables.passes_on(small).then(|| of_process(small));
+            match passed.flatten() {
+                Some(text) => Some(text).filter(|text| !text.is_empty()),
+                None => value(&small.to_ascii_uppercase()),
+            }
+        };
         Self {
-            http_proxy: value("HTTP_PROXY"),
-            https_proxy: value("HTTPS_PROXY"),
-            no_proxy: value("NO_PROXY"),
+            http_proxy: proxy("http_proxy"),
+            https_proxy: proxy("https_proxy"),
+            no_proxy: proxy("no_proxy"),
             cert_file: value("SSL_CERT_FILE"),
             cert_directory: value("SSL_CERT_DIR"),
         }
@@ -117,12 +125,13 @@ struct Way {
 async fn go(
     report: &mut Report,
     address: &Address,
-    proxies: Option<Proxies>,
+    route: Route,
     environment: &Environment,
 ) -> Option<Way> {
     let mut options = ClientOptions::to(address.clone());
     options.proxies = Proxies::none();
-    let answer = match (address, proxies) {
+    let answer = match (address, route) {
+        (_, Route::Unknown) => return None,
         (Address::Unix(path), _) => {
             let (stream, finding) = socket::check(path).await;
             report.add([finding]);
@@ -130,8 +139,8 @@ async fn go(
             report.step(session::ping(&options).await)?;
             None
         }
-        (Address::WebSocket { tls, .. }, Some(proxies)) => {
-            options.proxies = proxies;
+        (Address::WebSocket { tls, .. }, Route::Through(proxies)) => {
+            options.proxies = *proxies;
             if *tls {
                 let trust = environment.trust().await;
                 let config = trust.and_then(|trust| trust.config());

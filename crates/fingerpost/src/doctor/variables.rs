@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read};
 use crate::config::Secret;
 
 /// What is kept of `bitbake -e`; the rest, usually tens of megabytes, is read past.
-const KEPT: [&str; 21] = [
+const KEPT: [&str; 24] = [
     "BB_HASHCONFIG_IGNORE_VARS",
     "BB_HASHSERVE",
     "BB_HASHSERVE_DB_DIR",
@@ -30,6 +30,9 @@ const KEPT: [&str; 21] = [
     "SSTATE_DIR",
     "SSTATE_MIRRORS",
     "TOPDIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 ];
 const PASSWORD: &str = "BB_HASHSERVE_PASSWORD";
 
@@ -107,6 +110,12 @@ impl Variables {
     /// Whether it is known what the variable is, if only that it is not set.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.whole || self.values.contains_key(name)
+    }
+
+    /// Whether BitBake, as far as is known, has this variable of the environment in its own:
+    /// it keeps few, and prints those.
+    pub(super) fn passes_on(&self, name: &str) -> bool {
+        !self.whole || self.values.contains_key(name)
     }
 
     /// Sets one that was asked for by hand, and that is tried even if a build started it.

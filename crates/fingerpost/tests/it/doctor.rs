@@ -376,6 +376,15 @@ async fn a_websocket_goes_through_the_proxy_of_the_build() -> Result<()> {
     said.ensure("proxy", "ok", "through http://127.0.0.1:")?;
     said.ensure("resolve", "not-checked", "")?;
     said.ensure("server", "ok", "Fingerpost")?;
+    // Small letters count where BitBake lets them through, which it shows, and go first.
+    let elsewhere = ("HTTP_PROXY", "http://127.0.0.1:1");
+    let variables = [variables[0], elsewhere, MIRROR];
+    let host = Host::new(&farm).with("http_proxy", Path::new(&url));
+    let said = host.build(&variables).await?;
+    said.ensure("proxy", "ok", "through http://127.0.0.1:1,")?;
+    let passed = [&variables[..], &[("http_proxy", &*url)]].concat();
+    let said = host.build(&passed).await?;
+    said.ensure("server", "ok", "Fingerpost")?;
     passing.abort();
     Ok(())
 }
