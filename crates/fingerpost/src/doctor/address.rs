@@ -146,6 +146,11 @@ fn parse(text: &str, version: Option<Version>) -> Result<(Address, Option<String
     if text.trim() != text {
         return Err(format!("remove the blanks around `{}`", text.trim()));
     }
+    if let Some(variable) = unexpanded(text) {
+        return Err(format!(
+            "BitBake has no variable {variable}, and leaves it in the address: write its value, or set it"
+        ));
+    }
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     if let Some(scheme @ ("http" | "https")) = scheme {
         return Err(other_scheme(text, scheme, version));
@@ -162,6 +167,14 @@ fn parse(text: &str, version: Option<Version>) -> Result<(Address, Option<String
         }
     };
     Ok((address, doubt))
+}
+
+/// The first `${NAME}` of a text, which is there only where BitBake does not know the name:
+/// nearly all variables of the environment.
+fn unexpanded(text: &str) -> Option<&str> {
+    let begin = text.find("${")?;
+    let length = text[begin..].find('}')? + 1;
+    Some(&text[begin..begin + length])
 }
 
 fn other_scheme(text: &str, scheme: &str, version: Option<Version>) -> String {
@@ -282,6 +295,8 @@ mod tests {
         refused("::1:8686", "2.8.0", "[IPV6]:PORT");
         refused(" h:1", "2.8.0", "blanks around `h:1`");
         refused("h", "2.8.0", "not an address");
+        let runtime = "unix://${XDG_RUNTIME_DIR}/a.sock";
+        refused(runtime, "2.8.0", "no variable ${XDG_RUNTIME_DIR},");
     }
 
     #[test]
