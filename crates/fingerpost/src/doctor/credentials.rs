@@ -57,11 +57,13 @@ pub(super) fn check(
     let Some(login) = login else {
         return (None, vec![finding]);
     };
-    if let Server::Own { .. } = server {
-        return (None, vec![for_own_server(&login.username)]);
-    }
-    match version {
-        Some(version) if !version.knows_websocket_and_logins() => {
+    match (server, version) {
+        (Server::Own { .. }, Some(version)) if !version.knows_websocket_and_logins() => {
+            let says = format!("{version} does not log in, and its own server wants no login");
+            (None, vec![Finding::ok(ID, says)])
+        }
+        (Server::Own { .. }, _) => (None, vec![for_own_server(&login.username)]),
+        (_, Some(version)) if !version.knows_websocket_and_logins() => {
             let why = format!(
                 "{version} does not log in, so builds are anonymous: let an agent log in, or let the \
                  server give anonymous callers what builds need"
@@ -240,9 +242,11 @@ mod tests {
     #[test]
     fn old_releases_do_not_log_in() {
         let kirkstone = ("BB_VERSION", "2.0.0");
-        let values = [("BB_HASHSERVE", "h:1"), USERNAME, PASSWORD, kirkstone];
-        let (is_login, state, _) = first(&values, "");
-        assert!(!is_login && state == State::Warning);
+        for (server, expected) in [("h:1", State::Warning), ("auto", State::Ok)] {
+            let values = [("BB_HASHSERVE", server), USERNAME, PASSWORD, kirkstone];
+            let (is_login, state, says) = first(&values, "");
+            assert!(!is_login && state == expected, "{server}: {says}");
+        }
     }
 
     #[test]
