@@ -19,6 +19,8 @@ pub(super) struct Mirrors {
     all: Vec<Mirror>,
     /// A word without its other half.
     odd: bool,
+    /// `BB_NO_NETWORK` holds for them too.
+    is_offline: bool,
 }
 
 impl Mirrors {
@@ -34,6 +36,8 @@ impl Mirrors {
         Self {
             all: pairs.collect(),
             odd: words.len() % 2 == 1,
+            is_offline: variables.is_true("BB_NO_NETWORK")
+                && !variables.is_true("SSTATE_MIRROR_ALLOW_NETWORK"),
         }
     }
 
@@ -56,6 +60,17 @@ impl Mirrors {
                  pairs, `file://.* https://HOST/PATH;downloadfilename=PATH`",
             )];
         }
+        if let Some(mirror) = self.all.iter().find(|mirror| mirror.is_remote())
+            && self.is_offline
+        {
+            return vec![Finding::problem(
+                ID,
+                format!(
+                    "BB_NO_NETWORK keeps BitBake from {}: set SSTATE_MIRROR_ALLOW_NETWORK = \"1\"",
+                    mirror.shown()
+                ),
+            )];
+        }
         let found: Vec<_> = self.all.iter().filter_map(Mirror::check).collect();
         match (found.is_empty(), self.first_shown()) {
             (true, Some(first)) => {
@@ -73,6 +88,10 @@ impl Mirrors {
 impl Mirror {
     fn shown(&self) -> String {
         shown::url(&self.place)
+    }
+
+    fn is_remote(&self) -> bool {
+        !self.place.starts_with("file:")
     }
 
     /// Whether the place takes over what a group of the pattern matched, which is the other
@@ -155,6 +174,21 @@ mod tests {
             assert_eq!(only(&line), (State::Ok, place.to_owned()));
         }
         assert_eq!(only("file://(.*) https://h/\\n").0, State::Problem);
+    }
+
+    #[test]
+    fn a_build_without_network_needs_leave_for_mirrors() {
+        let offline = ("BB_NO_NETWORK", "1");
+        let allowed = ("SSTATE_MIRROR_ALLOW_NETWORK", "1");
+        let remote = "file://.* https://h/PATH;downloadfilename=PATH";
+        let state = |mirrors, more: &[(&str, &str)]| {
+            let values = [&[("SSTATE_MIRRORS", mirrors)], more].concat();
+            Mirrors::of(&set(&values)).check()[0].state
+        };
+        assert_eq!(state(remote, &[offline]), State::Problem);
+        assert_eq!(state(remote, &[offline, allowed]), State::Ok);
+        assert_eq!(state(remote, &[("BB_NO_NETWORK", "0")]), State::Ok);
+        assert_eq!(state("file://.* file:///a/PATH", &[offline]), State::Ok);
     }
 
     #[test]

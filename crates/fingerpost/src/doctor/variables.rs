@@ -7,12 +7,13 @@ use std::io::{self, BufRead, Read};
 use crate::config::Secret;
 
 /// What is kept of `bitbake -e`; the rest, usually tens of megabytes, is read past.
-const KEPT: [&str; 24] = [
+const KEPT: [&str; 26] = [
     "BB_HASHCONFIG_IGNORE_VARS",
     "BB_HASHSERVE",
     "BB_HASHSERVE_DB_DIR",
     "BB_HASHSERVE_UPSTREAM",
     "BB_HASHSERVE_USERNAME",
+    "BB_NO_NETWORK",
     "BB_SIGNATURE_HANDLER",
     "BB_VERSION",
     "CACHE",
@@ -29,6 +30,7 @@ const KEPT: [&str; 24] = [
     "SSL_CERT_FILE",
     "SSTATE_DIR",
     "SSTATE_MIRRORS",
+    "SSTATE_MIRROR_ALLOW_NETWORK",
     "TOPDIR",
     "http_proxy",
     "https_proxy",
@@ -99,6 +101,13 @@ impl Variables {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let value = self.values.get(name)?;
         (!value.trim().is_empty()).then_some(value)
+    }
+
+    /// Whether BitBake reads the value as a yes.
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        let value = self.get(name).unwrap_or_default().trim();
+        let mut yes = ["1", "y", "yes", "true"].into_iter();
+        yes.any(|word| value.eq_ignore_ascii_case(word))
     }
 
     /// The password of the hash server's user, if it is not empty.
