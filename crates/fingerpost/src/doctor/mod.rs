@@ -30,12 +30,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use tokio::time::timeout;
 
 use self::bitbake::Version;
 use self::credentials::NetrcFile;
 use self::mirrors::Mirrors;
 use self::pairing::Around;
+use self::reach::{STEP, within};
 use self::report::{Finding, Report};
 use self::variables::Variables;
 use crate::exit::{Exit, OrExit as _, failure};
@@ -131,9 +131,7 @@ async fn examine(variables: &Variables) -> Report {
         address::Server::Off => None,
         _ => {
             // A home on a network file system that is away has no login either.
-            let reading = tokio::task::spawn_blocking(NetrcFile::of_user);
-            let read = timeout(reach::STEP, reading).await.map(Result::ok);
-            let file = read.ok().flatten().unwrap_or_default();
+            let file = within(STEP, NetrcFile::of_user).await.unwrap_or_default();
             let (found, about) = credentials::check(variables, version, &server, &file);
             report.add(about);
             found
@@ -167,9 +165,7 @@ async fn network_of(path: Option<PathBuf>) -> Result<Option<String>, String> {
         "the file system of {} does not answer within a second: look after its server",
         path.display()
     );
-    let asking = tokio::task::spawn_blocking(move || database::network(&path));
-    match timeout(reach::STEP, asking).await {
-        Ok(Ok(network)) => Ok(network),
-        _ => Err(silent),
-    }
+    within(STEP, move || database::network(&path))
+        .await
+        .ok_or(silent)
 }

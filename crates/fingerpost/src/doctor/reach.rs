@@ -16,6 +16,16 @@ pub(super) const STEP: Duration = Duration::from_secs(1);
 const RESOLVE: &str = "resolve";
 const CONNECT: &str = "connect";
 
+/// What a read of files gives; nothing if their file system does not answer in time, as one
+/// of a server that is away. What still waits is left behind.
+pub(super) async fn within<T: Send + 'static>(
+    limit: Duration,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let reading = tokio::task::spawn_blocking(read);
+    timeout(limit, reading).await.ok()?.ok()
+}
+
 /// Connects as BitBake does: to one address after the other, in the resolver's order.
 pub(super) async fn check(host: &Host, port: u16) -> (Option<TcpStream>, Vec<Finding>) {
     let (addresses, mut findings) = resolve(host, port).await;
@@ -88,5 +98,19 @@ fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::TimedOut => "no answer".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_does_not_end_is_left_behind() {
+        assert_eq!(within(STEP, || 1).await, Some(1));
+        let (keep, silent) = std::sync::mpsc::sync_channel::<()>(0);
+        let little = Duration::from_millis(10);
+        assert_eq!(within(little, move || silent.recv().is_ok()).await, None);
+        drop(keep);
     }
 }

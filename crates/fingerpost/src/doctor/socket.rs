@@ -8,10 +8,22 @@ use fingerpost_net::connect_unix;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::reach::STEP;
+use super::reach::{STEP, within};
 use super::report::Finding;
 
 const ID: &str = "socket";
+
+/// What is to be said if the file system of the socket does not answer: nothing else could
+/// be asked there without waiting for it.
+pub(super) async fn silent(path: &Path) -> Option<Finding> {
+    let asked = path.to_owned();
+    let answered = within(STEP, move || std::fs::metadata(asked).is_ok()).await;
+    let says = format!(
+        "the file system of {} does not answer within a second: put the socket on a local one",
+        path.display()
+    );
+    answered.is_none().then(|| Finding::problem(ID, says))
+}
 
 /// Connects to the socket.
 pub(super) async fn check(path: &Path) -> (Option<UnixStream>, Finding) {

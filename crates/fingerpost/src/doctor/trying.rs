@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::address::Server;
 use super::http::{self, Answer};
 use super::proxy::{self, Named, Route};
-use super::reach::STEP;
+use super::reach::{STEP, within};
 use super::report::{Finding, Report};
 use super::session::Asker;
 use super::tls::Trust;
@@ -40,6 +40,13 @@ pub(super) async fn check(
     let environment = Environment::of(variables);
     let (route, about_proxy) = proxy::check(address, environment.proxies());
     report.add(about_proxy);
+    if let Address::Unix(path) = address
+        && let Some(silent) = socket::silent(path).await
+    {
+        report.add([silent]);
+        fill(report, address, has_login);
+        return false;
+    }
     let status = match address {
         Address::Unix(path) => agent::ask(path).await,
         _ => None,
@@ -104,13 +111,10 @@ impl Environment {
     async fn trust(&self) -> Result<Trust, String> {
         let (file, directory) = (self.cert_file.clone(), self.cert_directory.clone());
         let load = move || Trust::load(file.as_deref(), directory.as_deref());
-        let loaded = timeout(STEP, tokio::task::spawn_blocking(load)).await;
         let silent = "the certificate authorities cannot be read within a second: look after the file \
                       system of SSL_CERT_FILE and SSL_CERT_DIR";
-        match loaded {
-            Ok(Ok(loaded)) => loaded,
-            _ => Err(silent.to_owned()),
-        }
+        let loaded = within(STEP, load).await;
+        loaded.unwrap_or_else(|| Err(silent.to_owned()))
     }
 }
 
