@@ -252,9 +252,10 @@ class AnAbsentServer(Directory):
             self.assertEqual(outcome("wss://hash.example/", environment=environment), "the proxy 127.0.0.1 answers 403")
 
     def test_a_proxy_of_another_kind_leaves_it_unknown(self):
-        environment = {"HTTPS_PROXY": "socks5h://127.0.0.1:1"}
-        with self.assertRaises(Unchecked):
-            probe.ping("wss://hash.example/", Deadline(PLENTY), environment)
+        for proxy in ("socks5h://127.0.0.1:1", "http://user:secret/word@127.0.0.1:1", "http://"):
+            with self.subTest(proxy), self.assertRaises(Unchecked) as raised:
+                probe.ping("wss://hash.example/", Deadline(PLENTY), {"HTTPS_PROXY": proxy})
+            self.assertNotIn("secret", str(raised.exception))
 
     def test_addresses_that_bitbake_does_not_understand(self):
         for address in (

@@ -30,6 +30,8 @@ def connect(address, deadline, environment, connect_tcp):
     """Returns an open `Channel`; raises `Absent`, `Unchecked`, `OSError` or `ValueError`."""
     for _ in range(REDIRECTS_MAX):
         url = _parse(address)
+        if url is None:
+            raise Absent("not an address that BitBake understands")
         channel = Channel(_open(url, deadline, environment, connect_tcp), deadline)
         try:
             moved = channel.upgrade(url)
@@ -47,14 +49,12 @@ def connect(address, deadline, environment, connect_tcp):
 
 
 def _parse(address):
+    """The parts of a URL that names a host, or nothing. Python's own words for why not may hold a password."""
     try:
         url = urllib.parse.urlsplit(address)
-        if url.hostname and _port(url):
-            return url
+        return url if url.hostname and _port(url) else None
     except ValueError:
-        # Its text holds what should have been a port, which may be a password.
-        pass
-    raise Absent("not an address that BitBake understands")
+        return None
 
 
 def _port(url):
@@ -122,10 +122,10 @@ def _uses_proxies():
 
 def _through(proxy, url, deadline, connect_tcp):
     """Has an HTTP proxy make the connection."""
-    way = urllib.parse.urlsplit(proxy)
-    if way.scheme != "http" or not way.hostname:
+    way = _parse(proxy)
+    if way is None or way.scheme != "http":
         raise Unchecked("it is behind a proxy that is none of http://HOST:PORT")
-    connection = connect_tcp(way.hostname, way.port or 80, deadline)
+    connection = connect_tcp(way.hostname, _port(way), deadline)
     try:
         host = "[%s]" % url.hostname if ":" in url.hostname else url.hostname
         lines = ["CONNECT %s:%d HTTP/1.1" % (host, _port(url)), "Host: %s:%d" % (host, _port(url))]
