@@ -99,9 +99,15 @@ class TheChoice(world.Build):
 
     def test_an_event_handler_never_raises(self):
         address = nowhere()
-        with mock.patch("fingerpost.choice.decide", side_effect=RuntimeError("broken")):
-            self.assert_unchanged(self.parsed(address), address)
-        self.assertIn("RuntimeError: broken", self.said.notes[-1])
+        for settings, why in (
+            ({"FINGERPOST_AGENT": "on"}, "ValueError: Invalid value for to_boolean: on"),
+            ({"FINGERPOST_AGENT": "1", "FINGERPOST_AGENT_OPTIONS": "'"}, "ValueError: No closing quotation"),
+        ):
+            with self.subTest(settings):
+                memory.forget()
+                d = self.parsed(address, FINGERPOST_PROGRAM="true", **settings)
+                self.assertEqual(d.getVar("BB_HASHSERVE"), address)
+                self.assertIn(why, self.said.warnings[-1])
 
     def test_a_class_without_its_module_says_so_and_goes_on(self):
         address = nowhere()

@@ -13,7 +13,10 @@ def handle(event, d):
     try:
         _handle(type(event).__name__, d)
     except Exception as error:
-        bb.note("fingerpost: nothing is done at %s: %s: %s" % (type(event).__name__, type(error).__name__, error))
+        name = type(event).__name__
+        # Without the choice a build waits for a server that is away, which somebody has to know.
+        say = bb.warn if name == "ConfigParsed" else bb.note
+        say("fingerpost: nothing is done at %s: %s: %s" % (name, type(error).__name__, error))
 
 
 def _handle(name, d):
