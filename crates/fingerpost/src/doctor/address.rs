@@ -93,7 +93,8 @@ fn own(variables: &Variables) -> Finding {
 
 fn is_agent_of_build(text: &str, variables: &Variables) -> bool {
     let socket = variables.get("FINGERPOST_AGENT_SOCKET");
-    socket.is_some_and(|socket| text.strip_prefix("unix://") == Some(socket))
+    let is_there = socket.is_some_and(|socket| text.strip_prefix("unix://") == Some(socket));
+    is_there && variables.is_true("FINGERPOST_AGENT")
 }
 
 /// By default the agent asks what `BB_HASHSERVE` was before the class set it.
@@ -337,15 +338,23 @@ mod tests {
     fn the_agent_of_a_build_is_gone_after_it() {
         let socket = ("FINGERPOST_AGENT_SOCKET", "/build/agent.sock");
         let address = ("BB_HASHSERVE", "unix:///build/agent.sock");
+        let wanted = ("FINGERPOST_AGENT", "1");
         let said = |server: &str| {
-            let (found, mut said) = checked(&[socket, address, ("FINGERPOST_SERVER", server)]);
+            let server = ("FINGERPOST_SERVER", server);
+            let (found, mut said) = checked(&[wanted, socket, address, server]);
             assert_eq!(found, Server::AgentOfBuild);
             said.remove(0).says
         };
         assert!(said("wss://u:hunter2@h/").contains("asks wss://h/: check"));
         assert!(said(address.1).contains("asks the BB_HASHSERVE of your configuration:"));
         let other = ("BB_HASHSERVE", "unix:///run/agent.sock");
-        assert!(matches!(checked(&[socket, other]).0, Server::At(_)));
+        for values in [
+            [wanted, socket, other],
+            [wanted, address, other],
+            [socket, address, address],
+        ] {
+            assert!(matches!(checked(&values).0, Server::At(_)));
+        }
     }
 
     #[test]

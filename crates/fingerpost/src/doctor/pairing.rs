@@ -225,8 +225,12 @@ mod tests {
             ..agent
         };
         assert_eq!(around(&[server, OUTSIDE], &nfs), State::Ok);
-        let of_build = ("FINGERPOST_AGENT_SOCKET", "/run/s");
-        assert_eq!(state("unix:///run/s", &[of_build, INSIDE]), State::Problem);
+        let of_build = [
+            ("FINGERPOST_AGENT", "1"),
+            ("FINGERPOST_AGENT_SOCKET", "/run/s"),
+            INSIDE,
+        ];
+        assert_eq!(state("unix:///run/s", &of_build), State::Problem);
     }
 
     #[test]

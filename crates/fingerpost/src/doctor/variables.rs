@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read};
 use crate::config::Secret;
 
 /// What is kept of `bitbake -e`; the rest, usually tens of megabytes, is read past.
-const KEPT: [&str; 26] = [
+const KEPT: [&str; 27] = [
     "BB_HASHCONFIG_IGNORE_VARS",
     "BB_HASHSERVE",
     "BB_HASHSERVE_DB_DIR",
@@ -18,6 +18,7 @@ const KEPT: [&str; 26] = [
     "BB_VERSION",
     "CACHE",
     // Set by the class of our layer.
+    "FINGERPOST_AGENT",
     "FINGERPOST_AGENT_SOCKET",
     "FINGERPOST_PROGRAM",
     "FINGERPOST_SERVER",
