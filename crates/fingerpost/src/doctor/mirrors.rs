@@ -90,6 +90,12 @@ impl Mirror {
         shown::url(&self.place)
     }
 
+    /// The place without its parameters, one of which ends in `PATH` as well.
+    fn path(&self) -> &str {
+        let end = self.place.find(';').unwrap_or(self.place.len());
+        &self.place[..end]
+    }
+
     fn is_remote(&self) -> bool {
         !self.place.starts_with("file:")
     }
@@ -97,7 +103,7 @@ impl Mirror {
     /// Whether the place takes over what a group of the pattern matched, which is the other
     /// way to say where an object is: `file://universal/(.*) https://HOST/other/\1`.
     fn has_group(&self) -> bool {
-        let after = self.place.split('\\').skip(1);
+        let after = self.path().split('\\').skip(1);
         let mut after = after.filter_map(|text| text.chars().next());
         after.any(|first| first.is_ascii_digit() || first == 'g')
     }
@@ -113,7 +119,7 @@ impl Mirror {
                 ),
             ));
         }
-        if !self.place.contains("PATH") && !self.has_group() {
+        if !self.path().contains("PATH") && !self.has_group() {
             return Some(Finding::problem(
                 ID,
                 format!(
@@ -173,7 +179,9 @@ mod tests {
             let line = format!("file://universal/(.*) {place};downloadfilename=PATH");
             assert_eq!(only(&line), (State::Ok, place.to_owned()));
         }
-        assert_eq!(only("file://(.*) https://h/\\n").0, State::Problem);
+        let manual = r"file://universal-4.9/(.*) https://h/universal-4.8/\1";
+        assert_eq!(only(manual).0, State::Warning);
+        assert_eq!(only(r"file://(.*) https://h/\x").0, State::Problem);
     }
 
     #[test]
@@ -196,6 +204,8 @@ mod tests {
         let (state, says) = only("file://.* http://h/sstate/");
         assert_eq!(state, State::Problem);
         assert!(says.contains("write http://h/sstate/PATH;"), "{says}");
+        let by_parameter = "file://.* https://h/;downloadfilename=PATH";
+        assert_eq!(only(by_parameter).0, State::Problem);
         assert_eq!(only("file://.* https://h/PATH").0, State::Warning);
         assert_eq!(only("https://.* https://h/PATH").0, State::Warning);
         assert_eq!(only("file://.*").0, State::Problem);
