@@ -1,7 +1,7 @@
 //! The agent: builds on one side, the server on the other.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::Router;
 use axum::extract::ws::WebSocket;
@@ -50,6 +50,11 @@ impl Agent {
         let namespaces = Arc::new(Namespaces::start(options).await?);
         tokio::spawn(reporting::replay(Arc::downgrade(&namespaces)));
         Ok(Self(namespaces))
+    }
+
+    /// Everything of it, for as long as it lives.
+    pub(crate) fn downgrade(&self) -> Weak<Namespaces> {
+        Arc::downgrade(&self.0)
     }
 
     /// Serves builds, and metrics and probes on listeners that are called `metrics`, until

@@ -1,6 +1,6 @@
 //! What the agent counts, and what it says of it in the log.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fingerpost_hashequiv_client::{AskError, ClientError};
@@ -44,6 +44,8 @@ pub(crate) struct Figures {
     pub(crate) disbelieved: AtomicU64,
     /// Signatures of this host that the server took.
     pub(crate) signed: AtomicU64,
+    /// Whether a key ring is another file and cannot be read.
+    pub(crate) rings_failed: AtomicBool,
     log_disbelieved: Seldom,
     /// Builds that may only read.
     pub(crate) readers: Readers,
@@ -72,6 +74,7 @@ impl Default for Figures {
             by_store: zero(),
             disbelieved: zero(),
             signed: zero(),
+            rings_failed: AtomicBool::new(false),
             log_disbelieved: Seldom::new(LOG_EVERY),
             readers: Readers::default(),
             log_silent: Seldom::new(LOG_EVERY),

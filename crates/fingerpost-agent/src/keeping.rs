@@ -11,6 +11,7 @@ use std::time::Duration;
 use fingerpost_core::{Clock as _, SystemClock, Timestamp};
 use fingerpost_hashequiv_client::http::DeletionEpoch;
 use fingerpost_hashequiv_proto::types::{Taskhash, Unihash, decode_hex};
+use fingerpost_signatures::Trust;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
@@ -41,18 +42,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Who hears of changes of a namespace, and tells memory at once and the store soon.
 pub(crate) struct Listener {
     namespace: String,
-    /// By what its answers are judged.
-    judge: String,
+    judge: Mutex<Judge>,
     knowledge: Arc<Knowledge>,
     spool: Arc<Spool>,
     untold: Mutex<Untold>,
     told: Notify,
     /// Held by whoever tells the store: there is an order.
     telling: tokio::sync::Mutex<()>,
-    /// Whether the store knows who judges.
-    knows_judge: AtomicBool,
     /// Whether the store has heard of everything.
     is_settled: AtomicBool,
+}
+
+/// By what answers are judged.
+#[derive(Clone)]
+struct Judge {
+    name: String,
+    /// Whether the store knows it.
+    is_known: bool,
 }
 
 /// What the store has not heard yet.
@@ -127,15 +133,26 @@ impl Listener {
         told.notify_one();
         Self {
             namespace,
-            judge,
+            judge: Mutex::new(Judge {
+                name: judge,
+                is_known: false,
+            }),
             knowledge,
             spool,
             untold: Mutex::default(),
             told,
             telling: tokio::sync::Mutex::default(),
-            knows_judge: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
         }
+    }
+
+    /// From now on answers are judged by this: what was judged otherwise is forgotten.
+    pub(crate) fn is_judged_by(&self, name: String) {
+        *self.judge.lock() = Judge {
+            name,
+            is_known: false,
+        };
+        self.note(Untold::forget_all);
     }
 
     fn is_settled(&self) -> bool {
@@ -177,15 +194,18 @@ impl Listener {
         self.tell_state(state, &telling.half).await?;
         telling.done();
         let now = self.untold.lock();
-        let is_settled = !now.all_gone && now.epoch.is_none() && now.deleted.is_empty();
+        let nothing_left = !now.all_gone && now.epoch.is_none() && now.deleted.is_empty();
+        let is_settled = nothing_left && self.judge.lock().is_known;
         self.is_settled.store(is_settled, Ordering::SeqCst);
         Ok(())
     }
 
     async fn tell_state(&self, state: &State, untold: &Untold) -> Result<(), StateError> {
-        if !self.knows_judge.load(Ordering::SeqCst) {
-            state.judge(&self.namespace, &self.judge).await?;
-            self.knows_judge.store(true, Ordering::SeqCst);
+        let judge = self.judge.lock().clone();
+        if !judge.is_known {
+            state.judge(&self.namespace, &judge.name).await?;
+            let mut now = self.judge.lock();
+            now.is_known = now.name == judge.name;
         }
         if untold.all_gone {
             state.forget_all(&self.namespace).await?;
@@ -285,13 +305,14 @@ impl Shared {
         let Some(kept) = &self.kept else {
             return;
         };
+        let judge = self.trust.now();
         let heard = self.knowledge.heard();
         let is_current = kept.followed.is_current();
         // What is known up to here is worth remembering; what may be old is looked at again.
         let of = heard.filter(|_| is_current);
         let asked = batch.open();
         let words = kept.in_snapshot(asked.clone()).await;
-        self.take(of, &asked, &words, &self.figures.by_snapshot);
+        self.take((&judge, of), &asked, &words, &self.figures.by_snapshot);
         batch.say(words);
         if !batch.is_answered() {
             let asked = batch.open();
@@ -300,14 +321,14 @@ impl Shared {
                 true => self.in_store(&asked, is_current).await,
                 false => vec![None; asked.len()],
             };
-            self.take(of, &asked, &words, &self.figures.by_store);
+            self.take((&judge, of), &asked, &words, &self.figures.by_store);
             batch.say(words);
         }
     }
 
     fn take(
         &self,
-        of: Option<DeletionEpoch>,
+        (judge, of): (&Option<Arc<Trust>>, Option<DeletionEpoch>),
         asked: &[server::Task],
         words: &[Word],
         by: &AtomicU64,
@@ -315,11 +336,10 @@ impl Shared {
         self.figures.found(by, words);
         if of.is_some() {
             let pairs = asked.iter().zip(words);
-            self.remember(
-                Whose::EVERYBODYS,
-                of,
-                pairs.filter_map(|(task, word)| Some((task, word.as_ref()?.as_ref()))),
-            );
+            let answers = pairs.filter_map(|(task, word)| Some((task, word.as_ref()?.as_ref())));
+            self.trust.while_judged_by(judge.as_ref(), || {
+                self.remember(Whose::EVERYBODYS, of, answers);
+            });
         }
     }
 

@@ -15,6 +15,7 @@
 mod agent;
 mod args;
 mod asking;
+mod believing;
 pub mod cli;
 mod commands;
 mod figured;

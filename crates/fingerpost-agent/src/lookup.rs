@@ -90,7 +90,8 @@ impl Shared {
             .asked
             .fetch_add(tasks.len() as u64, Ordering::Relaxed);
         let began = Instant::now();
-        let said = match self.judging() {
+        let judge = self.trust.now();
+        let said = match judge.clone().filter(|trust| trust.judges()) {
             Some(trust) => self.ask_and_judge(server, trust, &tasks).await,
             None => server.unihashes(&tasks).await,
         };
@@ -100,10 +101,14 @@ impl Shared {
                 server.learn(epoch, self.knowledge.heard());
                 let whose = server.whose();
                 let answers = || tasks.iter().zip(value.iter().map(Option::as_ref));
-                self.remember(whose, epoch, answers());
+                self.trust.while_judged_by(judge.as_ref(), || {
+                    self.remember(whose, epoch, answers());
+                    if whose == Whose::EVERYBODYS {
+                        self.keep(epoch, answers());
+                    }
+                });
                 if whose == Whose::EVERYBODYS {
                     self.saw(epoch);
-                    self.keep(epoch, answers());
                 }
                 value.into_iter().map(Some).collect()
             }

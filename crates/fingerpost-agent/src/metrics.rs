@@ -136,6 +136,9 @@ fn counters(agent: &Namespaces, out: &mut DescriptorEncoder<'_>) -> fmt::Result 
         help,
         &up(agent.first.server.takes_reports()),
     )?;
+    let help = "Whether a key ring is another file that cannot be read, and that of before counts";
+    let failed = agent.first.figures.rings_failed.load(Ordering::Relaxed);
+    put(out, "rings_failed", help, &up(failed))?;
     let entries = ConstGauge::new(agent.remembered());
     put(out, "remembered", "Answers in memory", &entries)
 }

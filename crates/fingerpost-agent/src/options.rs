@@ -10,7 +10,7 @@ use fingerpost_signatures::{KeyRing, Policy, SigningKey, Trust};
 use fingerpost_snapshot::Digest;
 
 use crate::Profiles;
-use crate::following::FollowOptions;
+use crate::following::{FollowOptions, Publishers};
 
 /// That of a server which puts nobody elsewhere.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -129,7 +129,7 @@ impl AgentOptions {
         let mut follow = FollowOptions::in_directory(self.state.join("snapshots"));
         follow.namespace = namespace.or_else(|| self.namespace()).map(str::to_owned);
         follow.snapshots = self.snapshots.fetched;
-        follow.publishers.clone_from(&self.snapshots.publishers);
+        follow.publishers = Publishers::new(self.snapshots.publishers.clone());
         let looks = |trust: &TrustOptions| trust.policy != Policy::Off;
         follow.believes_changes = !self.trust.as_ref().is_some_and(looks);
         follow.snapshot_bytes_max = self.snapshots.bytes_max;

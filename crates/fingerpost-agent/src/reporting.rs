@@ -9,6 +9,7 @@ use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::http::Said;
 use fingerpost_hashequiv_proto::client::{UnihashRow, read_answer};
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use fingerpost_signatures::Trust;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -198,10 +199,10 @@ impl Shared {
         });
         let mut is_away = false;
         if !comes_after {
-            let signs = reporting.profile.signs;
+            let (judge, signs) = (self.trust.now(), reporting.profile.signs);
             let told = self.tell(reporting.server, kind, reporting.argument, signs);
             match told.await {
-                Ok(said) if self.hear_of(&reporting, &said) => {
+                Ok(said) if self.hear_of(&reporting, judge.as_ref(), &said) => {
                     self.figures.reports.fetch_add(1, Ordering::Relaxed);
                     return Ok(said.value);
                 }
@@ -230,7 +231,12 @@ impl Shared {
 
     /// Takes the server's answer to a report, if it is one: what is not would end a build, or
     /// give a task the unihash of another.
-    fn hear_of(&self, reporting: &Reporting<'_>, said: &Said<String>) -> bool {
+    fn hear_of(
+        &self,
+        reporting: &Reporting<'_>,
+        judge: Option<&Arc<Trust>>,
+        said: &Said<String>,
+    ) -> bool {
         let (kind, reported) = (reporting.kind, reporting.reported);
         let row = match read_answer::<Option<UnihashRow>>(&said.value) {
             Ok(Some(row)) => row,
@@ -248,7 +254,9 @@ impl Shared {
             let server = reporting.server;
             server.learn(said.epoch, self.knowledge.heard());
             let told = [(&task, Some(&row.unihash))];
-            self.remember(server.whose(), said.epoch, told);
+            self.trust.while_judged_by(judge, || {
+                self.remember(server.whose(), said.epoch, told);
+            });
         }
         is_of_it
     }

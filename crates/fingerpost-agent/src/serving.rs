@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::agent::METRICS;
 use crate::args::Args;
+use crate::believing::read_rings_again;
 use crate::names::Names;
 use crate::place::{Directory, Environment, SocketOptions, bind_socket};
 use crate::profiles::SocketUsers;
@@ -162,7 +163,11 @@ async fn start(
         let mut options = settings.options(directory.path.clone())?;
         options.profiles = profiles.clone();
         match Agent::start(&options).await {
-            Ok(agent) => return Ok(agent),
+            Ok(agent) => {
+                let (settings, state) = (settings.clone(), directory.path.clone());
+                tokio::spawn(read_rings_again(agent.clone(), settings, state));
+                return Ok(agent);
+            }
             Err(error @ StartError::State(StateError::InUse { .. })) => {
                 _ = in_use.get_or_insert(error);
             }

@@ -266,6 +266,12 @@ impl Settings {
         })
     }
 
+    /// The files of keys that it believes or signs with.
+    pub(crate) fn rings(&self) -> Vec<PathBuf> {
+        let rings = [&self.ring, &self.sign_with, &self.publishers];
+        rings.into_iter().flatten().cloned().collect()
+    }
+
     /// The profiles of an agent that `uid` runs on a host with these names.
     ///
     /// # Errors

@@ -7,11 +7,11 @@ use fingerpost_core::SystemClock;
 use fingerpost_hashequiv_client::Credentials;
 use fingerpost_hashequiv_client::http::HttpSetupError;
 use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
-use fingerpost_signatures::Trust;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::AgentOptions;
+use crate::believing::Believed;
 use crate::figures::Figures;
 use crate::following::Followed;
 use crate::keeping::{Kept, Listener};
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     /// The server for builds that log in; None: all is asked as the agent.
     as_users: Option<AsUsers>,
     /// Whose answers are believed, and who signs reports; None: nobody looks at signatures.
-    pub(crate) trust: Option<Arc<Trust>>,
+    pub(crate) trust: Believed,
     /// What is kept of it on this host; None: it cannot be followed.
     pub(crate) kept: Option<Kept>,
     pub(crate) figures: Arc<Figures>,
@@ -95,7 +95,7 @@ impl Shared {
             knowledge,
             server,
             as_users: AsUsers::new(options, namespace),
-            trust: trust.map(Arc::new),
+            trust: Believed::new(trust),
             kept,
             figures: Arc::clone(&common.figures),
             spool: Arc::clone(&common.spool),

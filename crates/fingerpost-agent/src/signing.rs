@@ -21,8 +21,7 @@ const OFFERS: usize = 3;
 impl Shared {
     /// Who judges look-ups, if somebody does.
     pub(crate) fn judging(&self) -> Option<Arc<Trust>> {
-        let trust = self.trust.as_ref().filter(|trust| trust.judges());
-        trust.map(Arc::clone)
+        self.trust.now().filter(|trust| trust.judges())
     }
 
     /// Brings a report to the server, and answers the row of its task as JSON: of what the
@@ -34,8 +33,8 @@ impl Shared {
         argument: &str,
         signs: bool,
     ) -> Result<Said<String>, AskError> {
-        let looks = |trust: &&Arc<Trust>| trust.judges() || (signs && trust.signs());
-        let Some(trust) = self.trust.as_ref().filter(looks) else {
+        let looks = |trust: &Arc<Trust>| trust.judges() || (signs && trust.signs());
+        let Some(trust) = self.trust.now().filter(looks) else {
             return server.report(kind, argument).await;
         };
         let reported: Reported = serde_json::from_str(argument)
@@ -44,7 +43,7 @@ impl Shared {
             return self.tell_equiv(server, reported, argument).await;
         }
         let Said { value, epoch } = server.report_signed(argument).await?;
-        let settled = settle(trust, &reported, &value);
+        let settled = settle(&trust, &reported, &value);
         if settled.unihash != value.unihash.to_text() {
             self.figures.disbelieved(&settled.word);
         }

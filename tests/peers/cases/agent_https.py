@@ -446,6 +446,48 @@ async def only_what_somebody_signed_who_is_believed_is_told(farm):
 
 
 @case(*HTTP)
+async def a_ring_that_changes_is_read_again(farm):
+    server = await farm.server()
+    rings = Rings(farm)
+    ours, readers = rings.made("ours")
+    _, others = rings.made("others")
+    task = (METHOD, numbered(1))
+    rings.run("client", "--address", server.address, "--sign-with", ours, "report", *task, numbered(2), numbered(1))
+    agent = await farm.agent(server.url, "--signatures", "require", "--ring", readers)
+    client = await farm.client(agent)
+    check(await client.unihashes([task]), [numbered(1)])
+    ring = readers.read_bytes()
+
+    def write(content):
+        new = readers.with_suffix(".new")
+        new.write_bytes(content)
+        new.rename(readers)
+
+    # What cannot be read changes nothing.
+    write(b"no ring")
+    await said(agent, "a key ring cannot be read", 20)
+    check(await client.unihashes([task]), [numbered(1)])
+    write(others.read_bytes())
+    await soon(lambda: client.unihashes([task]), [None], 20)
+    # Neither do those who come after a restart find it.
+    await agent.stop()
+    await agent.start()
+    client = await farm.client(agent)
+    check(await client.unihashes([task]), [None])
+    write(ring)
+    await soon(lambda: client.unihashes([task]), [numbered(1)], 20)
+
+
+async def said(agent, words, seconds):
+    """Waits until it says something in its log."""
+
+    async def is_said():
+        return words in agent.log()
+
+    await soon(is_said, True, seconds)
+
+
+@case(*HTTP)
 async def what_an_agent_signs_others_believe(farm):
     server = await farm.server()
     ours, readers = Rings(farm).made("ours")

@@ -137,14 +137,14 @@ impl<S: Source> Fetch<'_, S> {
     }
 
     fn judge(&self, bytes: &[u8], signature: Option<&[u8]>) -> Result<Manifest, FetchError> {
-        let manifest = match &self.options.publishers {
+        let manifest = match self.options.publishers.now() {
             None => {
                 Manifest::parse(bytes).map_err(|error| FetchError::Unfit(with_causes(&error)))?
             }
             Some(publishers) => {
                 let unsigned = || FetchError::Failed("nobody has signed it yet".to_owned());
                 let signature = read_signature(signature.ok_or_else(unsigned)?);
-                let verified = verify(bytes, signature, publishers).map_err(SnapshotError::from);
+                let verified = verify(bytes, signature, &publishers).map_err(SnapshotError::from);
                 match verified {
                     Ok((manifest, _)) => manifest,
                     Err(SnapshotError::Untrusted(reason)) => {
@@ -254,7 +254,7 @@ impl<S: Source> Fetch<'_, S> {
     /// Puts it at its place. One of its name that is read there is taken out of the way.
     async fn put(&self, fetched: Fetched) -> Result<Opened, FetchError> {
         let place = self.place.clone();
-        let publishers = self.options.publishers.clone();
+        let publishers = self.options.publishers.now();
         let here = self.here.clone();
         let put = move || {
             let (target, partial) = (place.snapshot(&fetched.name), &fetched.partial);
@@ -268,7 +268,7 @@ impl<S: Source> Fetch<'_, S> {
             }
             fs::rename(partial, &target)?;
             sync(place.path())?;
-            Opened::open(&target, &fetched.name, publishers.as_ref()).map_err(io::Error::other)
+            Opened::open(&target, &fetched.name, publishers.as_deref()).map_err(io::Error::other)
         };
         Ok(blocking(put).await.flatten()?)
     }

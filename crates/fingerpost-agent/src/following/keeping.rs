@@ -225,8 +225,9 @@ fn open(place: &Place, note: Option<&Note>, options: &FollowOptions) -> io::Resu
     let noted = note.and_then(|note| note.snapshot.clone());
     let there = place.snapshots()?;
     let noted = noted.filter(|name| there.contains(name));
+    let publishers = options.publishers.now();
     for name in noted.into_iter().chain(there) {
-        match Opened::open(&place.snapshot(&name), &name, options.publishers.as_ref()) {
+        match Opened::open(&place.snapshot(&name), &name, publishers.as_deref()) {
             Ok(opened) => return Ok(Some(opened)),
             Err(error) => {
                 tracing::warn!(%error, snapshot = &*name, "a snapshot on this host is not used");

@@ -35,10 +35,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::Clock;
+use fingerpost_signatures::KeyRing;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-pub(crate) use self::options::FollowOptions;
+pub(crate) use self::options::{FollowOptions, Publishers};
 pub(crate) use self::source::{Changes, FollowError, Listed, Listing, Wanted};
 pub(crate) use self::source::{Heard, Source};
 pub(crate) use self::status::FollowStatus;
@@ -67,6 +68,7 @@ pub(crate) enum Found {
 #[derive(Clone)]
 pub(crate) struct Followed {
     shared: Arc<Shared>,
+    publishers: Publishers,
     /// Whoever follows ends with the last of these, or when it is told so.
     ends: Arc<watch::Sender<()>>,
     /// Ends with whoever follows.
@@ -94,6 +96,7 @@ impl Followed {
             }
         };
         let shared = Arc::new(Shared::new(&options));
+        let publishers = options.publishers.clone();
         let (source, options) = (Arc::new(source), Arc::new(options));
         let (sender, ends) = watch::channel(());
         let mut follower = Follower::new(
@@ -115,6 +118,7 @@ impl Followed {
         tokio::spawn(refresher.run(ends));
         Self {
             shared,
+            publishers,
             ends: Arc::new(sender),
             is_over,
         }
@@ -138,6 +142,26 @@ impl Followed {
     /// answered here until what was deleted is known, which is asked for at once.
     pub(crate) fn saw(&self, epoch: DeletionEpoch) {
         self.shared.saw(epoch);
+    }
+
+    /// From now on snapshots are believed that one of these has signed; `None`: whoever made
+    /// them. When this returns nothing is answered from another one.
+    pub(crate) async fn believe(&self, publishers: Option<KeyRing>) {
+        self.publishers.set(publishers);
+        let (shared, publishers) = (Arc::clone(&self.shared), self.publishers.now());
+        let judge = move || {
+            let view = shared.view.load_full();
+            let shown = view.map(|view| Arc::clone(&view.opened));
+            let pending = shared.pending.lock().clone();
+            for opened in shown.into_iter().chain(pending) {
+                opened.judge_again(publishers.as_deref());
+            }
+        };
+        // It goes on to its end, whoever waits for it.
+        _ = blocking(judge).await;
+        self.shared.refuse_nothing();
+        self.shared.poke.notify_one();
+        self.shared.look.notify_one();
     }
 
     /// Ends it, and waits until it is noted where it was, so that the next start goes on there.

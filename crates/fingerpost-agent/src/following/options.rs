@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use fingerpost_signatures::KeyRing;
 use rand::RngExt as _;
 
@@ -19,8 +21,8 @@ pub(crate) struct FollowOptions {
     pub(crate) namespace: Option<String>,
     /// Whether snapshots are fetched. Otherwise only deletions are heard of. On.
     pub(crate) snapshots: bool,
-    /// Who must have signed a snapshot. None: whoever made it is believed.
-    pub(crate) publishers: Option<KeyRing>,
+    /// Who must have signed a snapshot.
+    pub(crate) publishers: Publishers,
     /// Whether what was added since the snapshot is answered, for which nobody vouches but the
     /// server. Otherwise it is asked for. On.
     pub(crate) believes_changes: bool,
@@ -39,6 +41,25 @@ pub(crate) struct FollowOptions {
     pub(crate) pace: Pace,
     /// Free bytes of the file system that a directory is on.
     pub(crate) free_bytes: fn(&Path) -> io::Result<u64>,
+}
+
+/// Who must have signed a snapshot, for now; nobody in particular: whoever made it is believed.
+/// Clones are the same ones.
+#[derive(Clone, Default)]
+pub(crate) struct Publishers(Arc<ArcSwapOption<KeyRing>>);
+
+impl Publishers {
+    pub(crate) fn new(ring: Option<KeyRing>) -> Self {
+        Self(Arc::new(ArcSwapOption::from_pointee(ring)))
+    }
+
+    pub(super) fn set(&self, ring: Option<KeyRing>) {
+        self.0.store(ring.map(Arc::new));
+    }
+
+    pub(super) fn now(&self) -> Option<Arc<KeyRing>> {
+        self.0.load_full()
+    }
 }
 
 /// When things are done. Pauses are varied by chance, so that hosts do not come together.
@@ -66,7 +87,7 @@ impl FollowOptions {
             directory,
             namespace: None,
             snapshots: true,
-            publishers: None,
+            publishers: Publishers::default(),
             believes_changes: true,
             snapshot_bytes_max: 4 << 30,
             overlay_max: OVERLAY_MAX,

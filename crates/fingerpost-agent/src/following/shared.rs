@@ -181,6 +181,11 @@ impl Shared {
         refused.insert(name.to_owned(), Instant::now()).is_none()
     }
 
+    /// What was refused may be good now.
+    pub(super) fn refuse_nothing(&self) {
+        self.refused.lock().clear();
+    }
+
     pub(super) fn is_refused(&self, name: &str) -> bool {
         let refused = self.refused.lock();
         let since = refused.get(name);

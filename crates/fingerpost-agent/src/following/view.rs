@@ -37,12 +37,7 @@ impl Opened {
         name: &str,
         publishers: Option<&KeyRing>,
     ) -> Result<Self, SnapshotError> {
-        let directory = Directory::open(path);
-        let bytes = directory.manifest()?;
-        let manifest = match publishers {
-            Some(publishers) => verify(&bytes, &directory.signature()?, publishers)?.0,
-            None => Manifest::parse(&bytes).map_err(SnapshotError::Manifest)?,
-        };
+        let manifest = manifest(path, publishers)?;
         let shards = path.join("shards");
         let files = Shards::open(&shards).map_err(|source| SnapshotError::Io {
             what: shards.display().to_string(),
@@ -73,6 +68,19 @@ impl Opened {
         Ok(path)
     }
 
+    /// Looks again at who signed it. If that is nobody who is believed it answers nothing any
+    /// more. Reads files.
+    pub(super) fn judge_again(&self, publishers: Option<&KeyRing>) {
+        let path = self.retired.lock().clone();
+        let path = path.as_ref().unwrap_or(&self.path);
+        if let Err(error) = manifest(path, publishers)
+            && !self.damaged.swap(true, Ordering::Relaxed)
+        {
+            let snapshot = &*self.name;
+            tracing::warn!(%error, snapshot, "a snapshot is not believed any more");
+        }
+    }
+
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
@@ -101,6 +109,16 @@ impl Opened {
     /// Bytes of its shards.
     pub(super) fn bytes(&self) -> u64 {
         self.manifest().shards().map(|(_, shard)| shard.bytes).sum()
+    }
+}
+
+/// The manifest of a snapshot, signed by one of these if there are any.
+fn manifest(path: &Path, publishers: Option<&KeyRing>) -> Result<Manifest, SnapshotError> {
+    let directory = Directory::open(path);
+    let bytes = directory.manifest()?;
+    match publishers {
+        Some(publishers) => Ok(verify(&bytes, &directory.signature()?, publishers)?.0),
+        None => Manifest::parse(&bytes).map_err(SnapshotError::Manifest),
     }
 }
 
@@ -138,7 +156,8 @@ pub(super) enum Says {
     Changed(Hash),
     /// It has none.
     Absent,
-    /// A file cannot be read, or is damaged: once that was so, the view is given up.
+    /// A file cannot be read or is damaged, or nobody vouches for it any more: once that was
+    /// so, the view is given up.
     Damaged,
 }
 
@@ -148,6 +167,9 @@ impl View {
             Some(Some(unihash)) => return Says::Changed(unihash),
             Some(None) => return Says::Absent,
             None => {}
+        }
+        if self.opened.is_damaged() {
+            return Says::Damaged;
         }
         match self.opened.lookup(method, taskhash) {
             Ok(Some(unihash)) => Says::Unihash(unihash),

@@ -45,7 +45,9 @@ async fn options(directory: &TempDir) -> AgentOptions {
 
 async fn known_here(shared: &Shared) -> Option<Unihash> {
     let taskhash = task(1).taskhash.to_text();
-    shared.known_here(Whose::EVERYBODYS, METHOD, &taskhash).await
+    shared
+        .known_here(Whose::EVERYBODYS, METHOD, &taskhash)
+        .await
 }
 
 fn listener(shared: &Shared) -> &Listener {
@@ -104,7 +106,7 @@ async fn what_was_told_by_half_does_not_come_back() {
     };
     assert!(is_kept_after_half().await);
     // Here too the first half says who judges.
-    listener.knows_judge.store(false, Ordering::SeqCst);
+    listener.judge.lock().is_known = false;
     let taskhash = *task(1).taskhash.as_bytes().unwrap();
     listener.changed(METHOD, &taskhash, None);
     assert!(!is_kept_after_half().await);

@@ -9,7 +9,6 @@ mod files;
 mod identity;
 mod replay;
 mod serving;
-mod stamp;
 mod stream;
 
 use std::path::PathBuf;

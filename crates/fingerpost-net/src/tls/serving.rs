@@ -13,9 +13,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use rustls::ServerConfig;
 
 use super::files::{self, Material, TlsError};
-use super::stamp::Stamp;
 use super::{ClientCertificates, TlsOptions};
 use crate::Metrics;
+use crate::stamp::Stamp;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

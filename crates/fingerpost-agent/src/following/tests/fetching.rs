@@ -6,7 +6,7 @@ use fingerpost_snapshot::{Digest, Manifest};
 
 use super::server::Server;
 use super::world::{World, eventually};
-use crate::following::Found;
+use crate::following::{Found, Publishers};
 
 fn shards(manifest: &Manifest) -> HashSet<Digest> {
     let shards = manifest.shards();
@@ -69,7 +69,7 @@ async fn what_no_trusted_publisher_signed_is_not_used() {
     let server = Server::with_rows(50);
     server.snapshot("a");
     let mut world = World::new(server);
-    world.options.publishers = Some(ring(&trusted));
+    world.options.publishers = Publishers::new(Some(ring(&trusted)));
     world.server.publish("a", &SigningKey::ed25519(&[4; 32]));
     world.server.snapshot("b");
     world.server.publish("b", &SigningKey::ed25519(&[2; 32]));
@@ -86,10 +86,31 @@ async fn what_no_trusted_publisher_signed_is_not_used() {
     world.stop().await;
     // And what lies here is no better.
     world.server.inner(|inner| inner.is_up = false);
-    world.options.publishers = Some(ring(&SigningKey::ed25519(&[3; 32])));
+    world.options.publishers = Publishers::new(Some(ring(&SigningKey::ed25519(&[3; 32]))));
     world.start().await;
     is_in_trouble(&world, "nobody is there").await;
     assert_eq!(world.found(1), Found::Nothing);
+}
+
+#[tokio::test]
+async fn who_is_trusted_no_longer_is_not_answered_from() {
+    let (one, other) = (SigningKey::ed25519(&[1; 32]), SigningKey::ed25519(&[2; 32]));
+    let server = Server::with_rows(50);
+    server.snapshot("a");
+    let mut world = World::new(server);
+    world.options.publishers = Publishers::new(Some(ring(&one)));
+    world.server.publish("a", &one);
+    world.start().await;
+    world.finds(1).await;
+    world.followed().believe(Some(ring(&one))).await;
+    assert_ne!(world.found(1), Found::Nothing);
+    world.followed().believe(Some(ring(&other))).await;
+    assert_eq!(world.found(1), Found::Nothing);
+    let untrusted = || world.followed().status().untrusted;
+    eventually("it is refused", || untrusted() == 1).await;
+    // And it is taken again once it is trusted.
+    world.followed().believe(Some(ring(&one))).await;
+    world.finds(1).await;
 }
 
 #[tokio::test]

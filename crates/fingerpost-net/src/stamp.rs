@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// What changes when files are written, replaced, or when a link on the way to
 /// them is, as Kubernetes does it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stamp(Vec<Option<OfFile>>);
+pub struct Stamp(Vec<Option<OfFile>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct OfFile {
@@ -20,7 +20,7 @@ struct OfFile {
 
 impl Stamp {
     /// Looks at the files; one that cannot be looked at has none. Blocks.
-    pub(super) fn of<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Self {
+    pub fn of<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Self {
         Self(
             files
                 .map(|file| std::fs::metadata(file).ok().map(OfFile::from))
