@@ -41,7 +41,8 @@ pub struct Way<'a> {
     /// The name in the certificate that they showed, with its kind in front:
     /// `dns:builder.example`.
     pub certificate: Option<&'a str>,
-    /// From where: who fails there again and again has to wait.
+    /// From where, as near as is known, see [`Origin::host`]: who fails there again
+    /// and again has to wait.
     pub origin: Origin,
 }
 
@@ -81,7 +82,7 @@ impl Logins {
         name: &str,
         secret: &str,
     ) -> Result<Login, LoginError> {
-        let found = self.guess(&origin, name, secret).await.map(Some);
+        let found = self.by_name(&origin, name, secret).await.map(Some);
         self.note(door, &found);
         found?.ok_or(LoginError::Wrong("user"))
     }
@@ -107,24 +108,10 @@ impl Logins {
             return Err(LoginError::Plaintext);
         }
         if let Some(token) = bearer_token(header) {
-            return self.by_token(token).await;
+            return self.by_token(&way.origin, token).await;
         }
         let (name, secret) = basic_credentials(header).ok_or(LoginError::Wrong("form"))?;
-        self.guess(&way.origin, &name, &secret).await
-    }
-
-    /// A name with something secret, which may be a guess: looked at when it is the
-    /// turn of its origin and user.
-    async fn guess(&self, origin: &Origin, name: &str, secret: &str) -> Result<Login, LoginError> {
-        let attempt = self.throttle.check(origin, name)?;
-        let found = self.by_name(name, secret).await;
-        match &found {
-            Ok(_) => attempt.succeeded(),
-            Err(LoginError::Wrong(_)) => attempt.failed(),
-            // Says nothing of the secret.
-            Err(_) => drop(attempt),
-        }
-        found
+        self.by_name(&way.origin, &name, &secret).await
     }
 
     fn note(&self, door: Door, found: &Result<Option<Login>, LoginError>) {
@@ -148,6 +135,8 @@ fn bearer_token(header: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use fingerpost_core::Permission::{Read, Report};
@@ -165,6 +154,22 @@ mod tests {
         certificate: None,
         origin: Origin::User(0),
     };
+    const BEHIND_NAT: Way<'_> = Way {
+        origin: Origin::Host(Ipv4Addr::new(192, 0, 2, 1)),
+        ..HERE
+    };
+
+    async fn token(logins: &Logins, name: &str) -> String {
+        let new = NewToken {
+            user: "ci".to_owned(),
+            name: name.to_owned(),
+            permissions: PermissionSet::of(&[Read]),
+            namespaces: Namespaces::All,
+            expires: None,
+        };
+        let (token, _) = logins.tokens.create(new).await.unwrap();
+        token.reveal().to_owned()
+    }
 
     fn logins(world: &World) -> Logins {
         let options = LoginOptions {
@@ -192,21 +197,14 @@ mod tests {
         let world = World::new();
         let secret = world.user("ci", BUILDER).await;
         let logins = logins(&world);
-        let new = NewToken {
-            user: "ci".to_owned(),
-            name: "reader".to_owned(),
-            permissions: PermissionSet::of(&[Read]),
-            namespaces: Namespaces::All,
-            expires: None,
-        };
-        let (token, _) = logins.tokens.create(new).await.unwrap();
+        let token = token(&logins, "reader").await;
         let right = basic("ci", secret.reveal());
         let (form, user) = ("the login is wrong: form", "the login is wrong: user");
         assert_eq!(ask(&logins, HERE, &[]).await, "nobody");
         for (header, expected) in [
             (right.as_str(), "ci"),
-            (&basic("ci", token.reveal()), "ci"),
-            (&format!("bearer  {}", token.reveal()), "ci"),
+            (&basic("ci", &token), "ci"),
+            (&format!("bearer  {token}"), "ci"),
             (&basic("ci", "wrong"), user),
             // A user's own token needs the name.
             (&format!("Bearer {}", secret.reveal()), form),
@@ -258,6 +256,87 @@ mod tests {
         assert_eq!(ask(&logins, elsewhere, &[&right]).await, "ci");
         world.clock.advance_micros(1_000_000);
         assert_eq!(ask(&logins, HERE, &[&right]).await, "ci");
+    }
+
+    #[tokio::test]
+    async fn one_builder_with_an_old_token_stops_nobody_else() {
+        let world = World::new();
+        let secrets = [
+            world.user("ci", BUILDER).await,
+            world.user("ann", BUILDER).await,
+        ];
+        let logins = logins(&world);
+        let [old, new] = [token(&logins, "old").await, token(&logins, "new").await];
+        logins.tokens.revoke("ci", &old[3..19]).await.unwrap();
+        let (wrong, right) = (basic("ci", "an old one"), basic("ci", secrets[0].reveal()));
+        assert_eq!(ask(&logins, BEHIND_NAT, &[&right]).await, "ci");
+        for _ in 0..1000 {
+            for refused in [&format!("Bearer {old}"), &wrong, "Bearer eyJ.a.b"] {
+                let told = ask(&logins, BEHIND_NAT, &[refused]).await;
+                assert!(
+                    told.contains("wrong") || told.contains("too many"),
+                    "{told}"
+                );
+            }
+            world.clock.advance_micros(50_000);
+        }
+        // One that was right here lately goes, whoever else guesses at its user; and so
+        // do those that were never seen.
+        for (passes, whose) in [
+            (right, "ci"),
+            (format!("Bearer {new}"), "ci"),
+            (basic("ci", &new), "ci"),
+            (basic("ann", secrets[1].reveal()), "ann"),
+        ] {
+            assert_eq!(ask(&logins, BEHIND_NAT, &[&passes]).await, whose);
+        }
+        assert!(
+            ask(&logins, BEHIND_NAT, &[&wrong])
+                .await
+                .contains("too many")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_that_makes_names_up_is_bounded() {
+        let world = World::new();
+        let secret = world.user("ci", BUILDER).await;
+        let logins = logins(&world);
+        let (right, ann) = (
+            basic("ci", secret.reveal()),
+            world.user("ann", BUILDER).await,
+        );
+        assert_eq!(ask(&logins, BEHIND_NAT, &[&right]).await, "ci");
+        let mut looked_at = 0;
+        for number in 0..1000 {
+            let told = ask(&logins, BEHIND_NAT, &[&basic(&format!("u{number}"), "x")]).await;
+            looked_at += u32::from(told.contains("wrong"));
+        }
+        assert_eq!(looked_at, 100);
+        assert_eq!(ask(&logins, BEHIND_NAT, &[&right]).await, "ci");
+        let ann = basic("ann", ann.reveal());
+        assert!(ask(&logins, BEHIND_NAT, &[&ann]).await.contains("too many"));
+        let neighbour = Way {
+            origin: Origin::Host(Ipv4Addr::new(192, 0, 2, 2)),
+            ..HERE
+        };
+        assert_eq!(ask(&logins, neighbour, &[&ann]).await, "ann");
+        world.clock.advance_micros(200_000);
+        assert_eq!(ask(&logins, BEHIND_NAT, &[&ann]).await, "ann");
+    }
+
+    #[tokio::test]
+    async fn what_was_right_and_is_not_any_more_is_a_guess() {
+        let world = World::new();
+        let before = world.user("ci", BUILDER).await;
+        let logins = logins(&world);
+        let before = basic("ci", before.reveal());
+        assert_eq!(ask(&logins, HERE, &[&before]).await, "ci");
+        world.accounts.refresh("ci").await.unwrap();
+        for _ in 0..5 {
+            assert!(ask(&logins, HERE, &[&before]).await.contains("wrong"));
+        }
+        assert!(ask(&logins, HERE, &[&before]).await.contains("too many"));
     }
 
     #[tokio::test]

@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fingerpost_core::{Clock, Credential, PermissionSet, Principal, Timestamp};
+use fingerpost_core::{Clock, Credential, Origin, PermissionSet, Principal, Timestamp};
 use prometheus_client::registry::Registry;
 
+use crate::looks::{Looks, Shown};
 use crate::metrics::LoginMetrics;
 use crate::oidc::{Refusal, Verifier};
 use crate::passwords::{PasswordError, PasswordOptions, Passwords};
-use crate::tokens::{BearerTokens, VerifyError, is_bearer_token};
-use crate::{
-    AccountStore, Accounts, AccountsError, Grant, Namespaces, Throttle, ThrottleOptions, Wait, Way,
-};
+use crate::tokens::{BearerTokens, VerifyError, is_bearer_token, public_part};
+use crate::{AccountStore, Accounts, AccountsError, Grant, Namespaces, Wait, Way};
 
 /// Which ways to log in there are beside users' tokens, passwords and bearer
 /// tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LoginOptions {
     /// Whether passwords and tokens are taken from other hosts without
     /// encryption.
@@ -26,6 +25,24 @@ pub struct LoginOptions {
     pub certificates: BTreeMap<String, String>,
     /// Jobs of CI systems, if any issuer is configured.
     pub workloads: Option<Verifier>,
+    /// Logins that were looked at and wrong, of one address, a second; beyond it only
+    /// those are looked at that were right lately. 0 for any number. 10.
+    pub bad_logins_per_address: u32,
+    /// An address that was quiet for so many seconds may have those of that time at
+    /// once. 10.
+    pub burst_seconds: u32,
+}
+
+impl Default for LoginOptions {
+    fn default() -> Self {
+        Self {
+            plaintext: false,
+            certificates: BTreeMap::new(),
+            workloads: None,
+            bad_logins_per_address: 10,
+            burst_seconds: 10,
+        }
+    }
 }
 
 /// The ways to log in that a server has. Clones share what they remember.
@@ -40,7 +57,7 @@ pub struct Logins {
     /// Jobs of CI systems, if any issuer is configured.
     pub workloads: Option<Verifier>,
     pub(crate) plaintext: bool,
-    pub(crate) throttle: Throttle,
+    looks: Looks,
     certificates: Arc<BTreeMap<String, String>>,
     pub(crate) metrics: LoginMetrics,
 }
@@ -72,8 +89,8 @@ pub enum LoginError {
     /// Others could have read on its way what was shown: 403. It was not looked at.
     #[error("logins are taken through TLS or from this host only")]
     Plaintext,
-    /// Logins of this user failed from there again and again: 429. It was not looked
-    /// at.
+    /// Logins of this user, or of this address, failed again and again: 429. It was
+    /// not looked at.
     #[error(transparent)]
     Throttled(#[from] Wait),
     /// The database failed.
@@ -93,7 +110,7 @@ impl Logins {
             accounts: Accounts::new(store.clone()),
             passwords: Passwords::new(store.clone(), clock.clone(), passwords)?,
             tokens: BearerTokens::new(store, clock.clone())?,
-            throttle: Throttle::new(ThrottleOptions::default(), clock),
+            looks: Looks::new(&options, &clock)?,
             workloads: options.workloads,
             plaintext: options.plaintext,
             certificates: Arc::new(options.certificates),
@@ -108,30 +125,70 @@ impl Logins {
 
     /// A name with something secret, as HTTP Basic and the native `auth` have it:
     /// the user's token or password, or a bearer or workload token that acts for
-    /// the user of this name.
-    pub async fn by_name(&self, name: &str, secret: &str) -> Result<Login, LoginError> {
+    /// the user of this name. `host` is where it comes from.
+    pub(crate) async fn by_name(
+        &self,
+        host: &Origin,
+        name: &str,
+        secret: &str,
+    ) -> Result<Login, LoginError> {
         if is_bearer_token(secret) || is_workload_token(secret.as_bytes()) {
-            let login = self.by_token(secret.as_bytes()).await?;
+            let login = self.by_token(host, secret.as_bytes()).await?;
             return match login.name() == name {
                 true => Ok(login),
                 false => Err(LoginError::Wrong("user")),
             };
         }
-        let permissions = self.passwords.authenticate(name, secret).await?;
-        let permissions = permissions.ok_or(LoginError::Wrong("user"))?;
+        let shown = Shown {
+            host,
+            whose: name,
+            secret: secret.as_bytes(),
+        };
+        let looking = async {
+            let permissions = self.passwords.authenticate(name, secret).await?;
+            permissions.ok_or(LoginError::Wrong("user"))
+        };
+        let permissions = self.looks.look(shown, looking).await?;
         let name = name.into();
         Ok(Login::User { name, permissions })
     }
 
-    /// A text alone, as HTTP's `Bearer` has it: a bearer or workload token.
-    pub async fn by_token(&self, token: &[u8]) -> Result<Login, LoginError> {
+    /// A text alone, as HTTP's `Bearer` has it: a bearer or workload token. What is
+    /// known of it costs no look.
+    pub(crate) async fn by_token(&self, host: &Origin, token: &[u8]) -> Result<Login, LoginError> {
         let text = std::str::from_utf8(token).ok();
-        if let Some(text) = text.filter(|text| is_bearer_token(text)) {
-            return Ok(Login::Acting(self.tokens.verify(text).await?));
+        let grant = match text.filter(|text| is_bearer_token(text)) {
+            Some(text) => self.by_bearer(host, text).await?,
+            None => self.by_workload(host, token).await?,
+        };
+        Ok(Login::Acting(grant))
+    }
+
+    async fn by_bearer(&self, host: &Origin, text: &str) -> Result<Grant, LoginError> {
+        if let Some(grant) = self.tokens.known(text)? {
+            return Ok(grant);
         }
+        let shown = Shown {
+            host,
+            whose: public_part(text),
+            secret: text.as_bytes(),
+        };
+        self.looks.look(shown, self.tokens.verify(text)).await
+    }
+
+    async fn by_workload(&self, host: &Origin, token: &[u8]) -> Result<Grant, LoginError> {
         let workloads = self.workloads.as_ref();
         let workloads = workloads.ok_or(LoginError::Wrong("form"))?;
-        let workload = workloads.verify(token).await?;
+        if let Some(workload) = workloads.known(token)? {
+            return Ok(workload.grant);
+        }
+        let shown = Shown {
+            host,
+            // Nothing that it claims is true yet.
+            whose: std::str::from_utf8(token).unwrap_or_default(),
+            secret: token,
+        };
+        let workload = self.looks.look(shown, workloads.verify(token)).await?;
         tracing::debug!(
             issuer = &*workload.issuer,
             subject = workload.subject.as_deref(),
@@ -139,7 +196,7 @@ impl Logins {
             "A workload acts for {}",
             workload.grant.user
         );
-        Ok(Login::Acting(workload.grant))
+        Ok(workload.grant)
     }
 
     /// The user whom a certificate stands for, with what they may now. Who has
@@ -226,7 +283,7 @@ impl LoginError {
             Self::Wrong(reason) => ("wrong", reason),
             Self::NotNow(reason) => ("not_now", reason),
             Self::Plaintext => ("plaintext", ""),
-            Self::Throttled(_) => ("throttled", ""),
+            Self::Throttled(wait) => ("throttled", wait.by),
             Self::Accounts(_) => ("failed", ""),
         }
     }
@@ -276,6 +333,7 @@ mod tests {
 
     const READER: PermissionSet = PermissionSet::of(&[Read]);
     const BUILDER: PermissionSet = PermissionSet::of(&[Read, Report]);
+    const HERE: Origin = Origin::User(0);
 
     fn logins(world: &World) -> Logins {
         let options = LoginOptions {
@@ -306,13 +364,16 @@ mod tests {
             expires: None,
         };
         let (token, _) = logins.tokens.create(new).await.unwrap();
-        let user = logins.by_name("ci", secret.reveal()).await.unwrap();
+        let user = logins.by_name(&HERE, "ci", secret.reveal()).await.unwrap();
         let caller = user.principal(&nobody);
         assert!(caller.is_self(None) && caller.allows(&[Report]));
         assert_eq!(caller.credential(), Some(&Credential::Password));
         for acting in [
-            logins.by_name("ci", token.reveal()).await.unwrap(),
-            logins.by_token(token.reveal().as_bytes()).await.unwrap(),
+            logins.by_name(&HERE, "ci", token.reveal()).await.unwrap(),
+            logins
+                .by_token(&HERE, token.reveal().as_bytes())
+                .await
+                .unwrap(),
         ] {
             let caller = acting.principal(&nobody);
             assert_eq!(caller.name(), Some("ci"));
@@ -320,7 +381,10 @@ mod tests {
             let id = Credential::Token(token.reveal()[3..19].into());
             assert_eq!(caller.credential(), Some(&id));
         }
-        assert_eq!(word(logins.by_name("eve", token.reveal()).await), "user");
+        assert_eq!(
+            word(logins.by_name(&HERE, "eve", token.reveal()).await),
+            "user"
+        );
     }
 
     #[tokio::test]
@@ -328,14 +392,14 @@ mod tests {
         let world = World::new();
         world.user("ci", BUILDER).await;
         let mut logins = logins(&world);
-        assert_eq!(word(logins.by_name("ci", "wrong").await), "user");
-        assert_eq!(word(logins.by_name("ci", "fp_wrong").await), "form");
-        assert_eq!(word(logins.by_token(b"fp_\xff").await), "too_long");
-        assert_eq!(word(logins.by_token(b"eyJ.a.b").await), "too_long");
+        assert_eq!(word(logins.by_name(&HERE, "ci", "wrong").await), "user");
+        assert_eq!(word(logins.by_name(&HERE, "ci", "fp_wrong").await), "form");
+        assert_eq!(word(logins.by_token(&HERE, b"fp_\xff").await), "too_long");
+        assert_eq!(word(logins.by_token(&HERE, b"eyJ.a.b").await), "too_long");
         // Three parts, and a password all the same if it does not begin as they do.
-        assert_eq!(word(logins.by_name("ci", "ey.a.b").await), "user");
+        assert_eq!(word(logins.by_name(&HERE, "ci", "ey.a.b").await), "user");
         logins.workloads = None;
-        assert_eq!(word(logins.by_token(b"eyJ.a.b").await), "form");
-        assert_eq!(word(logins.by_name("ci", "eyJ.a.b").await), "form");
+        assert_eq!(word(logins.by_token(&HERE, b"eyJ.a.b").await), "form");
+        assert_eq!(word(logins.by_name(&HERE, "ci", "eyJ.a.b").await), "form");
     }
 }

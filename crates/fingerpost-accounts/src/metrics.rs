@@ -27,7 +27,12 @@ impl Default for LoginMetrics {
     fn default() -> Self {
         let logins = Family::default();
         for door in Door::ALL {
-            for (outcome, reason) in [("ok", ""), ("wrong", "user"), ("throttled", "")] {
+            for (outcome, reason) in [
+                ("ok", ""),
+                ("wrong", "user"),
+                ("throttled", "user"),
+                ("throttled", "address"),
+            ] {
                 let door = door.as_str();
                 let labels = Labels {
                     door,

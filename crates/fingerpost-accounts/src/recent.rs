@@ -64,6 +64,10 @@ impl<V: Clone> Recent<V> {
         }
     }
 
+    pub(crate) fn forget(&self, key: &[u8; 32]) {
+        self.entries.remove(key);
+    }
+
     pub(crate) fn forget_all(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.entries.clear();
@@ -93,6 +97,10 @@ mod tests {
         assert_eq!(recent.get(&key), None);
         clock.advance_micros(-2_500_000);
         assert_eq!(recent.get(&key), None, "the clock was set back");
+        clock.advance_micros(500_000);
+        recent.keep(key, 1);
+        recent.forget(&key);
+        assert_eq!(recent.get(&key), None);
         for number in 0..100_u8 {
             recent.keep([number; 32], 1);
         }

@@ -77,10 +77,16 @@ struct Pair {
     failed_at: i64,
 }
 
-/// A pair has to wait this long before its next attempt is looked at.
+/// A login is not looked at before this time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many failed logins; wait {} s", .0.as_secs_f32().ceil())]
-pub struct Wait(pub Duration);
+#[error("too many failed logins; wait {} s", .time.as_secs_f32().ceil())]
+pub struct Wait {
+    /// How long.
+    pub time: Duration,
+    /// Whose failures it is for: `user`, of the pair of network and user, or
+    /// `address`, of everybody there.
+    pub by: &'static str,
+}
 
 /// A login that may be checked. Dropped without a verdict it counts for nothing.
 #[must_use]
@@ -121,7 +127,8 @@ impl Throttle {
         if let Some(wait) = shared.options.wait(&pair, now) {
             drop(pairs);
             shared.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Wait(wait));
+            let by = "user";
+            return Err(Wait { time: wait, by });
         }
         pair.pending += 1;
         pairs.insert(key, pair);
@@ -222,7 +229,7 @@ mod tests {
     impl World {
         fn wait(&self, address: &str, user: &str) -> Duration {
             let checked = self.throttle.check(&origin(address), user);
-            checked.map_or_else(|wait| wait.0, |_| Duration::ZERO)
+            checked.map_or_else(|wait| wait.time, |_| Duration::ZERO)
         }
 
         fn fail(&self, address: &str, user: &str, times: u32) {

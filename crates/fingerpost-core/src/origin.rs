@@ -28,6 +28,14 @@ impl Origin {
             v6 @ IpAddr::V6(_) => v6.into(),
         }
     }
+
+    /// The network of a host; what is none stays as it is.
+    pub fn network(self) -> Self {
+        match self {
+            Self::Host(address) => IpAddr::V4(address).into(),
+            other => other,
+        }
+    }
 }
 
 impl From<IpAddr> for Origin {
@@ -75,5 +83,14 @@ mod tests {
         check("::ffff:192.0.2.7", "192.0.2.0/24");
         check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64");
         check("2001:db8:1:2::", "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_host_is_in_its_network() {
+        for address in ["192.0.2.1", "::ffff:192.0.2.7", "2001:db8:1:2:3:4:5:6"] {
+            let address: IpAddr = address.parse().expect("an address");
+            assert_eq!(Origin::host(address).network(), address.into());
+        }
+        assert_eq!(Origin::User(1).network(), Origin::User(1));
     }
 }

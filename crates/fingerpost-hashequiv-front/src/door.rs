@@ -141,7 +141,7 @@ impl Shared {
                     door: Door::Native,
                     is_private: peer.is_private(),
                     certificate: Some(certificate),
-                    origin: peer.origin(),
+                    origin: peer.host(),
                 };
                 // Boxed, so that the many others do not carry its size.
                 let found = Box::pin(place.service.logins().of_connection(way)).await;

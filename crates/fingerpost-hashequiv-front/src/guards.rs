@@ -26,11 +26,6 @@ pub(crate) async fn call(
     argument: &str,
 ) -> Result<Called, Stopped> {
     let facts = &entry.declaration;
-    let is_login = facts.name == LOGIN;
-    if is_login {
-        let may = guards.admission.may_log_in(&asker.host);
-        may.map_err(Stopped::Crowded)?;
-    }
     let _pass = match guards.admission.is_free(facts.cost) {
         true => Pass::FREE,
         // Boxed, so that idle connections have no room for it.
@@ -38,11 +33,7 @@ pub(crate) async fn call(
             .await
             .map_err(Stopped::Crowded)?,
     };
-    let called = entry.call(call, argument).await;
-    if is_login && matches!(&called, Err(Failure::Refused { code: WRONG, .. })) {
-        guards.admission.login_failed(&asker.host);
-    }
-    called.map_err(Stopped::Failed)
+    entry.call(call, argument).await.map_err(Stopped::Failed)
 }
 
 /// Rests after look-ups that were answered, if the caller asks too much.
@@ -113,8 +104,6 @@ pub(crate) const fn code(crowded: &Crowded) -> &'static str {
     }
 }
 
-/// What it says of a wrong login.
-const WRONG: &str = "bad-login";
 /// The command that logs a connection in.
 pub(crate) const LOGIN: &str = "auth";
 /// The longest rest after a batch of look-ups.

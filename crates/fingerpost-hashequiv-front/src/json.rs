@@ -459,21 +459,15 @@ impl Shared {
         place.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no-such-namespace"))
     }
 
-    /// Who asks. Wrong logins are counted and told, and too many are not looked at.
+    /// Who asks. Wrong logins are told.
     async fn principal(
         &self,
         place: Place,
         (headers, peer): (&HeaderMap, Option<&Peer>),
         told: &Told,
     ) -> Result<(Place, Principal), Problem> {
-        let host = host(peer);
-        if headers.contains_key(header::AUTHORIZATION) {
-            let may = self.guards.admission.may_log_in(&host);
-            may.map_err(|crowded| Problem::crowded(&crowded))?;
-        }
         let found = login::principal(&self.placement, place, headers, peer).await;
         if found.as_ref().is_err_and(Problem::is_wrong_login) {
-            self.guards.admission.login_failed(&host);
             if let Some((_, entry)) = self.commands.find(LOGIN, false) {
                 let wrong = Failure::refused("wrong-login", "");
                 let tell = || told.clone();

@@ -39,10 +39,8 @@ pub(crate) struct Caller {
     is_private: bool,
     /// The peer's address.
     pub(crate) peer: String,
-    /// Where limits see it.
+    /// Where limits and logins see it.
     host: Origin,
-    /// Where failed logins see it.
-    network: Origin,
     /// Number of the connection since the start of the process.
     connection: u64,
     /// Requests, lines and batches of lines that were taken.
@@ -60,7 +58,6 @@ impl Caller {
             is_private: peer.is_private(),
             peer: peer.to_string(),
             host: peer.host(),
-            network: peer.origin(),
             connection: shared.next_connection(),
             taken: 0,
         };
@@ -179,7 +176,7 @@ impl<L: Link> Turn<'_, L> {
             door: Door::Native,
             is_private: self.caller.is_private,
             certificate: None,
-            origin: self.caller.network,
+            origin: self.caller.host,
         };
         let admitted = self.caller.place.service.logins().admit(way);
         admitted.map_err(|_| self.fail(command, &plaintext_login()))
@@ -193,7 +190,7 @@ impl<L: Link> Turn<'_, L> {
             service: &self.caller.place.service,
             principal: &self.caller.principal,
             peer: &self.caller.peer,
-            origin: self.caller.network,
+            origin: self.caller.host,
         };
         let (entry, shared) = (self.shared.entry(command), &self.shared.guards);
         let span = tracing::info_span!(

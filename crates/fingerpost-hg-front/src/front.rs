@@ -208,12 +208,7 @@ impl Door {
         body: Body,
     ) -> Result<Response, Refusal> {
         let path = percent_decoded(parts.uri.path()).ok_or_else(Refusal::nothing_here)?;
-        guards::may_log_in(&self.guards, came)?;
-        let login = login(&parts, self.logins.as_ref()).await;
-        if login.as_ref().is_err_and(Refusal::asks_for_login) {
-            guards::login_failed(&self.guards, came);
-        }
-        let login = login?;
+        let login = login(&parts, self.logins.as_ref()).await?;
         came.login.clone_from(&login);
         let asks_v1 = command_of_v1(&parts).is_some();
         let Some((repository, rest)) = self.find(path.clone(), asks_v1).await? else {

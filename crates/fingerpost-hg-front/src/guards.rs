@@ -1,15 +1,15 @@
-//! What stands between the door and the repositories: wrong logins are counted, and
-//! changes and denials are told to the audit log.
+//! What stands between the door and the repositories: changes and denials are told to
+//! the audit log.
 
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use fingerpost_accounts::Login;
-use fingerpost_core::{Entry, Failure, Origin};
+use fingerpost_core::{Entry, Failure};
 use fingerpost_hg::RepositoryView;
 use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::cbor::Value;
 use fingerpost_net::audit::{AuditOutcome, Event};
-use fingerpost_net::{Crowded, Guards, Peer};
+use fingerpost_net::{Guards, Peer};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::runtime::Handle;
 
@@ -18,7 +18,6 @@ use crate::refusal::Refusal;
 
 /// What is known of a request before it is worked on.
 pub(crate) struct Came {
-    host: Origin,
     peer: String,
     path: String,
     shows_login: bool,
@@ -30,7 +29,6 @@ impl Came {
     pub(crate) fn of(parts: &Parts) -> Self {
         let peer = parts.extensions.get::<Peer>();
         Self {
-            host: peer.map_or(Origin::Unknown, Peer::host),
             peer: peer.map_or_else(String::new, Peer::to_string),
             path: parts.uri.path().to_owned(),
             shows_login: parts.headers.contains_key(header::AUTHORIZATION),
@@ -39,31 +37,23 @@ impl Came {
     }
 }
 
-/// Whether a login of there may be looked at.
-pub(crate) fn may_log_in(guards: &Guards, came: &Came) -> Result<(), Refusal> {
-    if !came.shows_login {
-        return Ok(());
-    }
-    let may = guards.admission.may_log_in(&came.host);
-    may.map_err(|crowded| match crowded {
-        Crowded::Rate(wait) => Refusal::busy(wait),
-        Crowded::Places => Refusal::busy(SOON),
-    })
-}
-
-/// A login that was looked at is wrong.
-pub(crate) fn login_failed(guards: &Guards, came: &Came) {
-    guards.admission.login_failed(&came.host);
-}
-
 /// Tells of a request that was denied. One without a login that is asked for one
 /// is on its way to it.
 pub(crate) async fn denied(guards: &Guards, came: &Came, refusal: &Refusal) {
-    let is_denial = match refusal.status {
-        StatusCode::UNAUTHORIZED => came.shows_login || !refusal.asks_for_login(),
-        status => status == StatusCode::FORBIDDEN,
+    let code = match refusal.status {
+        StatusCode::UNAUTHORIZED if came.login.is_none() && refusal.asks_for_login() => {
+            match came.shows_login {
+                true => "wrong-login",
+                false => return,
+            }
+        }
+        StatusCode::UNAUTHORIZED => "permission",
+        StatusCode::FORBIDDEN if refusal.is_for_plaintext() => "plaintext-login",
+        StatusCode::FORBIDDEN => "permission",
+        StatusCode::TOO_MANY_REQUESTS => "too-many-failed-logins",
+        _ => return,
     };
-    if !is_denial || !guards.audit.is_on() {
+    if !guards.audit.is_on() {
         return;
     }
     let credential = came.login.as_ref().map(Login::credential);
@@ -76,7 +66,7 @@ pub(crate) async fn denied(guards: &Guards, came: &Came, refusal: &Refusal) {
         namespace: Some(&came.path),
         command: "request",
         argument: None,
-        outcome: AuditOutcome::Denied("permission"),
+        outcome: AuditOutcome::Denied(code),
     };
     guards.audit.record(&event).await;
 }
@@ -125,4 +115,3 @@ fn text(bytes: &[u8]) -> String {
 const DOOR: &str = "hg";
 const ARGS_MAX: usize = 8;
 const ARG_BYTES_MAX: usize = 200;
-const SOON: std::time::Duration = std::time::Duration::from_secs(5);

@@ -29,7 +29,7 @@ pub(crate) async fn login(
         // Of whom nothing is known, nothing is known to be private.
         is_private: peer.is_some_and(Peer::is_private),
         certificate: peer.and_then(|peer| peer.certificate.as_deref()),
-        origin: peer.map_or(Origin::Unknown, Peer::origin),
+        origin: peer.map_or(Origin::Unknown, Peer::host),
     };
     logins
         .of_request(way, given)
@@ -44,7 +44,7 @@ fn refusal(error: &LoginError) -> Refusal {
             Refusal::wrong_login()
         }
         LoginError::Plaintext => Refusal::ssl_required(),
-        LoginError::Throttled(wait) => Refusal::busy(wait.0),
+        LoginError::Throttled(wait) => Refusal::throttled(wait),
         LoginError::NotNow(reason) => {
             tracing::info!(reason, "A login cannot be checked now");
             Refusal::busy(SOON)

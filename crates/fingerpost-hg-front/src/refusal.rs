@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fingerpost_accounts::Wait;
 use fingerpost_hg::site::Operation;
 use fingerpost_hg_proto::FRAMING_MEDIA_TYPE;
 use hyper::ext::ReasonPhrase;
@@ -112,6 +113,11 @@ impl Refusal {
         matches!(self.extra, Extra::Login)
     }
 
+    /// Whether it refuses a login that others could read.
+    pub(crate) fn is_for_plaintext(&self) -> bool {
+        self.reason == Some(SSL_REQUIRED)
+    }
+
     /// Name and password of a login are wrong.
     pub(crate) fn wrong_login() -> Self {
         Self::not_authorized(Operation::Read, true)
@@ -120,7 +126,7 @@ impl Refusal {
     pub(crate) fn ssl_required() -> Self {
         Self {
             media_type: None,
-            reason: Some("ssl required"),
+            reason: Some(SSL_REQUIRED),
             ..Self::text(StatusCode::FORBIDDEN, "permission denied")
         }
     }
@@ -149,6 +155,14 @@ impl Refusal {
         }
     }
 
+    /// Logins failed too often; it was not looked at.
+    pub(crate) fn throttled(wait: &Wait) -> Self {
+        Self {
+            extra: Extra::RetryAfter(wait.time.as_secs() + 1),
+            ..Self::text(StatusCode::TOO_MANY_REQUESTS, format!("{wait}\n"))
+        }
+    }
+
     /// Too much is under way; the client may come again.
     pub(crate) fn busy(after: Duration) -> Self {
         Self {
@@ -160,6 +174,9 @@ impl Refusal {
         }
     }
 }
+
+/// What Mercurial says of it.
+const SSL_REQUIRED: &str = "ssl required";
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {

@@ -35,9 +35,6 @@ pub struct AdmissionOptions {
     pub reports: Rates,
     /// Requests that cost much. Any number.
     pub dear: Rates,
-    /// Logins that were wrong, of one address, a second; beyond it none is looked at.
-    /// 0 for any number. 10.
-    pub bad_logins_per_address: u32,
     /// Whoever was quiet for so many seconds may do at once what is for them. 10.
     pub burst_seconds: u32,
     /// Reports that are worked on at once. 256.
@@ -58,7 +55,6 @@ impl Default for AdmissionOptions {
             cheap: Rates::default(),
             reports: Rates::default(),
             dear: Rates::default(),
-            bad_logins_per_address: 10,
             burst_seconds: 10,
             reports_at_once: 256,
             dear_at_once: 16,
@@ -107,7 +103,6 @@ pub struct Admission {
     cheap: Pair,
     reports: Pair,
     dear: Pair,
-    bad_logins: Buckets,
     report_places: Places,
     dear_places: Places,
     limited: Family<LimitedLabels, Counter>,
@@ -139,7 +134,6 @@ impl Admission {
             cheap: pair(options.cheap),
             reports: pair(options.reports),
             dear: pair(options.dear),
-            bad_logins: buckets(options.bad_logins_per_address),
             report_places: places(options.reports_at_once),
             dear_places: places(options.dear_at_once),
             limited: limited(),
@@ -208,23 +202,6 @@ impl Admission {
         self.longer("cheap", by_address, by_user.unwrap_or_default())
     }
 
-    /// Whether a login from `host` is looked at.
-    ///
-    /// # Errors
-    ///
-    /// Refuses it while too many of its logins were wrong, right or not.
-    pub fn may_log_in(&self, host: &Origin) -> Result<(), Crowded> {
-        self.bad_logins.peek(host).map_err(|wait| {
-            self.count("login", "address");
-            Crowded::Rate(wait)
-        })
-    }
-
-    /// A login from `host` was wrong.
-    pub fn login_failed(&self, host: &Origin) {
-        self.bad_logins.charge(host, 1, Duration::ZERO);
-    }
-
     /// The pause before a request of this kind.
     fn reserve(
         &self,
@@ -274,7 +251,6 @@ fn limited() -> Family<LimitedLabels, Counter> {
         ("cheap", &["address", "user"][..]),
         ("report", &["address", "user", "places"]),
         ("dear", &["address", "user", "places"]),
-        ("login", &["address"]),
     ] {
         for by in used_up {
             drop(limited.get_or_create(&LimitedLabels { kind, by }));

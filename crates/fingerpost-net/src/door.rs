@@ -140,14 +140,13 @@ impl Peer {
         self
     }
 
-    /// The network it is in, or its user on this machine.
-    pub fn origin(&self) -> Origin {
-        self.origin_by(Origin::from)
-    }
-
-    /// As [`Peer::origin`], but each IPv4 address for itself.
+    /// Its IPv4 address, its IPv6 network, or its user on this machine.
     pub fn host(&self) -> Origin {
-        self.origin_by(Origin::host)
+        match self.address {
+            PeerAddress::Tcp(address) => Origin::host(address.ip()),
+            PeerAddress::Unix { uid, .. } => Origin::User(uid),
+            PeerAddress::Unnamed => Origin::Unknown,
+        }
     }
 
     /// Its address, if it has one.
@@ -155,14 +154,6 @@ impl Peer {
         match self.address {
             PeerAddress::Tcp(address) => Some(address.ip()),
             PeerAddress::Unix { .. } | PeerAddress::Unnamed => None,
-        }
-    }
-
-    fn origin_by(&self, of_ip: impl Fn(IpAddr) -> Origin) -> Origin {
-        match self.address {
-            PeerAddress::Tcp(address) => of_ip(address.ip()),
-            PeerAddress::Unix { uid, .. } => Origin::User(uid),
-            PeerAddress::Unnamed => Origin::Unknown,
         }
     }
 

@@ -86,39 +86,45 @@ impl Verifier {
     /// What the bearer of this token may. Waits for the issuer at most when the
     /// token's key is unknown, and then not every time.
     pub async fn verify(&self, token: &[u8]) -> Result<Workload, Refusal> {
-        let now = self.0.clock.now();
+        if let Some(workload) = self.remembered(token)? {
+            return Ok(workload);
+        }
+        let key = self.0.recent.key(&[token]);
+        let workload = self.check(token, self.0.clock.now()).await?;
+        self.0.recent.keep(key, workload.clone());
+        Ok(workload)
+    }
+
+    /// As [`Verifier::verify`], as far as it can be said without comparing a
+    /// signature; `None` if it cannot.
+    pub(crate) fn known(&self, token: &[u8]) -> Result<Option<Workload>, Refusal> {
+        let remembered = self.remembered(token)?;
+        if remembered.is_none() {
+            self.claimed(token, self.0.clock.now())?;
+        }
+        Ok(remembered)
+    }
+
+    fn remembered(&self, token: &[u8]) -> Result<Option<Workload>, Refusal> {
         if token.len() > self.0.token_bytes_max {
             return Err(Refusal::TooLong);
         }
-        let key = self.0.recent.key(&[token]);
-        if let Some(workload) = self.0.recent.get(&key) {
-            return match workload.grant.holds_at(now) {
-                true => Ok(workload),
-                false => Err(Refusal::Expired),
-            };
+        let workload = self.0.recent.get(&self.0.recent.key(&[token]));
+        match workload {
+            Some(workload) if !workload.grant.holds_at(self.0.clock.now()) => Err(Refusal::Expired),
+            other => Ok(other),
         }
-        let workload = self.check(token, now).await?;
-        self.0.recent.keep(key, workload.clone());
-        Ok(workload)
     }
 
     /// Everything that is cheap comes before the signature, and the rules after
     /// it: what they say of a token is then true.
     async fn check(&self, token: &[u8], now: Timestamp) -> Result<Workload, Refusal> {
-        let jws = Jws::parse(token)?;
-        let url = claims::issuer(&jws.claims)?;
-        let mut issuers = self.0.issuers.iter();
-        let found = issuers.find(|(issuer, _)| *issuer.url == *url);
-        let (issuer, keys) = found.ok_or(Refusal::Issuer)?;
-        if token.len() > issuer.token_bytes_max {
-            return Err(Refusal::TooLong);
-        }
-        if !issuer.algorithms.contains(&jws.algorithm) {
-            return Err(Refusal::Algorithm);
-        }
-        claims::check_audience(&jws.claims, &issuer.audiences)?;
-        let seconds = now.0.div_euclid(SECOND_MICROS);
-        let end = claims::check_times(&jws.claims, seconds, issuer.times)?;
+        let Claimed {
+            jws,
+            issuer,
+            keys,
+            end,
+        } = self.claimed(token, now)?;
         let found = keys.find(jws.key_id.as_deref(), jws.algorithm).await?;
         if !found
             .key()?
@@ -146,4 +152,37 @@ impl Verifier {
             rule: place + 1,
         })
     }
+
+    /// What a token claims, as far as it may be true.
+    fn claimed<'a>(&'a self, token: &'a [u8], now: Timestamp) -> Result<Claimed<'a>, Refusal> {
+        let jws = Jws::parse(token)?;
+        let url = claims::issuer(&jws.claims)?;
+        let mut issuers = self.0.issuers.iter();
+        let found = issuers.find(|(issuer, _)| *issuer.url == *url);
+        let (issuer, keys) = found.ok_or(Refusal::Issuer)?;
+        if token.len() > issuer.token_bytes_max {
+            return Err(Refusal::TooLong);
+        }
+        if !issuer.algorithms.contains(&jws.algorithm) {
+            return Err(Refusal::Algorithm);
+        }
+        claims::check_audience(&jws.claims, &issuer.audiences)?;
+        let seconds = now.0.div_euclid(SECOND_MICROS);
+        let end = claims::check_times(&jws.claims, seconds, issuer.times)?;
+        Ok(Claimed {
+            jws,
+            issuer,
+            keys,
+            end,
+        })
+    }
+}
+
+/// A token that nothing but its signature and the rules speak against.
+struct Claimed<'a> {
+    jws: Jws<'a>,
+    issuer: &'a Issuer,
+    keys: &'a KeyCache,
+    /// When it ends, in seconds.
+    end: i64,
 }

@@ -20,6 +20,7 @@ use self::error::Refused;
 pub use self::error::{CreateError, VerifyError};
 pub(crate) use self::info::FoundToken;
 pub use self::info::TokenInfo;
+pub(crate) use self::text::public_part;
 pub use self::text::{BearerToken, is_bearer_token};
 use self::text::{Flaw, Parts};
 use self::uses::Uses;
@@ -122,25 +123,32 @@ impl BearerTokens {
         Ok(revoked)
     }
 
+    /// As [`BearerTokens::verify`], as far as it is known without a look at the
+    /// table; `None` if it is not.
+    pub(crate) fn known(&self, text: &str) -> Result<Option<Grant>, VerifyError> {
+        parts(text)?;
+        let key = self.0.recent.key(&[text.as_bytes()]);
+        if let Some(grant) = self.0.recent.get(&key) {
+            return match grant.holds_at(self.0.clock.now()) {
+                true => Ok(Some(grant)),
+                false => Err(VerifyError::Expired),
+            };
+        }
+        match self.0.refused.get(&key) {
+            Some(refused) => Err(refused.into()),
+            None => Ok(None),
+        }
+    }
+
     /// What the bearer of this text may do: the token's scope, as far as its user
     /// has it.
     pub async fn verify(&self, text: &str) -> Result<Grant, VerifyError> {
+        if let Some(grant) = self.known(text)? {
+            return Ok(grant);
+        }
         let now = self.0.clock.now();
-        let parts = Parts::parse(text).map_err(|flaw| match flaw {
-            Flaw::Form => VerifyError::Form,
-            Flaw::Checksum => VerifyError::Checksum,
-        })?;
+        let parts = parts(text)?;
         let key = self.0.recent.key(&[text.as_bytes()]);
-        if let Some(grant) = self.0.recent.get(&key) {
-            return if grant.holds_at(now) {
-                Ok(grant)
-            } else {
-                Err(VerifyError::Expired)
-            };
-        }
-        if let Some(refused) = self.0.refused.get(&key) {
-            return Err(refused.into());
-        }
         let found = self.0.store.find_token(parts.id).await?;
         match judge(&parts, found, now) {
             Ok((info, grant)) => {
@@ -185,6 +193,13 @@ impl BearerTokens {
             }
         }
     }
+}
+
+fn parts(text: &str) -> Result<Parts<'_>, VerifyError> {
+    Parts::parse(text).map_err(|flaw| match flaw {
+        Flaw::Form => VerifyError::Form,
+        Flaw::Checksum => VerifyError::Checksum,
+    })
 }
 
 /// What the table says of a text.

@@ -46,6 +46,12 @@ pub fn is_bearer_token(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
+/// What of a token is no secret, with the prefix; nothing of a text that has no room
+/// for it.
+pub(crate) fn public_part(text: &str) -> &str {
+    text.get(..PREFIX.len() + ID_DIGITS).unwrap_or_default()
+}
+
 /// Why a text is no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {

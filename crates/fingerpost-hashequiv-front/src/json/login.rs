@@ -21,7 +21,7 @@ pub(super) async fn principal(
         // Of whom nothing is known, nothing is known to be private.
         is_private: peer.is_some_and(Peer::is_private),
         certificate: peer.and_then(|peer| peer.certificate.as_deref()),
-        origin: peer.map_or(Origin::Unknown, Peer::origin),
+        origin: peer.map_or(Origin::Unknown, Peer::host),
     };
     let given = headers.get_all(header::AUTHORIZATION).iter();
     let given = given.map(header::HeaderValue::as_bytes);
@@ -51,7 +51,7 @@ fn problem(error: &LoginError) -> Problem {
                           operator sets accounts.plaintext_logins";
             Problem::new(StatusCode::FORBIDDEN, "plaintext-login").detail(detail)
         }
-        LoginError::Throttled(wait) => Problem::later(wait.0, "too-many-failed-logins", wait),
+        LoginError::Throttled(wait) => Problem::later(wait.time, "too-many-failed-logins", wait),
         LoginError::NotNow(reason) => {
             tracing::info!(reason, "A login over HTTP cannot be checked now");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "login-not-now")

@@ -182,36 +182,6 @@ async fn every_denial_is_audited() {
 }
 
 #[tokio::test]
-async fn wrong_logins_are_audited_and_too_many_are_not_looked_at() {
-    let guarded = guarded(AdmissionOptions {
-        bad_logins_per_address: 1,
-        burst_seconds: 2,
-        ..AdmissionOptions::default()
-    })
-    .await;
-    let wrong = r#"{"auth": {"username": "admin", "token": "wr0ng"}}"#.to_owned();
-    let mut answer = String::new();
-    let mut looked_at = 0;
-    // A slow machine gets some for the time that it takes.
-    while looked_at < 50 && !answer.contains("too many requests") {
-        answer = guarded.say(std::slice::from_ref(&wrong)).await;
-        looked_at += usize::from(answer.contains("Unable to authenticate"));
-    }
-    assert!(answer.contains("too many requests"), "{answer}");
-    let lines = guarded.audited().await;
-    let codes: Vec<_> = lines.iter().map(|line| &line["code"]).collect();
-    assert_eq!(codes.len(), looked_at + 1);
-    assert!(codes[..looked_at].iter().all(|code| *code == "bad-login"));
-    assert_eq!(codes[looked_at], "rate-limited");
-    assert!(!serde_json::to_string(&lines).unwrap().contains("wr0ng"));
-    guarded
-        .is_told_to_wait(Some("Basic YWRtaW46d3JvbmcK"))
-        .await;
-    let (status, _) = guarded.json(PATH, None).await;
-    assert_eq!(status, StatusCode::OK, "who shows nothing is not concerned");
-}
-
-#[tokio::test]
 async fn over_http_who_asks_too_often_is_told_when_to_come_again() {
     let guarded = guarded(AdmissionOptions {
         cheap: Rates {

@@ -65,7 +65,7 @@ async fn each_address_and_each_user_has_its_own_rate() {
         r#"{kind="dear",by="user"} 1"#,
         r#"{kind="dear",by="address"} 1"#,
         // What did not happen yet is there too.
-        r#"{kind="login",by="address"} 0"#,
+        r#"{kind="report",by="places"} 0"#,
     ] {
         assert!(text.contains(&format!("limited_total{counted}")), "{text}");
     }
@@ -111,22 +111,6 @@ async fn cheap_requests_are_never_behind_dear_ones() {
     assert!(admitted(&admission, Cost::Report, asker(1, None)).await);
     drop(working);
     assert!(admitted(&admission, Cost::Dear, asker(1, None)).await);
-}
-
-#[test]
-fn too_many_wrong_logins_of_an_address_are_not_looked_at() {
-    let admission = one_second(|_| {});
-    let (here, there) = (asker(1, None).host, asker(2, None).host);
-    for _ in 0..10 {
-        assert_eq!(admission.may_log_in(&here), Ok(()));
-        admission.login_failed(&here);
-    }
-    let wait = match admission.may_log_in(&here) {
-        Err(Crowded::Rate(wait)) => wait,
-        other => panic!("{other:?}"),
-    };
-    assert!(wait <= Duration::from_millis(100), "{wait:?}");
-    assert_eq!(admission.may_log_in(&there), Ok(()));
 }
 
 #[test]

@@ -535,8 +535,9 @@ sections! {
         dear_per_address: u64 = 0;
         /// Dear requests a second of one user.
         dear_per_user: u64 = 0;
-        /// Wrong logins a second of one address; no further login of it is looked at
-        /// until then.
+        /// Wrong logins a second of one address, whoever they name; beyond it only those
+        /// are looked at that were right in the last quarter of an hour. One builder
+        /// with an old token does not get there: see docs/identity.md.
         bad_logins_per_address: u64 = 10;
         /// Whoever was quiet for so long may do at once what is for that time.
         burst_seconds: u64 = 10;

@@ -20,7 +20,6 @@ pub(super) fn guards(config: &Config) -> anyhow::Result<Guards> {
 
 fn admission_options(config: &Config) -> AdmissionOptions {
     let rates = &config.rates;
-    let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
     let pair = |per_address, per_user| Rates {
         per_address: number(per_address),
         per_user: number(per_user),
@@ -29,12 +28,16 @@ fn admission_options(config: &Config) -> AdmissionOptions {
         cheap: pair(rates.cheap_per_address, rates.cheap_per_user),
         reports: pair(rates.reports_per_address, rates.reports_per_user),
         dear: pair(rates.dear_per_address, rates.dear_per_user),
-        bad_logins_per_address: number(rates.bad_logins_per_address),
         burst_seconds: number(rates.burst_seconds),
         reports_at_once: size(rates.reports_at_once),
         dear_at_once: size(rates.dear_at_once),
         ..AdmissionOptions::default()
     }
+}
+
+/// A rate as configured.
+pub(super) fn number(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn audit(config: &Config) -> anyhow::Result<Audit> {

@@ -12,6 +12,7 @@ use fingerpost_net::Shutdown;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::guards::number;
 use crate::certificates;
 use crate::config::{Config, Oidc};
 use crate::exit::{Exit, OrExit, failure};
@@ -26,6 +27,8 @@ pub(super) fn options(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result
         plaintext: config.accounts.plaintext_logins,
         certificates: config.accounts.certificates.clone(),
         workloads,
+        bad_logins_per_address: number(config.rates.bad_logins_per_address),
+        burst_seconds: number(config.rates.burst_seconds),
     })
 }
 
