@@ -16,6 +16,8 @@ pub struct Called {
     pub reply: Reply<Encoded>,
     /// The new caller, after a login.
     pub login: Option<NewCaller>,
+    /// Whether what the command stores was stored.
+    pub is_stored: bool,
     /// What the answer may be remembered under. Only long answers have a key:
     /// one object is made already, for less than it costs to look for it.
     pub key: Option<CacheKey>,
@@ -106,6 +108,7 @@ async fn run<S: Service, C: Command<S>>(
     Ok(Called {
         reply,
         login: outcome.login,
+        is_stored: outcome.is_stored,
         key,
     })
 }

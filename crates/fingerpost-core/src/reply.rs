@@ -200,6 +200,9 @@ pub struct Outcome<A> {
     pub reply: Reply<A>,
     /// The new caller, after `auth` and `become-user`.
     pub login: Option<NewCaller>,
+    /// Whether what the command stores was stored. A report that may not be is answered
+    /// all the same.
+    pub is_stored: bool,
 }
 
 /// Whom a connection belongs to from now on.
@@ -225,6 +228,7 @@ impl<A> From<A> for Outcome<A> {
         Self {
             reply: Reply::Object(answer),
             login: None,
+            is_stored: true,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fingerpost_core::{Call, Called, Credential, Entry, Failure};
 use fingerpost_hashequiv::HashEquiv;
-use fingerpost_net::audit::{self, Event};
+use fingerpost_net::audit::{self, Ended, Event};
 use fingerpost_net::{Asker, Crowded, Guards, Pass};
 
 /// Why a command gave no answer.
@@ -45,17 +45,25 @@ pub(crate) async fn rest(guards: &Guards, asker: Asker<'_>, lines: usize) {
     }
 }
 
+/// How a command ended that was called.
+pub(crate) fn ended<'a>(called: Result<&Called, &'a Failure>) -> Ended<'a> {
+    match called {
+        Ok(called) if !called.is_stored => Ended::Unstored,
+        other => other.into(),
+    }
+}
+
 /// Tells the audit log of a command that ended, if that is for it. `event` is
 /// completed with what is known here.
 pub(crate) async fn tell(
     guards: &Guards,
     entry: &Entry<HashEquiv>,
     argument: &str,
-    failure: Option<&Failure>,
+    ended: Ended<'_>,
     event: impl FnOnce() -> Told,
 ) {
     let facts = &entry.declaration;
-    let Some(outcome) = guards.audit.outcome(facts.effect, failure) else {
+    let Some(outcome) = guards.audit.outcome(facts.effect, ended) else {
         return;
     };
     let told = event();

@@ -40,6 +40,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
 use fingerpost_core::{Entry, Failure, Origin, Permission, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
+use fingerpost_net::audit::Ended;
 use fingerpost_net::{Asker, ForwardedHost, Guards, Peer, Seldom, Shutdown};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -459,7 +460,7 @@ impl Shared {
         place.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no-such-namespace"))
     }
 
-    /// Who asks. Wrong logins are told.
+    /// Who asks. Logins that are denied are told.
     async fn principal(
         &self,
         place: Place,
@@ -467,12 +468,16 @@ impl Shared {
         told: &Told,
     ) -> Result<(Place, Principal), Problem> {
         let found = login::principal(&self.placement, place, headers, peer).await;
-        if found.as_ref().is_err_and(Problem::is_wrong_login) {
-            if let Some((_, entry)) = self.commands.find(LOGIN, false) {
-                let wrong = Failure::refused("wrong-login", "");
-                let tell = || told.clone();
-                guards::tell(&self.guards, entry, "", Some(&wrong), tell).await;
-            }
+        if let Err(problem) = &found
+            && let Some((_, entry)) = self.commands.find(LOGIN, false)
+        {
+            let failure = Failure::refused(problem.code(), "");
+            let argument = match self.guards.audit.is_on() {
+                true => login::argument(headers),
+                false => String::new(),
+            };
+            let (ended, tell) = (Ended::Failed(&failure), || told.clone());
+            guards::tell(&self.guards, entry, &argument, ended, tell).await;
         }
         found
     }

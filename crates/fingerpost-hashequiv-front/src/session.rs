@@ -121,8 +121,10 @@ impl<'a, L: Link> Session<'a, L> {
     /// Works on what is complete, unless too many answers wait already.
     async fn work(&mut self) -> Result<(), Ended> {
         while !self.turn.wire.is_full() {
-            if let Some(command) = self.activity.stream() {
-                self.turn.renew(command)?;
+            if let Some(command) = self.activity.stream()
+                && self.turn.end_login()
+            {
+                Box::pin(self.turn.renew(command)).await?;
             }
             let step = match &mut self.activity {
                 Activity::Requests => self.next_request().await?,

@@ -6,6 +6,7 @@ use fingerpost_accounts::{Door, Login, Way};
 use fingerpost_core::{Call, Ends, Failure, Kind, NewCaller, Origin, Principal, SPANS, Timestamp};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_hashequiv_proto::{outbox, request};
+use fingerpost_net::audit::Ended::Failed;
 use fingerpost_net::{Asker, Peer};
 use tracing::Instrument as _;
 
@@ -121,7 +122,7 @@ impl<L: Link> Turn<'_, L> {
         let selected = request::select(text, &|name| self.shared.find(name))?;
         let command = selected.index;
         if self.shared.is_login(command) {
-            self.admit_login(command)?;
+            Box::pin(self.admit_login(command, selected.argument)).await?;
         }
         let activity = match self.shared.opens(command) {
             Opens::Nothing => {
@@ -137,8 +138,8 @@ impl<L: Link> Turn<'_, L> {
         let permitted = entry.permit(&self.caller.principal);
         // Its lines are not told one by one.
         let tell = || self.caller.told();
-        let failure = permitted.as_ref().err();
-        guards::tell(&self.shared.guards, entry, "", failure, tell).await;
+        let ended = permitted.as_ref().into();
+        guards::tell(&self.shared.guards, entry, "", ended, tell).await;
         permitted.map_err(|failure| self.fail(command, &failure))?;
         self.shared.metrics.commands[command].count(None);
         self.wire.out.message(outbox::STREAM_BEGIN.as_bytes());
@@ -150,7 +151,7 @@ impl<L: Link> Turn<'_, L> {
     /// its token still reads where it could have come without one, and the rest
     /// is refused by the name of the permission that it needs. No clock is read
     /// for logins without an end.
-    fn end_login(&mut self) -> bool {
+    pub(crate) fn end_login(&mut self) -> bool {
         let now = || self.caller.place.service.now();
         let has_ended = self.caller.until.is_some_and(|until| until <= now());
         if has_ended {
@@ -160,18 +161,17 @@ impl<L: Link> Turn<'_, L> {
         has_ended
     }
 
-    /// As [`Turn::end_login`] within a stream, which ends if it may not be read
-    /// any more.
-    pub(crate) fn renew(&mut self, command: usize) -> Result<(), Ended> {
-        if !self.end_login() {
-            return Ok(());
-        }
+    /// Ends a stream whose login ended if it may not be read any more.
+    pub(crate) async fn renew(&mut self, command: usize) -> Result<(), Ended> {
         let permitted = self.shared.entry(command).permit(&self.caller.principal);
-        permitted.map_err(|failure| self.fail(command, &failure))
+        match permitted {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.deny(command, "", &failure).await),
+        }
     }
 
     /// Refuses a login that others could read, before its argument is looked at.
-    fn admit_login(&mut self, command: usize) -> Result<(), Ended> {
+    async fn admit_login(&mut self, command: usize, argument: &str) -> Result<(), Ended> {
         let way = Way {
             door: Door::Native,
             is_private: self.caller.is_private,
@@ -179,7 +179,18 @@ impl<L: Link> Turn<'_, L> {
             origin: self.caller.host,
         };
         let admitted = self.caller.place.service.logins().admit(way);
-        admitted.map_err(|_| self.fail(command, &plaintext_login()))
+        match admitted {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.deny(command, argument, &plaintext_login()).await),
+        }
+    }
+
+    /// Fails a command that is not called, and tells the audit log.
+    async fn deny(&mut self, command: usize, argument: &str, failure: &Failure) -> Ended {
+        let entry = self.shared.entry(command);
+        let (ended, tell) = (Failed(failure), || self.caller.told());
+        guards::tell(&self.shared.guards, entry, argument, ended, tell).await;
+        self.fail(command, failure)
     }
 
     /// Runs a command on its argument, which may be a line of its stream.
@@ -220,9 +231,9 @@ impl<L: Link> Turn<'_, L> {
         metrics.durations.observe(elapsed);
         let outcome = outcome.map_err(Failure::from);
         if entry.declaration.kind == Kind::Once || outcome.is_err() {
-            let failure = outcome.as_ref().err();
+            let ended = guards::ended(outcome.as_ref());
             let tell = || self.caller.told();
-            guards::tell(shared, entry, argument, failure, tell).await;
+            guards::tell(shared, entry, argument, ended, tell).await;
         }
         let done = outcome.and_then(|outcome| {
             respond::reply(outcome.reply, &mut self.wire.out)?;

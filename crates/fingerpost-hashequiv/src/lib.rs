@@ -47,7 +47,7 @@ pub use commands::commands;
 pub use database::Database;
 pub use durations::{Durations, HotDurations};
 pub use metrics::{Metrics, SharedMetrics};
-pub use reporting::Reported;
+pub use reporting::{ReportAnswer, Reported};
 pub use service::{Config, HashEquiv, OpenError};
 pub use set::NamespaceSet;
 pub use sharded::{HotCounter, Sum};

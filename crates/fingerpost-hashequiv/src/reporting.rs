@@ -22,6 +22,15 @@ pub struct Reported {
     pub siginfo: Option<String>,
 }
 
+/// What a report is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportAnswer {
+    /// The task's.
+    pub unihash: Unihash,
+    /// Whether the report was taken into the database.
+    pub is_stored: bool,
+}
+
 impl HashEquiv {
     /// Takes a report and returns the task's unihash. Stored when the caller
     /// may and the server is not read-only; answered in any case, because
@@ -30,12 +39,14 @@ impl HashEquiv {
         &self,
         caller: &Principal,
         mut report: Reported,
-    ) -> Result<Unihash, Failure> {
+    ) -> Result<ReportAnswer, Failure> {
         if let Some(name) = caller.name() {
             report.metadata.owner = Some(name.to_owned());
         }
         if self.config.read_only || !caller.allows(&[Permission::Read, Permission::Report]) {
-            return self.answer_unstored(report).await;
+            let unihash = self.answer_unstored(report).await?;
+            let is_stored = false;
+            return Ok(ReportAnswer { unihash, is_stored });
         }
         let upstream = self.upstream_word(&report).await?;
         // Taken before the write: a deletion after it makes the fill void.
@@ -79,7 +90,10 @@ impl HashEquiv {
             self.cache
                 .fill(fill, [(CachedTask { method, taskhash }, *unihash)]);
         }
-        Ok(self.serve(settled.unihash).unwrap_or(proposed))
+        Ok(ReportAnswer {
+            unihash: self.serve(settled.unihash).unwrap_or(proposed),
+            is_stored: true,
+        })
     }
 
     /// What an upstream says of the output, when that could change the verdict.

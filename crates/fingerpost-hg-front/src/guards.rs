@@ -4,11 +4,11 @@
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use fingerpost_accounts::Login;
-use fingerpost_core::{Entry, Failure};
+use fingerpost_core::Entry;
 use fingerpost_hg::RepositoryView;
 use fingerpost_hg_proto::Args;
 use fingerpost_hg_proto::cbor::Value;
-use fingerpost_net::audit::{AuditOutcome, Event};
+use fingerpost_net::audit::{AuditOutcome, Ended, Event};
 use fingerpost_net::{Guards, Peer};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::runtime::Handle;
@@ -77,10 +77,10 @@ pub(crate) fn called(
     entry: &Entry<RepositoryView>,
     (repository, caller): (&str, &Caller),
     args: &Args,
-    failure: Option<&Failure>,
+    ended: Ended<'_>,
     runtime: &Handle,
 ) {
-    let outcome = guards.audit.outcome(entry.declaration.effect, failure);
+    let outcome = guards.audit.outcome(entry.declaration.effect, ended);
     let Some(outcome) = outcome else { return };
     let argument = shown(args);
     let event = Event {

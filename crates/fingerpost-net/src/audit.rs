@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 pub use self::argument::{is_shown, summary};
-pub use self::event::{AuditOutcome, Event};
+pub use self::event::{AuditOutcome, Ended, Event};
 use self::writer::{Message, Target, Writer};
 
 /// Where the audit log goes, and what is in it.
@@ -93,25 +93,27 @@ impl Audit {
 
     /// Whether a request of a command with this effect is in the log, and as what.
     /// Denials are, of every command.
-    pub fn outcome(&self, effect: Effect, failure: Option<&Failure>) -> Option<AuditOutcome> {
+    pub fn outcome(&self, effect: Effect, ended: Ended<'_>) -> Option<AuditOutcome> {
         let shared = self.0.as_ref()?;
         let changes = match effect {
             Effect::None => false,
             Effect::Report => shared.reports,
             Effect::Change => true,
         };
+        let failure = match ended {
+            Ended::Stored => return changes.then_some(AuditOutcome::Done),
+            Ended::Unstored => return changes.then_some(AuditOutcome::Unstored),
+            Ended::Failed(failure) => failure,
+        };
         match failure {
-            None => changes.then_some(AuditOutcome::Done),
-            Some(Failure::Denied { .. }) => Some(AuditOutcome::Denied("permission")),
-            Some(Failure::Refused { code, .. }) if DENIALS.contains(code) => {
+            Failure::Denied { .. } => Some(AuditOutcome::Denied("permission")),
+            Failure::Refused { code, .. } if DENIALS.contains(code) => {
                 Some(AuditOutcome::Denied(code))
             }
-            Some(Failure::Refused { code, .. }) => changes.then_some(AuditOutcome::Refused(code)),
-            Some(Failure::BadArgument(_)) => {
-                changes.then_some(AuditOutcome::Refused("bad-argument"))
-            }
-            Some(Failure::Unknown) => changes.then_some(AuditOutcome::Refused("unknown-command")),
-            Some(Failure::Internal(_) | Failure::Unavailable(_)) => {
+            Failure::Refused { code, .. } => changes.then_some(AuditOutcome::Refused(code)),
+            Failure::BadArgument(_) => changes.then_some(AuditOutcome::Refused("bad-argument")),
+            Failure::Unknown => changes.then_some(AuditOutcome::Refused("unknown-command")),
+            Failure::Internal(_) | Failure::Unavailable(_) => {
                 changes.then_some(AuditOutcome::Failed)
             }
         }
@@ -122,7 +124,7 @@ impl Audit {
         let Some(shared) = &self.0 else { return };
         let line = Message::Line(event.line(shared.clock.now()));
         let counters = &shared.counters;
-        let sent = if event.outcome.is_denial() {
+        let sent = if event.outcome.is_for_everybody() {
             shared.sender.capacity() > QUEUE_MAX / 2 && shared.sender.try_send(line).is_ok()
         } else {
             let sending = shared.sender.send_timeout(line, QUEUE_WAIT_MAX);
@@ -209,7 +211,14 @@ pub const QUEUE_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Lines that may wait for the writer; at most 4 KiB each.
 const QUEUE_MAX: usize = 4096;
 /// Codes of refusals that say who may not, whatever the command changes.
-const DENIALS: [&str; 3] = ["bad-login", "wrong-login", "rate-limited"];
+const DENIALS: [&str; 6] = [
+    "bad-login",
+    "wrong-login",
+    "plaintext-login",
+    "too-many-failed-logins",
+    "rate-limited",
+    "read-only",
+];
 
 #[cfg(test)]
 mod tests;

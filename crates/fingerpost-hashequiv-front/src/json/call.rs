@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Reply, SecretUrl};
 use fingerpost_hashequiv::HashEquiv;
+use fingerpost_net::audit::Ended;
 
 use super::fields::Fields;
 use super::problem::Problem;
@@ -45,7 +46,7 @@ impl Shared {
         let (entry, service) = (&self.commands.entries()[command], caller.service());
         let epoch = service.deletion_epoch();
         if entry.declaration.availability == Availability::Writable && service.is_read_only() {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "read-only"));
+            return Err(self.read_only(entry, caller).await);
         }
         let (parts, body) = request.into_parts();
         let is_head = parts.method == Method::HEAD;
@@ -114,22 +115,42 @@ impl Shared {
         let working = guards::call(&self.guards, entry, asker, Duration::ZERO, call, argument);
         let called = working.await;
         caller.service().requests().record(1, started.elapsed());
-        let (reply, crowded) = match called {
-            Ok(called) => (Ok(called.reply), None),
-            Err(Stopped::Failed(failure)) => (Err(failure), None),
-            Err(Stopped::Crowded(crowded)) => {
-                (Err(Stopped::Crowded(crowded).into()), Some(crowded))
-            }
+        let crowded = match &called {
+            Err(Stopped::Crowded(crowded)) => Some(*crowded),
+            _ => None,
         };
+        let called = called.map_err(Failure::from);
+        let ended = guards::ended(called.as_ref());
         let tell = || caller.told.clone();
-        let failure = reply.as_ref().err();
-        guards::tell(&self.guards, entry, argument, failure, tell).await;
+        guards::tell(&self.guards, entry, argument, ended, tell).await;
         if let Some(crowded) = crowded {
             return Err(Problem::crowded(&crowded));
         }
-        reply.map_err(|failure| Problem::of(&failure, entry.declaration.name, caller))
+        let name = entry.declaration.name;
+        let called = called.map_err(|failure| Problem::of(&failure, name, caller))?;
+        Ok(called.reply)
+    }
+
+    /// Refuses a command that this server does not have because it only reads.
+    pub(super) async fn read_only(&self, entry: &Entry<HashEquiv>, caller: &Caller) -> Problem {
+        self.denied(entry, caller, &Failure::refused(READ_ONLY, ""))
+            .await;
+        Problem::new(StatusCode::FORBIDDEN, READ_ONLY)
+    }
+
+    /// Tells the audit log of a command that was not called.
+    pub(super) async fn denied(
+        &self,
+        entry: &Entry<HashEquiv>,
+        caller: &Caller,
+        failure: &Failure,
+    ) {
+        let tell = || caller.told.clone();
+        guards::tell(&self.guards, entry, "", Ended::Failed(failure), tell).await;
     }
 }
+
+const READ_ONLY: &str = "read-only";
 
 fn one_object(reply: Reply<Encoded>) -> Option<Encoded> {
     match reply {

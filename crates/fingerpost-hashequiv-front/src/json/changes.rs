@@ -59,7 +59,7 @@ impl Resource for OfNamespace {
         _: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        permit(shared, caller, COMMAND)?;
+        permit(shared, caller, COMMAND).await?;
         let asked = Asked::of(&request)?;
         let since = match asked.since {
             Some(since) => since,

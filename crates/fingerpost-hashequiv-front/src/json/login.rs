@@ -1,9 +1,10 @@
 //! Who is asking, request by request.
 
 use axum::http::{HeaderMap, StatusCode, header};
-use fingerpost_accounts::{Door, LoginError, Way};
+use fingerpost_accounts::{Door, LoginError, Way, basic_credentials};
 use fingerpost_core::{Origin, Principal};
 use fingerpost_net::Peer;
+use serde_json::json;
 
 use super::problem::Problem;
 use crate::placement::{Place, Placement};
@@ -38,6 +39,15 @@ pub(super) async fn principal(
         }
         Err(error) => Err(problem(&error)),
     }
+}
+
+/// Whose login a request shows, as an argument of the command that logs in.
+pub(super) fn argument(headers: &HeaderMap) -> String {
+    let given = headers.get(header::AUTHORIZATION);
+    let named = given.and_then(|given| basic_credentials(given.as_bytes()));
+    named.map_or_else(String::new, |(username, _)| {
+        json!({ "username": username }).to_string()
+    })
 }
 
 fn problem(error: &LoginError) -> Problem {

@@ -52,11 +52,11 @@ pub(super) async fn answer<M: Many>(
 ) -> Result<Response, Problem> {
     let entry = shared.entry(M::COMMAND)?;
     let permitted = entry.permit(&caller.principal);
-    // What is many of a command is told of each.
-    if entry.declaration.kind == Kind::Stream {
+    // What is many of a command is told of each, but for that none of them was called.
+    if entry.declaration.kind == Kind::Stream || permitted.is_err() {
         let tell = || caller.told.clone();
-        let failure = permitted.as_ref().err();
-        guards::tell(&shared.guards, entry, "", failure, tell).await;
+        let ended = permitted.as_ref().into();
+        guards::tell(&shared.guards, entry, "", ended, tell).await;
     }
     permitted.map_err(|failure| Problem::of(&failure, M::COMMAND, caller))?;
     let (parts, body) = request.into_parts();

@@ -168,7 +168,7 @@ async fn page(
     filter: OutputFilter,
     request: Request,
 ) -> Result<Response, Problem> {
-    permit(shared, caller, COMMAND)?;
+    permit(shared, caller, COMMAND).await?;
     let uri = request.uri();
     let mut query = arguments::parameters(uri.query().unwrap_or_default())?;
     let fields = Fields::take(&mut query, &FIELDS)?;
@@ -212,13 +212,17 @@ fn write(
     serde_json::to_vec(&Page { rows, next })
 }
 
-/// Whether the caller has the permission of a command.
-pub(super) fn permit(
+/// Whether the caller has the permission of a command. The audit log is told if not.
+pub(super) async fn permit(
     shared: &Shared,
     caller: &Caller,
     command: &'static str,
 ) -> Result<(), Problem> {
-    let permitted = shared.entry(command)?.permit(&caller.principal);
+    let entry = shared.entry(command)?;
+    let permitted = entry.permit(&caller.principal);
+    if let Err(failure) = &permitted {
+        shared.denied(entry, caller, failure).await;
+    }
     permitted.map_err(|failure| Problem::of(&failure, command, caller))
 }
 
@@ -304,7 +308,7 @@ impl Resource for Siginfo {
         path: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        permit(shared, caller, COMMAND)?;
+        permit(shared, caller, COMMAND).await?;
         let query = arguments::parameters(request.uri().query().unwrap_or_default())?;
         arguments::nothing_else(&query)?;
         let epoch = caller.service().deletion_epoch();

@@ -158,10 +158,10 @@ impl Many for Signatures {
         caller: &Caller,
         offered: Vec<Offered>,
     ) -> Result<Vec<Value>, Problem> {
-        if caller.service().is_read_only() {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "read-only"));
-        }
         let entry = shared.entry(Self::COMMAND)?;
+        if caller.service().is_read_only() {
+            return Err(shared.read_only(entry, caller).await);
+        }
         let argument = json!({"rows": offered}).to_string();
         let encoded = shared.run(entry, caller, &argument).await?;
         let told: Outcomes = serde_json::from_slice(&encoded.bytes)

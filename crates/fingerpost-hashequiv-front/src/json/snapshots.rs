@@ -70,7 +70,7 @@ impl Resource for List {
         _: &Named,
         request: Request,
     ) -> Result<Response, Problem> {
-        may(shared, caller, request.uri().query())?;
+        may(shared, caller, request.uri().query()).await?;
         let all = match shared.shelf() {
             Some(shelf) => shelf.of(caller.service().namespace()).await,
             None => Ok(Vec::new()),
@@ -211,8 +211,8 @@ impl Resource for ShardOf {
 }
 
 /// Whether the caller may, and asks for nothing that there is not.
-fn may(shared: &Shared, caller: &Caller, query: Option<&str>) -> Result<(), Problem> {
-    permit(shared, caller, COMMAND)?;
+async fn may(shared: &Shared, caller: &Caller, query: Option<&str>) -> Result<(), Problem> {
+    permit(shared, caller, COMMAND).await?;
     let query = arguments::parameters(query.unwrap_or_default())?;
     arguments::nothing_else(&query)
 }
@@ -224,7 +224,7 @@ async fn find<'a>(
     path: &Named,
     query: Option<&str>,
 ) -> Result<(Arc<Shelved>, &'a SnapshotShelf), Problem> {
-    may(shared, caller, query)?;
+    may(shared, caller, query).await?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "no-such-snapshot");
     let shelf = shared.shelf().ok_or_else(unknown)?;
     let (namespace, name) = (caller.service().namespace(), named(path, "name"));

@@ -81,6 +81,7 @@ impl Command<HashEquiv> for Auth {
                 principal: call.service.principal_of(&login),
                 ends: Ends::At(login.until()),
             }),
+            is_stored: true,
         })
     }
 }

@@ -47,6 +47,7 @@ impl Command<HashEquiv> for BecomeUser {
                 principal,
                 ends: Ends::AsBefore,
             }),
+            is_stored: true,
         })
     }
 }

@@ -100,10 +100,19 @@ impl Command<HashEquiv> for Report {
         let (asked, report) = args.read()?;
         let Some(report) = report else {
             // Without both names there is nothing to store; the answer stands.
-            return Ok(Json(asked.answer(&asked.proposed)).into());
+            let answer = asked.answer(&asked.proposed);
+            return Ok(answered(answer, false));
         };
-        let unihash = call.service.report(call.principal, report).await?;
-        Ok(Json(asked.answer(&unihash)).into())
+        let told = call.service.report(call.principal, report).await?;
+        Ok(answered(asked.answer(&told.unihash), told.is_stored))
+    }
+}
+
+/// The answer, and whether the report was stored.
+pub(super) fn answered<T>(answer: T, is_stored: bool) -> Outcome<Json<T>> {
+    Outcome {
+        is_stored,
+        ..Json(answer).into()
     }
 }
 

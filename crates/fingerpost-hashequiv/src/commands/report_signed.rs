@@ -7,7 +7,7 @@ use fingerpost_core::{
 use serde::Serialize;
 
 use super::answers::UnihashAnswer;
-use super::report::ReportArgs;
+use super::report::{ReportArgs, answered};
 use super::signed_row::Shown;
 use crate::HashEquiv;
 
@@ -49,18 +49,18 @@ impl Command<HashEquiv> for ReportSigned {
         let Some(report) = report else {
             let answer = asked.answer(&asked.proposed);
             let evidence = None;
-            return Ok(Json(Answer { answer, evidence }).into());
+            return Ok(answered(Answer { answer, evidence }, false));
         };
         let (task, outhash) = (report.task.clone(), report.outhash.clone());
-        let unihash = call.service.report(call.principal, report).await?;
+        let told = call.service.report(call.principal, report).await?;
         let evidence = match outhash {
             Some(outhash) => {
-                let found = call.service.evidence(task, outhash, unihash.clone());
+                let found = call.service.evidence(task, outhash, told.unihash.clone());
                 found.await?.map(Shown::from)
             }
             None => None,
         };
-        let answer = asked.answer(&unihash);
-        Ok(Json(Answer { answer, evidence }).into())
+        let answer = asked.answer(&told.unihash);
+        Ok(answered(Answer { answer, evidence }, told.is_stored))
     }
 }

@@ -94,7 +94,7 @@ impl Instance {
             .service
             .report(&Principal::anonymous(builder), report)
             .await;
-        report.unwrap()
+        report.unwrap().unihash
     }
 
     pub(super) async fn look_up(&self, name: &str) -> Option<String> {

@@ -33,7 +33,8 @@ async fn try_run(world: &World, operation: &Operation) -> Result<Answer, Failure
             proposed,
         } => {
             let report = reported(task, output, proposed);
-            service.report(&builder(), report).await.map(told)
+            let answer = service.report(&builder(), report).await;
+            answer.map(|answer| told(answer.unihash))
         }
         Operation::ReportEquiv {
             task: name_of_task,

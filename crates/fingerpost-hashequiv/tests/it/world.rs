@@ -98,8 +98,8 @@ impl World {
             siginfo,
             ..reported(task, output, proposed)
         };
-        let unihash = self.service.report(&builder(), report).await.unwrap();
-        name(&unihash.to_text())
+        let told = self.service.report(&builder(), report).await.unwrap();
+        name(&told.unihash.to_text())
     }
 
     /// Looks one task up through the batch path.

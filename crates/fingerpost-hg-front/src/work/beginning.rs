@@ -33,8 +33,8 @@ impl Work {
         let called = self.runtime.block_on(entry.call(call, args));
         let repository = self.view.entry().id().as_str();
         let about = (repository, &self.caller);
-        let failure = called.as_ref().err();
-        guards::called(&self.guards, entry, about, args, failure, &self.runtime);
+        let ended = called.as_ref().into();
+        guards::called(&self.guards, entry, about, args, ended, &self.runtime);
         called
     }
 

@@ -51,5 +51,6 @@ fn streaming(objects: impl Objects + 'static) -> Outcome<Cbor> {
     Outcome {
         reply: Reply::Objects(Box::new(objects)),
         login: None,
+        is_stored: true,
     }
 }

@@ -1,6 +1,6 @@
 //! One line of the audit log.
 
-use fingerpost_core::{Credential, Timestamp};
+use fingerpost_core::{Credential, Failure, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -27,11 +27,34 @@ pub struct Event<'a> {
     pub outcome: AuditOutcome,
 }
 
+/// How a command ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Ended<'a> {
+    /// With an answer.
+    Stored,
+    /// With an answer, and what it was to store was not.
+    Unstored,
+    /// Without one.
+    Failed(&'a Failure),
+}
+
+impl<'a, T> From<Result<T, &'a Failure>> for Ended<'a> {
+    fn from(result: Result<T, &'a Failure>) -> Self {
+        match result {
+            Ok(_) => Self::Stored,
+            Err(failure) => Self::Failed(failure),
+        }
+    }
+}
+
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditOutcome {
     /// It was done.
     Done,
+    /// It was answered, but not stored: the caller may not report, or the server is
+    /// read-only.
+    Unstored,
     /// The caller may not; a stable word says why.
     Denied(&'static str),
     /// It cannot be done; a stable word says why.
@@ -45,6 +68,7 @@ impl AuditOutcome {
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Unstored => "unstored",
             Self::Denied(_) => "denied",
             Self::Refused(_) => "refused",
             Self::Failed => "failed",
@@ -54,13 +78,13 @@ impl AuditOutcome {
     const fn code(self) -> Option<&'static str> {
         match self {
             Self::Denied(code) | Self::Refused(code) => Some(code),
-            Self::Done | Self::Failed => None,
+            Self::Done | Self::Unstored | Self::Failed => None,
         }
     }
 
     /// Whether everybody can provoke it.
-    pub(super) const fn is_denial(self) -> bool {
-        matches!(self, Self::Denied(_))
+    pub(super) const fn is_for_everybody(self) -> bool {
+        matches!(self, Self::Denied(_) | Self::Unstored)
     }
 }
 

@@ -159,11 +159,10 @@ fn changes_and_denials_are_in_it_and_reports_if_wanted() {
         caller: String::new(),
         needs: Vec::new(),
     };
-    let wrong = Failure::refused("bad-login", "");
     let refused = Failure::refused("wrong-mark", "");
     for (reports, file) in [(false, "a"), (true, "b")] {
         let audit = start(&directory.path().join(file), reports);
-        let done = |effect| audit.outcome(effect, None).is_some();
+        let done = |effect| audit.outcome(effect, Ended::Stored).is_some();
         assert_eq!(
             [
                 done(Effect::None),
@@ -173,15 +172,21 @@ fn changes_and_denials_are_in_it_and_reports_if_wanted() {
             [false, reports, true]
         );
         for effect in [Effect::None, Effect::Report, Effect::Change] {
-            let of = |failure| audit.outcome(effect, Some(failure));
+            let of = |failure| audit.outcome(effect, Ended::Failed(failure));
             assert_eq!(of(&denied), Some(AuditOutcome::Denied("permission")));
-            assert_eq!(of(&wrong), Some(AuditOutcome::Denied("bad-login")));
+            for code in DENIALS {
+                let wrong = Failure::refused(code, "");
+                let told = audit.outcome(effect, Ended::Failed(&wrong));
+                assert_eq!(told, Some(AuditOutcome::Denied(code)));
+            }
+            let is_unstored = audit.outcome(effect, Ended::Unstored).is_some();
+            assert_eq!(is_unstored, done(effect));
             let is_refused = of(&refused) == Some(AuditOutcome::Refused("wrong-mark"));
             assert_eq!(is_refused, done(effect));
         }
     }
     assert_eq!(
-        Audit::default().outcome(Effect::Change, Some(&denied)),
+        Audit::default().outcome(Effect::Change, Ended::Failed(&denied)),
         None
     );
 }

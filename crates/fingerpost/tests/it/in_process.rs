@@ -45,5 +45,5 @@ pub(crate) async fn report(
         metadata: Metadata::default(),
         siginfo,
     };
-    Ok(service.report(&builder, reported).await?.to_text())
+    Ok(service.report(&builder, reported).await?.unihash.to_text())
 }

@@ -47,7 +47,8 @@ impl Service {
                     metadata: Metadata::default(),
                     siginfo: None,
                 };
-                self.0.report(&builder, reported).await
+                let told = self.0.report(&builder, reported).await;
+                told.map(|told| told.unihash)
             }
         };
         answer.unwrap()
