@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fingerpost_core::{Call, Called, Credential, Entry, Failure};
+use fingerpost_core::{Call, Called, Credential, Declaration, Entry, Failure};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::audit::{self, Ended, Event};
 use fingerpost_net::{Asker, Crowded, Guards, Pass};
@@ -15,13 +15,22 @@ pub(crate) enum Stopped {
     Failed(Failure),
 }
 
-/// Calls a command when its caller may have that done, which takes at most
-/// `patience` and the wait for a place.
+/// What a command's rate asks of a call.
+#[derive(Clone, Copy)]
+pub(crate) enum Rate {
+    /// To wait for its turn so long at most.
+    Patience(Duration),
+    /// Nothing: its turn has come, see [`Admission::turn`](fingerpost_net::Admission::turn).
+    Paid,
+}
+
+/// Calls a command when its caller may have that done, which takes at most the
+/// patience of `rate` and the wait for a place.
 pub(crate) async fn call(
     guards: &Guards,
     entry: &Entry<HashEquiv>,
     asker: Asker<'_>,
-    patience: Duration,
+    rate: Rate,
     call: Call<'_, HashEquiv>,
     argument: &str,
 ) -> Result<Called, Stopped> {
@@ -29,11 +38,23 @@ pub(crate) async fn call(
     let _pass = match guards.admission.is_free(facts.cost) {
         true => Pass::FREE,
         // Boxed, so that idle connections have no room for it.
-        false => Box::pin(guards.admission.enter(facts, asker, patience))
+        false => Box::pin(enter(guards, facts, asker, rate))
             .await
             .map_err(Stopped::Crowded)?,
     };
     entry.call(call, argument).await.map_err(Stopped::Failed)
+}
+
+async fn enter(
+    guards: &Guards,
+    facts: &Declaration,
+    asker: Asker<'_>,
+    rate: Rate,
+) -> Result<Pass, Crowded> {
+    match rate {
+        Rate::Patience(patience) => guards.admission.enter(facts, asker, patience).await,
+        Rate::Paid => guards.admission.place(facts.cost).await,
+    }
 }
 
 /// Rests after look-ups that were answered, if the caller asks too much.
@@ -114,5 +135,8 @@ pub(crate) const fn code(crowded: &Crowded) -> &'static str {
 
 /// The command that logs a connection in.
 pub(crate) const LOGIN: &str = "auth";
+/// How long one of many requests that is over its rate may wait: BitBake cannot be told,
+/// and gives up after 30 s.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest rest after a batch of look-ups.
 pub(crate) const REST_MAX: Duration = Duration::from_secs(2);

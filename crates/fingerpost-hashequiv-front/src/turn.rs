@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use crate::door::{Opens, Shared};
 use crate::ended::Ended;
-use crate::guards::{self, REST_MAX, Stopped, Told};
+use crate::guards::{self, PATIENCE, REST_MAX, Rate, Stopped, Told};
 use crate::placement::Place;
 use crate::respond::{self, RequestId};
 use crate::session::Activity;
@@ -214,7 +214,8 @@ impl<L: Link> Turn<'_, L> {
             user = self.caller.principal.name(),
             request_id = %self.caller.request_id(),
         );
-        let working = guards::call(shared, entry, self.caller.asker(), PATIENCE, call, argument);
+        let rate = Rate::Patience(PATIENCE);
+        let working = guards::call(shared, entry, self.caller.asker(), rate, call, argument);
         let working = working.instrument(span.clone());
         let outcome = self.wire.during(working).await;
         if matches!(
@@ -284,6 +285,3 @@ fn plaintext_login() -> Failure {
                    or ask the operator to set accounts.plaintext_logins";
     Failure::refused("plaintext-login", message)
 }
-/// How long a request that is over its rate may wait: BitBake cannot be told, and
-/// gives up after 30 s.
-const PATIENCE: Duration = Duration::from_secs(10);

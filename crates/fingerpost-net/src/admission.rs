@@ -170,25 +170,64 @@ impl Admission {
         asker: Asker<'_>,
         patience: Duration,
     ) -> Result<Pass, Crowded> {
-        let (kind, pair, places) = match declaration.cost {
-            Cost::Cheap => ("cheap", &self.cheap, None),
-            Cost::Report => ("report", &self.reports, Some(&self.report_places)),
-            Cost::Dear => ("dear", &self.dear, Some(&self.dear_places)),
-        };
         if declaration.kind == Kind::Once {
-            let pause = self.reserve(kind, pair, asker, patience)?;
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            }
+            self.turn(declaration.cost, asker, patience).await?;
         }
-        let place = match places {
-            None => None,
-            Some(places) => {
-                let place = places.take(|| self.count(kind, "places")).await;
-                Some(place.ok_or(Crowded::Places)?)
-            }
+        self.place(declaration.cost).await
+    }
+
+    /// Waits until the caller may have one more request of this cost done, if that
+    /// comes within `patience`.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what would wait longer. Nothing is charged then.
+    pub async fn turn(
+        &self,
+        cost: Cost,
+        asker: Asker<'_>,
+        patience: Duration,
+    ) -> Result<(), Crowded> {
+        let (kind, pair) = self.rates(cost);
+        let pause = self.reserve(kind, pair, asker, patience)?;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    /// Lets a request in whose turn it is: reports and dear requests wait for a place.
+    ///
+    /// # Errors
+    ///
+    /// Refuses when too many wait for one, or it does not come in time.
+    pub async fn place(&self, cost: Cost) -> Result<Pass, Crowded> {
+        let places = match cost {
+            Cost::Cheap => return Ok(Pass::FREE),
+            Cost::Report => &self.report_places,
+            Cost::Dear => &self.dear_places,
         };
+        let (kind, _) = self.rates(cost);
+        let place = places.take(|| self.count(kind, "places")).await;
+        let place = Some(place.ok_or(Crowded::Places)?);
         Ok(Pass { _place: place })
+    }
+
+    /// How many requests of this cost a caller who was quiet may have done within
+    /// `time`; `None` for any number.
+    pub fn most_within(&self, cost: Cost, asker: Asker<'_>, time: Duration) -> Option<u64> {
+        let (_, pair) = self.rates(cost);
+        let by_user = asker.user.and_then(|_| pair.user.most_within(time));
+        let by_address = pair.address.most_within(time);
+        by_address.into_iter().chain(by_user).min()
+    }
+
+    const fn rates(&self, cost: Cost) -> (&'static str, &Pair) {
+        match cost {
+            Cost::Cheap => ("cheap", &self.cheap),
+            Cost::Report => ("report", &self.reports),
+            Cost::Dear => ("dear", &self.dear),
+        }
     }
 
     /// Charges a batch of look-ups that were answered. Gives how long to rest before

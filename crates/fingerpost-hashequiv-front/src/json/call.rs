@@ -14,7 +14,7 @@ use super::fields::Fields;
 use super::problem::Problem;
 use super::routes::{self, Route, Verb};
 use super::{Caller, Shared, arguments, caching, remembered};
-use crate::guards::{self, Stopped};
+use crate::guards::{self, PATIENCE, Rate, Stopped};
 
 /// What of a command is asked.
 pub(super) struct Asked<'a> {
@@ -57,7 +57,8 @@ impl Shared {
             Verb::Post | Verb::Put => Some(self.json_body(&parts.headers, body).await?),
         };
         let argument = arguments::argument(entry.fields, route, path, query, body.as_deref())?;
-        let reply = self.reply(entry, caller, &argument).await?;
+        let rate = Rate::Patience(Duration::ZERO);
+        let reply = self.reply(entry, caller, &argument, rate).await?;
         if let Reply::Redirect(redirect) = &reply {
             return elsewhere(&redirect.location, is_head).ok_or_else(|| unfit(entry, caller));
         }
@@ -86,14 +87,30 @@ impl Shared {
         Ok(response)
     }
 
-    /// Runs a command that answers one object.
+    /// Waits until the caller may have one more request of a command done.
+    pub(super) async fn turn(
+        &self,
+        entry: &Entry<HashEquiv>,
+        caller: &Caller,
+    ) -> Result<(), Problem> {
+        let cost = entry.declaration.cost;
+        let turn = self.guards.admission.turn(cost, caller.asker(), PATIENCE);
+        let Err(crowded) = turn.await else {
+            return Ok(());
+        };
+        let failure = Stopped::Crowded(crowded).into();
+        self.denied(entry, caller, &failure).await;
+        Err(Problem::crowded(&crowded))
+    }
+
+    /// Runs a command that answers one object, when [its turn](Shared::turn) has come.
     pub(super) async fn run(
         &self,
         entry: &Entry<HashEquiv>,
         caller: &Caller,
         argument: &str,
     ) -> Result<Encoded, Problem> {
-        let reply = self.reply(entry, caller, argument).await?;
+        let reply = self.reply(entry, caller, argument, Rate::Paid).await?;
         one_object(reply).ok_or_else(|| unfit(entry, caller))
     }
 
@@ -103,6 +120,7 @@ impl Shared {
         entry: &Entry<HashEquiv>,
         caller: &Caller,
         argument: &str,
+        rate: Rate,
     ) -> Result<Reply<Encoded>, Problem> {
         let call = Call {
             service: caller.service(),
@@ -112,7 +130,7 @@ impl Shared {
         };
         let started = std::time::Instant::now();
         let asker = caller.asker();
-        let working = guards::call(&self.guards, entry, asker, Duration::ZERO, call, argument);
+        let working = guards::call(&self.guards, entry, asker, rate, call, argument);
         let called = working.await;
         caller.service().requests().record(1, started.elapsed());
         let crowded = match &called {

@@ -1,13 +1,14 @@
 //! Many questions in one request: as an array, or line by line while they come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf as _, BytesMut};
-use fingerpost_core::{Failure, Kind};
+use fingerpost_core::{Cost, Failure, Kind};
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -17,6 +18,9 @@ use super::coding::{self, Pieces};
 use super::problem::Problem;
 use super::{Caller, JSON, JsonOptions, Shared, arguments, caching, media_type};
 use crate::guards;
+
+/// How long what is asked in one array may take to have its turn.
+const ARRAY_TIME: Duration = Duration::from_secs(60);
 
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
@@ -78,11 +82,13 @@ async fn array<M: Many>(
 ) -> Result<Vec<u8>, Problem> {
     let raw: Vec<&RawValue> =
         serde_json::from_slice(bytes).map_err(|error| arguments::malformed(&error))?;
-    let max = shared.options.items_max;
+    let max = items_max::<M>(shared, caller)?;
     if raw.len() > max {
         return Err(
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-items")
-                .detail(format!("an array has at most {max}; {NDJSON} has no limit"))
+                .detail(format!(
+                    "an array has at most {max} here; {NDJSON} has no limit"
+                ))
                 .limit("items", max as u64),
         );
     }
@@ -99,7 +105,7 @@ async fn array<M: Many>(
         }
         let lines = batch.len();
         let answers = M::answer(shared, caller, batch).await?;
-        guards::rest(&shared.guards, caller.asker(), lines).await;
+        rest::<M>(shared, caller, lines).await;
         for answer in answers {
             if out.len() > 1 {
                 out.push(b',');
@@ -110,6 +116,29 @@ async fn array<M: Many>(
     }
     out.push(b']');
     Ok(out)
+}
+
+/// The longest array: what changes something waits for the turn of each, and all of it
+/// has to be done in a time that clients have.
+fn items_max<M: Many>(shared: &Shared, caller: &Caller) -> Result<usize, Problem> {
+    let max = shared.options.items_max;
+    let cost = shared.entry(M::COMMAND)?.declaration.cost;
+    if cost == Cost::Cheap {
+        return Ok(max);
+    }
+    let admission = &shared.guards.admission;
+    let within = admission.most_within(cost, caller.asker(), ARRAY_TIME);
+    let within = within.map_or(max, |most| usize::try_from(most).unwrap_or(max));
+    Ok(within.min(max))
+}
+
+/// Rests after look-ups, if the caller asks too much. What changes something waited for
+/// its turn.
+async fn rest<M: Many>(shared: &Shared, caller: &Caller, lines: usize) {
+    let entry = shared.entry(M::COMMAND);
+    if entry.is_ok_and(|entry| entry.declaration.cost == Cost::Cheap) {
+        guards::rest(&shared.guards, caller.asker(), lines).await;
+    }
 }
 
 fn answers_in(body: Body, media_type: &'static str) -> Response {
@@ -172,7 +201,7 @@ impl Questions {
                 // The lines before a bad one are answered; then it comes again.
                 let lines = questions.len();
                 let found = M::answer(&self.shared, &self.caller, questions).await?;
-                guards::rest(&self.shared.guards, self.caller.asker(), lines).await;
+                rest::<M>(&self.shared, &self.caller, lines).await;
                 let mut out = Vec::with_capacity(found.len() * 200);
                 for answer in &found {
                     // Plain texts cannot fail to be written to memory.

@@ -1,6 +1,7 @@
 //! Many reports in one request.
 
 use std::borrow::Cow;
+use std::pin::pin;
 
 use axum::http::StatusCode;
 use fingerpost_core::Encoded;
@@ -80,8 +81,8 @@ pub(super) fn read(shared: &Shared, json: &[u8]) -> Result<String, Problem> {
     )
 }
 
-/// Runs a command with all arguments at once: the database takes them in groups. Each
-/// is durable when it is answered.
+/// Runs a command with all arguments at once, or as soon as it is the turn of each: the
+/// database takes them in groups. Each is durable when it is answered.
 pub(super) async fn run_all(
     command: &'static str,
     shared: &Shared,
@@ -89,21 +90,29 @@ pub(super) async fn run_all(
     arguments: Vec<String>,
 ) -> Result<Vec<Answer>, Problem> {
     let entry = shared.entry(command)?;
-    let mut running: FuturesOrdered<_> = arguments
-        .iter()
-        .map(|argument| shared.run(entry, caller, argument))
-        .collect();
-    let mut answers = Vec::with_capacity(arguments.len());
-    let mut failed = None;
-    while let Some(answered) = running.next().await {
-        match answered {
-            Ok(encoded) => answers.push(Answer(encoded)),
-            // The others have begun, and go on to their end.
-            Err(problem) => failed = failed.or(Some(problem)),
+    let mut running = FuturesOrdered::new();
+    let mut answered = Vec::with_capacity(arguments.len());
+    let mut refused = None;
+    for argument in &arguments {
+        let mut turn = pin!(shared.turn(entry, caller));
+        let turn = loop {
+            tokio::select! {
+                biased;
+                turn = &mut turn => break turn,
+                Some(one) = running.next() => answered.push(one),
+            }
+        };
+        if let Err(problem) = turn {
+            refused = Some(problem);
+            break;
         }
+        running.push_back(shared.run(entry, caller, argument));
     }
-    match failed {
-        Some(problem) => Err(problem),
-        None => Ok(answers),
+    // If one failed, the others have begun, and go on to their end.
+    while let Some(one) = running.next().await {
+        answered.push(one);
     }
+    let answers: Result<Vec<_>, _> = answered.into_iter().collect();
+    let answers = answers?.into_iter().map(Answer).collect();
+    refused.map_or(Ok(answers), Err)
 }

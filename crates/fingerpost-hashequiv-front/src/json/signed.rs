@@ -162,6 +162,9 @@ impl Many for Signatures {
         if caller.service().is_read_only() {
             return Err(shared.read_only(entry, caller).await);
         }
+        for _ in &offered {
+            shared.turn(entry, caller).await?;
+        }
         let argument = json!({"rows": offered}).to_string();
         let encoded = shared.run(entry, caller, &argument).await?;
         let told: Outcomes = serde_json::from_slice(&encoded.bytes)

@@ -390,6 +390,77 @@ async fn over_http_who_asks_too_often_is_told_when_to_come_again() {
     guarded.is_told_to_wait(None).await;
 }
 
+fn reports(numbers: std::ops::Range<u32>) -> Vec<Value> {
+    let report = |number| {
+        let hash = format!("{number:064x}");
+        json!({"method": "m", "taskhash": hash, "outhash": hash, "unihash": hash})
+    };
+    numbers.map(report).collect()
+}
+
+/// Reports at 100 a second and as many at once, and one look-up a second.
+async fn slow_for_reports() -> Guarded {
+    let rates = |per_address| Rates {
+        per_address,
+        per_user: 0,
+    };
+    guarded(AdmissionOptions {
+        cheap: rates(1),
+        reports: rates(100),
+        burst_seconds: 1,
+        ..AdmissionOptions::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn many_reports_over_their_rate_wait_for_their_turn_and_cost_no_look_ups() {
+    let guarded = slow_for_reports().await;
+    let started = std::time::Instant::now();
+    let array = Value::from(reports(0..150));
+    let status = guarded.post("/v1/reports/batch", &array).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(started.elapsed() >= Duration::from_millis(400));
+    let lines: Vec<_> = reports(150..180).iter().map(Value::to_string).collect();
+    let request = Request::post("/v1/reports/signed/batch");
+    let request = request.header(header::CONTENT_TYPE, "application/x-ndjson");
+    let request = request.body(lines.join("\n").into()).unwrap();
+    let response = guarded.ask(request, here()).await;
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await;
+    let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+    assert_eq!(body.lines().count(), 30, "{body}");
+    assert!(started.elapsed() >= Duration::from_millis(700));
+    let audited = guarded.audited().await;
+    assert_eq!(audited.len(), 180);
+    assert!(audited.iter().all(|line| line["outcome"] == "done"));
+    assert_eq!(guarded.json(PATH, None).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_array_of_reports_that_would_take_minutes_is_refused_before_any_is_stored() {
+    let guarded = slow_for_reports().await;
+    let array = Value::from(reports(0..6101));
+    let status = guarded.post("/v1/reports/batch", &array).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(guarded.audited().await.len(), 0);
+}
+
+#[tokio::test]
+async fn each_of_many_signatures_is_charged_as_a_report() {
+    let guarded = slow_for_reports().await;
+    let hash = "1".repeat(64);
+    let row = json!({
+        "namespace": "default", "method": "m", "taskhash": hash, "outhash": hash,
+        "unihash": hash,
+        "signature": format!("hmac-sha256:01532beb1c02694f:1795000000:{}", "A".repeat(43)),
+    });
+    let started = std::time::Instant::now();
+    let array = Value::from(vec![row; 150]);
+    assert_eq!(guarded.post("/v1/signatures", &array).await, StatusCode::OK);
+    assert!(started.elapsed() >= Duration::from_millis(400));
+    assert_eq!(guarded.json(PATH, None).await.0, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn over_the_native_protocol_who_asks_too_often_waits() {
     let guarded = guarded(AdmissionOptions {

@@ -127,6 +127,12 @@ impl Buckets {
         self.wait(full_at.max(now).saturating_add(self.interval), now)
     }
 
+    /// How many requests a full bucket gives within `time`; `None` for any number.
+    pub(super) fn most_within(&self, time: Duration) -> Option<u64> {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.burst.saturating_add(time).checked_div(self.interval)
+    }
+
     fn bucket<K: Hash + ?Sized>(&self, key: &K) -> Arc<AtomicU64> {
         let key = self.hasher.hash_one(key);
         let full = || Ok::<_, std::convert::Infallible>(Arc::default());
@@ -181,6 +187,8 @@ mod tests {
         assert_eq!(waits[19], Ok(SECOND_LONG));
         assert_eq!(waits[20], Err(Duration::from_millis(1100)));
         assert_eq!(waits[24], waits[20], "a refusal costs nothing");
+        assert_eq!(buckets.most_within(SECOND_LONG), Some(20));
+        assert_eq!(Buckets::new(0, 1, 1).most_within(SECOND_LONG), None);
     }
 
     #[test]

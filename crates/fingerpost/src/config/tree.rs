@@ -527,7 +527,8 @@ sections! {
         cheap_per_address: u64 = 0;
         /// Look-ups a second of one user.
         cheap_per_user: u64 = 0;
-        /// Reports a second of one address.
+        /// Reports a second of one address, and signatures. Many in one request each wait
+        /// for their turn; an array may have those of a minute.
         reports_per_address: u64 = 0;
         /// Reports a second of one user.
         reports_per_user: u64 = 0;
