@@ -24,7 +24,6 @@ mod openapi;
 mod problem;
 mod remembered;
 mod reports;
-mod request_id;
 mod routes;
 mod rows;
 mod signed;
@@ -41,7 +40,9 @@ use axum::routing::{MethodRouter, any, delete, get, post, put};
 use fingerpost_core::{Entry, Failure, Origin, Permission, Principal, Registry as Commands};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::audit::Ended;
-use fingerpost_net::{Asker, ForwardedHost, Guards, Peer, Seldom, Shutdown};
+use fingerpost_net::{
+    Asker, ForwardedHost, Guards, Peer, RequestIds, Seldom, Shutdown, request_id,
+};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
@@ -54,7 +55,6 @@ use self::metrics::{Metrics, Running};
 pub use self::openapi::openapi;
 use self::problem::Problem;
 use self::reports::Reports;
-use self::request_id::RequestIds;
 use self::routes::{LOOK_UP, Route, Verb};
 use self::rows::{OfOutput, OfTask, Resource, Siginfo};
 use self::signed::{Signatures, SignedLookUps, SignedReports};

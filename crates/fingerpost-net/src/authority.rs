@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use axum::body::Body;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
+
+use crate::problem::Why;
 
 /// Whether a request is for this server: a web page can give its own name any
 /// address, ours too, but it cannot make a browser say another name. An address
@@ -62,19 +62,11 @@ fn is_named(names: &[String], authority: &Authority) -> bool {
 }
 
 /// Says that it is not.
-pub(crate) fn misdirected() -> Response {
-    const PROBLEM: &str = concat!(
-        r#"{"type":"urn:fingerpost:problem:wrong-host","title":"Misdirected Request","#,
-        r#""status":421,"code":"wrong-host","#,
-        r#""detail":"this server has another name; it is asked by that, or by an address"}"#,
-    );
-    let mut response = (StatusCode::MISDIRECTED_REQUEST, Body::from(PROBLEM)).into_response();
-    let headers = response.headers_mut();
-    let problem = HeaderValue::from_static("application/problem+json");
-    headers.insert(header::CONTENT_TYPE, problem);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
+pub(crate) const MISDIRECTED: Why = Why {
+    status: StatusCode::MISDIRECTED_REQUEST,
+    code: "wrong-host",
+    detail: "this server has another name; it is asked by that, or by an address",
+};
 
 #[cfg(test)]
 mod tests {

@@ -25,8 +25,10 @@ use crate::forwarded::forwarded;
 use crate::gathering::Gathering;
 use crate::http_io::HttpIo;
 use crate::metrics::{Metrics, Protocol, Reason, VERSION};
+use crate::problem::{Refused, Why};
 use crate::ready::Ready;
 use crate::refusal::Refusals;
+use crate::request_id::RequestIds;
 use crate::{
     ConnectionGuard, ForwardedBy, LineDoor, Peer, ShortRequest, Shortcut, TrustedProxies,
     authority, websocket,
@@ -92,6 +94,7 @@ pub(crate) struct Shell<D> {
     pub(crate) handshake: Duration,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) refusals: Arc<Refusals>,
+    pub(crate) ids: RequestIds,
 }
 
 /// What the requests of a connection get.
@@ -198,7 +201,7 @@ impl<D: LineDoor> Shell<D> {
         );
         if link.answers == Answers::UpgradeRequired && !client.peer.tls {
             self.metrics.count_refused(Reason::PlaintextHttp);
-            return upgrade_required(request.version());
+            return upgrade_required(self.refused(&request), request.version());
         }
         if !authority::is_ours(&self.options.host_names, request.uri(), request.headers()) {
             return self.refuse_host(&request, &link.peer);
@@ -254,14 +257,22 @@ impl<D: LineDoor> Shell<D> {
         let host = in_header.map(HeaderValue::as_bytes).or(in_uri);
         let host = String::from_utf8_lossy(host.unwrap_or_default());
         self.refusals.host(peer, &host);
-        authority::misdirected()
+        self.refused(request).problem(authority::MISDIRECTED)
     }
 
     fn refuse_origin(&self, request: &Request<Incoming>, peer: &Peer) -> Response {
         let origin = request.headers().get(header::ORIGIN);
         let origin = String::from_utf8_lossy(origin.map_or(b"", HeaderValue::as_bytes));
         self.refusals.origin(peer, &origin);
-        (StatusCode::FORBIDDEN, "this Origin is not allowed here\n").into_response()
+        self.refused(request).told(WRONG_ORIGIN)
+    }
+
+    fn refused<'a, B>(&'a self, request: &'a Request<B>) -> Refused<'a> {
+        Refused {
+            ids: &self.ids,
+            uri: request.uri(),
+            headers: request.headers(),
+        }
     }
 }
 
@@ -281,10 +292,21 @@ fn for_later(mut response: Response) -> Response {
     response
 }
 
+const WRONG_ORIGIN: Why = Why {
+    status: StatusCode::FORBIDDEN,
+    code: "wrong-origin",
+    detail: "this Origin is not allowed here",
+};
+
+const UPGRADE_REQUIRED: Why = Why {
+    status: StatusCode::UPGRADE_REQUIRED,
+    code: "tls-required",
+    detail: "only TLS is spoken on this port: use https://, or wss:// for BitBake",
+};
+
 /// HTTP/2 has neither of the headers.
-fn upgrade_required(version: Version) -> Response {
-    const TEXT: &str = "only TLS is spoken on this port: use https://, or wss:// for BitBake\n";
-    let mut response = (StatusCode::UPGRADE_REQUIRED, TEXT).into_response();
+fn upgrade_required(refused: Refused<'_>, version: Version) -> Response {
+    let mut response = refused.told(UPGRADE_REQUIRED);
     if version < Version::HTTP_2 {
         let headers = response.headers_mut();
         headers.insert(header::UPGRADE, HeaderValue::from_static("TLS/1.2"));

@@ -16,6 +16,7 @@ use crate::listener::Bound;
 use crate::metrics::Metrics;
 use crate::ready::Ready;
 use crate::refusal::Refusals;
+use crate::request_id::RequestIds;
 use crate::unix::SocketFile;
 use crate::{
     LineDoor, Listener, NoLines, Seldom, Shortcut, Shutdown, Tls, TlsPolicy, TrustedProxies,
@@ -248,6 +249,7 @@ impl<D: LineDoor> Server<D> {
                 handshake,
                 metrics,
                 refusals: refusals.clone(),
+                ids: RequestIds::default(),
             }),
             limit,
             proxies: self.options.proxies.clone(),

@@ -8,11 +8,11 @@ use axum::response::Response;
 use fingerpost_core::{Entry, Principal};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_hashequiv_proto::types::{decode_hex, encode_hex};
-use fingerpost_net::{ShortRequest, Shortcut};
+use fingerpost_net::{ShortRequest, Shortcut, request_id};
 
 use super::call::{Asked, answered};
 use super::routes::LOOKED_UP;
-use super::{Caller, JSON, JsonDoor, Shared, caching, epoch, request_id};
+use super::{Caller, JSON, JsonDoor, Shared, caching, epoch};
 
 /// The one resource without its last two parts.
 const PREFIX: &str = "/v1/unihashes/";

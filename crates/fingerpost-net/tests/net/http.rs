@@ -213,6 +213,18 @@ async fn writing_for_a_web_page_needs_a_listed_origin() {
         world.metric(r#"fingerpost_refused_total{reason="origin"}"#),
         2
     );
+    let request = "POST /v1/reports HTTP/1.1\r\nhost: x\r\norigin: https://evil\r\n\
+                   content-length: 0\r\nconnection: close\r\n\r\n";
+    let told = world.connect().await.http(request).await;
+    for part in [
+        "HTTP/1.1 403 ",
+        "\r\ncontent-type: application/problem+json\r\n",
+        "\r\nx-request-id: ",
+        r#""code":"wrong-origin","#,
+        r#""request_id":""#,
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
 }
 
 #[tokio::test]

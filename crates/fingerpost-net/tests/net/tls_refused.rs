@@ -104,6 +104,26 @@ async fn plain_http_is_told_to_upgrade() {
 }
 
 #[tokio::test]
+async fn below_v1_it_is_told_as_a_problem() {
+    let authority = Authority::new();
+    let world = serve(&authority, TlsPolicy::Required);
+    for path in ["/v1/ping", "/ns/lab/v1/ping"] {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: build-1\r\n\r\n");
+        let answer = world.connect().await.http(&head).await;
+        for part in [
+            "HTTP/1.1 426 ",
+            "\r\ncontent-type: application/problem+json\r\n",
+            "\r\nx-request-id: build-1\r\n",
+            "\r\nupgrade: TLS/1.2\r\n",
+            r#""status":426,"code":"tls-required","#,
+            r#""request_id":"build-1"}"#,
+        ] {
+            assert!(answer.contains(part), "{part} in {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn plain_http2_is_told_so_too() {
     let authority = Authority::new();
     let world = serve(&authority, TlsPolicy::Required);

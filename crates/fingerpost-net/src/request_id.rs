@@ -10,7 +10,7 @@ const LEN_MAX: usize = 64;
 
 /// Gives requests their names.
 #[derive(Debug)]
-pub(super) struct RequestIds {
+pub struct RequestIds {
     /// Tells this run of the server from others.
     run: u64,
     count: AtomicU64,
@@ -29,7 +29,7 @@ impl Default for RequestIds {
 
 impl RequestIds {
     /// The name that a request brought along, or a new one.
-    pub(super) fn of(&self, headers: &HeaderMap) -> String {
+    pub fn of(&self, headers: &HeaderMap) -> String {
         let given = headers.get(HEADER).and_then(|given| given.to_str().ok());
         match given.filter(|given| is_name(given)) {
             Some(given) => given.to_owned(),
@@ -47,7 +47,7 @@ fn is_name(given: &str) -> bool {
 }
 
 /// Adds a request's name to its answer.
-pub(super) fn tell(request_id: &str, headers: &mut HeaderMap) {
+pub fn tell(request_id: &str, headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(HEADER, value);
     }
