@@ -30,6 +30,12 @@ impl Pattern {
         matches!(self, Self::Prefix(prefix) if prefix.is_empty())
     }
 
+    /// Whether a subject is made of names, as GitHub's and GitLab's are by default.
+    fn is_of_names(&self) -> bool {
+        let (Self::Exact(text) | Self::Prefix(text)) = self;
+        text.starts_with("repo:") || text.starts_with("project_path:")
+    }
+
     fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(exact) => text == exact,
@@ -49,6 +55,21 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// The claim by which it knows whose workloads they are, if that is a name which can
+    /// be given up and be taken by somebody else, and no id goes with it.
+    pub(super) fn changeable_name(&self) -> Option<&str> {
+        let has_id = self.patterns.iter().any(|(claim, pattern)| {
+            IDS.contains(&claim.as_str()) && matches!(pattern, Pattern::Exact(_))
+        });
+        if has_id || self.permissions.is_empty() {
+            return None;
+        }
+        let mut names = self.patterns.iter().filter(|(claim, pattern)| {
+            NAMES.contains(&claim.as_str()) || claim == "sub" && pattern.is_of_names()
+        });
+        names.next().map(|(claim, _)| claim.as_str())
+    }
+
     pub(super) fn matches(&self, claims: &Map<String, Value>) -> bool {
         self.patterns.iter().all(|(path, pattern)| {
             let text = find(claims, path).and_then(text_of);
@@ -80,8 +101,38 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
+/// Claims of GitHub and GitLab that say for ever whose a workload is.
+const IDS: [&str; 9] = [
+    "repository_id",
+    "repository_owner_id",
+    "enterprise_id",
+    "project_id",
+    "namespace_id",
+    "job_project_id",
+    "job_namespace_id",
+    "actor_id",
+    "user_id",
+];
+/// Those that say it for now.
+const NAMES: [&str; 13] = [
+    "repository",
+    "repository_owner",
+    "enterprise",
+    "workflow_ref",
+    "job_workflow_ref",
+    "actor",
+    "project_path",
+    "namespace_path",
+    "job_project_path",
+    "job_namespace_path",
+    "ci_config_ref_uri",
+    "user_login",
+    "user_email",
+];
+
 #[cfg(test)]
 mod tests {
+    use fingerpost_core::Permission;
     use serde_json::json;
 
     use super::*;
@@ -104,6 +155,38 @@ mod tests {
             namespaces: Namespaces::All,
         };
         rule.matches(claims.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_name_that_can_be_given_to_somebody_else_is_found() {
+        let check = |patterns: &[(&str, &str)], permissions, expected| {
+            let pattern =
+                |(claim, text): &(&str, &str)| ((*claim).to_owned(), Pattern::parse(text).unwrap());
+            let rule = Rule {
+                patterns: patterns.iter().map(pattern).collect(),
+                permissions,
+                user: "ci".to_owned(),
+                namespaces: Namespaces::All,
+            };
+            assert_eq!(rule.changeable_name(), expected, "{patterns:?}");
+        };
+        let reader = PermissionSet::of(&[Permission::Read]);
+        let repository = ("repository", "org/name");
+        check(
+            &[("ref", "refs/heads/main"), repository],
+            reader,
+            Some("repository"),
+        );
+        check(
+            &[repository, ("repository_id", "1*")],
+            reader,
+            Some("repository"),
+        );
+        check(&[("sub", "repo:org/name:*")], reader, Some("sub"));
+        check(&[("project_path", "group/*")], reader, Some("project_path"));
+        check(&[repository, ("repository_owner_id", "1")], reader, None);
+        check(&[("sub", "system:serviceaccount:ci:build")], reader, None);
+        check(&[repository], PermissionSet::NONE, None);
     }
 
     #[test]

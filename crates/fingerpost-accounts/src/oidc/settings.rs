@@ -155,6 +155,13 @@ impl Issuer {
         })
     }
 
+    /// The rules, from 1, that go by a name which can be given up and be taken by
+    /// somebody else, and by no id; with the claim.
+    pub fn rules_by_name(&self) -> impl Iterator<Item = (usize, &str)> {
+        let numbered = (1..).zip(&self.rules);
+        numbered.filter_map(|(number, rule)| Some((number, rule.changeable_name()?)))
+    }
+
     /// The exact URL.
     pub fn url(&self) -> &str {
         &self.url

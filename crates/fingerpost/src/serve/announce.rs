@@ -113,6 +113,24 @@ pub(super) fn warn_of_exposed(listeners: &[Listener], accounts: &Accounts) {
     }
 }
 
+/// Names rules whose names may be somebody else's one day.
+pub(super) fn warn_of_changeable_names(config: &Config) {
+    // Wrong ones are told where they are opened.
+    for issuer in config.oidc.iter().filter_map(|oidc| oidc.issuer().ok()) {
+        for (rule, claim) in issuer.rules_by_name() {
+            tracing::warn!(
+                issuer = issuer.url(),
+                rule,
+                claim,
+                "rule {rule} of {} matches by {claim}, a name that can be given up and be taken by \
+                 somebody else: match an id too, such as repository_id or project_id \
+                 (docs/identity.md)",
+                issuer.url()
+            );
+        }
+    }
+}
+
 /// Says that tokens of jobs cannot take what everybody has.
 pub(super) fn warn_of_jobs_that_report(config: &Config) {
     let anonymous = config.accounts.anonymous_permissions.0;

@@ -48,6 +48,7 @@ pub(super) async fn start(
     let listeners = listen::listen(&loaded, tls.as_ref())?;
     announce::warn_of_exposed(&listeners.service, &loaded.config.accounts);
     announce::warn_of_jobs_that_report(&loaded.config);
+    announce::warn_of_changeable_names(&loaded.config);
     let options = service::server_options(&loaded.config, open_files);
     tracing::info!(
         open_files,
