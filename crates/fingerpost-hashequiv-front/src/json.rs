@@ -33,6 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -126,10 +127,10 @@ fn refuse(
 /// A resource that is read, and stands for no command.
 fn resource<R: Resource>() -> MethodRouter<JsonDoor> {
     get(
-        |State(door): State<JsonDoor>, params: RawPathParams, request: Request| async move {
-            let path = named(&params);
+        |State(door): State<JsonDoor>, params: Params, request: Request| async move {
+            let path = named(params);
             let run = async |shared: &Arc<Shared>, caller: &Caller, request: Request| {
-                R::answer(shared, caller, &path, request).await
+                R::answer(shared, caller, &path?, request).await
             };
             let subject = Subject {
                 name: R::NAME,
@@ -154,12 +155,18 @@ fn in_every_namespace(
 const NAMESPACE: &str = "namespace";
 
 /// The parts of a path that stand for something, by name, but for the namespace.
-fn named(params: &RawPathParams) -> Vec<(String, String)> {
+fn named(params: Params) -> Result<Vec<(String, String)>, Problem> {
+    let params = params.map_err(|rejection| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-path").detail(rejection.body_text())
+    })?;
     let pairs = params.iter().filter(|(name, _)| *name != NAMESPACE);
-    pairs
+    Ok(pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+        .collect())
 }
+
+/// The parts of a path, if they are UTF-8.
+type Params = Result<RawPathParams, RawPathParamsRejection>;
 
 /// A resource that is asked by the thousand.
 fn many<M: Many>() -> MethodRouter<JsonDoor> {
@@ -321,11 +328,12 @@ impl JsonDoor {
             name: route.command,
             tells_epoch: route.tells_epoch(&self.0.commands.entries()[command]),
         };
-        let handler = move |State(door): State<Self>, params: RawPathParams, request: Request| {
+        let handler = move |State(door): State<Self>, params: Params, request: Request| {
             let known = Arc::clone(&known);
             async move {
-                let path = named(&params);
+                let path = named(params);
                 let run = async |shared: &Arc<Shared>, caller: &Caller, request: Request| {
+                    let path = path?;
                     let asked = Asked {
                         command,
                         route,

@@ -11,6 +11,20 @@ use tokio::sync::mpsc;
 use super::{Json, METHOD, hash, told};
 
 #[tokio::test]
+async fn a_path_that_is_no_text_is_a_problem_as_well() {
+    let json = Json::new().await;
+    for path in [
+        "/v1/unihashes/%ff/1",
+        "/v1/tasks/%ff/1/outputs",
+        "/v1/snapshots/%ff",
+    ] {
+        json.ask("GET", path, None)
+            .await
+            .is_problem(400, "bad-path");
+    }
+}
+
+#[tokio::test]
 async fn bad_input_is_named_and_stores_nothing() {
     let json = Json::new().await;
     let bad = async |verb: &str, path: &str, body: serde_json::Value, status: u16, code: &str| {
