@@ -163,12 +163,18 @@ class Link(Listening):
 
     def limit(self, most):
         """As a proxy that lets no request through whose body has more bytes; over HTTP/1.1."""
+        self.stop_some(lambda body: len(body) > most, TOO_LONG)
 
+    def take_offence(self, word):
+        """As one that answers every request with an error in which this is."""
+        self.stop_some(lambda body: word in body, BUSY)
+
+    def stop_some(self, is_stopped, answer):
         async def let_through(near, out):
             head = await head_of(near)
             body = await near.readexactly(body_bytes(head))
-            if len(body) > most:
-                out.write(TOO_LONG)
+            if is_stopped(body):
+                out.write(answer)
                 return await out.drain()
             far, far_out = await asyncio.open_connection(self.host, self.port)
             far_out.write(head.replace(b"\r\n", b"\r\nconnection: close\r\n", 1) + body)

@@ -98,6 +98,7 @@ impl Namespaces {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let asked = count(&self.first.figures.asked) + count(&self.first.figures.requests);
         let trouble = self.first.server.trouble();
+        let standing = self.first.server.standing();
         let since = |since: Instant| {
             let micros = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
             SystemClock.now().minus_micros(micros).to_rfc3339()
@@ -108,6 +109,7 @@ impl Namespaces {
             takes_reports: self.first.server.takes_reports(),
             since: trouble.as_ref().map(|trouble| since(trouble.since)),
             why: trouble.map(|trouble| trouble.why),
+            login_refused: standing.refusal(),
         }
     }
 }

@@ -44,6 +44,7 @@ mod shared;
 mod signing;
 mod state;
 mod status;
+mod suspects;
 mod wire;
 
 pub use agent::{Agent, StartError};

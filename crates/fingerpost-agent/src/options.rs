@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fingerpost_hashequiv_client::ClientOptions;
-use fingerpost_hashequiv_client::http::{HttpOptions, ServerUrl};
+use fingerpost_hashequiv_client::http::{HttpCredential, HttpOptions, ServerUrl};
 use fingerpost_signatures::{KeyRing, Policy, SigningKey, Trust};
 use fingerpost_snapshot::Digest;
 
@@ -94,6 +94,14 @@ impl AgentOptions {
         let http = self.http.as_ref()?;
         let of_url = http.urls.first().and_then(ServerUrl::namespace);
         of_url.or(http.namespace.as_deref())
+    }
+
+    /// Whether a login is shown to the server.
+    pub(crate) fn is_somebody(&self) -> bool {
+        let shows = |http: &HttpOptions| {
+            !matches!(http.credential, HttpCredential::None) || http.client_certificate.is_some()
+        };
+        self.server.credentials.is_some() || self.http.as_ref().is_some_and(shows)
     }
 
     /// What is believed and signed in a namespace, or in that of builds without one.

@@ -1,6 +1,5 @@
 //! Reports: to the server if it answers, else answered here and brought to it later.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::state::{
     Deliver, Delivered, LocalReport, NotDelivered, ReportKind, Spooled, State, StateError, Task,
     Word,
 };
+use crate::suspects::Suspects;
 
 /// How often the state is tended, and how long the first and the longest pause are before
 /// a server that was away is tried again.
@@ -46,8 +46,8 @@ pub(crate) struct Spool {
     /// None: the directory cannot be used, and nothing is kept.
     state: Option<State>,
     added: Notify,
-    /// How often the server had no answer that makes sense to a report.
-    failures: Mutex<HashMap<[u8; 16], u32>>,
+    /// Reports that fail.
+    suspects: Suspects,
     /// Whether the last report was not answered by the server. The replay finds out when
     /// it answers again, so that no build waits for that.
     is_away: AtomicBool,
@@ -58,20 +58,12 @@ pub(crate) struct Spool {
 /// A drive that did not answer is left alone for so long.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// A report that fails so often lets others go before, and is tried again each time that all
-/// others were.
-const FAILURES_MAX: u32 = 5;
-/// One in so many of those times.
-const SKIPPED: u32 = 16;
-/// Reports that are counted so.
-const FAILURES_COUNTED: usize = 10_000;
-
 impl Spool {
     pub(crate) fn new(state: Option<State>) -> Self {
         Self {
             state,
             added: Notify::new(),
-            failures: Mutex::default(),
+            suspects: Suspects::default(),
             is_away: AtomicBool::new(false),
             stalled: Mutex::default(),
         }
@@ -81,62 +73,25 @@ impl Spool {
         self.stalled.lock().is_some_and(|at| at.elapsed() < STALLED)
     }
 
-    /// Why a report was not delivered. `is_users`: with the login of a user, who is not the
-    /// agent; `alone`: no other one was on its way.
+    /// Why a report was not delivered. `is_own`: with the agent's own login; `alone`: no other
+    /// one was on its way.
     fn not_delivered(
         &self,
         error: AskError,
         key: [u8; 16],
-        is_users: bool,
+        is_own: bool,
         alone: bool,
     ) -> NotDelivered {
         match error {
             AskError::Told(why) => NotDelivered::Refused(why),
             // Other users' logins may be good, and this one's next one.
-            AskError::Login(_) if is_users => NotDelivered::Held,
-            AskError::Closed | AskError::Senseless(_) if alone => self.failed(key),
-            AskError::Closed
-            | AskError::Senseless(_)
-            | AskError::Login(_)
-            | AskError::Silent(_) => NotDelivered::Away,
+            AskError::Login(_) if !is_own => NotDelivered::Held,
+            AskError::Login(_) => NotDelivered::Away,
+            AskError::Closed | AskError::Senseless(_) | AskError::Silent(_) if alone => {
+                self.suspects.failed(key, &error.to_string())
+            }
+            AskError::Closed | AskError::Senseless(_) | AskError::Silent(_) => NotDelivered::Away,
         }
-    }
-
-    /// The server closed the connection on a report, or its answer makes no sense. It may be
-    /// about to end, or its database away; a report that it never answers must not keep the
-    /// others back.
-    fn failed(&self, key: [u8; 16]) -> NotDelivered {
-        let mut failures = self.failures.lock();
-        if failures.len() >= FAILURES_COUNTED {
-            failures.clear();
-        }
-        let count = failures.entry(key).or_default();
-        *count += 1;
-        match *count > FAILURES_MAX {
-            true => NotDelivered::Held,
-            false => NotDelivered::Away,
-        }
-    }
-
-    /// Whether a report fails each time.
-    fn is_suspect(&self, key: [u8; 16]) -> bool {
-        let failures = self.failures.lock();
-        failures
-            .get(&key)
-            .is_some_and(|count| *count > FAILURES_MAX)
-    }
-
-    /// Whether a report is passed over this time.
-    fn is_skipped(&self, key: [u8; 16]) -> bool {
-        let mut failures = self.failures.lock();
-        let Some(count) = failures
-            .get_mut(&key)
-            .filter(|count| **count > FAILURES_MAX)
-        else {
-            return false;
-        };
-        *count += 1;
-        !count.is_multiple_of(SKIPPED)
     }
 
     pub(crate) const fn state(&self) -> Option<&State> {
@@ -195,7 +150,9 @@ impl Shared {
         // The order of the reports of a task is kept. And a report that the server did not
         // answer is brought to it before another one may wait for it.
         let comes_after = spool.is_some_and(|state| {
-            self.spool.is_away.load(Ordering::Relaxed) || state.has_spooled(&scope, &task)
+            self.spool.is_away.load(Ordering::Relaxed)
+                || reporting.server.waits_for_login()
+                || state.has_spooled(&scope, &task)
         });
         let mut is_away = false;
         if !comes_after {
@@ -204,6 +161,7 @@ impl Shared {
             match told.await {
                 Ok(said) if self.hear_of(&reporting, judge.as_ref(), &said) => {
                     self.figures.reports.fetch_add(1, Ordering::Relaxed);
+                    self.spool.suspects.passed();
                     return Ok(said.value);
                 }
                 Ok(_) => {
@@ -212,11 +170,14 @@ impl Shared {
                     is_away = true;
                 }
                 Err(told @ AskError::Told(_)) => return Err(told),
+                // Nobody was to be let in.
+                Err(AskError::Login(why)) if !reporting.server.shows_login() => {
+                    return Err(AskError::Told(why));
+                }
                 Err(error) => {
                     self.figures.gave_up(kind.as_str(), &error);
                     // The login of one user says nothing of the others'.
-                    let is_users = reporting.user.is_some();
-                    is_away = !(is_users && matches!(error, AskError::Login(_)));
+                    is_away = self.asks_as_itself() || !matches!(error, AskError::Login(_));
                 }
             }
         }
@@ -320,7 +281,7 @@ impl Deliver for Namespaces {
     async fn deliver(&self, report: &Spooled, alone: bool) -> Result<Delivered, NotDelivered> {
         let spool = &self.first.spool;
         // One that may take the connection with it goes alone, or lets others go before.
-        if spool.is_skipped(report.key) || (!alone && spool.is_suspect(report.key)) {
+        if spool.suspects.is_skipped(report.key, alone) {
             return Err(NotDelivered::Held);
         }
         // One whose namespace is not asked any more waits until it is, or is too old.
@@ -331,6 +292,14 @@ impl Deliver for Namespaces {
         // The token of who reported is in no file: it waits until that user logs in again.
         let server = shared.server_of(report.user.as_deref());
         let server = server.ok_or(NotDelivered::Held)?;
+        let is_own = shared.asks_as_itself();
+        if server.standing().is_resting(Instant::now()) {
+            return Err(match is_own {
+                true => NotDelivered::Away,
+                false => NotDelivered::Held,
+            });
+        }
+        let was_up = server.takes_reports();
         let told = shared
             .tell(&server, report.kind, &report.request, signs)
             .await;
@@ -340,13 +309,14 @@ impl Deliver for Namespaces {
         });
         match row {
             Ok(row) => {
-                spool.failures.lock().remove(&report.key);
+                spool.suspects.delivered(report.key);
                 let unihash = row.map(|row| row.unihash);
                 Ok(Delivered { unihash })
             }
             Err(error) => {
-                let is_users = report.user.is_some();
-                Err(spool.not_delivered(error, report.key, is_users, alone))
+                // Of one that was not sent, or came to a server that is away, nothing is known.
+                let alone = alone && was_up && server.answers();
+                Err(spool.not_delivered(error, report.key, is_own, alone))
             }
         }
     }
@@ -425,41 +395,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_that_is_never_answered_lets_others_go_before() {
-        let spool = Spool::new(None);
-        let (bad, good) = ([1; 16], [2; 16]);
-        let odd = || AskError::senseless("500");
-        for _ in 0..FAILURES_MAX {
-            let outcome = spool.not_delivered(odd(), bad, false, true);
-            assert_eq!(outcome, NotDelivered::Away);
-            assert!(!spool.is_skipped(bad));
-        }
-        let outcome = spool.not_delivered(AskError::Closed, bad, false, true);
-        assert_eq!(outcome, NotDelivered::Held);
-        let tries = (0..4 * SKIPPED).filter(|_| !spool.is_skipped(bad)).count();
-        assert_eq!(tries, 4);
-        assert!(!spool.is_skipped(good));
-        // Of several that were on their way any may be the bad one.
-        for _ in 0..=FAILURES_MAX {
-            let outcome = spool.not_delivered(odd(), good, false, false);
-            assert_eq!(outcome, NotDelivered::Away);
-        }
-        assert!(!spool.is_suspect(good));
-    }
-
-    #[test]
-    fn a_report_outlives_a_login_that_is_refused() {
-        let spool = Spool::new(None);
-        let refused = || AskError::Login("Unauthorized".to_owned());
-        let check = |error, is_users, expect| {
-            let outcome = spool.not_delivered(error, [1; 16], is_users, true);
-            assert_eq!(outcome, expect);
+    fn a_report_outlives_what_is_wrong_with_others() {
+        let check = |error: AskError, is_own, alone, expect| {
+            let spool = Spool::new(None);
+            let mut outcome = None;
+            for _ in 0..10 {
+                outcome = Some(spool.not_delivered(error.clone(), [1; 16], is_own, alone));
+            }
+            assert_eq!(outcome, Some(expect), "{error}");
         };
-        check(refused(), false, NotDelivered::Away);
-        check(refused(), true, NotDelivered::Held);
+        let refused = || AskError::Login("Unauthorized".to_owned());
+        check(refused(), true, true, NotDelivered::Away);
+        check(refused(), false, true, NotDelivered::Held);
         let why = || "Invalid unihash".to_owned();
-        check(AskError::Told(why()), true, NotDelivered::Refused(why()));
-        let silent = AskError::Silent("connection refused".to_owned());
-        check(silent, true, NotDelivered::Away);
+        let told = NotDelivered::Refused(why());
+        check(AskError::Told(why()), true, true, told);
+        for error in [AskError::Closed, AskError::late(), AskError::senseless("x")] {
+            check(error.clone(), true, true, NotDelivered::Held);
+            // Of several that were on their way any may be the bad one.
+            check(error, true, false, NotDelivered::Away);
+        }
     }
 }

@@ -137,6 +137,11 @@ impl Shared {
         self.as_users.as_ref()?.server(login)
     }
 
+    /// Whether all is asked as the agent, whoever a build logs in as.
+    pub(crate) const fn asks_as_itself(&self) -> bool {
+        self.as_users.is_none()
+    }
+
     /// Whom a report of an account goes to; None while its token is not known.
     pub(crate) fn server_of(&self, account: Option<&str>) -> Option<Arc<Server>> {
         let (Some(account), Some(_)) = (account, &self.as_users) else {

@@ -81,6 +81,8 @@ pub struct ServerStatus {
     pub since: Option<String>,
     /// Why it does not answer.
     pub why: Option<String>,
+    /// Its words, if it does not take the agent's login. Reports wait until it does.
+    pub login_refused: Option<String>,
 }
 
 /// Whether the server is asked at all.
@@ -234,6 +236,9 @@ impl ServerStatus {
         if let Some(why) = &self.why {
             text += &format!(": {why}");
         }
+        if let Some(why) = &self.login_refused {
+            text += &format!("; it does not take the agent's login: {why}");
+        }
         text
     }
 }
@@ -311,6 +316,7 @@ mod tests {
                 takes_reports: false,
                 since: Some("2026-11-27T00:00:00Z".to_owned()),
                 why: Some("connection refused".to_owned()),
+                login_refused: Some("Unauthorized".to_owned()),
             },
             lookups: 4,
             answered_locally: 3,
@@ -337,7 +343,8 @@ mod tests {
         };
         let text = status.text();
         for line in [
-            "h:1 does not answer since 2026-11-27T00:00:00Z: connection refused\n",
+            "h:1 does not answer since 2026-11-27T00:00:00Z: connection refused; \
+             it does not take the agent's login: Unauthorized\n",
             "4, 3 answered here, memory knew 75.0 %, snapshot knew 20.0 %, 1 min 1 s saved\n",
             "snapshot s1, 1000 rows of 2 min 0 s ago, 3 changes since, deletions heard of up to 2 s ago\n",
             "2 reports, 9 bytes, the oldest has waited 1 min 1 s\n",

@@ -633,17 +633,85 @@ async def a_report_outlives_the_token_of_who_reported(farm):
         check((await direct.get(METHOD, task, everything=True))["owner"], name)
 
 
+@case(*HTTP)
+async def reports_outlive_a_token_that_is_over(farm):
+    server = await farm.server(admin=True, anonymous="@none")
+    direct = await farm.client(server, login=ADMIN)
+    await direct.call("new-user", {"username": "host", "permissions": ["@read", "@report"]})
+
+    async def new_token(name):
+        new = await direct.call("new-token", {"username": "host", "name": name, "permissions": ["@read", "@report"]})
+        file.write_text(new["token"])
+        return new["id"]
+
+    file = Path(farm.directory.name) / "token"
+    old = await new_token("old")
+    link = await farm.entered(Link(server.address))
+    agent = await farm.agent(link.url(schemes(farm)[0]), "--snapshots=false", "--token-file", str(file))
+    client = await farm.client(agent)
+    check(await client.report(METHOD, numbered(1), numbered(1001), numbered(1)), numbered(1))
+    check(await direct.unihashes([(METHOD, numbered(1))]), [numbered(1)])
+    await link.refuse()
+    check(await client.report(METHOD, numbered(2), numbered(1002), numbered(2)), numbered(2))
+    await direct.call("revoke-token", {"username": "host", "id": old})
+    await link.go_on()
+
+    async def is_refused():
+        return (await agent.status())["server"]["login_refused"] is not None
+
+    await soon(is_refused, True, 30)
+    # What is reported now waits as well.
+    check(await client.report(METHOD, numbered(3), numbered(1003), numbered(3)), numbered(3))
+    status = await agent.status()
+    check((status["spool"]["count"], status["dead_letters"], status["counts"]["refused"]), (2, 0, 0))
+    check("does not take the login" in agent.log(), True)
+    check(await direct.unihashes([(METHOD, numbered(2)), (METHOD, numbered(3))]), [None, None])
+    await new_token("new")
+    # Who looks something up finds that the login is taken.
+    check(await client.unihashes([(METHOD, numbered(99))]), [None])
+    await soon(lambda: spooled(agent), 0, 30)
+    check(await direct.unihashes([(METHOD, numbered(2)), (METHOD, numbered(3))]), [numbered(2), numbered(3)])
+    check(await is_refused(), False)
+
+
 @case("tcp")
-async def a_report_that_a_proxy_does_not_let_through_keeps_no_other_back(farm):
+async def what_is_too_long_for_a_proxy_is_a_dead_letter(farm):
     server, link, agent, client = await linked(farm, "--snapshots=false")
-    link.limit(100_000)
-    long, short = numbered(100), numbered(101)
-    listing = os.urandom(200_000).hex()
-    check(await client.report(METHOD, long, numbered(1100), long, outhash_siginfo=listing), long)
-    check(await client.report(METHOD, short, numbered(1101), short), short)
-    await soon(lambda: spooled(agent), 1, 60)
     direct = await farm.client(server)
-    check(await direct.unihashes([(METHOD, long), (METHOD, short)]), [None, short])
+    listing = os.urandom(200_000).hex()
+
+    async def report(number, **metadata):
+        check(await client.report(METHOD, numbered(number), numbered(1000 + number), numbered(number), **metadata), numbered(number))
+
+    await link.refuse()
+    await report(100, outhash_siginfo=listing)
+    await report(101)
+    await link.go_on()
+    link.limit(100_000)
+    await soon(lambda: spooled(agent), 0, 60)
+    check(await direct.unihashes([(METHOD, numbered(100)), (METHOD, numbered(101))]), [None, numbered(101)])
+    letters = Path(f"{agent.path}.state/dead-letters.ndjson").read_text().splitlines()
+    (letter,) = [json.loads(letter) for letter in letters]
+    check("413" in letter["why"] and numbered(100) in letter["request"], True)
+    # While the server answers it is no better, and nobody behind it waits.
+    await report(102, outhash_siginfo=listing)
+    await report(103)
+    check(await direct.unihashes([(METHOD, numbered(102)), (METHOD, numbered(103))]), [None, numbered(103)])
+
+
+@case("tcp")
+async def a_report_that_always_fails_keeps_no_other_back(farm):
+    server, link, agent, client = await linked(farm, "--snapshots=false")
+    direct = await farm.client(server)
+    # As a firewall that takes offence at a word.
+    link.take_offence(numbered(100).encode())
+    for number in (100, 101):
+        check(await client.report(METHOD, numbered(number), numbered(1000 + number), numbered(number)), numbered(number))
+    await soon(lambda: spooled(agent), 1, 60)
+    check(await direct.unihashes([(METHOD, numbered(100)), (METHOD, numbered(101))]), [None, numbered(101)])
+    await link.go_on()
+    # It is not given up yet, and tried now and then.
+    check((await agent.status())["dead_letters"], 0)
 
 
 @case(*HTTP)

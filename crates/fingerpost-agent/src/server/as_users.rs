@@ -29,13 +29,8 @@ impl AsUsers {
     /// could read one.
     pub(crate) fn new(options: &AgentOptions, namespace: Option<&str>) -> Option<Self> {
         let http = options.http.as_ref();
-        let is_somebody = options.server.credentials.is_some()
-            || http.is_some_and(|http| {
-                !matches!(http.credential, HttpCredential::None)
-                    || http.client_certificate.is_some()
-            });
         let is_exposed = http.is_some_and(|http| http.urls.iter().any(ServerUrl::is_exposed));
-        (!is_somebody && !is_exposed).then(|| Self {
+        (!options.is_somebody() && !is_exposed).then(|| Self {
             options: options.clone(),
             namespace: namespace.map(str::to_owned),
             servers: Mutex::default(),

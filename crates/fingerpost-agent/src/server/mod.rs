@@ -9,6 +9,7 @@ mod as_users;
 mod http;
 mod lines;
 mod source;
+mod standing;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use fingerpost_hashequiv_proto::client::{ReportedRow, Request, SignedRow};
 use fingerpost_hashequiv_proto::types::Unihash;
 use fingerpost_net::Address;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::AgentOptions;
 use crate::commands::Caller;
@@ -36,6 +38,7 @@ pub(crate) use self::as_users::AsUsers;
 use self::http::Http;
 use self::lines::Lines;
 pub(crate) use self::source::HttpSource;
+use self::standing::Standing;
 
 /// Longest wait for what is neither a look-up nor a report.
 const ADMINISTRATION_MAX: Duration = Duration::from_secs(25);
@@ -68,6 +71,9 @@ pub(crate) struct Server {
     takes_logins: bool,
     /// The user whom it is asked as, if that is not the agent.
     as_user: Option<AsUser>,
+    /// Whether it is shown a login.
+    shows_login: bool,
+    standing: Standing,
     deadlines: Deadlines,
     upstream: Upstream,
 }
@@ -108,6 +114,8 @@ impl Server {
             native,
             takes_logins,
             as_user: None,
+            shows_login: options.is_somebody(),
+            standing: Standing::default(),
             deadlines,
             upstream,
         })
@@ -206,10 +214,11 @@ impl Server {
         &self,
         tasks: &Arc<[Task]>,
     ) -> Result<Said<Vec<Option<Unihash>>>, AskError> {
-        match &self.upstream {
-            Upstream::Lines(lines) => Ok(unfollowed(lines.unihashes(Arc::clone(tasks)).await?)),
+        let said = match &self.upstream {
+            Upstream::Lines(lines) => lines.unihashes(Arc::clone(tasks)).await.map(unfollowed),
             Upstream::Http(http) => http.unihashes(tasks).await,
-        }
+        };
+        self.noted(said)
     }
 
     /// The rows of tasks with their signatures, in order, within the deadline.
@@ -221,7 +230,7 @@ impl Server {
         &self,
         tasks: &[Task],
     ) -> Result<Said<Vec<Option<SignedRow>>>, AskError> {
-        self.signing()?.signed(tasks).await
+        self.noted(self.signing()?.signed(tasks).await)
     }
 
     /// Whether unihashes exist, in order, within the deadline.
@@ -250,13 +259,14 @@ impl Server {
         kind: ReportKind,
         argument: &str,
     ) -> Result<Said<String>, AskError> {
-        match &self.upstream {
+        let said = match &self.upstream {
             Upstream::Lines(lines) => {
                 let request = Request::<Box<RawValue>>::verbatim(kind.as_str(), argument);
-                Ok(unfollowed(lines.report(request).await?))
+                lines.report(request).await.map(unfollowed)
             }
             Upstream::Http(http) => http.report(kind, argument).await,
-        }
+        };
+        self.noted(said)
     }
 
     /// The answer to a report, with the row that it came from and that row's signatures,
@@ -265,7 +275,7 @@ impl Server {
         &self,
         argument: &str,
     ) -> Result<Said<ReportedRow>, AskError> {
-        self.signing()?.report_signed(argument).await
+        self.noted(self.signing()?.report_signed(argument).await)
     }
 
     /// Gives the server a signature of a row to keep, within the deadline of reports.
@@ -282,6 +292,27 @@ impl Server {
             Upstream::Lines(_) => Err(AskError::senseless("signatures need a server over HTTP")),
             Upstream::Http(http) => Ok(http),
         }
+    }
+
+    /// Takes note of what this says of the login.
+    fn noted<T>(&self, said: Result<T, AskError>) -> Result<T, AskError> {
+        self.standing.note(Instant::now(), || self.address(), &said);
+        said
+    }
+
+    /// Whether the login that it is shown is taken.
+    pub(crate) const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Whether it was shown a login a moment ago that it does not take.
+    pub(crate) fn waits_for_login(&self) -> bool {
+        self.shows_login && self.standing.is_resting(Instant::now())
+    }
+
+    /// Whether it is shown a login.
+    pub(crate) const fn shows_login(&self) -> bool {
+        self.shows_login
     }
 
     /// The user that the agent logs in as.

@@ -149,10 +149,14 @@ impl Replay<'_> {
                 }
             });
             let outcomes = join_all(on_their_way).await;
+            // After those that are held the next one goes alone still: it may be one that the
+            // server never answers.
+            if outcomes.iter().any(Result::is_ok) {
+                self.width = (self.width * 2).min(TOGETHER_MAX);
+            }
             for (report, outcome) in reports.into_iter().zip(outcomes) {
                 self.note(report, outcome, batch);
             }
-            self.width = (self.width * 2).min(TOGETHER_MAX);
             reports = rest;
         }
     }

@@ -123,7 +123,7 @@ impl std::fmt::Debug for ChangeStream {
 /// A body that broke off, or is none.
 pub(super) fn broken(failure: Failure) -> AskError {
     match failure {
-        Failure::Senseless(why) => AskError::Senseless(why),
+        Failure::Senseless(why) | Failure::TooLong(why) => AskError::Senseless(why),
         Failure::Broken(why) | Failure::Down { why, .. } | Failure::Ours(why) => {
             AskError::Silent(why)
         }

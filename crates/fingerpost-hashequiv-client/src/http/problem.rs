@@ -22,6 +22,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(super) enum Failure {
     /// It refused this request, and would do so again.
     Refused(Refusal),
+    /// Something on the way takes nothing as long as this request. That can never pass, and
+    /// says nothing of the server.
+    TooLong(String),
     /// It cannot be asked, or not now; with the rest that it asks for.
     Down {
         why: String,
@@ -80,9 +83,10 @@ impl Failure {
                 (false, true) => format!("it answers {status}"),
                 (false, false) => format!("it answers {status}, not in Fingerpost's words"),
             };
-            return match is_for_later(status) {
-                true => Self::Down { why, pause },
-                false => Self::senseless(why),
+            return match status {
+                StatusCode::PAYLOAD_TOO_LARGE => Self::TooLong(why),
+                later if is_for_later(later) => Self::Down { why, pause },
+                _ => Self::senseless(why),
             };
         }
         let epoch = Answer::epoch(response.headers());
@@ -109,9 +113,9 @@ impl Refusal {
         }
     }
 
-    /// Whether it is about the login that was shown, and not about what was asked.
+    /// Whether it is about the login that was shown, or not shown, and not about what was asked.
     pub(super) fn is_of_login(&self) -> bool {
-        matches!(&*self.code, "wrong-login" | "plaintext-login")
+        self.status == StatusCode::UNAUTHORIZED || self.code == "plaintext-login"
     }
 }
 

@@ -166,7 +166,7 @@ fn note(endpoint: &Endpoint, concern: Concern, failure: &Failure) {
     let breaker = endpoint.breaker(concern);
     let now = Instant::now();
     match failure {
-        Failure::Refused(_) | Failure::Ours(_) => {}
+        Failure::Refused(_) | Failure::TooLong(_) | Failure::Ours(_) => {}
         Failure::Late => breaker.down(now, "no answer in time"),
         Failure::Broken(why) | Failure::Senseless(why) => breaker.down(now, why),
         Failure::Down { why, pause } => {
@@ -218,6 +218,8 @@ impl Tries {
             Failure::Late => AskError::late(),
             Failure::Broken(why) | Failure::Down { why, .. } => AskError::Silent(why),
             Failure::Senseless(why) => AskError::Senseless(why),
+            // Unless another one takes it.
+            Failure::TooLong(why) => AskError::Told(why),
         });
         Ok(())
     }

@@ -140,6 +140,34 @@ async fn reports_whose_order_decides_do_not_go_together() {
 }
 
 #[tokio::test]
+async fn behind_reports_that_are_held_the_next_one_goes_alone() {
+    struct HoldsTwo(Mutex<Vec<(String, bool)>>);
+
+    impl Deliver for HoldsTwo {
+        async fn deliver(&self, report: &Spooled, alone: bool) -> Result<Delivered, NotDelivered> {
+            self.0.lock().push((report.request.clone(), alone));
+            let unihash = Some(unihash(7));
+            match [task(1), task(2)].contains(&report.task) {
+                true => Err(NotDelivered::Held),
+                false => Ok(Delivered { unihash }),
+            }
+        }
+    }
+
+    let host = Host::new();
+    let state = host.open().await;
+    let reports = [1, 2, 3, 4, 5].map(|number| report(number, number));
+    for report in &reports {
+        settle(&state, report.clone()).await;
+    }
+    let server = HoldsTwo(Mutex::default());
+    assert_eq!(replay(&state, &server).await.delivered, 3);
+    let alone = [true, true, true, false, false];
+    let expect: Vec<_> = requests(&reports).into_iter().zip(alone).collect();
+    assert_eq!(*server.0.lock(), expect);
+}
+
+#[tokio::test]
 async fn a_task_with_another_report_is_what_the_server_says() {
     let host = Host::new();
     let state = host.open().await;

@@ -99,19 +99,39 @@ async fn what_is_wrong_with_one_report_is_told_from_a_server_that_is_away() {
         let peer = Peer::start(manner).await;
         client(&[peer.url()]).report(row, soon()).await.unwrap_err()
     };
-    for status in [500, 413] {
-        let headers = &[("content-type", "text/html")];
-        let error = asked(Manner::Problem(status, headers, "odd")).await;
-        assert!(matches!(error, AskError::Senseless(_)), "{error:?}");
-    }
+    let html = &[("content-type", "text/html")];
+    let error = asked(Manner::Problem(500, html, "odd")).await;
+    assert!(matches!(error, AskError::Senseless(_)), "{error:?}");
     for status in [502, 503, 429] {
         let error = asked(Manner::Problem(status, &[], "later")).await;
         assert!(matches!(error, AskError::Silent(_)), "{error:?}");
     }
-    for (status, code) in [(401, "wrong-login"), (403, "plaintext-login")] {
+    for (status, code) in [
+        (401, "wrong-login"),
+        (401, "login-needed"),
+        (403, "plaintext-login"),
+    ] {
         let error = asked(Manner::Problem(status, &[], code)).await;
         assert_eq!(error, AskError::Login(format!("told: {code}")));
     }
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_a_proxy_can_never_pass() {
+    let row = r#"{"method":"m","taskhash":"1","unihash":"d"}"#;
+    let html = &[("content-type", "text/html")];
+    let proxy = Peer::start(Manner::Problem(413, html, "long")).await;
+    let error = client(&[proxy.url()]).report(row, soon()).await;
+    let why = "it answers 413 Payload Too Large, not in Fingerpost's words";
+    assert_eq!(error, Err(AskError::Told(why.to_owned())));
+    // Nor is it held against the server behind it, and another one may take it.
+    let other = Peer::start(Manner::Says("application/json", row)).await;
+    let client = client(&[proxy.url(), other.url()]);
+    assert_eq!(client.report(row, soon()).await.unwrap().value, row);
+    assert!(client.trouble(Concern::Reports).is_none());
+    assert_eq!(client.address(), proxy.url());
+    client.report(row, soon()).await.unwrap();
+    assert_eq!(proxy.seen().len(), 3);
 }
 
 #[tokio::test]
@@ -206,7 +226,12 @@ async fn what_a_server_refuses_is_told_and_nobody_else_is_asked() {
         let second = Peer::start(Manner::Good).await;
         let client = client(&[first.url(), second.url()]);
         let asked = look_up(&client, soon()).await;
-        assert_eq!(asked, Err(AskError::Told("told: denied".to_owned())));
+        let told = || "told: denied".to_owned();
+        let error = match status {
+            401 => AskError::Login(told()),
+            _ => AskError::Told(told()),
+        };
+        assert_eq!(asked, Err(error));
         assert!(second.seen().is_empty());
         assert_eq!(client.address(), first.url());
     }
