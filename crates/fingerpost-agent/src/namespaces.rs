@@ -84,6 +84,7 @@ impl Namespaces {
 async fn open(options: &AgentOptions) -> Result<Option<State>, StateError> {
     let mut state = StateOptions::new(&options.state);
     state.spool_bytes_max = options.spool_bytes_max;
+    state.spool_age_max = options.spool_age_max;
     match State::open(state, Arc::new(SystemClock)).await {
         Ok(state) => Ok(Some(state)),
         Err(error @ StateError::InUse { .. }) => Err(error),

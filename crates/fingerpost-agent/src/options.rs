@@ -44,6 +44,8 @@ pub struct AgentOptions {
     pub state: PathBuf,
     /// Bytes of those reports at most. 256 MiB.
     pub spool_bytes_max: u64,
+    /// How long a report waits for the server at least. 30 days.
+    pub spool_age_max: Duration,
 }
 
 /// Whose answers are believed, and who signs reports.
@@ -86,6 +88,7 @@ impl AgentOptions {
             profiles: Profiles::default(),
             state,
             spool_bytes_max: 256 << 20,
+            spool_age_max: Duration::from_secs(30 * 86_400),
         }
     }
 

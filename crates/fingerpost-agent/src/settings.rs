@@ -142,6 +142,9 @@ pub(crate) struct Settings {
     /// Disk for reports that the server has not seen. [default: 256]
     #[arg(long, value_name = "MIB", env = "FINGERPOST_AGENT_SPOOL_MIB")]
     pub(crate) spool_mib: Option<u64>,
+    /// How long a report waits for the server at least. [default: 30]
+    #[arg(long, value_name = "DAYS", env = "FINGERPOST_AGENT_SPOOL_DAYS")]
+    pub(crate) spool_days: Option<u64>,
     /// Address for metrics and probes, `127.0.0.1:9687` for example. Default: none.
     #[arg(long, value_name = "ADDR", env = "FINGERPOST_AGENT_METRICS")]
     pub(crate) metrics: Option<MetricsAddress>,
@@ -215,6 +218,7 @@ impl Settings {
             report_deadline_ms: self.report_deadline_ms.or(other.report_deadline_ms),
             memory_mib: self.memory_mib.or(other.memory_mib),
             spool_mib: self.spool_mib.or(other.spool_mib),
+            spool_days: self.spool_days.or(other.spool_days),
             metrics: self.metrics.or(other.metrics),
             strict_auth: self.strict_auth.or(other.strict_auth),
             log: self.log.or(other.log),
@@ -242,6 +246,13 @@ impl Settings {
                 Duration::from_secs(hours * 3600)
             }
         };
+        let spool_age_max = match self.spool_days {
+            None => defaults.spool_age_max,
+            Some(days) => {
+                let days = within("spool_days", days, 1..=DAYS_MAX)?;
+                Duration::from_secs(days * 86_400)
+            }
+        };
         let lookup = milliseconds(
             "lookup_deadline_ms",
             self.lookup_deadline_ms,
@@ -261,6 +272,7 @@ impl Settings {
             report_deadline: report,
             memory_bytes: within_mib("memory_mib", self.memory_mib, defaults.memory_bytes)?,
             spool_bytes_max: within_mib("spool_mib", self.spool_mib, defaults.spool_bytes_max)?,
+            spool_age_max,
             strict_auth: self.strict_auth.unwrap_or(defaults.strict_auth),
             ..defaults
         })
@@ -356,6 +368,8 @@ const SYSTEM_FILE: &str = "/etc/fingerpost/agent.toml";
 const DEADLINE_MS_MAX: u64 = 60_000;
 /// A year.
 const HOURS_MAX: u64 = 366 * 24;
+/// Ten of them.
+const DAYS_MAX: u64 = 3_660;
 /// A TiB.
 const MIB_MAX: u64 = 1 << 20;
 
@@ -395,6 +409,11 @@ mod tests {
             assert!(options.http.is_none());
             assert!(!options.strict_auth && options.server.credentials.is_none());
         }
+        let never = flags(&["--server=h:1", "--spool-days=0"]);
+        assert_eq!(
+            refusal(&never),
+            "spool_days is 0, and must be from 1 to 3660"
+        );
         assert!(refusal(&flags(&[])).starts_with("which server?"));
     }
 
@@ -426,6 +445,7 @@ mod tests {
             ("report_deadline_ms", "2"),
             ("memory_mib", "3"),
             ("spool_mib", "4"),
+            ("spool_days", "8"),
             ("metrics", "127.0.0.1:5"),
             ("strict_auth", "true"),
             ("log", "debug"),
@@ -457,7 +477,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(
             file.path(),
-            "server = 'far:1'\nstrict_auth = true\nspool_mib = 9\n",
+            "server = 'far:1'\nstrict_auth = true\nspool_mib = 9\nspool_days = 2\n",
         )
         .unwrap();
         let given = flags(&["--server", "near:1", "--strict-auth=false"]);
@@ -465,6 +485,7 @@ mod tests {
         let options = options(&settings).unwrap();
         assert_eq!(options.server.address.to_string(), "near:1");
         assert_eq!(options.spool_bytes_max, 9 << 20);
+        assert_eq!(options.spool_age_max, Duration::from_secs(2 * 86_400));
         assert!(!options.strict_auth);
         assert_eq!(flags(&["--strict-auth"]).strict_auth, Some(true));
     }
