@@ -271,8 +271,18 @@ async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -
         taskhash: taskhash.clone(),
     };
     let said = match known {
-        Known::Fresh(unihash) => return Reply::Json(of_bytes(unihash, row)),
-        Known::Old(_) | Known::Nothing => shared.ask(server, vec![task]).await.pop().flatten(),
+        Known::Fresh(unihash) => {
+            shared.figures.spared();
+            return Reply::Json(of_bytes(unihash, row));
+        }
+        Known::Old(_) | Known::Nothing => {
+            let (mut words, by) = shared.ask(server, vec![task]).await;
+            shared.figures.answered(&by);
+            if by.asked == 0 {
+                shared.figures.spared();
+            }
+            words.pop().flatten()
+        }
     };
     Reply::Json(match (said, known) {
         (Some(said), _) => said.map_or_else(null, |unihash| row(unihash.to_text())),

@@ -15,7 +15,8 @@ impl Namespaces {
     pub(crate) fn status(&self) -> Status {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let figures = &self.first.figures;
-        let (lookups, local) = (count(&figures.lookups), count(&figures.answered_locally));
+        // In this order the part is no larger than the whole, while both grow.
+        let (local, lookups) = (count(&figures.answered_locally), count(&figures.lookups));
         let state = self
             .first
             .spool
@@ -24,7 +25,6 @@ impl Namespaces {
             .unwrap_or_default();
         let (snapshot, store) = (count(&figures.by_snapshot), count(&figures.by_store));
         let ratio = |part: u64| (lookups > 0).then(|| part as f64 / lookups as f64);
-        let asked = count(&figures.asked);
         Status {
             uptime_seconds: self.started.elapsed().as_secs(),
             server: self.server_status(),
@@ -39,10 +39,7 @@ impl Namespaces {
                 snapshot: ratio(snapshot),
                 store: ratio(store),
             },
-            seconds_saved: (asked > 0).then(|| {
-                let each = count(&figures.waited_micros) as f64 / asked as f64;
-                each * local as f64 / 1e6
-            }),
+            seconds_saved: figures.seconds_saved(),
             followed: self.followed_status(),
             spool: SpoolStatus {
                 count: state.spooled_reports,
@@ -54,7 +51,7 @@ impl Namespaces {
             remembered: self.remembered(),
             counts: Counts {
                 requests: count(&figures.requests),
-                asked,
+                asked: count(&figures.asked),
                 reports: count(&figures.reports),
                 delivered: state.delivered_total,
                 silent: count(&figures.silent),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fingerpost_hashequiv_client::{AskError, ClientError};
 use fingerpost_net::Seldom;
 
+use crate::lookup::AnsweredBy;
 use crate::readers::Readers;
 use crate::state::StateError;
 
@@ -35,8 +36,11 @@ pub(crate) struct Figures {
     pub(crate) refused: AtomicU64,
     /// Logins that succeeded without its word.
     pub(crate) logins: AtomicU64,
-    /// Microseconds that the tasks it was asked for waited for its answers, all together.
-    pub(crate) waited_micros: AtomicU64,
+    /// Its answers to look-ups, of one or many tasks, and the microseconds that they took.
+    waits: AtomicU64,
+    waited_micros: AtomicU64,
+    /// Waits for such answers that builds were spared.
+    waits_spared: AtomicU64,
     /// Look-ups that the snapshot answered, and those that the answers on disk did.
     pub(crate) by_snapshot: AtomicU64,
     pub(crate) by_store: AtomicU64,
@@ -69,7 +73,9 @@ impl Default for Figures {
             unspooled: zero(),
             refused: zero(),
             logins: zero(),
+            waits: zero(),
             waited_micros: zero(),
+            waits_spared: zero(),
             by_snapshot: zero(),
             by_store: zero(),
             disbelieved: zero(),
@@ -93,11 +99,37 @@ impl Figures {
         self.answered_locally.fetch_add(hits, Ordering::Relaxed);
     }
 
-    /// The server answered for so many tasks, each of which waited so long.
-    pub(crate) fn waited(&self, tasks: usize, each: Duration) {
-        let each = u64::try_from(each.as_micros()).unwrap_or(u64::MAX);
-        let all = each.saturating_mul(tasks as u64);
-        self.waited_micros.fetch_add(all, Ordering::Relaxed);
+    /// Of tasks that a build looked up and memory did not know, this is who answered them.
+    pub(crate) fn answered(&self, by: &AnsweredBy) {
+        let here = by.reports + by.snapshot + by.store;
+        self.by_snapshot.fetch_add(by.snapshot, Ordering::Relaxed);
+        self.by_store.fetch_add(by.store, Ordering::Relaxed);
+        self.answered_locally.fetch_add(here, Ordering::Relaxed);
+    }
+
+    /// The server answered look-ups after so long.
+    pub(crate) fn waited(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        self.waits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long such an answer takes, if there was one.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        let micros = self.waited_micros.load(Ordering::Relaxed);
+        let mean = micros.checked_div(self.waits.load(Ordering::Relaxed))?;
+        Some(Duration::from_micros(mean))
+    }
+
+    /// A build did not have to wait for one.
+    pub(crate) fn spared(&self) {
+        self.waits_spared.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Seconds that builds did not wait, if it is known how long they would have.
+    pub(crate) fn seconds_saved(&self) -> Option<f64> {
+        let spared = self.waits_spared.load(Ordering::Relaxed);
+        Some(self.wait()?.as_secs_f64() * spared as f64)
     }
 
     /// An answer is not believed, for a reason of the signatures.
@@ -166,13 +198,6 @@ impl Figures {
         if let Some(held_back) = self.log_spool.now() {
             tracing::warn!(held_back, "the server's answers cannot be kept: {error}");
         }
-    }
-
-    /// Something of this host answered these.
-    pub(crate) fn found(&self, by: &AtomicU64, words: &[crate::lookup::Word]) {
-        let found = words.iter().filter(|word| word.is_some()).count() as u64;
-        by.fetch_add(found, Ordering::Relaxed);
-        self.answered_locally.fetch_add(found, Ordering::Relaxed);
     }
 
     /// A login was answered without the server's consent.

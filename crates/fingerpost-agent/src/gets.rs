@@ -15,6 +15,7 @@ use futures_util::stream::{FuturesOrdered, Stream as _};
 use crate::knowledge::{Known, MethodId, Whose};
 use crate::server::{Server, Task};
 use crate::shared::Shared;
+use crate::spared::Spared;
 use crate::wire::{Ended, Wire};
 
 /// Tasks that are asked together.
@@ -37,6 +38,8 @@ type Asking = Pin<Box<dyn Future<Output = Answered> + Send>>;
 struct Answered {
     answers: Vec<Option<[u8; 32]>>,
     single: Option<(Duration, bool)>,
+    /// Whether all of it was answered here, and the build did not wait for the server.
+    is_spared: bool,
 }
 
 /// A place in a batch: known, or the next of those that are asked.
@@ -60,6 +63,7 @@ pub(crate) struct Gets {
     slow: u32,
     /// Single look-ups.
     singles: u32,
+    spared: Spared,
 }
 
 impl Gets {
@@ -74,6 +78,7 @@ impl Gets {
             is_over: false,
             slow: 0,
             singles: 0,
+            spared: Spared::default(),
         }
     }
 
@@ -154,7 +159,11 @@ impl Gets {
                 break;
             }
         }
-        self.shared.figures.lookups(lines as u64, hits);
+        let figures = &self.shared.figures;
+        figures.lookups(lines as u64, hits);
+        if !waits && hits == lines as u64 {
+            self.spared.lines(figures, hits, Instant::now);
+        }
         (lines, stop)
     }
 
@@ -181,15 +190,17 @@ impl Gets {
         let waits = !is_single || self.slow < SLOW_MAX || self.singles.is_multiple_of(TRIED);
         self.asking.push_back(Box::pin(async move {
             let began = Instant::now();
-            let mut found = match (tasks.is_empty(), waits) {
-                (true, _) => Vec::new(),
+            let (words, by) = match (tasks.is_empty(), waits) {
+                (true, _) => Default::default(),
                 (false, true) => shared.ask(&server, tasks).await,
                 (false, false) => {
                     shared.ask_behind(&server, tasks);
-                    Vec::new()
+                    Default::default()
                 }
-            }
-            .into_iter();
+            };
+            shared.figures.answered(&by);
+            let is_spared = !words.is_empty() && by.asked == 0;
+            let mut found = words.into_iter();
             let answer = |place| match place {
                 Place::Known(known) => known,
                 Place::Asked(old) => match found.next().flatten() {
@@ -203,6 +214,7 @@ impl Gets {
             Answered {
                 answers,
                 single: (is_single && waits).then(|| (began.elapsed(), is_nothing)),
+                is_spared,
             }
         }));
     }
@@ -210,7 +222,15 @@ impl Gets {
     /// Writes the answers that have come. Ready when there were some.
     pub(crate) fn poll_answers(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<()> {
         match Pin::new(&mut self.asking).poll_next(cx) {
-            Poll::Ready(Some(Answered { answers, single })) => {
+            Poll::Ready(Some(Answered {
+                answers,
+                single,
+                is_spared,
+            })) => {
+                if is_spared {
+                    let lines = answers.len() as u64;
+                    self.spared.lines(&self.shared.figures, lines, Instant::now);
+                }
                 match single {
                     Some((took, true)) if took > SLOW => self.slow += 1,
                     Some(_) => self.slow = 0,

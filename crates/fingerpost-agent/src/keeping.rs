@@ -4,7 +4,7 @@
 //! Both are worth something only as long as the agent hears of what the server deletes, so
 //! there is nothing of it where nobody [follows](crate::following) a namespace.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -312,8 +312,8 @@ impl Shared {
         let of = heard.filter(|_| is_current);
         let asked = batch.open();
         let words = kept.in_snapshot(asked.clone()).await;
-        self.take((&judge, of), &asked, &words, &self.figures.by_snapshot);
-        batch.say(words);
+        self.take((&judge, of), &asked, &words);
+        batch.by.snapshot += batch.say(words);
         if !batch.is_answered() {
             let asked = batch.open();
             // What is heard of, the store has to have heard of too.
@@ -321,8 +321,8 @@ impl Shared {
                 true => self.in_store(&asked, is_current).await,
                 false => vec![None; asked.len()],
             };
-            self.take((&judge, of), &asked, &words, &self.figures.by_store);
-            batch.say(words);
+            self.take((&judge, of), &asked, &words);
+            batch.by.store += batch.say(words);
         }
     }
 
@@ -331,9 +331,7 @@ impl Shared {
         (judge, of): (&Option<Arc<Trust>>, Option<DeletionEpoch>),
         asked: &[server::Task],
         words: &[Word],
-        by: &AtomicU64,
     ) {
-        self.figures.found(by, words);
         if of.is_some() {
             let pairs = asked.iter().zip(words);
             let answers = pairs.filter_map(|(task, word)| Some((task, word.as_ref()?.as_ref())));

@@ -42,6 +42,7 @@ mod session;
 mod settings;
 mod shared;
 mod signing;
+mod spared;
 mod state;
 mod status;
 mod suspects;

@@ -23,6 +23,20 @@ pub(crate) type Word = Option<Option<Unihash>>;
 pub(crate) struct Batch {
     tasks: Vec<Task>,
     said: Vec<Word>,
+    pub(crate) by: AnsweredBy,
+}
+
+/// Who answered tasks, by their number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AnsweredBy {
+    /// Reports of this host that the server has not seen.
+    pub(crate) reports: u64,
+    /// The snapshot, and what changed since.
+    pub(crate) snapshot: u64,
+    /// Answers of before on disk.
+    pub(crate) store: u64,
+    /// Those that the server was asked for, whether it answered or not.
+    pub(crate) asked: u64,
 }
 
 impl Batch {
@@ -30,6 +44,7 @@ impl Batch {
         Self {
             said: vec![None; tasks.len()],
             tasks,
+            by: AnsweredBy::default(),
         }
     }
 
@@ -40,12 +55,15 @@ impl Batch {
         open.map(|(task, _)| task.clone()).collect()
     }
 
-    /// What is said of those, in the same order.
-    pub(crate) fn say(&mut self, words: impl IntoIterator<Item = Word>) {
+    /// What is said of those, in the same order. Gives of how many something is.
+    pub(crate) fn say(&mut self, words: impl IntoIterator<Item = Word>) -> u64 {
         let open = self.said.iter_mut().filter(|said| said.is_none());
+        let mut said = 0;
         for (place, word) in open.zip(words) {
+            said += u64::from(word.is_some());
             *place = word;
         }
+        said
     }
 
     /// What was said, in the order of the tasks.
@@ -59,13 +77,14 @@ impl Batch {
 }
 
 impl Shared {
-    /// What is said of tasks, in order; `server` is the one as whoever asks sees it.
-    pub(crate) async fn ask(&self, server: &Server, tasks: Vec<Task>) -> Vec<Word> {
+    /// What is said of tasks, in order, and by whom; `server` is the one as whoever asks sees it.
+    pub(crate) async fn ask(&self, server: &Server, tasks: Vec<Task>) -> (Vec<Word>, AnsweredBy) {
         let mut batch = Batch::new(tasks);
         // What this host said of a task holds until the server has heard of it.
         let scope = server.scope(&self.namespace);
         if let Some(local) = self.spool.provisional(&scope, &batch.tasks) {
-            batch.say(local.into_iter().map(|local| local.map(Some)));
+            let words = local.into_iter().map(|local| local.map(Some));
+            batch.by.reports += batch.say(words);
         }
         // What is kept here is good as long as the agent hears of deletions, and better than
         // nothing when nobody answers. It is what everybody is answered.
@@ -76,12 +95,14 @@ impl Shared {
         }
         if !batch.is_answered() {
             let open = batch.open();
+            batch.by.asked += open.len() as u64;
             batch.say(self.ask_server(server, open).await);
         }
         if !is_kept_first && may_know() && !batch.is_answered() {
             self.look_at_what_is_kept(&mut batch).await;
         }
-        batch.words()
+        let by = batch.by;
+        (batch.words(), by)
     }
 
     async fn ask_server(&self, server: &Server, tasks: Vec<Task>) -> Vec<Word> {
@@ -97,7 +118,7 @@ impl Shared {
         };
         match said {
             Ok(Said { value, epoch }) => {
-                self.figures.waited(tasks.len(), began.elapsed());
+                self.figures.waited(began.elapsed());
                 server.learn(epoch, self.knowledge.heard());
                 let whose = server.whose();
                 let answers = || tasks.iter().zip(value.iter().map(Option::as_ref));
@@ -226,7 +247,7 @@ mod tests {
             taskhash: taskhash.to_owned(),
         };
         let mut batch = Batch::new(["a", "b", "c"].map(task).to_vec());
-        batch.say([None, Some(None), None]);
+        assert_eq!(batch.say([None, Some(None), None]), 1);
         assert_eq!(batch.open(), [task("a"), task("c")]);
         let unihash = Some(Unihash::parse("u"));
         batch.say([Some(unihash.clone()), None]);

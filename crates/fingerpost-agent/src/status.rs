@@ -22,8 +22,9 @@ pub struct Status {
     pub answered_locally: u64,
     /// Where answers came from.
     pub hit_ratios: HitRatios,
-    /// Seconds that builds did not wait, if each look-up that was answered here would have
-    /// waited as long as those that the server was asked for; `None` before there was one.
+    /// Seconds that builds did not wait, at least: for each answer of the server that look-ups
+    /// needed none of, as long as such an answer takes. Look-ups that are sent together wait for
+    /// one together. `None` before it answered any.
     pub seconds_saved: Option<f64>,
     /// What is kept of the server's mappings, where it can be followed.
     pub followed: Option<FollowedStatus>,

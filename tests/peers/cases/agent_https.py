@@ -734,6 +734,28 @@ async def a_login_and_what_a_build_asks_then_share_a_wait(farm):
         await link.go_on()
 
 
+@case("tcp")
+async def only_what_builds_look_up_is_counted_as_looked_up(farm):
+    _, link, agent, client = await linked(farm, "--snapshots=false")
+    await agent.stop()
+    await link.refuse()
+    await agent.start()
+    client = await farm.client(agent)
+    await soon(lambda: client.unihashes(keys_of(1)), [numbered(0)])
+
+    async def looked_up():
+        status = await agent.status()
+        return status["lookups"], status["answered_locally"]
+
+    lookups, local = await looked_up()
+    # The agent looks them up on its disk, to answer reports by itself.
+    for number in range(1, 20):
+        check(await client.report(METHOD, numbered(number), numbered(5000 + number), numbered(77)), numbered(number))
+    check(await looked_up(), (lookups, local))
+    check(await client.unihashes(keys_of(20)), [numbered(number) for number in range(20)])
+    check(await looked_up(), (lookups + 20, local + 20))
+
+
 @case(*HTTP)
 async def answers_of_before_are_on_disk(farm):
     server, link, agent, client = await linked(farm, "--snapshots=false")
