@@ -73,6 +73,39 @@ class TheAgent(world.Build):
         self.build(FINGERPOST_SERVER="${BB_HASHSERVE}")
         self.assertIn("wss://hash.example/ws", self.started()[0]["arguments"])
 
+    def test_may_be_the_small_program(self):
+        program = f"{self.directory}/fingerpost-agent"
+        os.symlink(PROGRAM, program)
+        d = self.build(FINGERPOST_PROGRAM=program, environment={"FAKE_STATUS": '{"lookups": 3}'})
+        self.assert_unchanged(d, f"unix://{self.path}")
+        [told] = self.started()
+        self.assertEqual(told["arguments"][:2], ["--server", SERVER])
+        self.assertEqual(agent.status(d, self.path), {"lookups": 3})
+
+    def with_netrc(self, *machines, **variables):
+        """The warnings of a build whose user has logins for these."""
+        lines = [f"machine {machine} login ann password secret\n" for machine in machines]
+        netrc = Path(self.directory, ".netrc")
+        netrc.write_text("".join(lines))
+        netrc.chmod(0o600)
+        with mock.patch.dict(os.environ, HOME=self.directory):
+            d = self.build(**variables)
+        self.assertEqual(d.getVar("BB_HASHSERVE"), f"unix://{self.path}")
+        memory.of("choice").clear()
+        return self.said.warnings
+
+    def test_says_what_it_needs_in_the_place_of_a_login_in_netrc(self):
+        [warning] = self.with_netrc("wss://hash.example/ws")
+        self.assertIn(f'"machine unix://{self.path}"', warning)
+        self.assertNotIn("secret", warning)
+
+    def test_says_nothing_of_a_login_that_is_used(self):
+        address = "wss://hash.example/ws"
+        self.assertEqual(self.with_netrc("sstate.example"), [])
+        self.assertEqual(self.with_netrc(address, f"unix://{self.path}"), [])
+        variables = {"BB_HASHSERVE_USERNAME": "ann", "BB_HASHSERVE_PASSWORD": "secret"}
+        self.assertEqual(self.with_netrc(address, **variables), [])
+
     def test_ends_with_bitbake(self):
         d = self.build()
         bb.event.fire(bb.cooker.CookerExit(), d)

@@ -12,7 +12,7 @@ import bb.data
 import bb.event
 import servers
 import world
-from fingerpost import choice, memory
+from fingerpost import choice, memory, mounts
 
 UPSTREAM = "wss://upstream.example/ws"
 
@@ -249,15 +249,42 @@ class TheDirectoryOfTheDatabase(world.Build):
         self.assert_local(d)
         self.assertEqual(d.getVar("BB_HASHSERVE_DB_DIR"), self.directory)
 
-    def test_that_does_not_answer_counts_as_nfs(self):
+    def unanswered(self, directory):
+        """What becomes of a directory whose file system does not say what it is."""
         done = threading.Event()
         self.addCleanup(done.set)
         with (
             mock.patch("bb.utils.is_path_on_nfs", side_effect=lambda _: done.wait(10)),
             mock.patch.object(choice, "ALL_SECONDS", 0.2),
         ):
-            d = self.parsed(nowhere(), BB_HASHSERVE_DB_DIR="/mnt/nfs")
-        self.assertEqual(d.getVar("BB_HASHSERVE_DB_DIR"), "")
+            return self.parsed(nowhere(), BB_HASHSERVE_DB_DIR=directory).getVar("BB_HASHSERVE_DB_DIR")
+
+    def test_of_a_busy_host_stays(self):
+        self.assertEqual(self.unanswered(self.directory), self.directory)
+
+    def test_that_does_not_answer_is_on_nfs_if_the_kernel_says_so(self):
+        table = f"{self.directory}/mountinfo"
+        lines = (
+            "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw",
+            "30 21 0:40 / /mnt/with\\040space rw shared:5 - nfs4 server:/export rw",
+            "31 30 8:2 / /mnt/with\\040space/disk rw - ext4 /dev/sdb1 rw",
+            "32 21 0:41 / /mnt/over rw - nfs server:/export rw",
+            "33 32 8:3 / /mnt/over rw - ext4 /dev/sdc1 rw",
+            "of no sense",
+        )
+        Path(table).write_text("\n".join(lines) + "\n")
+        expected = {
+            "/mnt/with space": True,
+            "/mnt/with space/state/": True,
+            "/mnt/with space/disk/state": False,
+            "/mnt/with spaces": False,
+            "/mnt/over/state": False,
+            "/home": False,
+        }
+        self.assertEqual({path: mounts.is_on_nfs(path, table) for path in expected}, expected)
+        self.assertFalse(mounts.is_on_nfs("/mnt", f"{self.directory}/none"))
+        with mock.patch.object(mounts, "is_on_nfs", return_value=True):
+            self.assertEqual(self.unanswered("/mnt/nfs"), "")
 
     def test_is_left_alone_by_releases_that_do_not_know_it(self):
         check = bb.utils.is_path_on_nfs

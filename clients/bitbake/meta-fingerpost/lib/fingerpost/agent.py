@@ -73,7 +73,7 @@ def status(d, path):
     program = _program(d, original)
     if program is None:
         return {}
-    command = [program, "agent", "status", "--socket", path, "--json"]
+    command = [*_agent(program), "status", "--socket", path, "--json"]
     try:
         answer = subprocess.run(
             command,
@@ -111,7 +111,12 @@ def _command(d, path):
     if not server or server == "unix://" + path:
         raise Absent("FINGERPOST_SERVER does not say which server it should ask")
     options = shlex.split(d.getVar("FINGERPOST_AGENT_OPTIONS") or "")
-    return [program, "agent", "--server", server, "--socket", path, *options]
+    return [*_agent(program), "--server", server, "--socket", path, *options]
+
+
+def _agent(program):
+    """The program as an agent: the small one is nothing else."""
+    return [program] if os.path.basename(program) == "fingerpost-agent" else [program, "agent"]
 
 
 def _spawn(command, path, original):

@@ -6,6 +6,7 @@ ConfigParsed. What is decided is a dictionary of variables to set; it is empty w
 SPDX-License-Identifier: MIT OR Apache-2.0
 """
 
+import netrc
 import re
 import time
 
@@ -14,7 +15,7 @@ import bb.asyncrpc
 import bb.siggen
 import bb.utils
 
-from . import agent, memory, probe
+from . import agent, memory, mounts, probe
 from .deadline import Absent, Deadline, Unchecked
 
 # Together less than a second: the server has the first part to answer, the rest is for a
@@ -64,8 +65,10 @@ def decide(d):
     deadline = Deadline(SERVER_SECONDS)
     try:
         if bb.utils.to_boolean(d.getVar("FINGERPOST_AGENT")):
-            address = "the agent for %s" % d.getVar("FINGERPOST_SERVER")
-            return {"BB_HASHSERVE": agent.start(d, deadline)}
+            configured, address = address, "the agent for %s" % d.getVar("FINGERPOST_SERVER")
+            socket = agent.start(d, deadline)
+            tell_lost_login(d, configured, socket, everything)
+            return {"BB_HASHSERVE": socket}
         require_client(address)
         probe.ping(address, deadline, client_environment(d))
         return {}
@@ -75,6 +78,23 @@ def decide(d):
         return {}
     except Absent as reason:
         return _local(d, _without_password(address), reason, everything)
+
+
+def tell_lost_login(d, configured, socket, deadline):
+    """Warns of a login in .netrc for a hash server in whose place the agent is: BitBake looks for the socket there."""
+    if d.getVar("BB_HASHSERVE_USERNAME") and d.getVar("BB_HASHSERVE_PASSWORD"):
+        return
+    try:
+        logins = deadline.run(netrc.netrc).hosts
+    except Exception:
+        # BitBake goes on without as well.
+        return
+    if configured in logins and socket not in logins and "default" not in logins:
+        text = (
+            "fingerpost: the login for %s in .netrc is not used, since this build asks its agent. "
+            "It also needs an entry with the same login and \"machine %s\"."
+        )
+        bb.warn(text % (_without_password(configured), socket))
 
 
 def _without_password(address):
@@ -100,7 +120,8 @@ def _local(d, address, reason, deadline):
 def refuses_directory(directory, deadline):
     """Whether BitBake would end the build because of this directory for the database.
 
-    A file system that does not say what it is counts as refused. Releases that cannot ask do not know the variable.
+    Where that cannot be found out as BitBake does, within the deadline, the kernel's list of mounts has to do: a host
+    that is busy is no reason to lose what is in the directory. Releases that cannot ask do not know the variable.
     """
     on_nfs = getattr(bb.utils, "is_path_on_nfs", None)
     if on_nfs is None:
@@ -108,7 +129,7 @@ def refuses_directory(directory, deadline):
     try:
         return deadline.run(on_nfs, directory)
     except Exception:
-        return True
+        return mounts.is_on_nfs(directory)
 
 
 def handler_asks_server(d):
