@@ -29,7 +29,9 @@ class Agent(Process):
 
     protocol = "hashequiv"
 
-    def __init__(self, process: subprocess.Popen, path: Path):
+    def __init__(self, process: subprocess.Popen, path: Path, seconds: float):
+        # From its start to the first connection that it took.
+        self.seconds = seconds
         self.process = process
         self.pid = process.pid
         self.path = path
@@ -54,19 +56,21 @@ class Agent(Process):
 
 
 @contextmanager
-def agent(world: World, url: str, *options: str):
-    """An agent with a state directory of its own, which hears of deletions if it can."""
+def agent(world: World, url: str, *options: str, program: tuple | None = None):
+    """An agent with a state directory of its own, which hears of deletions if it can; by the program of everything if
+    no other is named."""
     directory = Path(tempfile.mkdtemp(prefix="agent-", dir=world.path))
     path = directory / "agent.sock"
     certificate, _ = world.certificate()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FINGERPOST_")}
     environment["SSL_CERT_FILE"] = str(certificate)
-    command = [world.binary, "agent", "--server", url, "--socket", path, "--log", "error"]
+    command = [*(program or (world.binary, "agent")), "--server", url, "--socket", path, "--log", "error"]
     command += ["--state-directory", directory / "state", *options]
     log = (directory / "agent.log").open("w+")
+    began = time.monotonic()
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     with log, stopped(process):
-        end = time.monotonic() + START_SECONDS
+        end = began + START_SECONDS
         while True:
             try:
                 Build(path).close()
@@ -75,8 +79,8 @@ def agent(world: World, url: str, *options: str):
                 if process.poll() is not None or time.monotonic() > end:
                     log.seek(0)
                     raise RuntimeError(f"the agent does not listen: {log.read()}") from None
-                time.sleep(0.005)
-        yield Agent(process, path)
+                time.sleep(0.001)
+        yield Agent(process, path, time.monotonic() - began)
 
 
 def hears(status: dict) -> bool:

@@ -31,6 +31,7 @@ HOSTS, BUILDS, TASKS, REUSED = 10, 100, 15_000, 95
 # So many of a hundred that were built before were built since the snapshot, where there are so many.
 LATELY = 40
 CPU_KEYS = 100_000
+IDLE_SECONDS = 20
 FAULTS = {
     "black hole": "hang",
     "refusing": "refuse",
@@ -128,14 +129,40 @@ def no_answer(world: World) -> list[Result]:
             figures = [unheard_build(world, url(link.port(), "https")) for _ in range(count)]
     what = f"expired certificate, {LOOKUPS:,} look-ups and {REPORTS} reports: all of it"
     results.append(Result(what, "s", figures, 5))
-    return results + [login(world, scheme) for scheme in ("https", "native")]
+    results.append(wrong_signatures(world))
+    return results + [login(world, scheme, own) for own in (True, False) for scheme in ("https", "native")]
 
 
-def unheard_build(world: World, address: str) -> float:
+def wrong_signatures(world: World) -> Result:
+    """A build whose server knows all that it asks for, signed by somebody who is not believed."""
+    ours, theirs, public = (world.path / f"{name}.ring" for name in ("ours", "theirs", "public"))
+    for name, ring in (("ours", ours), ("theirs", theirs)):
+        world.run("key", "new", "--ring", ring, "--name", name)
+    world.run("key", "export-public", "--ring", ours, "--output", public)
+    database = world.scratch(world.database(ROWS_THERE))
+    world.run("key", "sign-existing", "--ring", theirs, "--database", database)
+    judging = ("--snapshots=false", "--signatures", "require", "--ring", str(public))
+    known = [taskhash(number) for number in range(LOOKUPS)]
+    pairs = []
+    with world.fingerpost(database, *world.tls()) as server:
+        address = url(port_of(server), "https")
+        for _ in range(min(world.rounds, 3)):
+            nothing = [unknown(next(PARTS) * 10**6 + number) for number in range(LOOKUPS)]
+            plain = unheard_build(world, address, "--snapshots=false", tasks=nothing)
+            pairs.append((plain, unheard_build(world, address, *judging, tasks=known)))
+    shutil.rmtree(database.parent)
+    note = f"in all {median(b for _, b in pairs):.3g} s, of tasks that nobody knows {median(a for a, _ in pairs):.3g} s"
+    what = f"wrong signatures, {LOOKUPS:,} look-ups and {REPORTS} reports, https: added"
+    return Result(what, "s", [max(0.0, b - a) for a, b in pairs], 5, note=note)
+
+
+def unheard_build(world: World, address: str, *options: str, tasks: list[str] | None = None) -> float:
     part = next(PARTS)
-    with agent(world, address) as asked, Build(asked.path) as build:
+    with agent(world, address, *options) as asked, Build(asked.path) as build:
+        if options:
+            asked.await_status(hears)
         began = time.monotonic()
-        found = build.unihashes(METHOD, [taskhash(number) for number in range(LOOKUPS)])
+        found = build.unihashes(METHOD, tasks or [taskhash(number) for number in range(LOOKUPS)])
         for number in range(REPORTS):
             task = unknown(part * 10**6 + number)
             if build.report(METHOD, task, unknown(-part * 10**6 - number - 1), task) != task:
@@ -162,8 +189,8 @@ def expired_certificate(world: World) -> Path:
     return expired
 
 
-def login(world: World, scheme: str) -> Result:
-    """Tasks that log in at a server which hangs, through an agent that has a login too."""
+def login(world: World, scheme: str, own: bool) -> Result:
+    """Tasks that log in at a server which hangs, through an agent with a login of its `own` or none."""
     from faults import Link
 
     password = world.path / "password"
@@ -171,13 +198,15 @@ def login(world: World, scheme: str) -> Result:
     figures = []
     with serving(world, ROWS_THERE) as server:
         for _ in range(min(world.rounds, 3)):
-            options = ("--username", "builder", "--password-file", str(password))
+            options = ("--username", "builder", "--password-file", str(password)) if own else ()
             with Linked(lambda: Link(server.address)) as link:
                 with agent(world, url(link.port(), scheme), *options) as asked:
                     link.do("hang")
                     figures.append(logged_in_builds(asked))
     label = "BitBake's protocol" if scheme == "native" else scheme
-    return Result(f"user and password, black hole, {LOOKUPS:,} look-ups of 50 tasks, {label}: all of it", "s", figures, 5)
+    whose = "" if own else ", an agent without a login"
+    what = f"user and password, black hole{whose}, {LOOKUPS:,} look-ups and {REPORTS} reports of 50 tasks, {label}: all of it"
+    return Result(what, "s", figures, 5)
 
 
 def logged_in_builds(asked) -> float:
@@ -189,6 +218,9 @@ def logged_in_builds(asked) -> float:
             tasks = [unknown(part * 10**6 + number * each + task) for task in range(each)]
             if any(build.unihashes(METHOD, tasks)):
                 raise RuntimeError("a wrong answer")
+            for task in tasks[: REPORTS // 50]:
+                if build.report(METHOD, task, unknown(-int(task[:12], 16) - 1), task) != task:
+                    raise RuntimeError("a report is answered with another unihash")
     return time.monotonic() - began
 
 
@@ -377,7 +409,39 @@ def fresh_agent_run(world: World, address: str, load: dict):
     return run
 
 
+def light(world: World) -> list[Result]:
+    """What an agent takes of its host that has no snapshot: when it follows a server, and when it has served a build."""
+    small = world.binary.with_name("fingerpost-agent")
+    program, name = ((small,), small.name) if small.exists() else (None, "fingerpost agent")
+    starts, at_first, after, idle = [], [], [], []
+    with serving(world, ROWS_THERE) as server:
+        address = url(port_of(server), "https")
+        for _ in range(world.rounds):
+            with agent(world, address, "--snapshots=false", program=program) as asked, Build(asked.path) as build:
+                starts.append(asked.seconds * 1e3)
+                asked.await_status(hears)
+                at_first.append(asked.memory("VmHWM") / 2**20)
+                part = next(PARTS)
+                if None in build.unihashes(METHOD, [taskhash(number) for number in range(LOOKUPS)]):
+                    raise RuntimeError("a wrong answer")
+                for number in range(REPORTS):
+                    task = unknown(part * 10**6 + number)
+                    build.report(METHOD, task, unknown(-part * 10**6 - number - 1), task)
+                before, began = asked.settled_cpu(), time.monotonic()
+                time.sleep(IDLE_SECONDS / world.scale)
+                idle.append((asked.cpu() - before) * 1e3 / (time.monotonic() - began))
+                after.append(asked.memory("VmHWM") / 2**20)
+    label = f"{name} without a snapshot"
+    return [
+        Result(f"{label}, while it follows a server: memory", "MiB", at_first, 30),
+        Result(f"{label}, after {LOOKUPS:,} look-ups and {REPORTS} reports: memory at its peak", "MiB", after, 30),
+        Result(f"{label}: from its start to the first connection", "ms", starts, 50),
+        Result(f"{label}, idle, while it follows a server: processor time", "ms a second", idle, 2),
+    ]
+
+
 ROWS = [
+    Row("agent-light", "what an agent takes without a snapshot: memory, start, processor time", light),
     Row("agent-faults", "a build whose server fails in the middle of it", faults),
     Row("agent-unheard", "builds whose server says nothing that counts, and builds that log in", no_answer),
     Row("agent-slow-link", "10,000 unknown look-ups over a round trip of 50 ms", slow_link),
