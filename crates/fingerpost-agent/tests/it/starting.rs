@@ -1,6 +1,9 @@
 //! How an agent starts, and what keeps it from that.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -29,6 +32,42 @@ fn one_line_starts_it_and_it_says_the_other() -> Result<()> {
     agent.stop()?;
     ensure!(!host.run("agent.sock").exists());
     Ok(())
+}
+
+#[test]
+fn metrics_are_on_a_port_of_their_own() -> Result<()> {
+    let host = Host::new()?;
+    // Whoever takes it in between makes the agent end with a sentence.
+    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut agent = host.agent(&[SERVER, "--metrics", &free.to_string()])?;
+    agent.line()?;
+    let text = got(free, "/metrics")?;
+    for line in [
+        "# TYPE fingerpost_agent_lookups_total counter",
+        "fingerpost_agent_lookups_total 0",
+        "fingerpost_agent_lookups_local_total 0",
+        "fingerpost_agent_server_up 1",
+        "fingerpost_agent_spooled_reports 0",
+        "fingerpost_agent_dead_letters_total 0",
+    ] {
+        ensure!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    ensure!(got(free, "/healthz")?.starts_with("HTTP/1.1 200 "));
+    agent.stop()?;
+    Ok(())
+}
+
+/// The whole answer to a GET.
+fn got(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[test]

@@ -92,7 +92,6 @@ async fn a_job_of_github_shows_what_is_said_about_it() {
     let environment = Environment::new(move |name| match name {
         "ACTIONS_ID_TOKEN_REQUEST_URL" => Some(url.clone()),
         "ACTIONS_ID_TOKEN_REQUEST_TOKEN" => Some("runner".to_owned()),
-        "FINGERPOST_ID_TOKEN" => Some("gitlab".to_owned()),
         _ => None,
     });
     let peer = Peer::start(Manner::Good).await;
@@ -121,23 +120,45 @@ async fn a_job_of_github_shows_what_is_said_about_it() {
     // A server that restarted with other rules is shown a new one.
     peer.behaves(Manner::Knows("Bearer e30.e30.1"));
     look_up(&job, soon()).await.unwrap();
-    peer.behaves(Manner::Good);
-    let source_of_gitlab = OidcSource::Environment("FINGERPOST_ID_TOKEN".to_owned());
-    look_up(&client(source_of_gitlab, environment), soon())
-        .await
-        .unwrap();
-    let [first, second, third, fourth, last] =
-        ["e30.e30.0", "e30.e30.0", "e30.e30.0", "e30.e30.1", "gitlab"]
-            .map(|token| Some(format!("Bearer {token}")));
+    let [first, second, third, last] = ["e30.e30.0", "e30.e30.0", "e30.e30.0", "e30.e30.1"]
+        .map(|token| Some(format!("Bearer {token}")));
     let seen = peer.seen();
     let seen: Vec<_> = shown(&seen)
         .into_iter()
         .map(|shown| shown.map(str::to_owned))
         .collect();
-    assert_eq!(seen, [first, second, third, fourth, last]);
+    assert_eq!(seen, [first, second, third, last]);
     let outside = client(source, Environment::new(|_| None));
     let error = look_up(&outside, soon()).await.unwrap_err();
     assert!(error.to_string().contains("id-token: write"), "{error}");
+}
+
+#[tokio::test]
+async fn a_job_of_gitlab_shows_the_variable_that_it_was_given() {
+    let token = Arc::new(parking_lot::Mutex::new(Some("e30.e30.1".to_owned())));
+    let given = Arc::clone(&token);
+    let environment = Environment::new(move |name| match name {
+        "FINGERPOST_ID_TOKEN" => given.lock().clone(),
+        _ => None,
+    });
+    let peer = Peer::start(Manner::Good).await;
+    let source = OidcSource::Environment("FINGERPOST_ID_TOKEN".to_owned());
+    let client = HttpClient::new(HttpOptions {
+        credential: HttpCredential::Oidc(source),
+        environment,
+        ..options(&[peer.url()])
+    });
+    let client = client.unwrap();
+    look_up(&client, soon()).await.unwrap();
+    assert_eq!(shown(&peer.seen()), [Some("Bearer e30.e30.1")]);
+    // Without it nobody is asked.
+    for nothing in [None, Some(String::new())] {
+        *token.lock() = nothing;
+        let error = look_up(&client, soon()).await.unwrap_err();
+        let why = "FINGERPOST_ID_TOKEN holds no token".to_owned();
+        assert_eq!(error, AskError::Silent(why));
+    }
+    assert_eq!(peer.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use axum::response::IntoResponse as _;
 
-use super::peer::problem;
+use super::peer::{Authority, problem};
 use super::*;
 
 const HISTORY: &str = "000102030405060708090a0b0c0d0e0f/77";
@@ -44,6 +44,40 @@ async fn many_look_ups_go_compressed_and_their_answers_are_of_one_epoch() {
         .unihashes::<&str, &str>(&[], soon())
         .await;
     assert_eq!(said.unwrap().value, []);
+}
+
+#[tokio::test]
+async fn within_tls_all_that_is_asked_shares_one_connection_of_http_2() {
+    let authority = Authority::new();
+    let row = r#"{"method":"m","taskhash":"1","unihash":"d"}"#;
+    let answers = move |seen: &peer::Seen| {
+        let (media_type, body) = match seen.path.split('?').next() {
+            Some("/v1/lookups") => ("application/json", format!("[{row}]")),
+            Some("/v1/changes") => ("application/x-ndjson", "{\"end\": 9}\n".to_owned()),
+            _ => ("application/json", row.to_owned()),
+        };
+        ([("content-type", media_type)], body).into_response()
+    };
+    let tls = authority.server(&["localhost"], false);
+    let peer = Peer::start_tls(Manner::Calls(Arc::new(answers)), tls).await;
+    let client = HttpClient::new(HttpOptions {
+        tls: Some(authority.trusted()),
+        ..options(&[peer.url()])
+    });
+    let client = client.unwrap();
+    look_up(&client, soon()).await.unwrap();
+    let (found, reported, changes, listing) = tokio::join!(
+        look_up(&client, soon()),
+        client.report(row, soon()),
+        client.changes(WantedChanges::default(), soon()),
+        client.snapshots(soon()),
+    );
+    assert!(found.is_ok());
+    assert_eq!(reported.unwrap().value, row);
+    assert!(matches!(changes, Ok(Changes::Told(_))) && listing.is_ok());
+    let versions: Vec<_> = peer.seen().iter().map(|seen| seen.version).collect();
+    assert_eq!(versions, [axum::http::Version::HTTP_2; 5]);
+    assert_eq!(peer.connections(), 1);
 }
 
 #[tokio::test]
