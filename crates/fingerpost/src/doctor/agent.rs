@@ -41,6 +41,15 @@ fn server(status: &Status, gave_up: bool) -> Finding {
     let address = shown::url(&status.server.address);
     let version = &status.version;
     let since = status.server.since.as_deref().unwrap_or("its start");
+    if let Some(why) = &status.server.login_refused {
+        return Finding::problem(
+            ID,
+            format!(
+                "builds go on, but the agent's server {address} does not take the agent's login ({why}), \
+                 and reports wait until it does: give the agent another one (--token-file, --username)"
+            ),
+        );
+    }
     match (status.server.up, status.breaker) {
         (Some(false), _) | (_, BreakerState::Open) => {
             let why = status.server.why.as_deref().unwrap_or("no reason known");
@@ -127,6 +136,7 @@ mod tests {
                 takes_reports: true,
                 since: None,
                 why: Some("connection refused".to_owned()),
+                login_refused: None,
             },
             ..Status::new()
         }
@@ -140,6 +150,11 @@ mod tests {
         assert_eq!(down.state, State::Problem);
         assert!(down.says.contains("(connection refused)"), "{}", down.says);
         assert_eq!(server(&status(Some(true)), true).state, State::Problem);
+        let mut over = status(Some(true));
+        over.server.login_refused = Some("Unauthorized".to_owned());
+        let over = server(&over, true);
+        assert_eq!(over.state, State::Problem);
+        assert!(over.says.contains("login (Unauthorized)"), "{}", over.says);
         let mut refusing = status(Some(true));
         refusing.server.takes_reports = false;
         assert_eq!(states(&refusing)[0], State::Warning);
