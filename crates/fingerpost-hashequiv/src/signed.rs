@@ -15,7 +15,7 @@ pub const SIGNATURES_MAX: usize = 4;
 pub const PUT_MAX: usize = 1000;
 
 /// Signatures that are stored in one transaction; others write between two.
-const PUT_TOGETHER: usize = 200;
+pub(crate) const PUT_TOGETHER: usize = 200;
 
 /// A row as a reader verifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]

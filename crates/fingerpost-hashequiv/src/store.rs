@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use crate::query::{Conditions, GcStatus, Usage};
 use crate::retention::RetentionStore;
 use crate::signed::{Offered, Put, SignedRow};
+use crate::signing::SigningStore;
 
 /// The answer of a store.
 pub type Stored<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -173,7 +174,7 @@ pub struct StoreOptions {
 /// otherwise; writes have reached the disk when they return. What takes a
 /// [`Chain`] reads along it, nearest first, and writes to its own namespace; what
 /// takes a [`NamespaceId`] sees no other.
-pub trait Store: RetentionStore + CopyStore {
+pub trait Store: RetentionStore + CopyStore + SigningStore {
     /// Whether deletions by other processes have reached the cache within the
     /// promised time. Cheap: asked for every batch of look-ups.
     fn cache_is_fresh(&self) -> bool;

@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use fingerpost_db::CopyError;
+use fingerpost_hashequiv::Database;
 
 use crate::config::{self, Loaded, Sources, database_setting};
 use crate::exit::{Exit, OrExit, failure};
 use crate::progress::Progress;
+use crate::serve::open_database;
 
 /// Copy the database to a file, while the server runs or not.
 #[derive(Debug, clap::Args)]
@@ -80,6 +82,16 @@ impl WhichDatabase {
         };
         config::load(sources).or_exit(Exit::Configuration, WRONG)
     }
+}
+
+/// Opens a database that is there, beside servers that use it.
+pub(crate) async fn open_existing(loaded: &Loaded) -> anyhow::Result<Database> {
+    let path = loaded.database_path();
+    if !loaded.config.uses_postgresql() && !path.exists() {
+        let why = format!("there is no database {}", path.display());
+        return Err(failure(Exit::Usage, why));
+    }
+    open_database(loaded).await
 }
 
 /// Refuses the URL of a database server where only a file will do. It is not repeated:

@@ -8,7 +8,7 @@ use fingerpost_core::SystemClock;
 use fingerpost_hashequiv::Database;
 use fingerpost_hashequiv::copying::{CopyError, CopyOptions, CopyProgress, CopyReport, copy};
 
-use crate::backup::WhichDatabase;
+use crate::backup::{WhichDatabase, open_existing};
 use crate::exit::{Exit, failure};
 use crate::progress::Progress;
 use crate::serve::{close_database, open_database};
@@ -89,12 +89,10 @@ async fn open(args: &Args, name: &str, is_source: bool) -> anyhow::Result<Databa
     let database = (name != "configured").then(|| name.to_owned());
     let which = WhichDatabase::named(args.config.clone(), database);
     let loaded = which.load()?;
-    let path = loaded.database_path();
-    if is_source && !loaded.config.uses_postgresql() && !path.exists() {
-        let why = format!("there is no database {}", path.display());
-        return Err(failure(Exit::Usage, why));
+    match is_source {
+        true => open_existing(&loaded).await,
+        false => open_database(&loaded).await,
     }
-    open_database(&loaded).await
 }
 
 fn explain(error: &CopyError) -> anyhow::Error {

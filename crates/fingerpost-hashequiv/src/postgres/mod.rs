@@ -3,9 +3,9 @@
 //! Whoever writes to a namespace locks its row first, so what happens in a namespace happens
 //! in one order, whatever instance does it; `docs/decisions/postgresql.md` says why. Work of
 //! many connections is `grouped`: `lookup` asks for tasks by the thousand, `report` adds by
-//! the hundred. `rows` reads the relation O, `listing` keeps siginfo, `signed` has signatures,
-//! `changes` tells what changed, `collect` removes and `marking` marks and sweeps what
-//! `finding` finds, `retained` and `retaining` are what retention asks; all who delete do it
+//! the hundred. `rows` reads the relation O, `listing` keeps siginfo, `signed` has signatures
+//! and `signing` finds rows for them, `changes` tells what changed, `collect` removes and
+//! `marking` marks and sweeps what `finding` finds, `retained` and `retaining` are what retention asks; all who delete do it
 //! through `deleting`, `epoch` tells caches what was deleted, and `history` sees to it that
 //! nobody goes on from another life of the database. `copying` gives and takes rows as they are.
 
@@ -30,6 +30,7 @@ mod retained;
 mod retaining;
 mod rows;
 mod signed;
+mod signing;
 #[cfg(test)]
 mod testing;
 mod value;
@@ -49,6 +50,7 @@ use self::epoch::Epoch;
 use self::grouped::Grouped;
 use self::history::History;
 use self::planner::Growth;
+pub(crate) use self::signing::revocation;
 use crate::cache::UnihashCache;
 use crate::changes::{ChangeFilter, ChangesSince, ChoreLease, Cut, MappingPage};
 use crate::database::Surroundings;

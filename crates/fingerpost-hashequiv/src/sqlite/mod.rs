@@ -20,6 +20,7 @@ mod retained;
 mod retaining;
 mod rows;
 mod signed;
+mod signing;
 mod tasks;
 mod value;
 
@@ -35,7 +36,7 @@ pub(crate) use self::collect::{remove_mapping, remove_output};
 pub(crate) use self::epoch::{raise_all, random_author};
 pub(crate) use self::namespaces::namespace_number;
 pub use self::offline::{FileError, NamespaceFile};
-pub(crate) use self::signed::insert as insert_signature;
+pub(crate) use self::signing::revocation;
 pub(crate) use self::tasks::{find_task, insert_task, intern_metadata, intern_method};
 pub(crate) use self::value::Hash;
 use crate::cache::UnihashCache;

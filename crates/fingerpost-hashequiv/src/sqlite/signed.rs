@@ -187,7 +187,7 @@ fn put_one(conn: &Connection, at: NamespaceId, offered: &Offered) -> rusqlite::R
 
 /// Keeps a signature of the row `output`, which is one of `task`. Writes nothing if
 /// it is there.
-pub(crate) fn insert(
+pub(super) fn insert(
     conn: &Connection,
     (output, task): (i64, i64),
     signature: &Signature,

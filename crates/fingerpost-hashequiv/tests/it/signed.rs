@@ -1,13 +1,18 @@
 //! Signatures of rows: kept, told with their row, and gone with it.
 
+use std::sync::Arc;
+
+use fingerpost_core::SystemClock;
 use fingerpost_hashequiv::Config;
 use fingerpost_hashequiv::namespace::NamespaceConfig;
 use fingerpost_hashequiv::signed::{Offered, Put, SignedRow};
-use fingerpost_hashequiv::signing::{Rows, Which, revocation};
+use fingerpost_hashequiv::signing::{
+    Revocation, SigningError, Walk, Which, revocation, revocation_in_file,
+};
 use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
-use fingerpost_signatures::{KeyId, Row, SigningKey, UnixTime};
+use fingerpost_signatures::{KeyId, Row, Signature, SigningKey, UnixTime};
 
-use crate::place::{Place, on_each_store};
+use crate::place::{Base, Place, on_each_store};
 use crate::world::{World, hash, task};
 
 on_each_store! {
@@ -17,6 +22,9 @@ on_each_store! {
     signatures_go_with_their_rows,
     the_namespace_of_a_row_is_where_it_lives,
     evidence_is_a_signed_row_if_there_is_one,
+    what_is_there_is_signed_from_where_a_walk_was_stopped,
+    what_a_key_signed_is_signed_anew_and_its_revocation_is_counted,
+    a_row_that_goes_while_it_is_signed_gets_no_signature,
 }
 
 fn key(number: u8) -> SigningKey {
@@ -57,7 +65,7 @@ impl World {
     async fn keys(&self, name: &str) -> Vec<u8> {
         let row = self.signed(name).await.unwrap();
         let keys = row.signatures.iter().map(|text| {
-            let key: fingerpost_signatures::Signature = text.parse().unwrap();
+            let key: Signature = text.parse().unwrap();
             key.key().to_bytes()[0]
         });
         keys.collect()
@@ -199,50 +207,149 @@ async fn evidence_is_a_signed_row_if_there_is_one(place: Place) {
     assert_eq!(evidence(&world, "3", "b", "e").await, None);
 }
 
-/// The commands of operators for this work on a file.
-#[tokio::test]
-async fn what_a_database_has_is_signed_and_signed_anew_and_a_revocation_is_counted() {
-    let world = World::new(&Place::Files).await;
-    for number in 0..450 {
-        let name = format!("{number:032x}");
-        world.report(&name, &name, "d").await;
-    }
-    world.put([&"0".repeat(32), &"0".repeat(32), "d"], 1).await;
-    let (_, directory) = world.base.sqlite();
-    let path = directory.path().join("test.fingerpost");
-    let (first, second) = (key(1), key(2));
-    let walk = |which: Which, key: &SigningKey, mut steps: usize| {
-        let mut rows = Rows::open(&path, which).unwrap();
-        let (mut after, mut signed) = (Some(0), 0);
-        while let Some(start) = after.filter(|_| steps > 0) {
-            let step = rows.step(start, |row, _| Some(key.sign(row, UnixTime::MAX)));
-            let step = step.unwrap();
-            (after, signed, steps) = (step.next, signed + step.signed, steps - 1);
+/// Some rows of two namespaces, of which other programs may sign one.
+async fn two_namespaces(place: &Place) -> Vec<World> {
+    let config = Config {
+        namespaces: vec![NamespaceConfig::named("release")],
+        ..Config::default()
+    };
+    let worlds = World::of_namespaces(place, config, &["default", "release"]).await;
+    for (world, rows) in worlds.iter().zip([1250, 30]) {
+        for number in 0..rows {
+            let name = format!("{number:032x}");
+            world.report(&name, &name, "d").await;
         }
-        signed
-    };
-    let existing = || Which::Existing {
-        key: first.id(),
-        namespace: Some("default".to_owned()),
-    };
-    assert_eq!(walk(existing(), &first, 1), 199);
-    assert_eq!(
-        walk(existing(), &first, 99),
-        250,
-        "it goes on where it was stopped"
+    }
+    worlds
+}
+
+async fn begin(world: &World, which: Which, namespace: Option<&str>) -> Walk {
+    let database = world.base.again().await.database();
+    let walk = Walk::begin(database, which, namespace, Arc::new(SystemClock));
+    walk.await.unwrap()
+}
+
+/// Takes so many steps at most; how many rows were signed.
+async fn go(walk: &mut Walk, key: &SigningKey, steps: usize) -> u64 {
+    let mut signed = 0;
+    for _ in 0..steps {
+        let step = walk.step(|row, _| Some(key.sign(row, UnixTime::MAX)));
+        match step.await.unwrap() {
+            Some(step) => signed += step.signed,
+            None => break,
+        }
+    }
+    signed
+}
+
+async fn what_is_there_is_signed_from_where_a_walk_was_stopped(place: Place) {
+    let worlds = two_namespaces(&place).await;
+    let first = key(1);
+    let row = [&*"0".repeat(32), &*"0".repeat(32), "d"];
+    worlds[0].put(row, 1).await;
+    let existing = Which::Existing { key: first.id() };
+    let mut walk = begin(&worlds[0], existing, None).await;
+    assert_eq!(go(&mut walk, &first, 1).await, 999);
+    let stopped = walk.place().unwrap();
+    assert_eq!(stopped.namespace, "default");
+    let (done, total) = walk.progress();
+    assert!(0 < done && done < total, "{done} of {total}");
+    // At the place that was told, and from the beginning, it is the same.
+    let mut walk = begin(&worlds[0], existing, Some("default")).await;
+    walk.go_on_after(&stopped).unwrap();
+    assert_eq!(go(&mut walk, &first, 1).await, 250);
+    assert_eq!(walk.place(), None);
+    let mut walk = begin(&worlds[0], existing, None).await;
+    assert_eq!(go(&mut walk, &first, 99).await, 30);
+    assert_eq!(worlds[0].signatures().await, 1280);
+    assert_eq!(worlds[1].keys(&"0".repeat(32)).await, [1]);
+
+    let nowhere = Walk::begin(
+        worlds[0].base.database(),
+        existing,
+        Some("no"),
+        Arc::new(SystemClock),
     );
-    assert_eq!(walk(existing(), &first, 99), 0);
-    let anew = || Which::SignedBy {
+    assert!(matches!(nowhere.await, Err(SigningError::NoNamespace(_))));
+}
+
+async fn what_a_key_signed_is_signed_anew_and_its_revocation_is_counted(place: Place) {
+    let worlds = two_namespaces(&place).await;
+    let (first, second) = (key(1), key(2));
+    let existing = Which::Existing { key: first.id() };
+    let mut walk = begin(&worlds[0], existing, None).await;
+    assert_eq!(go(&mut walk, &first, 99).await, 1280);
+    let anew = Which::SignedBy {
         from: first.id(),
         to: second.id(),
     };
-    assert_eq!(walk(anew(), &second, 2), 400);
-    let told = revocation(&path, first.id(), &[second.id(), key(9).id()]).unwrap();
-    assert_eq!((told.signed, told.misses), (450, 50));
-    assert_eq!(walk(anew(), &second, 99), 50);
-    let told = revocation(&path, first.id(), &[]).unwrap();
-    assert_eq!((told.signed, told.misses), (450, 450));
-    assert_eq!(world.keys(&"0".repeat(32)).await, [1, 2]);
+    let mut walk = begin(&worlds[0], anew, None).await;
+    let mut left_out = 0;
+    while let Some(step) = walk
+        .step(|row, signature| {
+            let signature: Signature = signature?.parse().ok()?;
+            assert_eq!(signature.key(), first.id());
+            // The last digit of the number.
+            let is_odd = row.taskhash.to_text().ends_with(['1', '3', '5', '7', '9']);
+            (!is_odd).then(|| second.sign(row, UnixTime::MAX))
+        })
+        .await
+        .unwrap()
+    {
+        left_out += step.left_out;
+    }
+    let database = worlds[0].base.database();
+    let believed = [second.id(), key(9).id()];
+    let told = revocation(&database, first.id(), &believed);
+    let told = told.await.unwrap();
+    assert_eq!((told.signed, told.misses), (1280, left_out));
+    assert!(0 < left_out && left_out < 1280);
+    let told = revocation(&database, first.id(), &[]).await.unwrap();
+    assert_eq!((told.signed, told.misses), (1280, 1280));
+    let told = revocation(&database, key(9).id(), &[first.id()]).await;
+    assert_eq!(told.unwrap(), Revocation::default());
+    assert_eq!(worlds[0].keys(&"0".repeat(32)).await, [1, 2]);
+}
+
+/// Servers go on meanwhile: what they made of a row after it was read is no row that
+/// anybody signed.
+async fn a_row_that_goes_while_it_is_signed_gets_no_signature(place: Place) {
+    let world = World::new(&place).await;
+    for name in ["1", "2", "3"] {
+        world.report(name, name, "d").await;
+    }
+    let first = key(1);
+    let mut walk = begin(&world, Which::Existing { key: first.id() }, None).await;
+    let runtime = tokio::runtime::Handle::current();
+    let mut is_first = true;
+    let step = walk.step(|row, _| {
+        if std::mem::take(&mut is_first) {
+            let rows = format!("{{\"where\": {{\"taskhash\": \"{}\"}}}}", hash("2"));
+            std::thread::scope(|scope| {
+                let remove = || runtime.block_on(world.command("remove", &rows)).unwrap();
+                scope.spawn(remove).join().unwrap();
+            });
+        }
+        Some(first.sign(row, UnixTime::MAX))
+    });
+    let step = step.await.unwrap().unwrap();
+    assert_eq!((step.signed, step.left_out), (2, 0));
+    assert_eq!(world.signatures().await, 2);
+}
+
+/// Who counts need not be able to write, and no server has to be younger.
+#[tokio::test]
+async fn a_revocation_is_counted_in_a_file_of_an_older_version() {
+    let world = World::new(&Place::Files).await;
+    world.report("1", "a", "d").await;
+    world.put(["1", "a", "d"], 1).await;
+    let (_, directory) = world.base.sqlite();
+    let count = |name| revocation_in_file(&directory.path().join(name), key(1).id(), &[]);
+    assert_eq!(count("test.fingerpost").unwrap().misses, 1);
+    let older = Base::of_file(Arc::clone(directory), "older", 2);
+    assert_eq!(count("older").unwrap(), Revocation::default());
+    drop(older);
+    assert!(count("missing").is_err());
 }
 
 /// PostgreSQL had signatures from the beginning.

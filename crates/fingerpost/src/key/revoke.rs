@@ -2,14 +2,17 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use fingerpost_hashequiv::signing::revocation;
+use anyhow::Context as _;
+use fingerpost_hashequiv::signing::{Revocation, revocation, revocation_in_file};
 use fingerpost_signatures::{Key, KeyId, KeyRing, State};
 
 use super::ring::{RingArgs, find, refused};
 use super::signing::explain;
-use crate::backup::WhichDatabase;
+use crate::backup::{WhichDatabase, open_existing};
+use crate::config::Loaded;
 use crate::exit::{Exit, failure};
 use crate::out::Out;
+use crate::serve::close_database;
 
 /// Believe nothing that a key signed, whatever time its signatures claim. Its secret
 /// is removed from the ring; it cannot be undone. Rows that only this key signed
@@ -60,18 +63,38 @@ fn tell_misses(args: &Args, ring: &KeyRing, id: KeyId) -> anyhow::Result<()> {
 }
 
 fn misses(args: &Args, ring: &KeyRing, id: KeyId) -> anyhow::Result<String> {
-    let path = args.which.path("rows are counted in SQLite files only")?;
+    let loaded = args.which.load()?;
     let others = ring.keys().iter();
     let others = others.filter(|key| key.state() != State::Revoked && key.id() != id);
     let others: Vec<KeyId> = others.map(Key::id).collect();
-    let counted = revocation(&path, id, &others).map_err(explain)?;
+    let (place, counted) = count(&loaded, id, &others)?;
     Ok(format!(
-        "{}: {} rows are signed by this key, {} of them by no other believed key of the ring: \
+        "{place}: {} rows are signed by this key, {} of them by no other believed key of the ring: \
          these become misses",
-        path.display(),
-        counted.signed,
-        counted.misses
+        counted.signed, counted.misses
     ))
+}
+
+/// Which database it is, without a login, and what is in it.
+fn count(loaded: &Loaded, id: KeyId, others: &[KeyId]) -> anyhow::Result<(String, Revocation)> {
+    let postgresql = loaded.config.postgresql_primary();
+    let postgresql = postgresql.map_err(|error| failure(Exit::Configuration, error))?;
+    let Some(settings) = postgresql else {
+        let path = loaded.database_path();
+        let counted = revocation_in_file(&path, id, others).map_err(explain)?;
+        return Ok((path.display().to_string(), counted));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let counted = runtime.block_on(async {
+        let database = open_existing(loaded).await?;
+        let counted = revocation(&database, id, others).await;
+        close_database(database).await;
+        counted.map_err(explain)
+    });
+    Ok((settings.target(), counted?))
 }
 
 fn confirmed(key: &Key) -> anyhow::Result<bool> {

@@ -12,10 +12,10 @@ use fingerpost_core::SystemClock;
 use fingerpost_hashequiv::retention::Retention;
 use fingerpost_hashequiv::{Config as ServiceConfig, Database, NamespaceSet};
 
-use crate::backup::WhichDatabase;
+use crate::backup::{WhichDatabase, open_existing};
 use crate::config::Loaded;
 use crate::exit::{Exit, failure};
-use crate::serve::{close_database, open_database};
+use crate::serve::close_database;
 
 /// Show what the rules of retention would delete, delete it, and what was deleted.
 #[derive(Debug, clap::Args)]
@@ -61,12 +61,7 @@ impl Opened {
     /// Opens a database that is there.
     async fn open(which: &WhichDatabase) -> anyhow::Result<Self> {
         let loaded = which.load()?;
-        let path = loaded.database_path();
-        if !loaded.config.uses_postgresql() && !path.exists() {
-            let why = format!("there is no database {}", path.display());
-            return Err(failure(Exit::Usage, why));
-        }
-        let database = open_database(&loaded).await?;
+        let database = open_existing(&loaded).await?;
         let config = ServiceConfig {
             namespaces: loaded.config.namespaces(),
             cache_bytes: 0,

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use fingerpost_testkit::{Report, Server, TestFarm};
+use fingerpost_testkit::{PostgresCluster, Report, Server, TestFarm};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -25,13 +25,21 @@ struct Told {
 
 impl Farm {
     pub(crate) async fn open() -> Result<Self> {
+        Self::open_on(None).await
+    }
+
+    /// One whose database is not a file.
+    async fn open_on(database: Option<&str>) -> Result<Self> {
         let farm = farm();
         let config = farm.path("fingerpost.toml");
         fs::write(
             &config,
             "[hashequiv.namespaces.release]\nfallback = \"default\"\n",
         )?;
-        let options = farm.server().argument("--config").argument(config);
+        let mut options = farm.server().argument("--config").argument(config);
+        if let Some(database) = database {
+            options = options.database(database);
+        }
         let server = options.start().await?;
         let farm = Self { farm, server };
         for name in ["one", "two", "stranger"] {
@@ -276,45 +284,59 @@ async fn the_second_implementation_verifies_what_the_server_tells() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn imported_rows_are_signed_resigned_and_counted_before_a_revocation() -> Result<()> {
     let farm = Farm::open().await?;
+    let file = farm.server.options().database_path().display().to_string();
+    sign_and_revoke(&farm, &file, None).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_postgresql_are_signed_resigned_and_counted_before_a_revocation() -> Result<()> {
+    let cluster = PostgresCluster::start()?;
+    let url = cluster.fresh_database()?;
+    let farm = Farm::open_on(Some(&url)).await?;
+    sign_and_revoke(&farm, &url, Some(&cluster)).await
+}
+
+/// What operators do with the rows that a database has, beside its server.
+async fn sign_and_revoke(
+    farm: &Farm,
+    database: &str,
+    cluster: Option<&PostgresCluster>,
+) -> Result<()> {
     let mut session = farm.server.session().await?;
     for number in 1..=3 {
         session.report(&Report::new(number, number)).await?;
     }
-    let database = farm
-        .server
-        .options()
-        .database_path()
-        .to_string_lossy()
-        .into_owned();
-    let key = |words: &[&str]| farm.run(&[&["key"], words, &["--database", &database]].concat());
+    let key = |words: &[&str]| farm.run(&[&["key"], words, &["--database", database]].concat());
     let report = Report::new(1, 1);
     farm.check(&report, "require", ("unsigned", false))?;
-    let told = key(&["sign-existing", "--ring", "one.toml"])?;
-    ensure!(told.out.starts_with("Signed 3 rows with "), "{}", told.out);
+    let existing = ["sign-existing", "--ring", "one.toml"];
+    let told = key(&[&existing[..], &["--after", "default:2"]].concat())?;
+    ensure!(told.out.starts_with("Signed 1 rows with "), "{}", told.out);
+    let told = key(&existing)?;
+    ensure!(told.out.starts_with("Signed 2 rows with "), "{}", told.out);
     farm.check(&report, "require", ("verified", true))?;
-    ensure!(
-        key(&["sign-existing", "--ring", "one.toml"])?
-            .out
-            .starts_with("Signed 0 rows")
-    );
-    let nowhere = [
-        "key",
-        "sign-existing",
-        "--ring",
-        "one.toml",
-        "--database",
-        &database,
-        "--namespace",
-        "no",
-    ];
-    ensure!(farm.output(&nowhere)?.0 == 64);
+    ensure!(key(&existing)?.out.starts_with("Signed 0 rows"));
+    let first = [&["key"], &existing[..], &["--database", database]].concat();
+    for wrong in [["--namespace", "no"], ["--after", "no:1"], ["--after", "1"]] {
+        let (code, told) = farm.output(&[&first[..], &wrong].concat())?;
+        ensure!([2, 64].contains(&code), "{wrong:?}: {code} {}", told.err);
+    }
 
     farm.run(&["key", "new", "--ring", "one.toml", "--name", "next"])?;
     let resign = [
         "resign", "--ring", "one.toml", "--from", "one", "--to", "next",
     ];
     ensure!(key(&resign)?.out.starts_with("Signed 3 rows"));
-    farm.change("DELETE FROM signature WHERE id = (SELECT max(id) FROM signature)")?;
+    match cluster {
+        None => farm.change("DELETE FROM signature WHERE id = (SELECT max(id) FROM signature)")?,
+        Some(cluster) => {
+            let (_, name) = database.rsplit_once('/').context("no name")?;
+            cluster.sql(
+                name,
+                "DELETE FROM signature WHERE output = 3 AND number = 2",
+            )?;
+        }
+    }
     let told = key(&["revoke", "--yes", "--ring", "one.toml", "one"])?;
     ensure!(
         told.err
@@ -322,6 +344,7 @@ async fn imported_rows_are_signed_resigned_and_counted_before_a_revocation() -> 
         "{}",
         told.err
     );
+    ensure!(!told.err.contains('@'), "{}", told.err);
     let public = [
         "key",
         "export-public",
