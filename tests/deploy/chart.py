@@ -56,6 +56,12 @@ GOOD = {
         "config": {"postgresql": {"statement_cache": False, "connections": 20}},
         "podDisruptionBudget": {"minAvailable": 2},
     },
+    "pods that share snapshots": {
+        "replicaCount": 2,
+        "postgresql": {"secretName": "farm-db"},
+        "snapshots": {"existingClaim": "shared"},
+        "config": {"snapshots": {"every_hours": 24}},
+    },
     "nothing kept, nothing running": {"persistence": {"enabled": False}, "replicaCount": 0},
 }
 # Values that must be refused, each with a word of why.
@@ -72,6 +78,10 @@ BAD = {
     "/secretFiles/0/setting": {"secretFiles": [{**PASSWORD, "setting": "upstream.password"}]},
     "/ingress/hosts": {"ingress": {"enabled": True}},
     "graceSeconds": {"termination": {"pauseSeconds": 60}},
+    "snapshots.existingClaim": {
+        "postgresql": {"secretName": "db"},
+        "config": {"snapshots": {"directory": "/var/lib/fingerpost/snapshots"}},
+    },
 }
 
 
@@ -151,7 +161,8 @@ def hangs_together(objects):
     on_postgresql = any(it["name"] == "FINGERPOST_POSTGRESQL__URL_FILE" for it in container.get("env", []))
     yield from unlike(kind=(made["kind"], "Deployment" if on_postgresql else "StatefulSet"))
     if on_postgresql:
-        kept = claims + [one for one in spec["volumes"] if "persistentVolumeClaim" in one]
+        own = [one for one in spec["volumes"] if one["name"] != "snapshots"]
+        kept = claims + [one for one in own if "persistentVolumeClaim" in one]
         yield from unlike(kept=(kept, []), absent=(made["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0))
     volumes = sorted([one["name"] for one in spec["volumes"]] + claims)
     yield from unlike(volumes=(volumes, sorted(one["name"] for one in container["volumeMounts"])))

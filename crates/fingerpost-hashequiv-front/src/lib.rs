@@ -28,5 +28,5 @@ pub use door::NativeDoor;
 pub use json::{JsonDoor, JsonOptions, openapi};
 pub use options::DoorOptions;
 pub use placement::{Placement, PlacementOptions, UnknownNamespace};
-pub use snapshots::SnapshotShelf;
+pub use snapshots::{SnapshotShelf, Withheld};
 pub use upstream::{NativeUpstream, NativeUpstreamOptions};

@@ -176,7 +176,14 @@ impl HashEquiv {
         Ok(self.store.hold_lease(lease, self.now()).await?)
     }
 
-    /// Gives a lease back.
+    /// Takes or prolongs a lease in the name of `holder`, which several processes may bear;
+    /// whether that has it now.
+    pub async fn hold_lease_as(&self, lease: ChoreLease, holder: &str) -> Result<bool, Failure> {
+        let (holder, now) = (holder.to_owned(), self.now());
+        Ok(self.store.hold_lease_as(lease, holder, now).await?)
+    }
+
+    /// Gives a lease of this process back.
     pub async fn release_lease(&self, lease: ChoreLease) -> Result<(), Failure> {
         Ok(self.store.release_lease(lease).await?)
     }

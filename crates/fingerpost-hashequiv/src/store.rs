@@ -316,7 +316,11 @@ pub trait Store: RetentionStore + CopyStore + SigningStore {
     /// Takes or prolongs a lease for this process; whether it has it now.
     fn hold_lease(&self, lease: ChoreLease, now: Timestamp) -> Stored<'_, bool>;
 
-    /// Gives a lease back.
+    /// Takes or prolongs a lease in the name of `holder`, which several processes may bear;
+    /// whether that has it now.
+    fn hold_lease_as(&self, lease: ChoreLease, holder: String, now: Timestamp) -> Stored<'_, bool>;
+
+    /// Gives a lease of this process back.
     fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()>;
 
     /// How far the methods are that work in batches.

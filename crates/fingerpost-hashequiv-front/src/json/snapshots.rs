@@ -71,7 +71,7 @@ impl Resource for List {
         request: Request,
     ) -> Result<Response, Problem> {
         may(shared, caller, request.uri().query()).await?;
-        let all = match shared.shelf() {
+        let all = match shelf(shared)? {
             Some(shelf) => shelf.of(caller.service().namespace()).await,
             None => Ok(Vec::new()),
         };
@@ -217,6 +217,18 @@ async fn may(shared: &Shared, caller: &Caller, query: Option<&str>) -> Result<()
     arguments::nothing_else(&query)
 }
 
+/// The shelf, unless what lies there is not what other servers tell of.
+fn shelf(shared: &Shared) -> Result<Option<&SnapshotShelf>, Problem> {
+    match shared.shelf() {
+        Some(shelf) if shelf.is_withheld() => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "snapshots-not-shared",
+        )
+        .detail("the snapshots of this server are not those of the others on its database")),
+        shelf => Ok(shelf),
+    }
+}
+
 /// The snapshot that a path names, if the caller may have it.
 async fn find<'a>(
     shared: &'a Shared,
@@ -226,7 +238,7 @@ async fn find<'a>(
 ) -> Result<(Arc<Shelved>, &'a SnapshotShelf), Problem> {
     may(shared, caller, query).await?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "no-such-snapshot");
-    let shelf = shared.shelf().ok_or_else(unknown)?;
+    let shelf = shelf(shared)?.ok_or_else(unknown)?;
     let (namespace, name) = (caller.service().namespace(), named(path, "name"));
     let found = match name {
         LATEST => shelf.of(namespace).await.map(|all| all.into_iter().next()),

@@ -7,4 +7,4 @@ mod shelf;
 pub(crate) use elsewhere::Elsewhere;
 pub(crate) use shard::Shard;
 pub(crate) use shelf::Shelved;
-pub use shelf::SnapshotShelf;
+pub use shelf::{SnapshotShelf, Withheld};

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use fingerpost_core::{EntryNames, Redirects};
@@ -28,6 +29,23 @@ pub struct SnapshotShelf {
     published_only: bool,
     seen: Mutex<Option<Seen>>,
     elsewhere: Option<Arc<Elsewhere>>,
+    withheld: Withheld,
+}
+
+/// Whether a shelf's snapshots are kept from clients for now. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Withheld(Arc<AtomicBool>);
+
+impl Withheld {
+    /// Says so.
+    pub fn set(&self, is_withheld: bool) {
+        self.0.store(is_withheld, Ordering::Relaxed);
+    }
+
+    /// Whether they are.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 struct Seen {
@@ -70,7 +88,19 @@ impl SnapshotShelf {
             published_only,
             seen: Mutex::default(),
             elsewhere: None,
+            withheld: Withheld::default(),
         }
+    }
+
+    /// Keeps snapshots from clients while `withheld` says so.
+    #[must_use]
+    pub fn withheld_by(mut self, withheld: Withheld) -> Self {
+        self.withheld = withheld;
+        self
+    }
+
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.withheld.is_set()
     }
 
     /// Sends clients to these targets for shards that lie there, under names of these.
@@ -98,8 +128,33 @@ impl SnapshotShelf {
         name: &str,
     ) -> io::Result<Option<Arc<Shelved>>> {
         let all = self.all().await?;
-        let is_it = |one: &&Arc<Shelved>| one.name == name && one.namespace == namespace;
-        Ok(all.iter().find(is_it).cloned())
+        let mut named = all.iter().filter(|one| one.name == name).cloned();
+        let found = match named.next() {
+            None if is_name(name) => self.find_new(name).await?,
+            found => found,
+        };
+        Ok(found.filter(|one| one.namespace == namespace))
+    }
+
+    /// One that was not there a moment ago: another server, which looked since, may have
+    /// sent the client here. It is opened by its name, since a network file system may
+    /// list an old directory for longer than that.
+    async fn find_new(&self, name: &str) -> io::Result<Option<Arc<Shelved>>> {
+        let (path, name) = (self.directory.join(name), name.to_owned());
+        let looking = tokio::task::spawn_blocking(move || look_at(name, path, None));
+        let found = looking.await.map_err(io::Error::other)?;
+        let found = found.filter(|one| self.shows(one));
+        if let (Some(found), Some(seen)) = (&found, &mut *self.seen.lock().await) {
+            let mut all = seen.all.to_vec();
+            all.retain(|one| one.name != found.name);
+            all.push(Arc::clone(found));
+            seen.all = sorted(all);
+        }
+        Ok(found)
+    }
+
+    fn shows(&self, one: &Shelved) -> bool {
+        one.signed_by.is_some() || !self.published_only
     }
 
     /// All of them, the newest first, as they were a moment ago.
@@ -111,10 +166,11 @@ impl SnapshotShelf {
             return Ok(Arc::clone(&seen.all));
         }
         let known = seen.as_ref().map(|seen| Arc::clone(&seen.all));
-        let (directory, published_only) = (self.directory.clone(), self.published_only);
-        let looking =
-            tokio::task::spawn_blocking(move || look(&directory, published_only, known.as_deref()));
-        let all = looking.await.map_err(io::Error::other)??;
+        let directory = self.directory.clone();
+        let looking = tokio::task::spawn_blocking(move || look(&directory, known.as_deref()));
+        let mut all = looking.await.map_err(io::Error::other)??;
+        all.retain(|one| self.shows(one));
+        let all = sorted(all);
         *seen = Some(Seen {
             at: Instant::now(),
             all: Arc::clone(&all),
@@ -123,13 +179,9 @@ impl SnapshotShelf {
     }
 }
 
-fn look(
-    directory: &Path,
-    published_only: bool,
-    known: Option<&[Arc<Shelved>]>,
-) -> io::Result<Arc<[Arc<Shelved>]>> {
+fn look(directory: &Path, known: Option<&[Arc<Shelved>]>) -> io::Result<Vec<Arc<Shelved>>> {
     let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut all = Vec::new();
@@ -137,24 +189,31 @@ fn look(
         let Ok(name) = entry?.file_name().into_string() else {
             continue;
         };
-        if !is_name(&name) {
-            continue;
-        }
-        let path = directory.join(&name);
-        let stamp = Stamp(
-            stamp(&path.join("manifest.json")),
-            stamp(&path.join("manifest.sig")),
-        );
-        let known = known.unwrap_or_default().iter();
-        let mut known = known.filter(|one| one.name == name && one.stamp == stamp);
-        match known.next() {
-            Some(known) => all.push(Arc::clone(known)),
-            None => all.extend(read(name, path, stamp).map(Arc::new)),
+        if is_name(&name) {
+            let path = directory.join(&name);
+            all.extend(look_at(name, path, known));
         }
     }
-    all.retain(|one| one.signed_by.is_some() || !published_only);
+    Ok(all)
+}
+
+/// What lies at a path, if that is a snapshot: as it is known, unless it was changed.
+fn look_at(name: String, path: PathBuf, known: Option<&[Arc<Shelved>]>) -> Option<Arc<Shelved>> {
+    let stamp = Stamp(
+        stamp(&path.join("manifest.json")),
+        stamp(&path.join("manifest.sig")),
+    );
+    let mut known = known.unwrap_or_default().iter();
+    match known.find(|one| one.name == name && one.stamp == stamp) {
+        Some(known) => Some(Arc::clone(known)),
+        None => read(name, path, stamp).map(Arc::new),
+    }
+}
+
+/// The newest first.
+fn sorted(mut all: Vec<Arc<Shelved>>) -> Arc<[Arc<Shelved>]> {
     all.sort_by(|a, b| (b.created, &b.name).cmp(&(a.created, &a.name)));
-    Ok(all.into())
+    all.into()
 }
 
 /// Names that need no care in a URL, and are not hidden.

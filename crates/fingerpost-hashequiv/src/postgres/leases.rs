@@ -18,9 +18,13 @@ pub(super) async fn hold_within(
     try_lease(tx, lease.name, holder, ttl_ms).await
 }
 
-/// Takes or prolongs a lease for this instance.
-pub(super) async fn hold(store: &PostgresStore, lease: ChoreLease) -> Result<bool, StoreError> {
-    let holder = &store.shared.instance;
+/// Takes or prolongs a lease.
+pub(super) async fn hold(
+    store: &PostgresStore,
+    lease: ChoreLease,
+    holder: String,
+) -> Result<bool, StoreError> {
+    let holder = &holder;
     let job = Job::new("hold_lease").idempotent();
     let held =
         store.shared.db.transaction(

@@ -426,7 +426,16 @@ impl Store for PostgresStore {
     }
 
     fn hold_lease(&self, lease: ChoreLease, _now: Timestamp) -> Stored<'_, bool> {
-        Box::pin(leases::hold(self, lease))
+        Box::pin(leases::hold(self, lease, self.shared.instance.clone()))
+    }
+
+    fn hold_lease_as(
+        &self,
+        lease: ChoreLease,
+        holder: String,
+        _now: Timestamp,
+    ) -> Stored<'_, bool> {
+        Box::pin(leases::hold(self, lease, holder))
     }
 
     fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()> {

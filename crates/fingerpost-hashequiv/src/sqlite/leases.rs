@@ -27,13 +27,13 @@ pub(super) fn hold_within(
     try_lease(tx, lease.name, holder, ttl_ms, now)
 }
 
-/// Takes or prolongs a lease for this process.
+/// Takes or prolongs a lease.
 pub(super) async fn hold(
     store: &SqliteStore,
     lease: ChoreLease,
+    holder: String,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let holder = process(store);
     let job = move |tx: &mut Tx<'_>| hold_within(tx, lease, &holder, now);
     store.db.write_background(job).await.map_err(failed)
 }

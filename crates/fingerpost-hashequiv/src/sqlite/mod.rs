@@ -394,7 +394,11 @@ impl Store for SqliteStore {
     }
 
     fn hold_lease(&self, lease: ChoreLease, now: Timestamp) -> Stored<'_, bool> {
-        Box::pin(leases::hold(self, lease, now))
+        Box::pin(leases::hold(self, lease, leases::process(self), now))
+    }
+
+    fn hold_lease_as(&self, lease: ChoreLease, holder: String, now: Timestamp) -> Stored<'_, bool> {
+        Box::pin(leases::hold(self, lease, holder, now))
     }
 
     fn release_lease(&self, lease: ChoreLease) -> Stored<'_, ()> {

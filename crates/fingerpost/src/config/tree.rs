@@ -436,7 +436,9 @@ sections! {
     snapshots: Snapshots {
         /// Directory with a directory for each snapshot, of which those of this server
         /// are served and, with `every_hours`, made. Needs room for `keep` + 1 of them:
-        /// up to 63 bytes for each mapping, and 100 while one is made.
+        /// up to 63 bytes for each mapping, and 100 while one is made. Servers on one
+        /// PostgreSQL that make snapshots must have the same one, on a file system that
+        /// they share; one that has another serves none.
         directory: Option<PathBuf> = None, example "\"/var/lib/fingerpost/snapshots\"";
         /// A snapshot of each namespace is made so often. 0: none is made here. One of
         /// the servers on a database does it; a read-only one does not.

@@ -13,7 +13,7 @@ use fingerpost_hashequiv::{
 use fingerpost_hashequiv_client::{ClientOptions, Credentials};
 use fingerpost_hashequiv_front::{
     DoorOptions, JsonDoor, JsonOptions, NativeDoor, NativeUpstream, NativeUpstreamOptions,
-    Placement,
+    Placement, Withheld,
 };
 use fingerpost_hashequiv_proto::Limits;
 use fingerpost_net::audit::Audit;
@@ -80,7 +80,8 @@ pub(super) async fn doors(
     let json = JsonDoor::guarded(placement, json_options(config), guards.clone())
         .stopping_with(shutdown.clone());
     let answers = answers(config, metrics)?;
-    let json = match snapshots::shelf(&config.snapshots, answers.as_ref()) {
+    let withheld = Withheld::default();
+    let json = match snapshots::shelf(&config.snapshots, answers.as_ref(), withheld.clone()) {
         Some(shelf) => json.serving_snapshots(shelf),
         None => json,
     };
@@ -95,6 +96,10 @@ pub(super) async fn doors(
     let shortcut = config.traces.endpoint.is_empty();
     let shortcut = shortcut.then(|| Arc::new(json.clone()) as Arc<dyn Shortcut>);
     let chores = snapshots::Chores::new(namespaces.clone(), &config.snapshots, metrics);
+    let chores = match config.uses_postgresql() {
+        true => chores.sharing(withheld).await,
+        false => chores,
+    };
     let dump = LookupDump::new(config, &namespaces, opened.file(), metrics);
     let retention = retention::Chores::new(&service, config, metrics)?;
     let collector = database_metrics::collector(opened);

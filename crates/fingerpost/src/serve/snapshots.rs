@@ -4,6 +4,7 @@
 mod directory;
 mod metrics;
 mod pace;
+mod sharing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use fingerpost_hashequiv::changes::ChoreLease;
 use fingerpost_hashequiv::{HashEquiv, NamespaceSet};
-use fingerpost_hashequiv_front::SnapshotShelf;
+use fingerpost_hashequiv_front::{SnapshotShelf, Withheld};
 use fingerpost_net::Shutdown;
 use fingerpost_signatures::UnixTime;
 use fingerpost_snapshot::Manifest;
@@ -23,6 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::metrics::Metrics;
 use self::pace::Pace;
+use self::sharing::Sharing;
 use super::cache::Answers;
 use crate::background;
 use crate::config::Snapshots;
@@ -41,9 +43,13 @@ const PAUSE: Duration = Duration::from_secs(15 * 60);
 const KEPT_MICROS: i64 = 30 * 24 * 3600 * 1_000_000;
 
 /// The snapshots that are served; `None` if there is no directory for them.
-pub(super) fn shelf(config: &Snapshots, answers: Option<&Answers>) -> Option<SnapshotShelf> {
+pub(super) fn shelf(
+    config: &Snapshots,
+    answers: Option<&Answers>,
+    withheld: Withheld,
+) -> Option<SnapshotShelf> {
     let directory = config.directory.clone()?;
-    let shelf = SnapshotShelf::new(directory, config.published_only);
+    let shelf = SnapshotShelf::new(directory, config.published_only).withheld_by(withheld);
     Some(match answers.and_then(Answers::redirects) {
         Some((targets, names)) => shelf.redirecting_to(targets, names),
         None => shelf,
@@ -60,6 +66,8 @@ pub(super) struct Chores {
     namespaces: NamespaceSet,
     config: Snapshots,
     metrics: Metrics,
+    /// Where servers on other hosts may make them too.
+    sharing: Option<Sharing>,
 }
 
 impl Chores {
@@ -77,7 +85,22 @@ impl Chores {
             namespaces,
             config: config.clone(),
             metrics,
+            sharing: None,
         }
+    }
+
+    /// Looks after the directory, now and while it serves, if snapshots are made here:
+    /// others on the database must have the same one. Else `withheld` is set.
+    pub(super) async fn sharing(mut self, withheld: Withheld) -> Self {
+        let service = self.namespaces.default();
+        let directory = self.config.directory.clone();
+        let directory = directory.filter(|_| makes(&self.config) && !service.is_read_only());
+        if let Some(directory) = directory {
+            let sharing = Sharing::new(directory, Arc::clone(service), withheld);
+            sharing.hold(&self.metrics).await;
+            self.sharing = Some(sharing);
+        }
+        self
     }
 
     /// Makes snapshots when they are due and forgets old changes, until the server
@@ -90,7 +113,7 @@ impl Chores {
             let stop = Arc::new(AtomicBool::new(false));
             tokio::select! {
                 () = shutdown.started() => stop.store(true, Ordering::Relaxed),
-                ((), ()) = async { tokio::join!(self.forget(), self.make_all(&stop)) } => {}
+                _ = async { tokio::join!(self.forget(), self.share(), self.make_all(&stop)) } => {}
             }
             // Who starts next need not wait for the end of its term.
             if let Err(error) = self.namespaces.default().release_lease(LEASE).await {
@@ -114,6 +137,12 @@ impl Chores {
         }
     }
 
+    async fn share(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.go_on(&self.metrics).await;
+        }
+    }
+
     async fn make_all(&self, stop: &Arc<AtomicBool>) {
         let directory = self.config.directory.as_deref();
         let Some(directory) = directory.filter(|_| makes(&self.config)) else {
@@ -128,6 +157,11 @@ impl Chores {
                 continue;
             }
             failed = None;
+            if let Some(sharing) = &self.sharing
+                && !sharing.hold(&self.metrics).await
+            {
+                continue;
+            }
             for name in &self.config.namespaces {
                 let Some(service) = self.namespaces.find(name) else {
                     continue;
@@ -166,7 +200,12 @@ impl Chores {
             move || directory::sweep(&root, &name, keep)
         });
         let swept = swept.await.context("sweeping panicked")?;
-        service.release_lease(LEASE).await?;
+        match made {
+            // Held for the rest of its term: another host may see a shared directory as it
+            // was a moment ago, and would make one more.
+            Ok(()) => _ = service.hold_lease(LEASE).await?,
+            Err(_) => service.release_lease(LEASE).await?,
+        }
         made?;
         swept.with_context(|| format!("cannot sweep {}", directory.display()))
     }

@@ -2,6 +2,7 @@
 
 mod kills;
 mod pairs;
+mod shelves;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -57,6 +57,9 @@ FINGERPOST_{{ . | upper | replace "." "__" }}
 {{- if .Values.admin.secretName }}
 {{- $_ := set $own "accounts" (dict "admin_username" .Values.admin.username) }}
 {{- end }}
+{{- if .Values.snapshots.existingClaim }}
+{{- $_ := set $own "snapshots" (dict "directory" "/var/lib/fingerpost-snapshots") }}
+{{- end }}
 {{- mustMergeOverwrite (deepCopy .Values.config) $own | toYaml }}
 {{- end }}
 

@@ -387,3 +387,22 @@ async fn get_is_sent_to_where_a_shard_lies_and_head_is_not() {
     assert_eq!(head.status, 200);
     assert!(!head.headers.contains_key(header::LOCATION));
 }
+
+#[tokio::test]
+async fn a_snapshot_that_another_server_has_just_listed_is_found() {
+    let json = door(true, None).await;
+    json.report('1', '1', 'd').await;
+    let manifest = json.cut().await;
+    let path = format!("/v1/snapshots/{NAME}/manifest.json");
+    // Nobody has signed it, and it is remembered so for a moment.
+    assert_eq!(json.get("GET", &path, &[]).await.status, 404);
+    sign(&json.path(), &manifest);
+    assert_eq!(json.get("GET", &path, &[]).await.status, 200);
+    let list = json.get("GET", "/v1/snapshots", &[]).await;
+    let list: serde_json::Value = serde_json::from_slice(&list.body).unwrap();
+    assert_eq!(list["snapshots"][0]["name"], NAME);
+    for wrong in [".hidden", "..", "none"] {
+        let path = format!("/v1/snapshots/{wrong}/manifest.json");
+        assert_eq!(json.get("GET", &path, &[]).await.status, 404, "{wrong}");
+    }
+}

@@ -23,6 +23,7 @@ pub(super) struct Metrics {
     seconds: Family<Labels, Gauge>,
     rows: Family<Labels, Gauge>,
     bytes: Family<Labels, Gauge>,
+    withheld: Gauge,
 }
 
 impl Metrics {
@@ -54,11 +55,22 @@ impl Metrics {
         registry.register("last_rows", "Rows of the last one", self.rows.clone());
         let bytes = "Bytes of the last one's shards";
         registry.register_with_unit("last", bytes, Unit::Bytes, self.bytes.clone());
+        registry.register(
+            "withheld",
+            "1 while snapshots.directory is not that of the other servers on the database, and \
+             what lies there is told to nobody",
+            self.withheld.clone(),
+        );
     }
 
     /// There is a snapshot, whoever made it.
     pub(super) fn is_there(&self, namespace: &str, created: u64) {
         set(&self.created, namespace, created);
+    }
+
+    /// Whether the directory is none that clients are told of.
+    pub(super) fn is_withheld(&self, is_withheld: bool) {
+        self.withheld.set(is_withheld.into());
     }
 
     pub(super) fn made(&self, manifest: &Manifest, took: Duration) {
