@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::changes::ChoreLease;
+use crate::namespace::NamespaceId;
 use crate::progress::{Job, Progress};
 use crate::store::StoreError;
 
@@ -46,7 +47,7 @@ pub(crate) enum Walk {
 /// Returns how many rows they changed.
 pub(crate) async fn in_batches<P, F, Fut>(
     progress: &Progress,
-    job: Job,
+    (at, job): (NamespaceId, Job),
     first: P,
     batch: F,
 ) -> Result<u64, StoreError>
@@ -55,7 +56,7 @@ where
     F: Fn(P) -> Fut,
     Fut: Future<Output = Result<Step<P>, StoreError>>,
 {
-    let progress = progress.begin(job);
+    let progress = progress.begin(at, job);
     let (mut next, mut total, mut waited) = (Some(first), 0, Duration::ZERO);
     while let Some(place) = next {
         match batch(place).await? {

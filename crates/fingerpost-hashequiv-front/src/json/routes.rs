@@ -170,7 +170,7 @@ pub(super) fn answer_example(commands: &Registry<HashEquiv>, route: &Route) -> V
             count: 1,
             rows: 400,
         };
-        example[RUNNING] = progress(&[sweep]);
+        example[RUNNING] = progress(&[sweep], example["remove"].as_u64());
     }
     example
 }
@@ -178,18 +178,25 @@ pub(super) fn answer_example(commands: &Registry<HashEquiv>, route: &Route) -> V
 /// The field that tells of running jobs.
 const RUNNING: &str = "running";
 
-/// Adds the running jobs to an answer.
+/// Adds the running jobs to the answer of `gc-status`.
 pub(super) fn with_progress(answer: &[u8], jobs: &[Running]) -> Option<Vec<u8>> {
     let mut answer: Value = serde_json::from_slice(answer).ok()?;
-    answer
-        .as_object_mut()?
-        .insert(RUNNING.to_owned(), progress(jobs));
+    let jobs = progress(jobs, answer["remove"].as_u64());
+    answer.as_object_mut()?.insert(RUNNING.to_owned(), jobs);
     serde_json::to_vec(&answer).ok()
 }
 
-fn progress(jobs: &[Running]) -> Value {
+/// How far jobs are. Of a sweep it is known what it has to do, but for a batch: what went,
+/// and `left`.
+fn progress(jobs: &[Running], left: Option<u64>) -> Value {
     let told = jobs.iter().map(|running| {
-        json!({"job": running.job.as_str(), "count": running.count, "rows": running.rows})
+        let left = left.filter(|_| running.job == Job::Sweep);
+        json!({
+            "job": running.job.as_str(),
+            "count": running.count,
+            "rows": running.rows,
+            "total": left.map(|left| running.rows.saturating_add(left)),
+        })
     });
     told.collect()
 }

@@ -7,8 +7,8 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fingerpost_core::Failure;
-use fingerpost_hashequiv::paging::{OutputFilter, OutputKey};
-use fingerpost_hashequiv::store::{OutputRow, Task};
+use fingerpost_hashequiv::paging::{OutputFilter, OutputKey, OutputPlace, PagedRow};
+use fingerpost_hashequiv::store::Task;
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -33,7 +33,8 @@ pub(super) const LIMIT: usize = 100;
 pub(super) const COMMAND: &str = "get-outhash";
 
 /// What a row has.
-pub(super) const FIELDS: [&str; 12] = [
+pub(super) const FIELDS: [&str; 13] = [
+    "namespace",
     "id",
     "method",
     "taskhash",
@@ -51,6 +52,7 @@ pub(super) const FIELDS: [&str; 12] = [
 /// A row as it is told.
 #[derive(Serialize)]
 struct Told {
+    namespace: String,
     id: i64,
     method: Method,
     taskhash: Taskhash,
@@ -76,9 +78,10 @@ struct Page {
     next: Option<String>,
 }
 
-impl From<OutputRow> for Told {
-    fn from(row: OutputRow) -> Self {
+impl From<PagedRow> for Told {
+    fn from(PagedRow { namespace, row }: PagedRow) -> Self {
         Self {
+            namespace,
             id: row.id,
             method: row.method,
             taskhash: row.taskhash,
@@ -177,6 +180,7 @@ async fn page(
     let mark = Cursor::of(&filter);
     let page = caller.service().output_page(filter, after, limit).await;
     let page = page.map_err(|failure| Problem::of(&failure, COMMAND, caller))?;
+    let page = page.ok_or_else(|| wrong_cursor(StatusCode::NOT_FOUND))?;
     let next = page.next.map(|after| mark.text(after));
     let written = write(page.rows, &fields, next.clone())
         .map_err(|error| Problem::of(&Failure::internal(error), COMMAND, caller))?;
@@ -198,7 +202,7 @@ async fn page(
 }
 
 fn write(
-    rows: Vec<OutputRow>,
+    rows: Vec<PagedRow>,
     fields: &Fields,
     next: Option<String>,
 ) -> serde_json::Result<Vec<u8>> {
@@ -240,25 +244,32 @@ fn limit(query: &mut Vec<(String, String)>) -> Result<usize, Problem> {
     })
 }
 
-fn cursor(query: &mut Vec<(String, String)>, filter: &OutputFilter) -> Result<i64, Problem> {
+fn cursor(
+    query: &mut Vec<(String, String)>,
+    filter: &OutputFilter,
+) -> Result<Option<OutputPlace>, Problem> {
     let Some(text) = arguments::take(query, "cursor") else {
-        return Ok(0);
+        return Ok(None);
     };
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let is_formed = text.len() == CURSOR_DIGITS && text.bytes().all(is_digit);
-    Cursor::of(filter).read(&text).ok_or_else(|| {
+    let place = Cursor::of(filter).read(&text).ok_or_else(|| {
         // One that these rows have never given leads nowhere.
-        let status = match is_formed {
+        wrong_cursor(match is_formed {
             true => StatusCode::NOT_FOUND,
             false => StatusCode::BAD_REQUEST,
-        };
-        Problem::new(status, "wrong-cursor")
-            .detail("a cursor comes from `next` of an earlier page of the same rows")
-    })
+        })
+    });
+    place.map(Some)
+}
+
+fn wrong_cursor(status: StatusCode) -> Problem {
+    Problem::new(status, "wrong-cursor")
+        .detail("a cursor comes from `next` of an earlier page of the same rows")
 }
 
 /// Hex digits of a cursor.
-pub(super) const CURSOR_DIGITS: usize = 32;
+pub(super) const CURSOR_DIGITS: usize = 40;
 
 /// Which rows a cursor goes through; it fits no others.
 struct Cursor([u8; 8]);
@@ -279,20 +290,24 @@ impl Cursor {
         Self(mark)
     }
 
-    /// The cursor of the rows after the one numbered so.
-    fn text(&self, after: i64) -> String {
-        faster_hex::hex_string(&[self.0, after.to_be_bytes()].concat())
+    /// The cursor of the rows after this place.
+    fn text(&self, after: OutputPlace) -> String {
+        let (namespace, output) = (after.namespace.to_be_bytes(), after.output.to_be_bytes());
+        faster_hex::hex_string(&[&self.0[..], &namespace, &output].concat())
     }
 
-    fn read(&self, text: &str) -> Option<i64> {
+    fn read(&self, text: &str) -> Option<OutputPlace> {
         let mut bytes = [0; CURSOR_DIGITS / 2];
         if text.len() != CURSOR_DIGITS {
             return None;
         }
         faster_hex::hex_decode(text.as_bytes(), &mut bytes).ok()?;
-        let (mark, after) = bytes.split_first_chunk::<8>()?;
-        let after = i64::from_be_bytes(after.try_into().ok()?);
-        (*mark == self.0 && after >= 0).then_some(after)
+        let (mark, place) = bytes.split_first_chunk::<8>()?;
+        let (namespace, output) = place.split_first_chunk::<4>()?;
+        let output = i64::from_be_bytes(output.try_into().ok()?);
+        let namespace = u32::from_be_bytes(*namespace);
+        let place = OutputPlace { namespace, output };
+        (*mark == self.0 && output >= 0).then_some(place)
     }
 }
 
@@ -345,10 +360,20 @@ mod tests {
                 taskhash: Taskhash::parse(taskhash),
             }))
         };
-        let text = of("1").text(77);
-        assert_eq!(of("1").read(&text), Some(77));
+        let place = |output| OutputPlace {
+            namespace: 3,
+            output,
+        };
+        let text = of("1").text(place(77));
+        assert_eq!(of("1").read(&text), Some(place(77)));
         assert_eq!(of("2").read(&text), None);
-        for wrong in ["", "x", &text[1..], &"g".repeat(32), &of("1").text(-1)] {
+        for wrong in [
+            "",
+            "x",
+            &text[1..],
+            &"g".repeat(40),
+            &of("1").text(place(-1)),
+        ] {
             assert_eq!(of("1").read(wrong), None, "{wrong}");
         }
     }

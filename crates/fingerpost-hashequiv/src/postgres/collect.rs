@@ -96,7 +96,7 @@ pub(super) async fn remove(
         let (shared, searches) = (Arc::clone(shared), Arc::clone(&searches));
         to_the_end(async move { remove_batch(&shared, at, &searches, walk).await })
     };
-    let job = progress::Job::Remove;
+    let job = (at, progress::Job::Remove);
     in_batches(&store.progress, job, Walk::Unihashes(0), batch).await
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn clean_unused(
         let (shared, search) = (Arc::clone(&store.shared), Arc::clone(&search));
         to_the_end(async move { clean_batch(&shared, at, &search, before, after).await })
     };
-    in_batches(&store.progress, progress::Job::CleanUnused, 0, batch).await
+    in_batches(&store.progress, (at, progress::Job::CleanUnused), 0, batch).await
 }
 
 async fn clean_batch(

@@ -40,7 +40,7 @@ pub(super) async fn mark(
         let (shared, marking) = (Arc::clone(shared), Arc::clone(&marking));
         to_the_end(async move { marking.batch(&shared, after).await })
     };
-    in_batches(&store.progress, progress::Job::Mark, 0, batch).await
+    in_batches(&store.progress, (at, progress::Job::Mark), 0, batch).await
 }
 
 /// What `gc-mark` does.
@@ -126,7 +126,7 @@ pub(super) async fn sweep(
         let (shared, sweep) = (Arc::clone(&store.shared), Arc::clone(&sweep));
         to_the_end(async move { sweep.batch(&shared, after).await })
     };
-    in_batches(&store.progress, progress::Job::Sweep, 0, batch).await
+    in_batches(&store.progress, (at, progress::Job::Sweep), 0, batch).await
 }
 
 /// What `gc-sweep` does.

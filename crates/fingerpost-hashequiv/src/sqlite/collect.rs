@@ -27,7 +27,7 @@ const BATCH_ROWS: usize = 200;
 /// Runs `batch` again and again, each time in a transaction of its own.
 async fn in_batches<P, F>(
     store: &SqliteStore,
-    job: Job,
+    job: (NamespaceId, Job),
     first: P,
     batch: F,
 ) -> Result<u64, StoreError>
@@ -52,7 +52,7 @@ pub(super) async fn remove(
 ) -> Result<u64, StoreError> {
     let epoch = Arc::clone(&store.epoch);
     let batch = move |tx: &mut Tx<'_>, walk| remove_batch(tx, at, &epoch, &conditions, walk);
-    let total = in_batches(store, Job::Remove, Walk::Unihashes(0), batch).await?;
+    let total = in_batches(store, (at, Job::Remove), Walk::Unihashes(0), batch).await?;
     store.shrink().await;
     Ok(total)
 }
@@ -108,7 +108,7 @@ pub(super) async fn mark(
         }
         Ok(Step::Rows(found.len() as u64, next))
     };
-    in_batches(store, Job::Mark, 0, batch).await
+    in_batches(store, (at, Job::Mark), 0, batch).await
 }
 
 /// The number of the running collection with this mark, which is started when
@@ -169,7 +169,7 @@ pub(super) async fn sweep(
         }
         Ok(swept)
     };
-    let total = in_batches(store, Job::Sweep, 0, batch).await?;
+    let total = in_batches(store, (at, Job::Sweep), 0, batch).await?;
     store.shrink().await;
     Ok(total)
 }
@@ -232,7 +232,7 @@ pub(super) async fn clean_unused(
         remove_outputs(tx.conn(), &found)?;
         Ok(Step::Rows(found.len() as u64, next))
     };
-    let total = in_batches(store, Job::CleanUnused, 0, batch).await?;
+    let total = in_batches(store, (at, Job::CleanUnused), 0, batch).await?;
     store.shrink().await;
     Ok(total)
 }

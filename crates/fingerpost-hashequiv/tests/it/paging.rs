@@ -1,32 +1,37 @@
 //! Rows a page at a time.
 
+use fingerpost_hashequiv::Config;
+use fingerpost_hashequiv::namespace::NamespaceConfig;
 use fingerpost_hashequiv::paging::{OutputFilter, OutputKey};
 use fingerpost_hashequiv::store::{Metadata, OutputRow};
 use fingerpost_hashequiv_proto::types::{Method, Outhash};
 
 use crate::place::{Place, on_each_store};
-use crate::world::{World, hash, task};
+use crate::world::{World, hash, name, task};
 
 on_each_store! {
     pages_go_through_all_rows_and_deletions_shift_none,
     a_page_says_which_rows_have_a_listing_and_that_is_told_alone,
     the_epoch_rises_with_each_deletion_here_and_elsewhere,
+    pages_go_on_where_reads_fall_back_to,
 }
 
 /// The rows page by page, and `meanwhile` after the first.
 async fn pages(world: &World, filter: &OutputFilter, meanwhile: &str) -> Vec<Vec<OutputRow>> {
-    let (mut pages, mut after) = (Vec::new(), Some(0));
-    while let Some(start) = after {
-        let page = world.service.output_page(filter.clone(), start, 2);
-        let page = page.await.unwrap();
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = world.service.output_page(filter.clone(), after, 2);
+        let page = page.await.unwrap().unwrap();
         after = page.next;
         if pages.is_empty() && !meanwhile.is_empty() {
             let unused = format!("{{\"where\": {{\"taskhash\": \"{}\"}}}}", hash(meanwhile));
             world.command("remove", &unused).await.unwrap();
         }
-        pages.push(page.rows);
+        pages.push(page.rows.into_iter().map(|one| one.row).collect());
+        if after.is_none() {
+            return pages;
+        }
     }
-    pages
 }
 
 async fn pages_go_through_all_rows_and_deletions_shift_none(place: Place) {
@@ -52,6 +57,56 @@ async fn pages_go_through_all_rows_and_deletions_shift_none(place: Place) {
     check(&OutputFilter::Task(task("9")), "", &[0]).await;
 }
 
+async fn pages_go_on_where_reads_fall_back_to(place: Place) {
+    let release = NamespaceConfig {
+        fallback: Some("default".to_owned()),
+        ..NamespaceConfig::named("release")
+    };
+    let config = Config {
+        namespaces: vec![release, NamespaceConfig::named("lab")],
+        ..Config::default()
+    };
+    let worlds = World::of_namespaces(&place, config, &["default", "release", "lab"]).await;
+    let [default, release, lab] = &worlds[..] else {
+        panic!("three worlds")
+    };
+    for output in ["a", "b", "c"] {
+        default.report("1", output, "d").await;
+        lab.report("1", output, "d").await;
+    }
+    for output in ["a", "e"] {
+        release.report("1", output, "d").await;
+    }
+    let filter = OutputFilter::Task(task("1"));
+    let read = async |world: &World, limit: usize| {
+        let (mut told, mut after) = (Vec::new(), None);
+        loop {
+            let page = world.service.output_page(filter.clone(), after, limit);
+            let page = page.await.unwrap().unwrap();
+            let rows = page.rows.into_iter();
+            told.extend(rows.map(|one| (one.namespace, name(&one.row.outhash.to_text()))));
+            after = page.next;
+            if after.is_none() {
+                return told;
+            }
+        }
+    };
+    let rows = |namespace: &str, outputs: &str| -> Vec<(String, String)> {
+        let outputs = outputs.chars();
+        let row = |output: char| (namespace.to_owned(), output.to_string());
+        outputs.map(row).collect()
+    };
+    for limit in [1, 2, 3, 10] {
+        let wanted = [rows("release", "ae"), rows("default", "abc")].concat();
+        assert_eq!(read(release, limit).await, wanted, "{limit}");
+        assert_eq!(read(default, limit).await, rows("default", "abc"));
+    }
+    let page = lab.service.output_page(filter.clone(), None, 1).await;
+    let elsewhere = page.unwrap().unwrap().next;
+    let page = release.service.output_page(filter.clone(), elsewhere, 1);
+    assert_eq!(page.await.unwrap(), None, "lab is none of those");
+}
+
 async fn a_page_says_which_rows_have_a_listing_and_that_is_told_alone(place: Place) {
     let world = World::new(&place).await;
     let listing = || Some("a listing\n".to_owned());
@@ -63,8 +118,9 @@ async fn a_page_says_which_rows_have_a_listing_and_that_is_told_alone(place: Pla
         method: Method::new("m"),
         outhash: Outhash::parse(&hash("a")),
     };
-    let rows = world.service.output_page(filter, 0, 10).await.unwrap().rows;
-    let has: Vec<_> = rows.iter().map(|row| row.siginfo.as_deref()).collect();
+    let page = world.service.output_page(filter, None, 10).await.unwrap();
+    let rows = page.unwrap().rows;
+    let has: Vec<_> = rows.iter().map(|one| one.row.siginfo.as_deref()).collect();
     assert_eq!(has, [Some(""), None]);
     let check = async |name: &str, output: &str, wanted: Option<String>| {
         let key = OutputKey {

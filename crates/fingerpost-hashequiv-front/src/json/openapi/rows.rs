@@ -82,7 +82,7 @@ fn page(name: &str, summary: &str, path: [&str; 2]) -> Value {
     json!({
         "operationId": name,
         "summary": summary,
-        "description": "Needs @read. In the order in which they were stored, and only what is stored here, not what an upstream has. Rows that come or go meanwhile shift no page.",
+        "description": "Needs @read. The rows of the namespace first, then those of each that it falls back to; of one in the order in which they were stored. `namespace` says where a row is, and `id` is its number there. Only what is stored here, not what an upstream has. Rows that come or go meanwhile shift no page.",
         "parameters": parameters,
         "responses": {
             "200": {
@@ -109,7 +109,7 @@ fn field_schema(name: &str) -> Value {
     match name {
         "id" => json!({"type": "integer"}),
         "has_siginfo" => json!({"type": "boolean"}),
-        "method" | "taskhash" | "outhash" => json!({"type": "string"}),
+        "namespace" | "method" | "taskhash" | "outhash" => json!({"type": "string"}),
         _ => json!({"type": ["string", "null"]}),
     }
 }

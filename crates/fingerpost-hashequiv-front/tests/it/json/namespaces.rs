@@ -111,3 +111,30 @@ async fn many_are_asked_in_one_namespace() {
     let there = json.ask("POST", "/v1/lookups", Some(&body)).await;
     assert!(there.body[0]["unihash"].is_null());
 }
+
+#[tokio::test]
+async fn the_outputs_of_a_task_are_read_through_the_chain() {
+    let json = doors().await;
+    let report = async |prefix: &str, output: char| {
+        let report = json!({
+            "method": METHOD, "taskhash": hash('1'), "outhash": hash(output), "unihash": hash('d'),
+        });
+        let path = format!("{prefix}/v1/reports");
+        let told = json.ask("POST", &path, Some(&report)).await;
+        assert_eq!(told.status, StatusCode::OK, "{}", told.body);
+    };
+    report("", 'a').await;
+    report("/ns/release", 'b').await;
+    let read = async |prefix: &str| {
+        let path = format!(
+            "{prefix}/v1/tasks/{METHOD}/{}/outputs?fields=namespace,outhash",
+            hash('1')
+        );
+        json.ask("GET", &path, None).await.body["rows"].clone()
+    };
+    let row = |namespace: &str, output| json!({"namespace": namespace, "outhash": hash(output)});
+    assert_eq!(read("").await, json!([row("default", 'a')]));
+    let both = json!([row("release", 'b'), row("default", 'a')]);
+    assert_eq!(read("/ns/release").await, both);
+    assert_eq!(read("/ns/lab").await, json!([]));
+}
