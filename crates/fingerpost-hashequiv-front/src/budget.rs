@@ -1,4 +1,4 @@
-//! Memory that all connections share.
+//! Memory that all connections and requests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,20 +6,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Every connection may hold this much without asking.
 const FREE_BYTES: usize = 128 << 10;
 
+/// The body of every request may. It is less, because one connection of HTTP/2 has
+/// a hundred of them.
+const FREE_BODY_BYTES: usize = 16 << 10;
+
 /// Reservations are made in steps of this, so that they are rare.
 const STEP_BYTES: usize = 256 << 10;
 
 /// Bytes that connections may buffer together.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    bytes: usize,
     left: AtomicUsize,
 }
 
 impl Budget {
     pub(crate) const fn new(bytes: usize) -> Self {
         Self {
+            bytes,
             left: AtomicUsize::new(bytes),
         }
+    }
+
+    /// All of it.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -30,25 +41,41 @@ impl Budget {
     }
 }
 
-/// One connection's part of a [`Budget`]; given back when dropped.
+/// The part of a [`Budget`] that one connection or request has; given back when
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
     taken: usize,
+    free: usize,
 }
 
 impl Share {
+    /// The share of a connection.
     pub(crate) const fn new(budget: Arc<Budget>) -> Self {
-        Self { budget, taken: 0 }
+        Self {
+            budget,
+            taken: 0,
+            free: FREE_BYTES,
+        }
     }
 
-    /// Whether the connection may hold `bytes`; adjusts the share to it.
+    /// The share of a request's body.
+    pub(crate) const fn of_body(budget: Arc<Budget>) -> Self {
+        Self {
+            budget,
+            taken: 0,
+            free: FREE_BODY_BYTES,
+        }
+    }
+
+    /// Whether so many `bytes` may be held; adjusts the share to it.
     #[inline]
     pub(crate) fn covers(&mut self, bytes: usize) -> bool {
-        if bytes <= FREE_BYTES && self.taken == 0 {
+        if bytes <= self.free && self.taken == 0 {
             return true;
         }
-        self.adjust(bytes.saturating_sub(FREE_BYTES))
+        self.adjust(bytes.saturating_sub(self.free))
     }
 
     #[cold]
@@ -84,6 +111,9 @@ mod tests {
         assert!(share.covers(FREE_BYTES));
         assert!(!share.covers(FREE_BYTES + 1));
         assert!(share.covers(FREE_BYTES));
+        let mut body = Share::of_body(Arc::new(Budget::new(0)));
+        assert!(body.covers(FREE_BODY_BYTES));
+        assert!(!body.covers(FREE_BODY_BYTES + 1));
     }
 
     #[test]

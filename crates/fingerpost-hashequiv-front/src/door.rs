@@ -93,6 +93,11 @@ impl NativeDoor {
         }))
     }
 
+    /// What its connections may have buffered together.
+    pub(crate) fn budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.0.budget)
+    }
+
     /// Adds the door's counters to `registry`, whose prefix is `fingerpost`.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);

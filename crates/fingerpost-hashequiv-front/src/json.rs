@@ -7,6 +7,7 @@
 
 mod arguments;
 mod body;
+mod bounded;
 mod caching;
 mod call;
 mod changes;
@@ -59,7 +60,10 @@ use self::reports::Reports;
 use self::routes::{LOOK_UP, Route, Verb};
 use self::rows::{OfOutput, OfTask, Resource, Siginfo};
 use self::signed::{Signatures, SignedLookUps, SignedReports};
+use crate::budget::Budget;
+use crate::door::NativeDoor;
 use crate::guards::{self, LOGIN, Told};
+use crate::options::DoorOptions;
 use crate::placement::{PATH_PREFIX, Place, Placement};
 use crate::snapshots::SnapshotShelf;
 
@@ -106,6 +110,8 @@ struct Shared {
     waiting: Semaphore,
     /// Who reads changes from the database.
     reading: Semaphore,
+    /// What bodies that are not answered may take together.
+    budget: OnceLock<Arc<Budget>>,
     snapshots: OnceLock<SnapshotShelf>,
     shutdown: OnceLock<Shutdown>,
 }
@@ -252,9 +258,19 @@ impl JsonDoor {
             failed_logins: Seldom::new(LOG_EVERY),
             waiting: Semaphore::new(changes::WAITING_MAX),
             reading: Semaphore::new(changes::READING_MAX),
+            budget: OnceLock::new(),
             snapshots: OnceLock::new(),
             shutdown: OnceLock::new(),
         }))
+    }
+
+    /// Lets the bodies of requests share the memory that the connections of `door` may
+    /// have buffered, at all of its clones. The first door stays; without one, and once a
+    /// body was taken, they have as much for themselves.
+    #[must_use]
+    pub fn buffering_with(self, door: &NativeDoor) -> Self {
+        let _ = self.0.budget.set(door.budget());
+        self
     }
 
     /// Serves these snapshots, with all of its clones. The first ones stay.
@@ -442,6 +458,11 @@ impl Shared {
             Some(shutdown) => shutdown.started().await,
             None => std::future::pending().await,
         }
+    }
+
+    fn budget(&self) -> &Arc<Budget> {
+        let own = || Arc::new(Budget::new(DoorOptions::default().buffered_bytes_total));
+        self.budget.get_or_init(own)
     }
 
     fn shelf(&self) -> Option<&SnapshotShelf> {

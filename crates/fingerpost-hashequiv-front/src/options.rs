@@ -17,7 +17,7 @@ pub struct DoorOptions {
     /// Bytes that all connections together may have buffered, where each one's
     /// first 128 KiB are not counted. When it is used up a connection that is
     /// receiving a long message is closed, and one that does not read its
-    /// answers is not read from.
+    /// answers is not read from. A [`crate::JsonDoor`] may share it.
     pub buffered_bytes_total: usize,
     /// Stream lines that are looked up together when memory does not know them.
     pub batch_lines: usize,

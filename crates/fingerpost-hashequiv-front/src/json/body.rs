@@ -1,12 +1,15 @@
 //! Bodies that are taken as a whole.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, StatusCode, header};
-use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{Shared, coding};
+use crate::budget::Share;
 
 pub(super) const JSON: &str = "application/json";
 
@@ -28,13 +31,27 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
     given.split(';').next().map(str::trim)
 }
 
+/// A body with its share of the memory for them, which it has until it is dropped.
+pub(super) struct WholeBody {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl Deref for WholeBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Shared {
     /// The whole body of a request.
     pub(super) async fn json_body(
         &self,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Vec<u8>, Problem> {
+    ) -> Result<WholeBody, Problem> {
         demand_media_type(headers, JSON)?;
         let max = self.options.body_bytes_max;
         let too_long = || {
@@ -47,20 +64,39 @@ impl Shared {
         }
         let mut pieces = coding::pieces(headers, body)?;
         let reading = async {
-            let mut all = Vec::new();
+            let (mut all, mut share) = (Vec::new(), self.share());
             while let Some(piece) = pieces.next().await {
                 let piece = piece?;
                 if all.len() + piece.len() > max {
                     return Err(too_long());
                 }
+                if !share.covers(all.len() + piece.len() + pieces.kept()) {
+                    return Err(self.buffers_full());
+                }
                 all.extend_from_slice(&piece);
             }
-            Ok(all)
+            Ok(WholeBody {
+                bytes: all,
+                _share: share,
+            })
         };
         // Of a body that comes at all, all comes within so many stalls.
         let limit = self.options.body_stall * 2;
         let read = timeout(limit, reading).await;
         read.unwrap_or_else(|_| Err(self.too_slow()))
+    }
+
+    /// What a body may take of the memory for all of them.
+    pub(super) fn share(&self) -> Share {
+        Share::of_body(Arc::clone(self.budget()))
+    }
+
+    /// All requests together hold too much.
+    pub(super) fn buffers_full(&self) -> Problem {
+        let max = self.budget().bytes();
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "buffers-full")
+            .detail("too much of what was sent is held at once; try again")
+            .limit("buffered_bytes", max as u64)
     }
 
     /// A client that keeps us waiting.

@@ -9,6 +9,7 @@ use axum::response::Response;
 use fingerpost_core::{Availability, Call, Encoded, Entry, Failure, Reply, SecretUrl};
 use fingerpost_hashequiv::HashEquiv;
 use fingerpost_net::audit::Ended;
+use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use super::problem::Problem;
@@ -47,6 +48,9 @@ impl Shared {
         let epoch = service.deletion_epoch();
         if entry.declaration.availability == Availability::Writable && service.is_read_only() {
             return Err(self.read_only(entry, caller).await);
+        }
+        if matches!(route.verb, Verb::Post | Verb::Put) {
+            self.admit(entry, caller, path).await?;
         }
         let (parts, body) = request.into_parts();
         let is_head = parts.method == Method::HEAD;
@@ -101,6 +105,31 @@ impl Shared {
         let failure = Stopped::Crowded(crowded).into();
         self.denied(entry, caller, &failure).await;
         Err(Problem::crowded(&crowded))
+    }
+
+    /// Refuses whoever may not ask at all, before their body is read.
+    async fn admit(
+        &self,
+        entry: &Entry<HashEquiv>,
+        caller: &Caller,
+        path: &[(String, String)],
+    ) -> Result<(), Problem> {
+        let facts = &entry.declaration;
+        // The argument says whether it is about the caller.
+        if facts.access.self_service && caller.principal.name().is_some() {
+            return Ok(());
+        }
+        let Err(denied) = entry.permit(&caller.principal) else {
+            return Ok(());
+        };
+        let named: Map<_, _> = path
+            .iter()
+            .map(|(name, text)| (name.clone(), Value::from(text.as_str())))
+            .collect();
+        let argument = Value::Object(named).to_string();
+        let tell = || caller.told.clone();
+        guards::tell(&self.guards, entry, &argument, Ended::Failed(&denied), tell).await;
+        Err(Problem::of(&denied, facts.name, caller))
     }
 
     /// Runs a command that answers one object, when [its turn](Shared::turn) has come.

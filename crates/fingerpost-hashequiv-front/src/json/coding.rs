@@ -11,12 +11,36 @@ use zstd::stream::raw::{self, DParameter, InBuffer, Operation as _, OutBuffer};
 use super::problem::Problem;
 
 /// A body as it is meant, whatever way it came.
-pub(super) type Pieces = BoxStream<'static, Result<Bytes, Problem>>;
+pub(super) struct Pieces {
+    stream: Stream,
+    /// The most that the decoder keeps of what it made.
+    kept_max: usize,
+    /// Bytes that were made.
+    made: usize,
+}
+
+type Stream = BoxStream<'static, Result<Bytes, Problem>>;
+
+impl Pieces {
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
+        let piece = self.stream.next().await;
+        if let Some(Ok(bytes)) = &piece {
+            self.made = self.made.saturating_add(bytes.len());
+        }
+        piece
+    }
+
+    /// Bytes of what was made that are held to make more of them, at most.
+    pub(super) fn kept(&self) -> usize {
+        self.made.min(self.kept_max)
+    }
+}
 
 /// What is decompressed at once.
 const PIECE_BYTES: usize = 64 << 10;
 /// 8 MiB, which every client may use (RFC 9659).
 const WINDOW_LOG_MAX: u32 = 23;
+const GZIP_WINDOW_LOG: u8 = 15;
 const CODINGS: &str = "zstd, gzip";
 
 /// The pieces of a body. They hold 64 KiB of what a compressed one becomes; how
@@ -26,8 +50,13 @@ pub(super) fn pieces(headers: &HeaderMap, body: Body) -> Result<Pieces, Problem>
         .into_data_stream()
         .map(|piece| piece.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "body-broken")));
     let Some(decoder) = decoder(headers)? else {
-        return Ok(plain.boxed());
+        return Ok(Pieces {
+            stream: plain.boxed(),
+            kept_max: 0,
+            made: 0,
+        });
     };
+    let kept_max = decoder.window_bytes_max();
     let decoding = Decoding {
         body: plain.boxed(),
         decoder,
@@ -35,7 +64,7 @@ pub(super) fn pieces(headers: &HeaderMap, body: Body) -> Result<Pieces, Problem>
         has_more: false,
         is_whole: true,
     };
-    let pieces = stream::unfold(Some(decoding), async |decoding| {
+    let stream = stream::unfold(Some(decoding), async |decoding| {
         let mut decoding = decoding?;
         // However well it is compressed, others have their turn.
         tokio::task::coop::consume_budget().await;
@@ -45,7 +74,11 @@ pub(super) fn pieces(headers: &HeaderMap, body: Body) -> Result<Pieces, Problem>
             Err(problem) => Some((Err(problem), None)),
         }
     });
-    Ok(pieces.boxed())
+    Ok(Pieces {
+        stream: stream.boxed(),
+        kept_max,
+        made: 0,
+    })
 }
 
 fn decoder(headers: &HeaderMap) -> Result<Option<Decoder>, Problem> {
@@ -76,8 +109,7 @@ fn decoder(headers: &HeaderMap) -> Result<Option<Decoder>, Problem> {
 }
 
 fn new_gzip() -> Decompress {
-    const WINDOW_BITS: u8 = 15;
-    Decompress::new_gzip(WINDOW_BITS)
+    Decompress::new_gzip(GZIP_WINDOW_LOG)
 }
 
 fn broken() -> Problem {
@@ -90,8 +122,17 @@ enum Decoder {
     Zstd(raw::Decoder<'static>),
 }
 
+impl Decoder {
+    const fn window_bytes_max(&self) -> usize {
+        match self {
+            Self::Gzip(_) => 1 << GZIP_WINDOW_LOG,
+            Self::Zstd(_) => 1 << WINDOW_LOG_MAX,
+        }
+    }
+}
+
 struct Decoding {
-    body: Pieces,
+    body: Stream,
     decoder: Decoder,
     input: Bytes,
     /// Whether there may be more output without more input.

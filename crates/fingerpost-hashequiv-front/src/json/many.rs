@@ -16,7 +16,8 @@ use tokio::time::timeout;
 
 use super::coding::{self, Pieces};
 use super::problem::Problem;
-use super::{Caller, JSON, JsonOptions, Shared, arguments, caching, media_type};
+use super::{Caller, JSON, JsonOptions, Shared, arguments, bounded, caching, media_type};
+use crate::budget::Share;
 use crate::guards;
 
 /// How long what is asked in one array may take to have its turn.
@@ -80,18 +81,9 @@ async fn array<M: Many>(
     caller: &Caller,
     bytes: &[u8],
 ) -> Result<Vec<u8>, Problem> {
-    let raw: Vec<&RawValue> =
-        serde_json::from_slice(bytes).map_err(|error| arguments::malformed(&error))?;
     let max = items_max::<M>(shared, caller)?;
-    if raw.len() > max {
-        return Err(
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-items")
-                .detail(format!(
-                    "an array has at most {max} here; {NDJSON} has no limit"
-                ))
-                .limit("items", max as u64),
-        );
-    }
+    let items = bounded::items(bytes, max).map_err(|error| arguments::malformed(&error))?;
+    let raw = items.ok_or_else(|| too_many_items(max))?;
     let read = |(place, one): (usize, &RawValue)| {
         M::read(shared, one.get().as_bytes()).map_err(|problem| problem.at("item", place + 1))
     };
@@ -141,6 +133,14 @@ async fn rest<M: Many>(shared: &Shared, caller: &Caller, lines: usize) {
     }
 }
 
+fn too_many_items(max: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-items")
+        .detail(format!(
+            "an array has at most {max} here; {NDJSON} has no limit"
+        ))
+        .limit("items", max as u64)
+}
+
 fn answers_in(body: Body, media_type: &'static str) -> Response {
     let mut response = (StatusCode::OK, body).into_response();
     let headers = response.headers_mut();
@@ -160,6 +160,9 @@ struct Questions {
     /// Lines that were taken.
     lines: usize,
     has_ended: bool,
+    /// What `read`, and the questions that were taken from it last, have of the
+    /// memory for bodies.
+    share: Share,
     caller: Caller,
 }
 
@@ -173,6 +176,7 @@ fn line_by_line<M: Many>(shared: &Arc<Shared>, caller: &Caller, body: Pieces) ->
         looked_at: 0,
         lines: 0,
         has_ended: false,
+        share: shared.share(),
         caller: caller.clone(),
     };
     let answers = stream::unfold(Some(questions), async |questions| {
@@ -261,6 +265,10 @@ impl Questions {
         }
         match timeout(self.shared.options.body_stall, self.body.next()).await {
             Ok(Some(Ok(bytes))) => {
+                let held = self.read.len() + bytes.len() + self.body.kept();
+                if !self.share.covers(held) {
+                    return Err(self.shared.buffers_full());
+                }
                 self.read.extend_from_slice(&bytes);
                 Ok(())
             }

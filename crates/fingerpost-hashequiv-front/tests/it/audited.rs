@@ -208,3 +208,20 @@ async fn over_http_each_request_is_told_with_what_it_shows() {
         site.check_last(None, None).await;
     }
 }
+
+#[tokio::test]
+async fn a_denial_before_the_body_was_read_is_told_with_what_the_path_says() {
+    let site = Site::new().await;
+    let never = Body::from_stream(futures_util::stream::pending::<std::io::Result<Vec<u8>>>());
+    let request = Request::put("/v1/users/eve/permissions");
+    let request = request.header(header::CONTENT_TYPE, "application/json");
+    let asked = site.json.clone().oneshot(request.body(never).unwrap());
+    let response = tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED);
+    site.check_last(None, None).await;
+    let text = std::fs::read_to_string(&site.file).unwrap();
+    let told: Value = serde_json::from_str(text.trim_end()).unwrap();
+    assert_eq!(told["command"], "set-user-perms");
+    assert_eq!(told["outcome"], "denied");
+    assert_eq!(told["argument"], json!({"username": "eve"}));
+}

@@ -511,8 +511,8 @@ sections! {
         /// Answers that may wait for one client to read them, in KiB; its
         /// requests are not read meanwhile.
         pending_kib: u64 = 4096;
-        /// What all connections together may have buffered, in MiB. The process
-        /// may take up to four times as much for it.
+        /// What all connections, and bodies of requests for `/v1`, together may have
+        /// buffered, in MiB. The process may take up to four times as much for it.
         buffered_mib: u64 = 256;
         /// A client that takes none of its answers for this long is closed.
         write_stall_seconds: u64 = 120;

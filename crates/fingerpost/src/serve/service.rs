@@ -78,6 +78,7 @@ pub(super) async fn doors(
     let placement = Placement::new(namespaces.clone(), config.placement())?;
     let native = NativeDoor::guarded(placement.clone(), door_options(config), guards.clone());
     let json = JsonDoor::guarded(placement, json_options(config), guards.clone())
+        .buffering_with(&native)
         .stopping_with(shutdown.clone());
     let answers = answers(config, metrics)?;
     let withheld = Withheld::default();

@@ -239,6 +239,41 @@ async fn unfinished_messages_share_one_budget() -> Result<()> {
 }
 
 #[tokio::test]
+async fn unfinished_bodies_share_it_too() -> Result<()> {
+    let farm = farm();
+    let server = farm
+        .server()
+        .set("limits.buffered_mib", "16")
+        .start()
+        .await?;
+    serves_within(&server, OTHERS_LIMIT).await?;
+    let before = resident_bytes(&server)?;
+    let piece = format!("ea60\r\n{}\r\n", " ".repeat(60_000)).repeat(4);
+    let mut crowd = Vec::new();
+    for number in 0..24 {
+        let kind = ["json", "x-ndjson"][number % 2];
+        // A line of a report may be as long as a body.
+        let head = format!(
+            "POST /v1/reports/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n"
+        );
+        let mut lines = server.connect().await?.into_lines()?;
+        lines.send(head.as_bytes()).await?;
+        push(&mut lines, piece.as_bytes(), 6 << 20).await?;
+        crowd.push(lines);
+    }
+    let grown = resident_bytes(&server)?.saturating_sub(before);
+    println!("{} MiB more", grown / MIB);
+    // Without a budget the crowd would hold 144 MiB.
+    ensure!(grown < 90 * MIB, "{grown} more bytes for unfinished bodies");
+    let limit = "limit=\"buffered_bytes\"";
+    let counted = metric(&server, "fingerpost_hashequiv_http_over_limit_total", limit).await?;
+    ensure!(counted >= 1.0, "nobody was refused");
+    serves_within(&server, OTHERS_LIMIT).await?;
+    no_panic(&server)
+}
+
+#[tokio::test]
 async fn long_answers_that_nobody_reads_share_one_budget() -> Result<()> {
     let farm = farm();
     let server = farm

@@ -1,5 +1,6 @@
 //! The JSON door, asked as a router.
 
+mod buffers;
 mod client;
 mod coding;
 mod epoch;
@@ -53,8 +54,9 @@ impl Json {
     }
 
     fn to(world: World, options: JsonOptions) -> Self {
-        let door =
-            JsonDoor::new(world.placement.clone(), options).stopping_with(world.shutdown.clone());
+        let door = JsonDoor::new(world.placement.clone(), options)
+            .buffering_with(&world.door)
+            .stopping_with(world.shutdown.clone());
         let mut registry = Registry::with_prefix("fingerpost");
         door.register_metrics(&mut registry);
         Self {
