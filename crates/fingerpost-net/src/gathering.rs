@@ -1,8 +1,11 @@
-//! Sending the answers to pipelined requests together.
+//! What the stream of an HTTP connection and its task tell each other; above all,
+//! sending the answers to pipelined requests together.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+
+use crate::framing::Framing;
 
 /// Whether the answers of an HTTP connection are held back for a moment. Shared by
 /// its stream and its task.
@@ -24,6 +27,10 @@ pub(crate) struct Gathering {
     held: AtomicBool,
     /// Another protocol has the stream now.
     over: AtomicBool,
+    /// Something was read and nothing written since.
+    unanswered: AtomicBool,
+    /// The head of a request says twice how long its body is.
+    doubtful: AtomicBool,
 }
 
 // Only the task of the connection writes, or whoever has the stream after it: the
@@ -52,10 +59,32 @@ impl Gathering {
         self.over.store(true, RELAXED);
     }
 
-    /// Looks at what was read.
-    pub(crate) fn arrived(&self, bytes: &[u8]) {
+    /// Looks at what was read, of which `framing` keeps the end.
+    pub(crate) fn arrived(&self, bytes: &[u8], framing: &mut Framing) {
+        if bytes.is_empty() || self.over.load(RELAXED) {
+            return;
+        }
+        self.unanswered.store(true, RELAXED);
+        if framing.is_doubtful(bytes) {
+            self.doubtful.store(true, RELAXED);
+        }
         let mut heads = memchr::memmem::find_iter(bytes, b"\r\n\r\n");
         self.several.store(heads.nth(1).is_some(), RELAXED);
+    }
+
+    /// Something is written.
+    pub(crate) fn answers(&self) {
+        self.unanswered.store(false, RELAXED);
+    }
+
+    /// Whether the peer has begun to say what was not answered.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered.load(RELAXED)
+    }
+
+    /// Whether there was a head that says twice how long its body is.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(RELAXED)
     }
 
     /// Whether what is written now should be held back.

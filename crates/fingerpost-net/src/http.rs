@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, h
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::{Either, ready};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -112,6 +114,45 @@ struct Link {
     guard: ConnectionGuard,
     answers: Answers,
     gathering: Arc<Gathering>,
+    refusals: Arc<Refusals>,
+}
+
+impl Link {
+    /// Notes how a connection ended that did not end well.
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) {
+        let Peer {
+            address, listener, ..
+        } = &self.peer;
+        tracing::debug!(peer = %address, %listener, error, "an HTTP connection failed");
+        let Some(error) = error.downcast_ref::<hyper::Error>() else {
+            return;
+        };
+        if error.is_parse_too_large() {
+            self.refusals.head_too_big(&self.peer);
+        } else if error.is_parse() {
+            self.refusals.bad_http(&self.peer, &error);
+        } else if error.is_timeout() && self.gathering.is_unanswered() {
+            // Whoever says nothing more is just not there any more.
+            self.refusals.slow_head(&self.peer);
+        }
+    }
+
+    /// Counts a body that is not written as HTTP has it. One that only breaks off is
+    /// that of a peer that has gone.
+    fn broken_body(&self, error: hyper::Error) -> hyper::Error {
+        let source = std::error::Error::source(&error);
+        let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+        let is_malformed = source.is_some_and(|source| {
+            matches!(
+                source.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            )
+        });
+        if let Some(source) = source.filter(|_| is_malformed) {
+            self.refusals.bad_http(&self.peer, source);
+        }
+        error
+    }
 }
 
 impl<D: LineDoor> Shell<D> {
@@ -135,6 +176,7 @@ impl<D: LineDoor> Shell<D> {
             guard,
             answers,
             gathering: gathering.clone(),
+            refusals: self.refusals.clone(),
         });
         let service = service_fn({
             let link = link.clone();
@@ -161,10 +203,7 @@ impl<D: LineDoor> Shell<D> {
             }
         };
         if let Err(error) = outcome {
-            let Peer {
-                address, listener, ..
-            } = &link.peer;
-            tracing::debug!(peer = %address, %listener, %error, "an HTTP connection failed");
+            link.failed(&*error);
         }
     }
 
@@ -192,7 +231,12 @@ impl<D: LineDoor> Shell<D> {
         })
     }
 
-    async fn answer(&self, request: Request<Incoming>, link: &Link) -> Response {
+    async fn answer(&self, request: Request<Incoming>, link: &Arc<Link>) -> Response {
+        if link.gathering.is_doubtful() && request.headers().contains_key(header::TRANSFER_ENCODING)
+        {
+            self.refusals.two_lengths(&link.peer);
+            return two_lengths(self.refused(&request));
+        }
         let client = forwarded(
             &self.proxies,
             self.options.forwarded_by,
@@ -229,7 +273,14 @@ impl<D: LineDoor> Shell<D> {
         if let Some(host) = client.host {
             parts.extensions.insert(host);
         }
-        let request = Request::from_parts(parts, Body::new(body));
+        let body = match body.is_end_stream() {
+            true => Body::empty(),
+            false => {
+                let link = link.clone();
+                Body::new(body.map_err(move |error| link.broken_body(error)))
+            }
+        };
+        let request = Request::from_parts(parts, body);
         match self.router.clone().call(request).await {
             Ok(response) => for_later(response),
             Err(never) => match never {},
@@ -303,6 +354,20 @@ const UPGRADE_REQUIRED: Why = Why {
     code: "tls-required",
     detail: "only TLS is spoken on this port: use https://, or wss:// for BitBake",
 };
+
+const TWO_LENGTHS: Why = Why {
+    status: StatusCode::BAD_REQUEST,
+    code: "two-lengths",
+    detail: "a request has Content-Length or Transfer-Encoding, not both",
+};
+
+/// Nothing else of the connection is answered.
+fn two_lengths(refused: Refused<'_>) -> Response {
+    let mut response = refused.told(TWO_LENGTHS);
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}
 
 /// HTTP/2 has neither of the headers.
 fn upgrade_required(refused: Refused<'_>, version: Version) -> Response {

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, timeout};
 
+use crate::framing::Framing;
 use crate::gathering::Gathering;
 use crate::{Permit, linger};
 
@@ -38,6 +39,7 @@ where
     over: bool,
     permit: Option<Permit>,
     gathering: Arc<Gathering>,
+    framing: Framing,
     /// What is held back; those before `sent` are on their way.
     held: Vec<u8>,
     sent: usize,
@@ -65,6 +67,7 @@ where
             over: false,
             permit,
             gathering,
+            framing: Framing::default(),
             held: Vec::new(),
             sent: 0,
         }
@@ -146,7 +149,7 @@ where
         let rest = &this.first[this.first_read..];
         if !rest.is_empty() {
             let now = rest.len().min(buf.remaining());
-            this.gathering.arrived(&rest[..now]);
+            this.gathering.arrived(&rest[..now], &mut this.framing);
             buf.put_slice(&rest[..now]);
             this.first_read += now;
             if this.first_read == this.first.len() {
@@ -158,7 +161,8 @@ where
         let (before, room) = (buf.filled().len(), buf.remaining());
         let outcome = ready!(this.io().poll_read(cx, buf));
         this.over |= outcome.is_err() || (room > 0 && buf.filled().len() == before);
-        this.gathering.arrived(&buf.filled()[before..]);
+        let read = &buf.filled()[before..];
+        this.gathering.arrived(read, &mut this.framing);
         Poll::Ready(outcome)
     }
 }
@@ -173,6 +177,7 @@ where
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.gathering.answers();
         if let Some(held) = this.hold(&[IoSlice::new(bytes)]) {
             return Poll::Ready(Ok(held));
         }
@@ -186,6 +191,7 @@ where
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.gathering.answers();
         if let Some(held) = this.hold(slices) {
             return Poll::Ready(Ok(held));
         }

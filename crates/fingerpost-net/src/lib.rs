@@ -23,6 +23,7 @@ mod detect;
 mod door;
 mod exposition;
 mod forwarded;
+mod framing;
 pub mod fuzz;
 mod gathering;
 mod guards;

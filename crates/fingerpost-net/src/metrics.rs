@@ -58,6 +58,14 @@ pub(crate) enum Reason {
     /// The request was for another name.
     Host,
     MessageTooBig,
+    /// What came is no HTTP.
+    BadHttp,
+    /// A request said twice how long its body is.
+    TwoLengths,
+    /// The head of a request was too long.
+    HeadTooBig,
+    /// The head of a request took too long.
+    SlowHead,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,16 +91,23 @@ impl Protocol {
 }
 
 impl Reason {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 16] = [
         Self::ConnectionLimit,
         Self::HandshakeTimeout,
+        Self::NoProxy,
+        Self::ProxyHeader,
         Self::Tls,
         Self::TlsHandshake,
         Self::PlaintextLines,
         Self::PlaintextHttp,
         Self::NotHttp,
         Self::Origin,
+        Self::Host,
         Self::MessageTooBig,
+        Self::BadHttp,
+        Self::TwoLengths,
+        Self::HeadTooBig,
+        Self::SlowHead,
     ];
 
     const fn label(self) -> &'static str {
@@ -109,6 +124,10 @@ impl Reason {
             Self::Origin => "origin",
             Self::Host => "host",
             Self::MessageTooBig => "message_too_big",
+            Self::BadHttp => "bad_http",
+            Self::TwoLengths => "two_lengths",
+            Self::HeadTooBig => "head_too_big",
+            Self::SlowHead => "slow_head",
         }
     }
 }

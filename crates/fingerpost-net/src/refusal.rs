@@ -26,6 +26,10 @@ pub(crate) struct Refusals {
     not_http: Seldom,
     origin: Seldom,
     host: Seldom,
+    bad_http: Seldom,
+    two_lengths: Seldom,
+    head_too_big: Seldom,
+    slow_head: Seldom,
 }
 
 impl Refusals {
@@ -42,6 +46,10 @@ impl Refusals {
             not_http: Seldom::new(LOG_EVERY),
             origin: Seldom::new(LOG_EVERY),
             host: Seldom::new(LOG_SETUP_EVERY),
+            bad_http: Seldom::new(LOG_EVERY),
+            two_lengths: Seldom::new(LOG_EVERY),
+            head_too_big: Seldom::new(LOG_EVERY),
+            slow_head: Seldom::new(LOG_EVERY),
         }
     }
 
@@ -146,6 +154,47 @@ impl Refusals {
                 "refused a request for another host; if that is a name of this server, add it to \
                  server.host_names"
             );
+        }
+    }
+
+    /// What came is no HTTP, or not all of it.
+    pub(crate) fn bad_http(&self, peer: &Peer, error: &dyn std::error::Error) {
+        self.metrics.count_refused(Reason::BadHttp);
+        if let Some(held_back) = self.bad_http.now() {
+            let listener = &peer.listener;
+            tracing::info!(%peer, %listener, held_back, %error, "refused what is no HTTP");
+        }
+    }
+
+    /// A request said twice how long its body is, as those do that are to be
+    /// understood by two servers in two ways.
+    pub(crate) fn two_lengths(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::TwoLengths);
+        if let Some(held_back) = self.two_lengths.now() {
+            let listener = &peer.listener;
+            tracing::warn!(
+                %peer, %listener, held_back,
+                "refused a request with both Content-Length and Transfer-Encoding; a proxy that \
+                 passes these on can be made to mix up requests"
+            );
+        }
+    }
+
+    /// The head of a request is longer than server options let it be.
+    pub(crate) fn head_too_big(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::HeadTooBig);
+        if let Some(held_back) = self.head_too_big.now() {
+            let listener = &peer.listener;
+            tracing::info!(%peer, %listener, held_back, "refused a request: its head is too long");
+        }
+    }
+
+    /// The head of a request did not come to its end in time.
+    pub(crate) fn slow_head(&self, peer: &Peer) {
+        self.metrics.count_refused(Reason::SlowHead);
+        if let Some(held_back) = self.slow_head.now() {
+            let listener = &peer.listener;
+            tracing::info!(%peer, %listener, held_back, "closed a connection: the head of a request took too long");
         }
     }
 

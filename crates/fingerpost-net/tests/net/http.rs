@@ -160,6 +160,14 @@ async fn headers_have_limits_in_time_number_and_size() {
         let answer = world.connect().await.http(&request).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
+    let refused = |reason: &str| format!("fingerpost_refused_total{{reason=\"{reason}\"}}");
+    world.metric_becomes(&refused("head_too_big"), 2).await;
+    assert_eq!(world.metric(&refused("slow_head")), 1);
+    // Who only keeps a connection is not slow.
+    let idle = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    assert!(world.connect().await.http(idle).await.ends_with("ok\n"));
+    assert_eq!(world.connect().await.http("").await, "");
+    assert_eq!(world.metric(&refused("slow_head")), 1);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod pipelining;
 mod proxied;
 mod shortcut;
 mod shutdown;
+mod smuggling;
 mod tls;
 mod tls_clients;
 mod tls_files;
