@@ -79,7 +79,7 @@ impl NativeDoor {
             }
         };
         Self(Arc::new(Shared {
-            metrics: Metrics::new(&commands),
+            metrics: Metrics::new(&commands, placement.set()),
             budget: Arc::new(Budget::new(options.buffered_bytes_total)),
             log: Log::default(),
             guards,

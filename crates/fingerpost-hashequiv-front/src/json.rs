@@ -22,6 +22,7 @@ mod lookup;
 mod many;
 mod metrics;
 mod openapi;
+mod outcome;
 mod problem;
 mod remembered;
 mod reports;
@@ -247,13 +248,14 @@ impl JsonDoor {
         let commands = fingerpost_hashequiv::commands();
         let looked_up = commands.find(LOOK_UP, false);
         let (looked_up, _) = looked_up.expect("a test looks at each route");
+        let placement = placement.into();
         Self(Arc::new(Shared {
-            placement: placement.into(),
+            metrics: Arc::new(Metrics::new(placement.set())),
+            placement,
             options,
             commands,
             looked_up,
             ids: RequestIds::default(),
-            metrics: Arc::default(),
             guards,
             failed_logins: Seldom::new(LOG_EVERY),
             waiting: Semaphore::new(changes::WAITING_MAX),
@@ -404,12 +406,14 @@ impl Shared {
                 credential: None,
                 namespace: place.service.namespace().to_owned(),
             };
-            let (place, principal) = self.principal(place, shown, &told).await?;
+            let entered = self.principal(place, shown, &told).await;
+            let (place, principal) = entered.inspect_err(|_| running.within(&told.namespace))?;
             told.user = principal.name().map(str::to_owned);
             told.credential = principal.credential().cloned();
             if told.namespace != place.service.namespace() {
                 told.namespace = place.service.namespace().to_owned();
             }
+            running.within(&told.namespace);
             let caller = Caller {
                 place,
                 principal,

@@ -1,7 +1,10 @@
 //! What the native door counts. Names begin with `fingerpost_hashequiv_`.
 
-use fingerpost_core::{Failure, Registry as Commands};
-use fingerpost_hashequiv::{HashEquiv, HotCounter, HotDurations};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fingerpost_core::{Entry, Failure, Kind, Registry as Commands};
+use fingerpost_hashequiv::{HashEquiv, HotCounter, HotDurations, NamespaceSet};
 use fingerpost_hashequiv_proto::Misbehaved;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -11,8 +14,9 @@ use prometheus_client::registry::Registry;
 /// The door's counters, with every label looked up beforehand.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// By command, in the order of the commands.
-    pub(crate) commands: Vec<CommandMetrics>,
+    by_namespace: HashMap<Arc<str>, OfCommands>,
+    /// Those of the default namespace.
+    default: OfCommands,
     /// Breaches of the protocol, in the order of [`Misbehaved::ALL`].
     misbehaved: Vec<Counter>,
     over_limit: Vec<Counter>,
@@ -23,13 +27,18 @@ pub(crate) struct Metrics {
     families: Families,
 }
 
-/// The counters of one command.
+/// The counters of commands within one namespace, in the order of the commands. Found
+/// once for a connection.
+pub(crate) type OfCommands = Arc<[CommandMetrics]>;
+
+/// The counters of one command within one namespace.
 #[derive(Debug)]
 pub(crate) struct CommandMetrics {
     outcomes: [Counter; OUTCOMES.len()],
     /// Lines of the stream that the command opens, its end included.
     pub(crate) lines: HotCounter,
-    /// Of requests; of a stream, those of the batches of its lines.
+    /// Of requests; of a stream, those of the batches of its lines. The same in each
+    /// namespace.
     pub(crate) durations: HotDurations,
 }
 
@@ -59,6 +68,7 @@ const LIMITS: [(Limit, &str); 4] = [
 struct RequestLabels {
     command: &'static str,
     outcome: &'static str,
+    namespace: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,6 +79,7 @@ struct CommandLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StreamLabels {
     stream: &'static str,
+    namespace: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,25 +102,17 @@ struct Families {
 }
 
 impl Metrics {
-    pub(crate) fn new(commands: &Commands<HashEquiv>) -> Self {
+    pub(crate) fn new(commands: &Commands<HashEquiv>, set: &NamespaceSet) -> Self {
         let families = Families::default();
-        let of_command = |name: &'static str, is_stream: bool| CommandMetrics {
-            outcomes: OUTCOMES.map(|outcome| {
-                families.requests.get_or_create_owned(&RequestLabels {
-                    command: name,
-                    outcome,
-                })
-            }),
-            lines: match is_stream {
-                true => families
-                    .lines
-                    .get_or_create_owned(&StreamLabels { stream: name }),
-                false => HotCounter::default(),
-            },
-            durations: families
-                .durations
-                .get_or_create_owned(&CommandLabels { command: name }),
+        let within = |service: &HashEquiv| {
+            let namespace: Arc<str> = service.namespace().into();
+            let entries = commands.entries().iter();
+            let counters = entries.map(|entry| families.of_command(entry, &namespace));
+            (Arc::clone(&namespace), counters.collect())
         };
+        let by_namespace: HashMap<_, OfCommands> =
+            set.iter().map(|service| within(service)).collect();
+        let (_, default) = within(set.default());
         let reason = |reason| {
             families
                 .misbehaved
@@ -121,14 +124,8 @@ impl Metrics {
                 .get_or_create_owned(&LimitLabels { limit })
         };
         Self {
-            commands: commands
-                .entries()
-                .iter()
-                .map(|entry| {
-                    let facts = &entry.declaration;
-                    of_command(facts.name, facts.kind == fingerpost_core::Kind::Stream)
-                })
-                .collect(),
+            by_namespace,
+            default,
             misbehaved: Misbehaved::ALL
                 .iter()
                 .map(|kind| reason(kind.as_str()))
@@ -143,8 +140,7 @@ impl Metrics {
     /// Adds every counter to `registry`, whose prefix is `fingerpost`.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("hashequiv");
-        let requests =
-            "Requests that ended, by command and outcome; the opening of a stream is one";
+        let requests = "Requests that ended, by command, outcome and namespace; the opening of a stream is one";
         registry.register("requests", requests, self.families.requests.clone());
         let lines = "Lines of streams, the ends of streams included";
         registry.register("stream_lines", lines, self.families.lines.clone());
@@ -162,6 +158,12 @@ impl Metrics {
         registry.register("sent_bytes", sent, self.sent_bytes.clone());
     }
 
+    /// The counters of a namespace, which is one of those that there were at first.
+    pub(crate) fn within(&self, namespace: &str) -> OfCommands {
+        let known = self.by_namespace.get(namespace);
+        Arc::clone(known.unwrap_or(&self.default))
+    }
+
     pub(crate) fn count_misbehaved(&self, misbehaved: Misbehaved) {
         let place = Misbehaved::ALL
             .iter()
@@ -175,6 +177,31 @@ impl Metrics {
         let place = LIMITS.iter().position(|(other, _)| *other == limit);
         if let Some(counter) = place.and_then(|place| self.over_limit.get(place)) {
             counter.inc();
+        }
+    }
+}
+
+impl Families {
+    fn of_command(&self, entry: &Entry<HashEquiv>, namespace: &Arc<str>) -> CommandMetrics {
+        let command = entry.declaration.name;
+        CommandMetrics {
+            outcomes: OUTCOMES.map(|outcome| {
+                self.requests.get_or_create_owned(&RequestLabels {
+                    command,
+                    outcome,
+                    namespace: Arc::clone(namespace),
+                })
+            }),
+            lines: match entry.declaration.kind {
+                Kind::Stream => self.lines.get_or_create_owned(&StreamLabels {
+                    stream: command,
+                    namespace: Arc::clone(namespace),
+                }),
+                Kind::Once => HotCounter::default(),
+            },
+            durations: self
+                .durations
+                .get_or_create_owned(&CommandLabels { command }),
         }
     }
 }

@@ -203,7 +203,7 @@ async fn next_line<L: Link>(
     let Some(inbound) = inbox.next(Mode::Stream)? else {
         return Ok(Step::Empty);
     };
-    turn.shared.metrics.commands[command].lines.inc();
+    turn.caller.counted[command].lines.inc();
     if let Inbound::Line(line) = inbound {
         turn.call(command, line).await?;
         return Ok(Step::More);

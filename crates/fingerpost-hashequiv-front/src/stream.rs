@@ -81,7 +81,7 @@ impl Gets {
         service.requests().record(taken.lines, elapsed);
         service.metrics().cache_hits.inc_by(taken.hits);
         service.metrics().unihashes_found.inc_by(taken.hits);
-        let metrics = &shared.metrics.commands[self.command];
+        let metrics = &turn.caller.counted[self.command];
         metrics.lines.inc_by(taken.lines);
         metrics.durations.observe(elapsed);
         answered.map_err(|failure| turn.fail(self.command, &failure))?;
@@ -233,7 +233,7 @@ impl Exists {
         };
         let elapsed = started.elapsed();
         service.requests().record(lines, elapsed);
-        let metrics = &shared.metrics.commands[self.command];
+        let metrics = &turn.caller.counted[self.command];
         metrics.lines.inc_by(lines);
         metrics.durations.observe(elapsed);
         for known in known.map_err(|failure| turn.fail(self.command, &failure))? {

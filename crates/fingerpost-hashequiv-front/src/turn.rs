@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use crate::door::{Opens, Shared};
 use crate::ended::Ended;
 use crate::guards::{self, PATIENCE, REST_MAX, Rate, Stopped, Told};
+use crate::metrics::OfCommands;
 use crate::placement::Place;
 use crate::respond::{self, RequestId};
 use crate::session::Activity;
@@ -32,6 +33,8 @@ pub(crate) struct Turn<'a, L> {
 pub(crate) struct Caller {
     /// The namespace that they work in.
     pub(crate) place: Place,
+    /// What counts their requests there.
+    pub(crate) counted: OfCommands,
     /// Anonymous, or the last login.
     pub(crate) principal: Principal,
     /// When the login ends, if it does.
@@ -53,6 +56,7 @@ impl Caller {
     pub(crate) fn new(shared: &Shared, peer: &Peer, place: Place, login: Option<&Login>) -> Self {
         let principal = place.service.anonymous();
         let mut caller = Self {
+            counted: shared.metrics.within(place.service.namespace()),
             place,
             principal,
             until: None,
@@ -103,6 +107,7 @@ impl Caller {
     fn enter(&mut self, shared: &Shared, new: NewCaller) {
         let name = new.principal.name().unwrap_or_default();
         self.place = shared.placement.after_login(&self.place, name);
+        self.counted = shared.metrics.within(self.place.service.namespace());
         self.principal = self.place.service.admit(new.principal);
         if let Ends::At(until) = new.ends {
             self.until = until;
@@ -141,7 +146,7 @@ impl<L: Link> Turn<'_, L> {
         let ended = permitted.as_ref().into();
         guards::tell(&self.shared.guards, entry, "", ended, tell).await;
         permitted.map_err(|failure| self.fail(command, &failure))?;
-        self.shared.metrics.commands[command].count(None);
+        self.caller.counted[command].count(None);
         self.wire.out.message(outbox::STREAM_BEGIN.as_bytes());
         Ok(Some(activity))
     }
@@ -228,7 +233,7 @@ impl<L: Link> Turn<'_, L> {
         }
         let elapsed = started.elapsed();
         self.service().requests().record(1, elapsed);
-        let metrics = &self.shared.metrics.commands[command];
+        let metrics = &self.caller.counted[command];
         metrics.durations.observe(elapsed);
         let outcome = outcome.map_err(Failure::from);
         if entry.declaration.kind == Kind::Once || outcome.is_err() {
@@ -242,7 +247,7 @@ impl<L: Link> Turn<'_, L> {
         });
         match done {
             Ok(login) => {
-                self.shared.metrics.commands[command].count(None);
+                self.caller.counted[command].count(None);
                 if let Some(new) = login {
                     self.caller.enter(self.shared, new);
                 }
@@ -271,7 +276,7 @@ impl<L: Link> Turn<'_, L> {
 
     /// Counts, logs and tells a failure.
     pub(crate) fn fail(&mut self, command: usize, failure: &Failure) -> Ended {
-        self.shared.metrics.commands[command].count(Some(failure));
+        self.caller.counted[command].count(Some(failure));
         let declaration = &self.shared.entry(command).declaration;
         self.shared.log.failure(failure, declaration, &self.caller);
         respond::failure(failure, &mut self.wire.out);

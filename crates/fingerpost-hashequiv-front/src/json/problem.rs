@@ -9,6 +9,7 @@ use fingerpost_core::Failure;
 use fingerpost_net::Crowded;
 use serde::Serialize;
 
+use super::outcome::Outcome;
 use super::{Caller, caching};
 use crate::guards::code;
 
@@ -111,6 +112,15 @@ impl Problem {
 
     pub(super) const fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// What became of its request.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.code {
+            "not-now" => Outcome::Refused,
+            _ if self.limit.is_some() || self.retry_after.is_some() => Outcome::Limited,
+            _ => Outcome::of(self.status),
+        }
     }
 
     pub(super) fn limit_name(&self) -> Option<&'static str> {

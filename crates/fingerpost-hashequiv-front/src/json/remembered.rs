@@ -51,8 +51,8 @@ impl Shared {
         let mut response = found(service, epoch.number, request.headers, bytes, true);
         epoch::tell(&epoch, response.headers_mut());
         request_id::tell(&self.ids.of(request.headers), response.headers_mut());
-        self.metrics
-            .count_known(response.status(), started.elapsed());
+        let (status, took) = (response.status(), started.elapsed());
+        self.metrics.count_known(service.namespace(), status, took);
         Some(response)
     }
 

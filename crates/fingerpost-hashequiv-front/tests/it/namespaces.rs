@@ -6,6 +6,7 @@ use fingerpost_hashequiv::namespace::NamespaceConfig;
 use fingerpost_hashequiv_client::{Client, ClientOptions, request};
 use fingerpost_hashequiv_front::PlacementOptions;
 use fingerpost_net::Address;
+use prometheus_client::registry::Registry;
 
 use crate::world::{HANDSHAKE, Listening, Wire, World, taskhash, unihash};
 
@@ -100,6 +101,36 @@ async fn a_login_moves_whoever_chose_nothing() {
     let mut wire = open(&world, Some("second")).await;
     wire.ask(&auth("bot", "botsecret")).await;
     assert!(knows(&mut wire, 1).await && !knows(&mut wire, 2).await);
+}
+
+#[tokio::test]
+async fn requests_are_counted_where_their_caller_works() {
+    let world = world().await;
+    let mut wire = open(&world, Some("second")).await;
+    report(&mut wire, 1).await;
+    wire.ask("{\"get-stream\": null}").await;
+    wire.ask(&format!("m {}", taskhash(1))).await;
+    let mut wire = open(&world, None).await;
+    knows(&mut wire, 1).await;
+    wire.ask(&auth("bot", "botsecret")).await;
+    knows(&mut wire, 1).await;
+    report(&mut wire, 1).await;
+    let mut registry = Registry::with_prefix("fingerpost");
+    world.door.register_metrics(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        r#"requests_total{command="report-equiv",outcome="ok",namespace="release"} 1"#,
+        r#"requests_total{command="get-stream",outcome="ok",namespace="release"} 1"#,
+        r#"stream_lines_total{stream="get-stream",namespace="release"} 1"#,
+        r#"stream_lines_total{stream="get-stream",namespace="default"} 0"#,
+        r#"requests_total{command="get",outcome="ok",namespace="default"} 1"#,
+        r#"requests_total{command="get",outcome="ok",namespace="lab"} 1"#,
+        r#"requests_total{command="report-equiv",outcome="ok",namespace="lab"} 1"#,
+    ] {
+        let line = format!("fingerpost_hashequiv_{line}\n");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
 }
 
 #[tokio::test]

@@ -222,10 +222,10 @@ async fn every_counter_is_shown_by_its_name() {
     wire.rest().await;
     let text = metrics.encode();
     for line in [
-        "fingerpost_hashequiv_requests_total{command=\"ping\",outcome=\"ok\"} 1",
-        "fingerpost_hashequiv_requests_total{command=\"get-stream\",outcome=\"ok\"} 1",
-        "fingerpost_hashequiv_requests_total{command=\"get-user\",outcome=\"denied\"} 1",
-        "fingerpost_hashequiv_stream_lines_total{stream=\"get-stream\"} 2",
+        "fingerpost_hashequiv_requests_total{command=\"ping\",outcome=\"ok\",namespace=\"default\"} 1",
+        "fingerpost_hashequiv_requests_total{command=\"get-stream\",outcome=\"ok\",namespace=\"default\"} 1",
+        "fingerpost_hashequiv_requests_total{command=\"get-user\",outcome=\"denied\",namespace=\"default\"} 1",
+        "fingerpost_hashequiv_stream_lines_total{stream=\"get-stream\",namespace=\"default\"} 2",
         "fingerpost_hashequiv_misbehaved_total{reason=\"not-json\"} 1",
         "fingerpost_hashequiv_over_limit_total{limit=\"write_stall\"} 0",
         "fingerpost_hashequiv_received_bytes_total ",

@@ -90,6 +90,31 @@ async fn the_list_of_snapshots_names_the_fallbacks() {
 }
 
 #[tokio::test]
+async fn requests_are_counted_where_their_caller_works() {
+    let json = doors().await;
+    json.report_in("/ns/release", '1').await;
+    json.tag("/ns/release", '1', &[]).await;
+    let login = |secret: &str| format!("Basic {}", STANDARD.encode(format!("bot:{secret}")));
+    // One works where users are placed, the other came no further than the door.
+    json.tag("", '1', &[("authorization", &login("botsecret"))])
+        .await;
+    json.tag("", '1', &[("authorization", &login("wrong"))])
+        .await;
+    json.ask("GET", "/ns/nowhere/v1/ping", None).await;
+    let text = json.metrics();
+    for labels in [
+        r#"command="report-equiv",method="POST",status="2xx",outcome="ok",namespace="release""#,
+        r#"command="get",method="GET",status="2xx",outcome="ok",namespace="release""#,
+        r#"command="get",method="GET",status="4xx",outcome="absent",namespace="lab""#,
+        r#"command="get",method="GET",status="4xx",outcome="denied",namespace="default""#,
+        r#"command="ping",method="GET",status="4xx",outcome="absent",namespace="""#,
+    ] {
+        let line = format!("http_requests_total{{{labels}}} 1\n");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_namespace_is_a_problem() {
     let json = doors().await;
     for path in ["/ns/nowhere/v1/ping", "/ns/rel%65ase/v1/ping"] {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Json, METHOD, hash, told};
 
 #[tokio::test]
-async fn requests_are_counted_by_command_method_and_outcome() {
+async fn requests_are_counted_by_command_method_outcome_and_namespace() {
     let json = Json::new().await;
     json.report('1', 'a', 'd').await;
     json.ask("GET", &format!("/v1/unihashes/{METHOD}/x"), None)
@@ -19,12 +19,12 @@ async fn requests_are_counted_by_command_method_and_outcome() {
     told(json.send(lines).await).await;
     let text = json.metrics();
     for line in [
-        r#"http_requests_total{command="report",method="POST",status="2xx"} 1"#,
-        r#"http_requests_total{command="get",method="GET",status="4xx"} 1"#,
-        r#"http_requests_total{command="exists-stream",method="POST",status="2xx"} 1"#,
-        r#"http_requests_total{command="none",method="GET",status="4xx"} 1"#,
+        r#"http_requests_total{command="report",method="POST",status="2xx",outcome="ok",namespace="default"} 1"#,
+        r#"http_requests_total{command="get",method="GET",status="4xx",outcome="absent",namespace="default"} 1"#,
+        r#"http_requests_total{command="exists-stream",method="POST",status="2xx",outcome="ok",namespace="default"} 1"#,
+        r#"http_requests_total{command="none",method="GET",status="4xx",outcome="absent",namespace=""} 1"#,
         // It went wrong after the status was sent.
-        r#"http_requests_total{command="get-stream",method="POST",status="4xx"} 1"#,
+        r#"http_requests_total{command="get-stream",method="POST",status="4xx",outcome="limited",namespace="default"} 1"#,
         r#"http_over_limit_total{limit="line_bytes"} 1"#,
         r#"http_request_duration_seconds_count{command="report"} 1"#,
         "http_in_flight 0",
