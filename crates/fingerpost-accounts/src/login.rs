@@ -118,9 +118,13 @@ impl Logins {
         })
     }
 
-    /// Adds the counters of logins to `registry`, whose prefix is `fingerpost`.
+    /// Adds the counters of logins, and what is shown of issuers' keys, to `registry`,
+    /// whose prefix is `fingerpost`.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.metrics.register(registry);
+        if let Some(workloads) = &self.workloads {
+            workloads.register_metrics(registry);
+        }
     }
 
     /// A name with something secret, as HTTP Basic and the native `auth` have it:

@@ -18,7 +18,8 @@ OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.
 
 
 def configuration(directory):
-    """TLS beside plain, repositories, all kinds of stores that need no other service, a target of redirects, snapshots."""
+    """TLS beside plain, repositories, all kinds of stores that need no other service, a target of redirects, snapshots, an
+    audit log, an issuer that nobody reaches."""
     tls = {name.rpartition("__")[2].lower(): path for name, path in certificate().items()}
     return f"""
 [server]
@@ -42,6 +43,18 @@ url = "file://{directory}/objects"
 [snapshots]
 directory = "{directory}/snapshots"
 every_hours = 1
+
+[audit]
+file = "{directory}/audit.jsonl"
+
+[[oidc]]
+issuer = "https://127.0.0.1:1"
+audiences = ["https://hashes.example"]
+
+[[oidc.rules]]
+match = {{ repository_id = "1" }}
+permissions = ["@read"]
+user = "ci"
 
 [redirect.targets.own]
 stock_clients = true
@@ -85,7 +98,7 @@ async def drive(farm, server):
         # What it answers is not the point.
         await asyncio.to_thread(subprocess.run, words, capture_output=True, timeout=COMMAND_SECONDS)
     # Refusals of the doors that are not asked often.
-    for path in ("empty/api/none", "content/none"):
+    for path in ("empty/api/none", "content/none", "v1/users"):
         try:
             await asyncio.to_thread(get, f"{base}/{path}")
         except urllib.error.HTTPError:

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::algorithm::Algorithm;
 use super::keys::{KeySet, KeySource, PublicKey};
+use super::metrics::KeysState;
 use super::{FetchError, Refusal};
 use crate::recent::micros;
 
@@ -17,6 +18,7 @@ use crate::recent::micros;
 pub(super) const ASK_EVERY: Duration = Duration::from_secs(30);
 /// A fetch that does not end by itself is given up.
 const FETCH_MAX: Duration = Duration::from_secs(30);
+const SECOND_MICROS: i64 = 1_000_000;
 /// Nobody was asked yet.
 const NEVER: i64 = i64::MIN;
 
@@ -42,6 +44,7 @@ struct Inner {
     turn: Arc<Mutex<()>>,
     /// When the issuer was asked last, in microseconds since 1970.
     asked: AtomicI64,
+    since: Timestamp,
 }
 
 struct Fetched {
@@ -73,12 +76,27 @@ impl KeyCache {
         Self(Arc::new(Inner {
             issuer,
             source,
+            since: clock.now(),
             clock,
             holding,
             fetched: ArcSwapOption::empty(),
             turn: Arc::default(),
             asked: AtomicI64::new(NEVER),
         }))
+    }
+
+    /// How it is with the keys now.
+    pub(super) fn state(&self) -> KeysState {
+        let (fetched, now) = (self.0.fetched.load(), self.0.clock.now());
+        let at = fetched.as_ref().map_or(self.0.since, |fetched| fetched.at);
+        let usable = self
+            .0
+            .holding(&fetched)
+            .map(|fetched| fetched.keys.count().0);
+        KeysState {
+            age_seconds: now.0.saturating_sub(at.0).div_euclid(SECOND_MICROS),
+            usable: usable.map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)),
+        }
     }
 
     /// The key with this name, or the only one, for this algorithm. When it is unknown the issuer is
@@ -133,12 +151,17 @@ impl KeyCache {
 }
 
 impl Inner {
-    fn look(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Found, Refusal> {
-        let fetched = self.fetched.load_full();
+    /// What was fetched, if it holds still.
+    fn holding<'a>(&self, fetched: &'a Option<Arc<Fetched>>) -> Option<&'a Arc<Fetched>> {
         let age = |fetched: &Fetched| self.clock.now().0.saturating_sub(fetched.at.0);
-        let fetched = fetched
-            .filter(|fetched| age(fetched) < micros(self.holding.keep))
-            .ok_or(Refusal::KeysUnavailable)?;
+        let fetched = fetched.as_ref();
+        fetched.filter(|fetched| age(fetched) < micros(self.holding.keep))
+    }
+
+    fn look(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Found, Refusal> {
+        let fetched = self.fetched.load();
+        let fetched = self.holding(&fetched).ok_or(Refusal::KeysUnavailable)?;
+        let fetched = Arc::clone(fetched);
         fetched.keys.find(id, algorithm)?;
         Ok(Found {
             fetched,

@@ -12,6 +12,7 @@ mod fetch;
 mod json;
 mod jws;
 mod keys;
+mod metrics;
 mod refusal;
 mod rules;
 mod settings;

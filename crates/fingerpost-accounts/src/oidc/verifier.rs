@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use fingerpost_core::{Clock, Credential, Timestamp};
 use futures_util::future::join_all;
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 
 use super::cache::KeyCache;
 use super::jws::Jws;
 use super::keys::KeySource;
+use super::metrics::{KeysCollector, KeysState};
 use super::settings::Issuer;
 use super::{Refusal, claims};
 use crate::Grant;
@@ -81,6 +83,17 @@ impl Verifier {
     pub async fn keep_keys_fresh(&self) {
         let all = self.0.issuers.iter();
         join_all(all.map(|(_, keys)| keys.keep_fresh())).await;
+    }
+
+    /// Shows at `registry`, whose prefix is `fingerpost`, how old keys are.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(KeysCollector(self.clone())));
+    }
+
+    /// How it is with the keys of each issuer.
+    pub(super) fn issuers_keys(&self) -> impl Iterator<Item = (&str, KeysState)> {
+        let all = self.0.issuers.iter();
+        all.map(|(issuer, keys)| (issuer.url(), keys.state()))
     }
 
     /// What the bearer of this token may. Waits for the issuer at most when the

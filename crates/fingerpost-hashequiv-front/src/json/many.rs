@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf as _, BytesMut};
 use fingerpost_core::{Cost, Failure, Kind};
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;

@@ -2,6 +2,8 @@ use std::task::Poll;
 
 use fingerpost_core::Clock as _;
 use futures_util::future::join_all;
+use prometheus_client::encoding::text::encode as encode_text;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::super::testing::{Pair, World, claims, encode, key_set, settings};
@@ -175,6 +177,34 @@ async fn known_keys_outlive_their_issuer_for_a_while() {
     assert_eq!(world.refusal(&token()).await, Refusal::KeysUnavailable);
     world.clock.advance_micros(30 * SECOND);
     world.verifier.verify(&token()).await.unwrap();
+}
+
+#[tokio::test]
+async fn how_old_keys_are_is_shown() {
+    let pair = Pair::ed25519("a");
+    let mut short = settings();
+    short.keep_keys_seconds = 3600;
+    let url = short.issuer.clone();
+    let world = World::with(short, &[&pair]);
+    let mut registry = Registry::with_prefix("fingerpost");
+    world.verifier.register_metrics(&mut registry);
+    let shows = |age: i64, keys: i64| {
+        let mut text = String::new();
+        encode_text(&mut text, &registry).unwrap();
+        for (name, value) in [("_age_seconds", age), ("", keys)] {
+            let line =
+                format!("\nfingerpost_accounts_oidc_keys{name}{{issuer=\"{url}\"}} {value}\n");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+    };
+    world.clock.advance_micros(40 * SECOND);
+    shows(40, 0);
+    world.verifier.verify(&pair.sign(&claims())).await.unwrap();
+    shows(0, 1);
+    world.clock.advance_micros(3599 * SECOND);
+    shows(3599, 1);
+    world.clock.advance_micros(SECOND);
+    shows(3600, 0);
 }
 
 #[tokio::test]
