@@ -127,7 +127,7 @@ impl Logins {
 }
 
 /// The token out of `Bearer {token}`; `None` if it is another scheme. RFC 6750.
-fn bearer_token(header: &[u8]) -> Option<&[u8]> {
+pub(crate) fn bearer_token(header: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = header.split_at_checked(7)?;
     let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
     is_bearer.then(|| token.trim_ascii())

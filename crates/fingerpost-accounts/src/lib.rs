@@ -10,6 +10,7 @@
 mod authorization;
 mod basic;
 mod copied;
+pub mod fuzz;
 mod grant;
 mod hosts;
 mod login;

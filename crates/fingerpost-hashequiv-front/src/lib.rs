@@ -11,6 +11,7 @@
 mod budget;
 mod door;
 mod ended;
+pub mod fuzz;
 mod guards;
 mod json;
 mod metrics;

@@ -13,8 +13,10 @@ use axum::http::{HeaderMap, HeaderName, header};
 use crate::{Peer, PeerAddress, TrustedProxies};
 
 mod elements;
+mod fuzz;
 
 use elements::{Element, elements};
+pub(crate) use fuzz::fuzz_forwarded;
 
 /// Which headers of trusted proxies are read. One kind only: a proxy that writes one
 /// passes the other on as the client sent it.

@@ -1,13 +1,20 @@
 //! Fuzz targets: plain functions over bytes that panic when something that
 //! must always hold does not.
 
+use crate::forwarded::fuzz_forwarded;
+use crate::proxied::fuzz_proxied;
 use crate::{Address, detect};
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, for runners.
-pub const TARGETS: [(&str, Target); 2] = [("detect", fuzz_detect), ("address", fuzz_address)];
+pub const TARGETS: [(&str, Target); 4] = [
+    ("detect", fuzz_detect),
+    ("address", fuzz_address),
+    ("forwarded", fuzz_forwarded),
+    ("proxied", fuzz_proxied),
+];
 
 /// A verdict about a connection never changes with more bytes, and comes
 /// within 24 of them.

@@ -79,6 +79,22 @@ fn parse(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, NoHeader> 
     Ok(Some((client, length)))
 }
 
+/// What is said of a beginning is never taken back with more bytes, and no byte that
+/// did not come is of the header.
+pub(crate) fn fuzz_proxied(data: &[u8]) {
+    let whole = parse(data);
+    if let Ok(Some((_, length))) = whole {
+        assert!(length <= data.len(), "{length} bytes of {}", data.len());
+    }
+    for end in 0..data.len().min(HEADER_BYTES_MAX) {
+        let early = parse(&data[..end]);
+        assert!(
+            early == Ok(None) || early == whole,
+            "{early:?} of {end} bytes became {whole:?}"
+        );
+    }
+}
+
 const V1: &[u8] = b"PROXY ";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 

@@ -29,14 +29,22 @@ struct Family {
 }
 
 /// Every target there is. `fuzz/decoders.rs` has nearly the same list.
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 10] = [
     Family {
         targets: &fingerpost_hashequiv_proto::fuzz::TARGETS,
         words: &HASHEQUIV_WORDS,
     },
     Family {
         targets: &fingerpost_net::fuzz::TARGETS,
-        words: &HASHEQUIV_WORDS,
+        words: &HTTP_WORDS,
+    },
+    Family {
+        targets: &fingerpost_hashequiv_front::fuzz::TARGETS,
+        words: &HTTP_WORDS,
+    },
+    Family {
+        targets: &fingerpost_accounts::fuzz::TARGETS,
+        words: &HTTP_WORDS,
     },
     Family {
         targets: &fingerpost_hg_proto::fuzz::TARGETS,
@@ -87,6 +95,44 @@ const HASHEQUIV_WORDS: [&[u8]; 22] = [
     b"1e400",
     b"\xef\xbb\xbf",
     b"TestMethod ",
+];
+
+/// Beginnings of connections, what proxies tell, logins, and fields of `/v1`.
+const HTTP_WORDS: [&[u8]; 34] = [
+    b"OEHASHEQUIV 1.1\n",
+    b"GET / HTTP/1.1\r\n",
+    b"\n",
+    b"\r\n",
+    b" ",
+    b",",
+    b";",
+    b"=",
+    b":",
+    b"\"",
+    b"\\",
+    b"\\u0020",
+    b"\\ud800",
+    b"forwarded: ",
+    b"x-forwarded-for: ",
+    b"x-forwarded-proto: https",
+    b"x-forwarded-host: ",
+    b"for=",
+    b"host=",
+    b"10.0.0.2",
+    b"[::1]",
+    b"::ffff:10.0.0.1",
+    b"PROXY TCP4 ",
+    b"PROXY UNKNOWN",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+    b"Basic ",
+    b"Bearer ",
+    b"eyJ",
+    b"{\"method\": \"m\"}",
+    b"\"permissions\": [\"@all\"]",
+    b"\"where\": {}",
+    b"[{},{}]",
+    b"1e400",
+    b"null",
 ];
 
 /// Numbers at their ends, heads of CBOR and of frames, marks of packed chunks.
