@@ -15,7 +15,7 @@ use fingerpost_signatures::Trust;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::figures::Figures;
 use crate::following::{Followed, Found, Heard};
@@ -26,9 +26,11 @@ use crate::server;
 use crate::shared::Shared;
 use crate::state::{State, StateError, Task};
 
-/// Longest wait for the snapshot's files. A drive that is busy with a build's output answers
+/// Longest wait for what is on disk. A drive that is busy with a build's output answers
 /// late, and the server is asked instead.
 const FILES_MAX: Duration = Duration::from_millis(300);
+/// A drive that answered late is left alone for so long while the server answers.
+const LATE_REST: Duration = Duration::from_secs(5);
 /// Batches that are looked up in those files at a time. Where a drive hangs no more than these
 /// hang with it.
 const FILES_READ: usize = 64;
@@ -254,6 +256,8 @@ pub(crate) struct Kept {
     pub(crate) listener: Arc<Listener>,
     /// Places of those who read its files.
     reading: Arc<Semaphore>,
+    /// When the drive was late last.
+    late: Mutex<Option<Instant>>,
 }
 
 impl Kept {
@@ -262,7 +266,24 @@ impl Kept {
             followed,
             listener,
             reading: Arc::new(Semaphore::new(FILES_READ)),
+            late: Mutex::default(),
         }
+    }
+
+    /// Whether the drive was late a moment ago: whoever has a server to ask need not wait for it.
+    fn is_late(&self) -> bool {
+        self.late
+            .lock()
+            .is_some_and(|late| late.elapsed() < LATE_REST)
+    }
+
+    /// What is read from disk, if it comes in time.
+    async fn in_time<T>(&self, reading: impl Future<Output = Option<T>>) -> Option<T> {
+        let read = timeout(FILES_MAX, reading).await;
+        if read.is_err() {
+            *self.late.lock() = Some(Instant::now());
+        }
+        read.ok().flatten()
     }
 
     /// What the snapshot and the changes since say. Files are read: not on the runtime's threads.
@@ -286,10 +307,8 @@ impl Kept {
             };
             spawn_blocking(look_up).await.ok()
         };
-        match timeout(FILES_MAX, looking).await {
-            Ok(Some(words)) => words,
-            _ => vec![None; count],
-        }
+        let words = self.in_time(looking).await;
+        words.unwrap_or_else(|| vec![None; count])
     }
 }
 
@@ -300,11 +319,15 @@ impl Shared {
         kept.is_some_and(|kept| kept.followed.is_current())
     }
 
-    /// Looks into the snapshot, then at answers of before.
-    pub(crate) async fn look_at_what_is_kept(&self, batch: &mut Batch) {
+    /// Looks into the snapshot, then at answers of before; at nothing while the drive is late, if
+    /// somebody `else_answers`.
+    pub(crate) async fn look_at_what_is_kept(&self, batch: &mut Batch, else_answers: bool) {
         let Some(kept) = &self.kept else {
             return;
         };
+        if else_answers && kept.is_late() {
+            return;
+        }
         let judge = self.trust.now();
         let heard = self.knowledge.heard();
         let is_current = kept.followed.is_current();
@@ -318,7 +341,7 @@ impl Shared {
             let asked = batch.open();
             // What is heard of, the store has to have heard of too.
             let words = match kept.listener.is_settled() {
-                true => self.in_store(&asked, is_current).await,
+                true => self.in_store(kept, &asked, is_current).await,
                 false => vec![None; asked.len()],
             };
             self.take((&judge, of), &asked, &words);
@@ -357,27 +380,25 @@ impl Shared {
             taskhash: taskhash.to_owned(),
         };
         let mut batch = Batch::new(vec![task]);
-        self.look_at_what_is_kept(&mut batch).await;
+        self.look_at_what_is_kept(&mut batch, false).await;
         batch.words().pop().flatten().flatten()
     }
 
     /// What the server answered before, and did not delete.
-    async fn in_store(&self, tasks: &[server::Task], is_current: bool) -> Vec<Word> {
+    async fn in_store(&self, kept: &Kept, tasks: &[server::Task], is_current: bool) -> Vec<Word> {
         let nothing = || vec![None; tasks.len()];
         let Some(state) = self.spool.state() else {
             return nothing();
         };
         let of_state = |task: &server::Task| task_of(&task.method, &task.taskhash);
         let asked = tasks.iter().map(of_state).collect();
-        let Ok(found) = state.recall(&self.namespace, asked).await else {
+        let recall = async { state.recall(&self.namespace, asked).await.ok() };
+        let Some(found) = kept.in_time(recall).await else {
             return nothing();
         };
-        let now = SystemClock.now();
-        let offline_max = self.knowledge.offline_max().as_micros();
-        let is_good = |at: Timestamp| {
-            let age = now.0.saturating_sub(at.0);
-            is_current || u128::try_from(age).is_ok_and(|age| age < offline_max)
-        };
+        let (now, offline_max) = (SystemClock.now(), self.knowledge.offline_max());
+        let offline = kept.followed.age();
+        let is_good = |at: Timestamp| is_current || is_within(offline_max, offline, age(at, now));
         let found = found.into_iter();
         found
             .map(|known| known.filter(|known| is_good(known.at)))
@@ -399,6 +420,19 @@ impl Shared {
         });
         state.remember(&self.namespace, of, known);
     }
+}
+
+/// How old an answer is; `None` if the clock is wrong now, or was then.
+fn age(at: Timestamp, now: Timestamp) -> Option<Duration> {
+    let age = now.0.saturating_sub(at.0);
+    u64::try_from(age).ok().map(Duration::from_micros)
+}
+
+/// Whether an answer is good while nobody hears of deletions: since then, or since it was given
+/// if that is later or the other is not known.
+fn is_within(max: Duration, offline: Option<Duration>, age: Option<Duration>) -> bool {
+    let since = [offline, age].into_iter().flatten().min();
+    since.is_some_and(|since| since < max)
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ impl Shared {
         let may_know = || server.whose() == Whose::EVERYBODYS;
         let is_kept_first = may_know() && (self.is_current() || !server.answers());
         if is_kept_first {
-            self.look_at_what_is_kept(&mut batch).await;
+            let else_answers = server.answers();
+            self.look_at_what_is_kept(&mut batch, else_answers).await;
         }
         if !batch.is_answered() {
             let open = batch.open();
@@ -99,7 +100,7 @@ impl Shared {
             batch.say(self.ask_server(server, open).await);
         }
         if !is_kept_first && may_know() && !batch.is_answered() {
-            self.look_at_what_is_kept(&mut batch).await;
+            self.look_at_what_is_kept(&mut batch, false).await;
         }
         let by = batch.by;
         (batch.words(), by)

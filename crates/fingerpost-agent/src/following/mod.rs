@@ -138,6 +138,11 @@ impl Followed {
         self.shared.is_current(Instant::now())
     }
 
+    /// How long ago the server had told of all that it deleted, if it is known.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.shared.freshness.age(Instant::now())
+    }
+
     /// An answer of the server had this epoch. With a later one than was heard of nothing is
     /// answered here until what was deleted is known, which is asked for at once.
     pub(crate) fn saw(&self, epoch: DeletionEpoch) {

@@ -126,4 +126,32 @@ async fn while_a_drive_hangs_no_more_look_ups_hang_with_it() {
     drop(hanging);
     assert_eq!(known_here(shared).await, Some(unihash(1)));
     assert_eq!(kept.reading.available_permits(), FILES_READ);
+    // Whoever has a server to ask does without the drive for a while.
+    let asked = async |else_answers| {
+        let mut batch = Batch::new(vec![server::Task {
+            method: METHOD.to_owned(),
+            taskhash: task(1).taskhash.to_text(),
+        }]);
+        shared.look_at_what_is_kept(&mut batch, else_answers).await;
+        batch.is_answered()
+    };
+    assert!(!asked(true).await && asked(false).await);
+}
+
+#[test]
+fn an_answer_is_good_for_a_time_without_the_server() {
+    let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+    let max = hours(24).unwrap();
+    for (offline, age, expect) in [
+        (hours(1), hours(100), true),
+        (hours(25), hours(100), false),
+        // It was given after the last word of deletions.
+        (hours(25), hours(1), true),
+        (None, hours(1), true),
+        (None, hours(25), false),
+        (hours(1), None, true),
+        (None, None, false),
+    ] {
+        assert_eq!(is_within(max, offline, age), expect, "{offline:?} {age:?}");
+    }
 }
