@@ -13,8 +13,10 @@ use tokio::time::Instant;
 const WORD_MAX: Duration = Duration::from_secs(60);
 /// The same of a refusal: new rights of the token that was refused are seen after that.
 const REFUSAL_MAX: Duration = Duration::from_secs(600);
-/// After a login that was not answered, so long nobody waits for another.
+/// After a login that was not answered, so long nobody waits for another; twice as long after
+/// each further one, up to the most.
 const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// Users that are remembered.
 const USERS_MAX: usize = 1_000;
 /// What a build may where the server has not said anything.
@@ -24,7 +26,7 @@ const DEFAULT: [&str; 2] = ["@read", "@report"];
 #[derive(Default)]
 pub(crate) struct Logins {
     users: Mutex<HashMap<String, Word>>,
-    silent_until: Mutex<Option<Instant>>,
+    silence: Mutex<Option<Silence>>,
     /// What the builds of each user of the host logged in with last as each user of the
     /// server, unless it was refused.
     given: Mutex<HashMap<String, Credentials>>,
@@ -36,6 +38,12 @@ struct Word {
     /// The permissions, or the words of the refusal.
     said: Result<Vec<String>, String>,
     at: Instant,
+}
+
+/// The server did not answer a login.
+struct Silence {
+    until: Instant,
+    pause: Duration,
 }
 
 /// How a login ended.
@@ -62,15 +70,15 @@ impl Logins {
             Some(Err(why)) => return Outcome::Refused(why),
             None => {}
         }
-        let is_silent = self
-            .silent_until
-            .lock()
-            .is_some_and(|until| Instant::now() < until);
-        if !answers || is_silent {
+        if !answers || !self.may_try() {
             return Outcome::In(self.last(username, token), None);
         }
         let mut client = Client::new(options);
-        match client.call(&request::auth(username, token)).await {
+        let said = client.call(&request::auth(username, token)).await;
+        if matches!(said, Ok(_) | Err(ClientError::Told(_))) {
+            *self.silence.lock() = None;
+        }
+        match said {
             Ok(login) => {
                 self.remember(username, token, Ok(login.permissions.clone()));
                 Outcome::In(login.permissions, None)
@@ -80,10 +88,34 @@ impl Logins {
                 Outcome::Refused(why)
             }
             Err(error) => {
-                *self.silent_until.lock() = Some(Instant::now() + SILENCE);
+                self.was_silent();
                 Outcome::In(self.last(username, token), Some(error))
             }
         }
+    }
+
+    /// Whether the server is waited for. Of those who come after a silence one tries.
+    fn may_try(&self) -> bool {
+        let mut silence = self.silence.lock();
+        let now = Instant::now();
+        match &mut *silence {
+            None => true,
+            Some(Silence { until, .. }) if now < *until => false,
+            Some(silence) => {
+                silence.pause = (silence.pause * 2).min(SILENCE_MAX);
+                silence.until = now + silence.pause;
+                true
+            }
+        }
+    }
+
+    /// Somebody waited in vain.
+    fn was_silent(&self) {
+        // Whoever tried again has set the time.
+        self.silence.lock().get_or_insert_with(|| Silence {
+            until: Instant::now() + SILENCE,
+            pause: SILENCE,
+        });
     }
 
     /// Notes what a build logged in with, for what has to be brought to the server later.
@@ -132,5 +164,32 @@ impl Logins {
             at: Instant::now(),
         };
         users.insert(username.to_owned(), word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_silence_one_tries_and_the_next_one_later_each_time() {
+        let logins = Logins::default();
+        // All who came before it was known wait.
+        assert!(logins.may_try() && logins.may_try());
+        logins.was_silent();
+        logins.was_silent();
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let began = Instant::now();
+            while !logins.may_try() {
+                advance(Duration::from_secs(1)).await;
+            }
+            assert!(!logins.may_try());
+            logins.was_silent();
+            pauses.push(began.elapsed().as_secs());
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300]);
     }
 }
