@@ -403,8 +403,9 @@ async fn websocket_fragments_without_an_end_are_cut_off() -> Result<()> {
 /// What a peer sends over a limit is counted, and logged with its address.
 #[tokio::test]
 async fn what_goes_over_a_limit_is_counted_and_logged() -> Result<()> {
+    const MISBEHAVED: &str = "fingerpost_hashequiv_misbehaved_total";
     let (_farm, server) = server().await?;
-    let before = metric(&server, "fingerpost_", "").await?;
+    let before = metric(&server, MISBEHAVED, "").await?;
     let mut lines = server.connect().await?.into_lines()?;
     lines.send(HANDSHAKE).await?;
     lines.send_in_vain(&vec![b'x'; 70_000]).await?;
@@ -418,6 +419,6 @@ async fn what_goes_over_a_limit_is_counted_and_logged() -> Result<()> {
         .lines()
         .find(|line| line.contains("too long") && line.contains("peer"));
     ensure!(line.is_some(), "not logged:\n{logged}");
-    ensure!(metric(&server, "fingerpost_", "").await? > before);
+    ensure!(metric(&server, MISBEHAVED, "").await? > before);
     Ok(())
 }
