@@ -19,7 +19,7 @@ use crate::spared::Spared;
 use crate::wire::{Ended, Wire};
 
 /// Tasks that are asked together.
-const BATCH_TASKS: usize = 2_000;
+const BATCH_TASKS: usize = 4_000;
 /// Batches of one build that are under way.
 const BATCHES_MAX: usize = 32;
 

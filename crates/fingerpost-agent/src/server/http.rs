@@ -8,8 +8,7 @@ use fingerpost_hashequiv_client::http::{HttpClient, Said};
 use fingerpost_hashequiv_proto::client::{ReportedRow, SignedRow};
 use fingerpost_hashequiv_proto::types::Unihash;
 use serde::Deserialize;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Deadlines, Task};
 use crate::state::ReportKind;
@@ -18,15 +17,9 @@ use crate::state::ReportKind;
 /// was asked something else.
 const DOUBTED: u32 = 4;
 
-/// Requests with that many tasks are on their way at a time: each takes some megabytes, most of
-/// it to compress and decompress. Over a long link two are enough, with thousands in each.
-const LARGE: usize = 500;
-const LARGE_AT_ONCE: usize = 2;
-
 /// A client, and how long it is waited for.
 pub(super) struct Http {
     pub(super) client: HttpClient,
-    large: Semaphore,
     lookups: Patience,
     reports: Patience,
 }
@@ -74,7 +67,6 @@ impl Http {
     pub(super) const fn new(client: HttpClient, deadlines: Deadlines) -> Self {
         Self {
             client,
-            large: Semaphore::const_new(LARGE_AT_ONCE),
             lookups: Patience::new(deadlines.lookup),
             reports: Patience::new(deadlines.report),
         }
@@ -92,35 +84,17 @@ impl Http {
         &self,
         tasks: &[Task],
     ) -> Result<Said<Vec<Option<Unihash>>>, AskError> {
-        let asked = self.lookups.wait(|by| async move {
-            let _place = self.place(tasks, by).await?;
-            self.client.unihashes(&keys(tasks), by).await
-        });
+        let keys = keys(tasks);
+        let asked = self.lookups.wait(|by| self.client.unihashes(&keys, by));
         asked.await
-    }
-
-    /// A place for what is asked, in time.
-    async fn place(
-        &self,
-        tasks: &[Task],
-        by: Instant,
-    ) -> Result<Option<SemaphorePermit<'_>>, AskError> {
-        if tasks.len() < LARGE {
-            return Ok(None);
-        }
-        let place = timeout_at(by, self.large.acquire()).await;
-        Ok(place.map_err(|_| AskError::late())?.ok())
     }
 
     pub(super) async fn signed(
         &self,
         tasks: &[Task],
     ) -> Result<Said<Vec<Option<SignedRow>>>, AskError> {
-        let asked = self.lookups.wait(|by| async move {
-            let _place = self.place(tasks, by).await?;
-            self.client.signed(&keys(tasks), by).await
-        });
-        asked.await
+        let keys = keys(tasks);
+        self.lookups.wait(|by| self.client.signed(&keys, by)).await
     }
 
     pub(super) async fn exist(&self, unihashes: &[String]) -> Result<Vec<bool>, AskError> {
