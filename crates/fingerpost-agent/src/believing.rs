@@ -94,20 +94,22 @@ pub(crate) async fn read_rings_again(agent: Agent, settings: Settings, state: Pa
     let mut seen = Stamp::of(rings.iter());
     loop {
         sleep(LOOK_EVERY).await;
-        let looked = {
-            let (settings, rings, state) = (settings.clone(), rings.clone(), state.clone());
+        let (settings, rings, state) = (settings.clone(), rings.clone(), state.clone());
+        let before = seen.clone();
+        let looked = spawn_blocking(move || {
             // The stamp first: what is written meanwhile is read the next time.
-            spawn_blocking(move || (Stamp::of(rings.iter()), settings.options(state))).await
+            let stamp = Stamp::of(rings.iter());
+            (stamp != before).then(|| (stamp, settings.options(state)))
+        });
+        let Ok(changed) = looked.await else {
+            return;
         };
         let Some(namespaces) = here.upgrade() else {
             return;
         };
-        let Ok((stamp, options)) = looked else {
-            return;
-        };
-        if stamp == seen {
+        let Some((stamp, options)) = changed else {
             continue;
-        }
+        };
         seen = stamp;
         let failed = &namespaces.first.figures.rings_failed;
         match options {
