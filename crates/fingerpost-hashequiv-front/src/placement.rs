@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fingerpost_hashequiv::{HashEquiv, NamespaceSet};
+use fingerpost_net::without_port;
 
 /// What a path begins with that names a namespace.
 pub(crate) const PATH_PREFIX: &str = "/ns/";
@@ -141,10 +142,7 @@ fn chosen(service: &Arc<HashEquiv>) -> Place {
 
 /// The name of a host without its port and its final dot; proxies tell a port, too.
 fn bare(host: &str) -> &str {
-    let port = host
-        .rfind(':')
-        .filter(|colon| !host[*colon..].contains(']'));
-    let host = &host[..port.unwrap_or(host.len())];
+    let host = without_port(host);
     host.strip_suffix('.').unwrap_or(host)
 }
 

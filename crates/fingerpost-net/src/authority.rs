@@ -34,11 +34,15 @@ pub(crate) fn host_in<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a st
     if let Some(host) = uri.host() {
         return Some(host);
     }
-    let host = headers.get(header::HOST)?.to_str().ok()?;
+    Some(without_port(headers.get(header::HOST)?.to_str().ok()?))
+}
+
+/// A host without the port behind it, if there is one.
+pub fn without_port(host: &str) -> &str {
     let port = host
         .rfind(':')
         .filter(|colon| !host[*colon..].contains(']'));
-    Some(&host[..port.unwrap_or(host.len())])
+    &host[..port.unwrap_or(host.len())]
 }
 
 fn is_named(names: &[String], authority: &Authority) -> bool {

@@ -52,7 +52,7 @@ mod websocket;
 
 pub use address::{Address, Host, ParseAddressError};
 pub use admission::{Admission, AdmissionOptions, Asker, Crowded, Pass, Rates};
-pub use authority::host_of;
+pub use authority::{host_of, without_port};
 pub use bind::{BindError, BindOptions, bind};
 pub use detect::{Detected, detect};
 pub use door::{LineDoor, NoLines, Peer, PeerAddress, Transport};
