@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fingerpost_hashequiv_client::{AskError, ClientError, Credentials};
 use fingerpost_hashequiv_proto::client::{FullRow, Request, read_answer};
-use fingerpost_hashequiv_proto::types::{Unihash, decode_hex, encode_hex};
+use fingerpost_hashequiv_proto::types::{Task, Unihash, decode_hex, encode_hex};
 use fingerpost_net::PeerAddress;
 use serde::Deserialize;
 use serde_json::json;
@@ -266,10 +266,7 @@ async fn get(shared: &Shared, caller: &Caller, argument: &str, text: Verbatim) -
     };
     let hit = matches!(known, Known::Fresh(_));
     shared.figures.lookups(1, u64::from(hit));
-    let task = crate::server::Task {
-        method: method.clone(),
-        taskhash: taskhash.clone(),
-    };
+    let task = Task::parse(&method, &taskhash);
     let said = match known {
         Known::Fresh(unihash) => {
             shared.figures.spared();

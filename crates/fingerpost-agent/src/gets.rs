@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use fingerpost_hashequiv_client::link::{Link, Outgoing};
 use fingerpost_hashequiv_proto::outbox;
 use fingerpost_hashequiv_proto::stream::{GetLine, Line, parse_get_line};
-use fingerpost_hashequiv_proto::types::decode_hex;
+use fingerpost_hashequiv_proto::types::{Method, Task, Taskhash, decode_hex};
 use futures_util::stream::{FuturesOrdered, Stream as _};
 
 use crate::knowledge::{Known, MethodId, Whose};
-use crate::server::{Server, Task};
+use crate::server::Server;
 use crate::shared::Shared;
 use crate::spared::Spared;
 use crate::wire::{Ended, Wire};
@@ -72,7 +72,7 @@ impl Gets {
             shared,
             server,
             asking: FuturesOrdered::new(),
-            method: LastMethod::default(),
+            method: LastMethod::new(),
             places: Vec::new(),
             tasks: Vec::new(),
             is_over: false,
@@ -170,8 +170,8 @@ impl Gets {
     fn postpone(&mut self, key: &GetLine<'_>, old: Option<[u8; 32]>) {
         self.places.push(Place::Asked(old));
         self.tasks.push(Task {
-            method: key.method.to_owned(),
-            taskhash: key.taskhash.to_owned(),
+            method: self.method.named(key.method).clone(),
+            taskhash: Taskhash::parse(key.taskhash),
         });
     }
 
@@ -253,26 +253,38 @@ impl Gets {
 }
 
 /// The method of the line before, which is nearly always that of the next.
-#[derive(Default)]
 struct LastMethod {
-    name: String,
+    name: Method,
     id: Option<MethodId>,
 }
 
 impl LastMethod {
+    fn new() -> Self {
+        Self {
+            name: Method::new(""),
+            id: None,
+        }
+    }
+
     #[inline]
     fn known(&mut self, shared: &Shared, whose: Whose, key: &GetLine<'_>) -> Known {
         let Some(taskhash) = decode_hex(key.taskhash.as_bytes()) else {
             return Known::Nothing;
         };
-        if self.id.is_none() || self.name != key.method {
-            self.id = shared.knowledge.method(key.method);
-            self.name.clear();
-            self.name.push_str(key.method);
+        if self.id.is_none() || self.name.as_str() != key.method {
+            self.id = shared.knowledge.method(self.named(key.method).as_str());
         }
         match self.id {
             Some(id) => shared.knowledge.get(whose, id, &taskhash),
             None => Known::Nothing,
         }
+    }
+
+    fn named(&mut self, name: &str) -> &Method {
+        if self.name.as_str() != name {
+            self.name = Method::new(name);
+            self.id = None;
+        }
+        &self.name
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fingerpost_core::{Clock as _, SystemClock, Timestamp};
 use fingerpost_hashequiv_client::http::DeletionEpoch;
-use fingerpost_hashequiv_proto::types::{Taskhash, Unihash, decode_hex};
+use fingerpost_hashequiv_proto::types::{Task, Taskhash, Unihash};
 use fingerpost_signatures::Trust;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -21,10 +21,9 @@ use crate::figures::Figures;
 use crate::following::{Followed, Found, Heard};
 use crate::knowledge::{Knowledge, Whose};
 use crate::lookup::{Batch, Word};
-use crate::reporting::{Spool, task_of};
-use crate::server;
+use crate::reporting::Spool;
 use crate::shared::Shared;
-use crate::state::{State, StateError, Task};
+use crate::state::{State, StateError};
 
 /// Longest wait for what is on disk. A drive that is busy with a build's output answers
 /// late, and the server is asked instead.
@@ -287,16 +286,15 @@ impl Kept {
     }
 
     /// What the snapshot and the changes since say. Files are read: not on the runtime's threads.
-    async fn in_snapshot(&self, tasks: Vec<server::Task>) -> Vec<Word> {
+    async fn in_snapshot(&self, tasks: Vec<Task>) -> Vec<Word> {
         let count = tasks.len();
         let (followed, reading) = (self.followed.clone(), Arc::clone(&self.reading));
-        let find = move |task: &server::Task| {
-            let taskhash = decode_hex(task.taskhash.as_bytes())?;
-            match followed.lookup(&task.method, &taskhash) {
-                Found::Unihash(unihash) => Some(Some(Unihash::from_bytes(unihash))),
-                Found::Unknown => Some(None),
-                Found::Nothing => None,
-            }
+        let find = move |task: &Task| match followed
+            .lookup(task.method.as_str(), task.taskhash.as_bytes()?)
+        {
+            Found::Unihash(unihash) => Some(Some(Unihash::from_bytes(unihash))),
+            Found::Unknown => Some(None),
+            Found::Nothing => None,
         };
         let looking = async move {
             let place = reading.acquire_owned().await.ok()?;
@@ -352,7 +350,7 @@ impl Shared {
     fn take(
         &self,
         (judge, of): (&Option<Arc<Trust>>, Option<DeletionEpoch>),
-        asked: &[server::Task],
+        asked: &[Task],
         words: &[Word],
     ) {
         if of.is_some() {
@@ -375,24 +373,18 @@ impl Shared {
         if remembered.is_some() || whose != Whose::EVERYBODYS {
             return remembered;
         }
-        let task = server::Task {
-            method: method.to_owned(),
-            taskhash: taskhash.to_owned(),
-        };
-        let mut batch = Batch::new(vec![task]);
+        let mut batch = Batch::new(vec![Task::parse(method, taskhash)]);
         self.look_at_what_is_kept(&mut batch, false).await;
         batch.words().pop().flatten().flatten()
     }
 
     /// What the server answered before, and did not delete.
-    async fn in_store(&self, kept: &Kept, tasks: &[server::Task], is_current: bool) -> Vec<Word> {
+    async fn in_store(&self, kept: &Kept, tasks: &[Task], is_current: bool) -> Vec<Word> {
         let nothing = || vec![None; tasks.len()];
         let Some(state) = self.spool.state() else {
             return nothing();
         };
-        let of_state = |task: &server::Task| task_of(&task.method, &task.taskhash);
-        let asked = tasks.iter().map(of_state).collect();
-        let recall = async { state.recall(&self.namespace, asked).await.ok() };
+        let recall = async { state.recall(&self.namespace, tasks.to_vec()).await.ok() };
         let Some(found) = kept.in_time(recall).await else {
             return nothing();
         };
@@ -410,14 +402,14 @@ impl Shared {
     pub(crate) fn keep<'a>(
         &self,
         of: Option<DeletionEpoch>,
-        answers: impl IntoIterator<Item = (&'a server::Task, Option<&'a Unihash>)>,
+        answers: impl IntoIterator<Item = (&'a Task, Option<&'a Unihash>)>,
     ) {
         let (Some(state), Some(of), Some(_)) = (self.spool.state(), of, &self.kept) else {
             return;
         };
-        let known = answers.into_iter().filter_map(|(task, unihash)| {
-            Some((task_of(&task.method, &task.taskhash), unihash?.clone()))
-        });
+        let known = answers
+            .into_iter()
+            .filter_map(|(task, unihash)| Some((task.clone(), unihash?.clone())));
         state.remember(&self.namespace, of, known);
     }
 }

@@ -53,7 +53,7 @@ pub use options::{AgentOptions, SnapshotOptions, TrustOptions};
 pub use profiles::{Profile, Profiles};
 pub use state::{
     Deliver, Delivered, Known, LocalAnswer, LocalReport, NotDelivered, Replay, Replayed,
-    ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Task, Word,
+    ReportKind, Spooled, State, StateError, StateFigures, StateOptions, Word,
 };
 pub use status::{
     BreakerState, Counts, FollowedStatus, HitRatios, ServerStatus, SpoolStatus, Status,

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::http::{DeletionEpoch, Said};
 use fingerpost_hashequiv_proto::client::{FullRow, SignedRow};
-use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use fingerpost_signatures::Trust;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::knowledge::Whose;
-use crate::server::{Server, Task};
+use crate::server::Server;
 use crate::shared::Shared;
 
 /// What is said of a task: that it has this unihash, or none; nothing where all are silent.
@@ -161,7 +161,7 @@ impl Shared {
         let judged = spawn_blocking(move || {
             let judge = |(task, row): (&Task, Option<SignedRow>)| {
                 let row = row?;
-                let asked = (&*task.method, &*task.taskhash, None);
+                let asked = (task.method.as_str(), &*task.taskhash.to_text(), None);
                 let (is_hit, word) = trust.judge(asked, &row);
                 Some(is_hit.then_some(row.unihash).ok_or(word))
             };
@@ -190,8 +190,8 @@ impl Shared {
             return self.judging().is_none();
         };
         let task = Task {
-            method: method.as_str().to_owned(),
-            taskhash: taskhash.to_text(),
+            method: method.clone(),
+            taskhash: taskhash.clone(),
         };
         self.believes(server, task, unihash).await
     }
@@ -214,7 +214,7 @@ impl Shared {
         answers: impl IntoIterator<Item = (&'a Task, Option<&'a Unihash>)>,
     ) {
         let in_bytes = answers.into_iter().filter_map(|(task, unihash)| {
-            let taskhash = decode_hex(task.taskhash.as_bytes())?;
+            let taskhash = *task.taskhash.as_bytes()?;
             let unihash = match unihash {
                 Some(unihash) => Some(*unihash.as_bytes()?),
                 None => None,
@@ -243,10 +243,7 @@ mod tests {
 
     #[test]
     fn who_is_asked_next_hears_of_the_rest() {
-        let task = |taskhash: &str| Task {
-            method: "m".to_owned(),
-            taskhash: taskhash.to_owned(),
-        };
+        let task = |taskhash| Task::parse("m", taskhash);
         let mut batch = Batch::new(["a", "b", "c"].map(task).to_vec());
         assert_eq!(batch.say([None, Some(None), None]), 1);
         assert_eq!(batch.open(), [task("a"), task("c")]);

@@ -100,13 +100,14 @@ async fn open(options: &AgentOptions) -> Result<Option<State>, StateError> {
 mod tests {
     use fingerpost_hashequiv_client::ClientOptions;
     use fingerpost_hashequiv_client::http::HttpOptions;
+    use fingerpost_hashequiv_proto::types::Task;
     use tempfile::TempDir;
 
     use super::*;
     use crate::following::Heard as _;
     use crate::knowledge::Whose;
+    use crate::state::DeletionEpoch;
     use crate::state::tests::{METHOD, task, unihash};
-    use crate::state::{DeletionEpoch, Task};
 
     /// Of an agent in the namespace `main` of a server that does not answer.
     fn options(directory: &TempDir) -> AgentOptions {

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::commands::{Caller, Reply};
 use crate::reporting::Reported;
-use crate::server::Task;
 use crate::shared::Shared;
+use fingerpost_hashequiv_proto::types::Task;
 
 /// Users that are remembered as told of in the log.
 const TOLD_MAX: usize = 1_000;
@@ -53,10 +53,7 @@ pub(crate) fn report(shared: &Shared, caller: &Caller, argument: &str) -> Reply 
         unihash,
         ..
     } = reported;
-    let task = [Task {
-        method: method.clone(),
-        taskhash: taskhash.clone(),
-    }];
+    let task = [Task::parse(&method, &taskhash)];
     let server = caller.server(shared);
     let scope = server.scope(&shared.namespace);
     let provisional = shared.spool.provisional(&scope, &task);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::http::Said;
 use fingerpost_hashequiv_proto::client::{UnihashRow, read_answer};
-use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use fingerpost_hashequiv_proto::types::{Outhash, Task, Taskhash, Unihash};
 use fingerpost_signatures::Trust;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -20,8 +20,7 @@ use crate::profiles::Profile;
 use crate::server::{Server, namespace_of};
 use crate::shared::Shared;
 use crate::state::{
-    Deliver, Delivered, LocalReport, NotDelivered, ReportKind, Spooled, State, StateError, Task,
-    Word,
+    Deliver, Delivered, LocalReport, NotDelivered, ReportKind, Spooled, State, StateError, Word,
 };
 use crate::suspects::Suspects;
 
@@ -103,21 +102,10 @@ impl Spool {
     pub(crate) fn provisional(
         &self,
         namespace: &str,
-        tasks: &[crate::server::Task],
+        tasks: &[Task],
     ) -> Option<Vec<Option<Unihash>>> {
         let state = self.state.as_ref().filter(|state| state.is_provisional())?;
-        let tasks: Vec<Task> = tasks
-            .iter()
-            .map(|task| task_of(&task.method, &task.taskhash))
-            .collect();
-        Some(state.provisional(namespace, &tasks))
-    }
-}
-
-pub(crate) fn task_of(method: &str, taskhash: &str) -> Task {
-    Task {
-        method: Method::new(method),
-        taskhash: Taskhash::parse(taskhash),
+        Some(state.provisional(namespace, tasks))
     }
 }
 
@@ -144,7 +132,7 @@ impl Shared {
         reporting: Reporting<'_>,
     ) -> Result<String, AskError> {
         let (kind, reported) = (reporting.kind, reporting.reported);
-        let task = task_of(&reported.method, &reported.taskhash);
+        let task = Task::parse(&reported.method, &reported.taskhash);
         let spool = self.spool.state();
         let scope = reporting.server.scope(&self.namespace);
         // The order of the reports of a task is kept. And a report that the server did not
@@ -208,10 +196,7 @@ impl Shared {
             && row.taskhash == Taskhash::parse(&reported.taskhash)
             && row.unihash.is_valid();
         if is_of_it {
-            let task = crate::server::Task {
-                method: reported.method.clone(),
-                taskhash: reported.taskhash.clone(),
-            };
+            let task = Task::parse(&reported.method, &reported.taskhash);
             let server = reporting.server;
             server.learn(said.epoch, self.knowledge.heard());
             let told = [(&task, Some(&row.unihash))];
@@ -268,11 +253,7 @@ impl Shared {
 
     /// The server's word on a task that this host answered before.
     fn hear(&self, word: &Word) {
-        let task = crate::server::Task {
-            method: word.task.method.as_str().to_owned(),
-            taskhash: word.task.taskhash.to_text(),
-        };
-        let told = [(&task, Some(&word.unihash))];
+        let told = [(&word.task, Some(&word.unihash))];
         self.remember(Whose::EVERYBODYS, None, told);
     }
 }

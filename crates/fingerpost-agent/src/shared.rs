@@ -6,7 +6,7 @@ use std::time::Duration;
 use fingerpost_core::SystemClock;
 use fingerpost_hashequiv_client::Credentials;
 use fingerpost_hashequiv_client::http::HttpSetupError;
-use fingerpost_hashequiv_proto::types::{Unihash, decode_hex};
+use fingerpost_hashequiv_proto::types::{Task, Unihash, decode_hex};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,7 +18,7 @@ use crate::keeping::{Kept, Listener};
 use crate::knowledge::{Knowledge, Known, Whose};
 use crate::logins::{Logins, Outcome};
 use crate::reporting::Spool;
-use crate::server::{AsUsers, HttpSource, Server, Task};
+use crate::server::{AsUsers, HttpSource, Server};
 
 /// How often the memory is told the time.
 const TICK: Duration = Duration::from_millis(500);

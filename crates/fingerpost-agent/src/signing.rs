@@ -6,12 +6,13 @@ use fingerpost_core::{Clock as _, SystemClock};
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::http::Said;
 use fingerpost_hashequiv_proto::client::{ReportedRow, SignedRow, UnihashRow, read_answer};
+use fingerpost_hashequiv_proto::types::Task;
 use fingerpost_signatures::{Row, Settled, Trust, UnixTime};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use crate::reporting::Reported;
-use crate::server::{Server, Task};
+use crate::server::Server;
 use crate::shared::Shared;
 use crate::state::ReportKind;
 
@@ -75,10 +76,7 @@ impl Shared {
         let Some(row) = row.filter(|row| row.unihash.to_text() != reported.unihash) else {
             return Ok(said);
         };
-        let task = Task {
-            method: reported.method,
-            taskhash: reported.taskhash,
-        };
+        let task = Task::parse(&reported.method, &reported.taskhash);
         let believes = self.believes(server, task, &row.unihash);
         match timeout_at(give_up, believes).await {
             Ok(true) => Ok(said),

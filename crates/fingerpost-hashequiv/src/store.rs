@@ -1,6 +1,7 @@
 //! What the service asks of a database, in the words of the domain.
 
 use fingerpost_core::Timestamp;
+pub use fingerpost_hashequiv_proto::types::Task;
 use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
 use futures_util::future::BoxFuture;
 
@@ -47,15 +48,6 @@ impl StoreError {
     pub fn database(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Database(source.into())
     }
-}
-
-/// A task as requests name it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Task {
-    /// The method.
-    pub method: Method,
-    /// The taskhash.
-    pub taskhash: Taskhash,
 }
 
 /// A unihash that was found, with the number of its method.

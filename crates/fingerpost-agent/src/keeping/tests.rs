@@ -128,10 +128,7 @@ async fn while_a_drive_hangs_no_more_look_ups_hang_with_it() {
     assert_eq!(kept.reading.available_permits(), FILES_READ);
     // Whoever has a server to ask does without the drive for a while.
     let asked = async |else_answers| {
-        let mut batch = Batch::new(vec![server::Task {
-            method: METHOD.to_owned(),
-            taskhash: task(1).taskhash.to_text(),
-        }]);
+        let mut batch = Batch::new(vec![task(1)]);
         shared.look_at_what_is_kept(&mut batch, else_answers).await;
         batch.is_answered()
     };

@@ -6,11 +6,11 @@ use std::time::Duration;
 use fingerpost_hashequiv_client::AskError;
 use fingerpost_hashequiv_client::http::{HttpClient, Said};
 use fingerpost_hashequiv_proto::client::{ReportedRow, SignedRow};
-use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Deadlines, Task};
+use super::Deadlines;
 use crate::state::ReportKind;
 
 /// Of a deadline one part in so many is left to a server that was silent a moment ago when it
@@ -84,8 +84,7 @@ impl Http {
         &self,
         tasks: &[Task],
     ) -> Result<Said<Vec<Option<Unihash>>>, AskError> {
-        let keys = keys(tasks);
-        let asked = self.lookups.wait(|by| self.client.unihashes(&keys, by));
+        let asked = self.lookups.wait(|by| self.client.unihashes(tasks, by));
         asked.await
     }
 
@@ -93,8 +92,7 @@ impl Http {
         &self,
         tasks: &[Task],
     ) -> Result<Said<Vec<Option<SignedRow>>>, AskError> {
-        let keys = keys(tasks);
-        self.lookups.wait(|by| self.client.signed(&keys, by)).await
+        self.lookups.wait(|by| self.client.signed(tasks, by)).await
     }
 
     pub(super) async fn exist(&self, unihashes: &[String]) -> Result<Vec<bool>, AskError> {
@@ -126,7 +124,8 @@ impl Http {
             asked.map_err(|error| AskError::senseless(error.to_string()))?;
         match command {
             "get-signed" => {
-                let signed = self.client.signed(&[(method, taskhash)], by).await?;
+                let task = Task::parse(&method, &taskhash);
+                let signed = self.client.signed(&[task], by).await?;
                 let row = signed.value.into_iter().next().flatten();
                 serde_json::to_string(&row).map_err(|error| AskError::senseless(error.to_string()))
             }
@@ -168,11 +167,6 @@ impl Http {
             .wait(|by| client.put_signature(row, signature, by));
         asked.await
     }
-}
-
-fn keys(tasks: &[Task]) -> Vec<(&str, &str)> {
-    let keys = tasks.iter();
-    keys.map(|task| (&*task.method, &*task.taskhash)).collect()
 }
 
 #[cfg(test)]

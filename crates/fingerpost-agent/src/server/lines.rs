@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fingerpost_hashequiv_client::http::Concern;
 use fingerpost_hashequiv_client::{AskError, Breaker, ClientOptions, Lane, Mode, Question};
 use fingerpost_hashequiv_proto::client::{Request, stream};
-use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
-use super::{Deadlines, Task};
+use super::Deadlines;
 
 /// Connections for look-ups, and as many for single requests.
 const CONNECTIONS: usize = 2;
@@ -87,8 +87,9 @@ impl Lines {
             let tasks = Arc::clone(&tasks);
             Question::many(tasks.len(), move |place, out| {
                 let Task { method, taskhash } = &tasks[place];
+                let (method, taskhash) = (method.as_str(), taskhash.to_text());
                 let write = |bytes: &mut Vec<u8>, framing| {
-                    stream::write_get(bytes, framing, method, taskhash)
+                    stream::write_get(bytes, framing, method, &taskhash)
                 };
                 out.write(write).is_ok()
             })

@@ -22,7 +22,7 @@ use fingerpost_hashequiv_client::{
     AskError, Client, ClientError, ClientOptions, Credentials, Trouble,
 };
 use fingerpost_hashequiv_proto::client::{ReportedRow, Request, SignedRow};
-use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use fingerpost_net::Address;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -42,13 +42,6 @@ use self::standing::Standing;
 
 /// Longest wait for what is neither a look-up nor a report.
 const ADMINISTRATION_MAX: Duration = Duration::from_secs(25);
-
-/// A task as it is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Task {
-    pub(crate) method: String,
-    pub(crate) taskhash: String,
-}
 
 /// Longest waits for answers.
 #[derive(Clone, Copy, Debug)]

@@ -10,10 +10,9 @@ use std::collections::hash_map::Entry;
 
 use fingerpost_core::Timestamp;
 use fingerpost_hashequiv_client::http::DeletionEpoch;
-use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::task::Task;
 use super::value::Hash;
 
 /// Answers that may wait to be written; more are let go.

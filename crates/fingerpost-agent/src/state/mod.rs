@@ -20,7 +20,6 @@ mod provisional;
 mod replay;
 mod report;
 mod spool;
-mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod value;
@@ -31,7 +30,7 @@ use std::time::Duration;
 
 use fingerpost_core::Clock;
 use fingerpost_db::{DbError, Sqlite, Tx};
-use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode};
 
@@ -42,7 +41,6 @@ pub use self::options::StateOptions;
 pub use self::replay::{Deliver, Delivered, NotDelivered, Replay, Replayed, Word};
 pub use self::report::{LocalAnswer, LocalReport, ReportKind};
 pub use self::spool::Spooled;
-pub use self::task::Task;
 pub(crate) use fingerpost_hashequiv_client::http::DeletionEpoch;
 
 use self::dead_letters::DeadLetters;

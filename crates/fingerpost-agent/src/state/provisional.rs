@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fingerpost_hashequiv_proto::types::{Method, Taskhash, Unihash};
+use fingerpost_hashequiv_proto::types::{Method, Task, Taskhash, Unihash};
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, RwLock};
 
 use super::spool::Tally;
-use super::task::Task;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 

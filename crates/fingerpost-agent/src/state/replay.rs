@@ -4,14 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use futures_util::future::join_all;
 use tokio::sync::MutexGuard;
 
 use super::dead_letters::DeadLetter;
 use super::error;
 use super::spool::{self, Gone, Spooled};
-use super::task::Task;
 use super::{State, StateError};
 
 /// Reports that are on their way together at most.

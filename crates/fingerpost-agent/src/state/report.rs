@@ -5,12 +5,11 @@ use std::sync::Arc;
 use fingerpost_core::Timestamp;
 use fingerpost_db::Tx;
 use fingerpost_hashequiv_proto::rules::{self, Evidence};
-use fingerpost_hashequiv_proto::types::{Outhash, Unihash};
+use fingerpost_hashequiv_proto::types::{Outhash, Task, Unihash};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::provisional::{Change, Index};
 use super::spool::{self, Tally};
-use super::task::Task;
 use super::value::Hash;
 
 /// What a row costs beside its text, generously: indexes, the provisional answer and

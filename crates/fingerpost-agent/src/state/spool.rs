@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use fingerpost_core::Timestamp;
 use fingerpost_db::Tx;
-use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use fingerpost_hashequiv_proto::types::{Method, Outhash, Task, Taskhash, Unihash};
 use rusqlite::{Connection, Row};
 
 use super::provisional::{Change, Index};
 use super::report::ReportKind;
-use super::task::Task;
 use super::value::Hash;
 
 /// Reports that are read at once, at most.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use fingerpost_hashequiv_proto::client::SignedRow;
-use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use fingerpost_hashequiv_proto::types::{Method, Outhash, Task, Taskhash, Unihash};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -24,15 +24,11 @@ const SIGNED_ANSWER_BYTES: usize = 4 << 10;
 const LOOKUPS: [&str; 1] = ["lookups"];
 
 /// A task that there is not.
-const NOBODY: Task<'static> = Task {
-    method: "fingerpost",
-    taskhash: "0000000000000000000000000000000000000000000000000000000000000000",
-};
-
-#[derive(Clone, Copy, Serialize)]
-struct Task<'a> {
-    method: &'a str,
-    taskhash: &'a str,
+fn nobody() -> Task {
+    Task {
+        method: Method::new("fingerpost"),
+        taskhash: Taskhash::from_bytes([0; 32]),
+    }
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -81,9 +77,9 @@ struct Many<'a> {
 impl HttpClient {
     /// The unihashes of tasks, in order. What is no valid unihash is nothing: a build that
     /// is told it ends.
-    pub async fn unihashes<M: AsRef<str> + Sync, T: AsRef<str> + Sync>(
+    pub async fn unihashes(
         &self,
-        tasks: &[(M, T)],
+        tasks: &[Task],
         give_up: Instant,
     ) -> Result<Said<Vec<Option<Unihash>>>, AskError> {
         let many = Many {
@@ -91,14 +87,13 @@ impl HttpClient {
             items_max: ITEMS_MAX,
             answer_bytes: ANSWER_BYTES,
         };
-        let tasks: Vec<_> = tasks.iter().map(Task::of).collect();
-        self.many(&many, &tasks, give_up, read_unihashes).await
+        self.many(&many, tasks, give_up, read_unihashes).await
     }
 
     /// The rows of tasks with their signatures, which are verified by nobody yet, in order.
-    pub async fn signed<M: AsRef<str> + Sync, T: AsRef<str> + Sync>(
+    pub async fn signed(
         &self,
-        tasks: &[(M, T)],
+        tasks: &[Task],
         give_up: Instant,
     ) -> Result<Said<Vec<Option<SignedRow>>>, AskError> {
         let many = Many {
@@ -106,8 +101,7 @@ impl HttpClient {
             items_max: SIGNED_MAX,
             answer_bytes: SIGNED_ANSWER_BYTES,
         };
-        let tasks: Vec<_> = tasks.iter().map(Task::of).collect();
-        self.many(&many, &tasks, give_up, read_signed).await
+        self.many(&many, tasks, give_up, read_signed).await
     }
 
     /// Whether any task has these unihashes, in order.
@@ -167,7 +161,7 @@ impl HttpClient {
 
 /// A question about a task that there is not.
 pub(super) async fn of_nothing() -> Ask {
-    let (json, _) = array(&[NOBODY], 1);
+    let (json, _) = array(&[nobody()], 1);
     let mut ask = Ask::post(&LOOKUPS, json).await;
     ask.answer_bytes_max = 64 << 10;
     ask
@@ -175,7 +169,7 @@ pub(super) async fn of_nothing() -> Ask {
 
 /// Whether that was answered.
 pub(super) fn read_nothing(answer: &Answer) -> Result<(), String> {
-    read_unihashes(&[NOBODY], &answer.bytes).map(drop)
+    read_unihashes(&[nobody()], &answer.bytes).map(drop)
 }
 
 /// As many of the questions as go into one request, and their number.
@@ -197,17 +191,17 @@ fn array<Q: Serialize>(questions: &[Q], items_max: usize) -> (Vec<u8>, usize) {
     (json, count)
 }
 
-fn read_unihashes(asked: &[Task<'_>], json: &[u8]) -> Result<Vec<Option<Unihash>>, String> {
+fn read_unihashes(asked: &[Task], json: &[u8]) -> Result<Vec<Option<Unihash>>, String> {
     let found: Vec<Found<'_>> = answers(json)?;
-    let is_of = |task: &Task<'_>, found: &Found<'_>| task.is(&found.method, &found.taskhash);
+    let is_of = |task: &Task, found: &Found<'_>| is(task, &found.method, &found.taskhash);
     let found = in_order(asked, found, is_of)?;
     let unihash = |found: Found<'_>| Unihash::parse_valid(&found.unihash?).ok();
     Ok(found.into_iter().map(unihash).collect())
 }
 
-fn read_signed(asked: &[Task<'_>], json: &[u8]) -> Result<Vec<Option<SignedRow>>, String> {
+fn read_signed(asked: &[Task], json: &[u8]) -> Result<Vec<Option<SignedRow>>, String> {
     let found: Vec<FoundSigned> = answers(json)?;
-    let is_of = |task: &Task<'_>, found: &FoundSigned| task.is(&found.method, &found.taskhash);
+    let is_of = |task: &Task, found: &FoundSigned| is(task, &found.method, &found.taskhash);
     let found = in_order(asked, found, is_of)?;
     let row = |found: FoundSigned| {
         Some(SignedRow {
@@ -250,17 +244,8 @@ fn in_order<Q, T>(
     }
 }
 
-impl<'a> Task<'a> {
-    fn of<M: AsRef<str>, T: AsRef<str>>((method, taskhash): &'a (M, T)) -> Self {
-        Self {
-            method: method.as_ref(),
-            taskhash: taskhash.as_ref(),
-        }
-    }
-
-    fn is(&self, method: &str, taskhash: &str) -> bool {
-        self.method == method && self.taskhash == taskhash
-    }
+fn is(task: &Task, method: &str, taskhash: &str) -> bool {
+    task.method.as_str() == method && task.taskhash == Taskhash::parse(taskhash)
 }
 
 #[cfg(test)]
@@ -281,10 +266,7 @@ mod tests {
     #[test]
     fn an_answer_is_to_its_question_or_none() {
         let hash = "a".repeat(64);
-        let task = |taskhash: &'static str| Task {
-            method: "m",
-            taskhash,
-        };
+        let task = |taskhash| Task::parse("m", taskhash);
         let line = |taskhash: &str, unihash: &str| {
             format!("{{\"method\":\"m\",\"taskhash\":\"{taskhash}\",\"unihash\":{unihash}}}")
         };

@@ -9,7 +9,7 @@ mod reading;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use tokio::time::Instant;
 
 use self::peer::{Manner, Peer};
@@ -44,7 +44,8 @@ fn client(urls: &[String]) -> HttpClient {
 /// Asks for one task, and from another task of the runtime as an agent does.
 async fn look_up(client: &HttpClient, give_up: Instant) -> Result<Option<Unihash>, AskError> {
     let client = client.clone();
-    let asked = tokio::spawn(async move { client.unihashes(&[("m", "1")], give_up).await });
+    let tasks = [Task::parse("m", "1")];
+    let asked = tokio::spawn(async move { client.unihashes(&tasks, give_up).await });
     let said = asked.await.unwrap()?;
     let [unihash] = <[_; 1]>::try_from(said.value).unwrap();
     Ok(unihash)

@@ -3,7 +3,9 @@
 mod hash;
 mod hex;
 mod method;
+mod task;
 
 pub use hash::{InvalidUnihash, Outhash, Taskhash, Unihash};
 pub use hex::{decode_hex, encode_hex};
 pub use method::Method;
+pub use task::Task;

@@ -3,7 +3,7 @@
 
 use fingerpost_core::{Permission, PermissionSet, Principal, SystemClock};
 use fingerpost_db::Settings;
-use fingerpost_hashequiv::store::{self, Metadata};
+use fingerpost_hashequiv::store::Metadata;
 use fingerpost_hashequiv::{Config, HashEquiv, Reported, sqlite};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -30,10 +30,7 @@ impl Service {
     async fn answer(&self, kind: ReportKind, request: &str) -> Unihash {
         let request: Value = serde_json::from_str(request).unwrap();
         let text = |field: &str| request[field].as_str().unwrap();
-        let task = store::Task {
-            method: Method::new(text("method")),
-            taskhash: Taskhash::parse(text("taskhash")),
-        };
+        let task = Task::parse(text("method"), text("taskhash"));
         let proposed = Unihash::parse(text("unihash"));
         let builder =
             Principal::anonymous(PermissionSet::of(&[Permission::Read, Permission::Report]));

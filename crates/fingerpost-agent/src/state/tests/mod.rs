@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fingerpost_core::{ManualClock, Timestamp};
-use fingerpost_hashequiv_proto::types::{Method, Outhash, Taskhash, Unihash};
+use fingerpost_hashequiv_proto::types::{Method, Outhash, Task, Taskhash, Unihash};
 use fingerpost_testkit::hash;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -74,10 +74,7 @@ pub(crate) fn busy(state: &State) -> std::sync::mpsc::SyncSender<()> {
 }
 
 pub(crate) fn task(number: u64) -> Task {
-    Task {
-        method: Method::new(METHOD),
-        taskhash: Taskhash::parse(&hash(1, number)),
-    }
+    Task::parse(METHOD, &hash(1, number))
 }
 
 pub(crate) fn unihash(number: u64) -> Unihash {

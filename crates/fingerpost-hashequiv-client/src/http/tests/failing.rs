@@ -138,7 +138,8 @@ async fn what_is_too_long_for_a_proxy_can_never_pass() {
 async fn answers_in_another_order_are_none() {
     let bad = Peer::start(Manner::Disordered).await;
     let client = client(&[bad.url()]);
-    let asked = client.unihashes(&[("m", "1"), ("m", "2")], soon()).await;
+    let tasks = ["1", "2"].map(|taskhash| Task::parse("m", taskhash));
+    let asked = client.unihashes(&tasks, soon()).await;
     let error = AskError::senseless("it answers another question");
     assert_eq!(asked, Err(error));
     // Known to be down, it is not waited for.

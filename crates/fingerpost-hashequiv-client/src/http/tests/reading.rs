@@ -31,7 +31,7 @@ async fn many_look_ups_go_compressed_and_their_answers_are_of_one_epoch() {
     })))
     .await;
     let tasks: Vec<_> = (0..100_001)
-        .map(|number| ("m", format!("{number}/ü\"")))
+        .map(|number| Task::parse("m", &format!("{number}/ü\"")))
         .collect();
     let said = client(&[peer.url()])
         .unihashes(&tasks, soon())
@@ -40,9 +40,7 @@ async fn many_look_ups_go_compressed_and_their_answers_are_of_one_epoch() {
     assert_eq!(said.value.len(), tasks.len());
     assert_eq!(said.epoch, Some(HISTORY.parse().unwrap()));
     assert_eq!(peer.seen().len(), 2);
-    let said = client(&[peer.url()])
-        .unihashes::<&str, &str>(&[], soon())
-        .await;
+    let said = client(&[peer.url()]).unihashes(&[], soon()).await;
     assert_eq!(said.unwrap().value, []);
 }
 

@@ -8,7 +8,7 @@ use fingerpost_hashequiv_client::http::{
     Changes, Concern, Environment, HttpClient, HttpCredential, HttpOptions, ShardName,
     WantedChanges,
 };
-use fingerpost_hashequiv_proto::types::Unihash;
+use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use fingerpost_net::{BindOptions, Metrics, Server, ServerOptions, bind};
 use fingerpost_signatures::{KeyId, Row, SigningKey, UnixTime};
 use serde_json::{Value, json};
@@ -34,6 +34,10 @@ fn listen(json: &Json, router: Router) -> String {
     );
     tokio::spawn(server.router(router).listen(listener).run());
     format!("http://{address}")
+}
+
+fn task(taskhash: &str) -> Task {
+    Task::parse(METHOD, taskhash)
 }
 
 fn client(url: &str, credential: HttpCredential) -> HttpClient {
@@ -81,17 +85,17 @@ async fn what_is_reported_is_looked_up() {
     assert_eq!(value(&row), equiv);
 
     let tasks = [
-        (METHOD, &*one),
-        (METHOD, &*two),
-        (METHOD, "unknown"),
-        ("é\"", "\\"),
+        task(&one),
+        task(&two),
+        task("unknown"),
+        Task::parse("é\"", "\\"),
     ];
     let found = client.unihashes(&tasks, soon()).await.unwrap().value;
     assert_eq!(found, [unihash('d'), unihash('e'), None, None]);
     let known = client.exist(&[hash('d'), hash('f')], soon()).await;
     assert_eq!(known, Ok(vec![true, false]));
     let many: Vec<_> = (0..20_000)
-        .map(|task| (METHOD, format!("{task:064x}")))
+        .map(|number| task(&format!("{number:064x}")))
         .collect();
     let found = client.unihashes(&many, soon()).await.unwrap().value;
     assert_eq!(found.iter().flatten().count(), 0);
@@ -124,15 +128,13 @@ async fn a_refusal_is_in_the_servers_words() {
     let lacking = asking.report("{\"method\": \"m\"}", soon()).await;
     assert!(matches!(lacking, Err(AskError::Told(why)) if why.ends_with("is missing")));
     let elsewhere = client(&format!("{url}/ns/elsewhere"), HttpCredential::None);
-    let refused = elsewhere.unihashes(&[(METHOD, "1")], soon()).await;
+    let refused = elsewhere.unihashes(&[task("1")], soon()).await;
     assert!(matches!(refused, Err(AskError::Told(_))), "{refused:?}");
     let stranger = HttpCredential::Basic {
         username: "nobody".to_owned(),
         token: "wrong".to_owned(),
     };
-    let refused = client(&url, stranger)
-        .unihashes(&[(METHOD, "1")], soon())
-        .await;
+    let refused = client(&url, stranger).unihashes(&[task("1")], soon()).await;
     assert!(matches!(refused, Err(AskError::Login(why)) if why == "Unauthorized"));
     assert!(asking.is_up(Concern::Lookups) && asking.is_up(Concern::Reports));
     let permissions = PermissionSet::of(&[Permission::Read]);
@@ -141,7 +143,7 @@ async fn a_refusal_is_in_the_servers_words() {
         username: "builder".to_owned(),
         token: made.await.unwrap().unwrap().reveal().to_owned(),
     };
-    let said = client(&url, user).unihashes(&[(METHOD, "1")], soon()).await;
+    let said = client(&url, user).unihashes(&[task("1")], soon()).await;
     assert_eq!(said.unwrap().value, [None]);
 }
 
@@ -179,7 +181,7 @@ async fn signatures_and_the_rows_that_they_are_of() {
         .put_signature(&evidence, &signature, soon())
         .await
         .unwrap();
-    let tasks = [(METHOD, hash('9')), (METHOD, hash('1'))];
+    let tasks = [task(&hash('9')), task(&hash('1'))];
     let signed = client.signed(&tasks, soon()).await.unwrap().value;
     let [None, Some(found)] = &signed[..] else {
         panic!("one is known: {signed:?}");
