@@ -16,9 +16,9 @@ use fingerpost_net::{
 
 use crate::AgentOptions;
 use crate::namespaces::Namespaces;
-use crate::reporting;
 use crate::session::Session;
 use crate::state::StateError;
+use crate::{keeping, reporting};
 
 /// Why an agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,7 @@ impl Agent {
     pub async fn start(options: &AgentOptions) -> Result<Self, StartError> {
         let namespaces = Arc::new(Namespaces::start(options).await?);
         tokio::spawn(reporting::replay(Arc::downgrade(&namespaces)));
+        tokio::spawn(keeping::store(Arc::downgrade(&namespaces)));
         Ok(Self(namespaces))
     }
 

@@ -21,6 +21,7 @@ use crate::figures::Figures;
 use crate::following::{Followed, Found, Heard};
 use crate::knowledge::{Knowledge, Whose};
 use crate::lookup::{Batch, Word};
+use crate::namespaces::Namespaces;
 use crate::reporting::Spool;
 use crate::shared::Shared;
 use crate::state::{State, StateError};
@@ -411,6 +412,23 @@ impl Shared {
             .into_iter()
             .filter_map(|(task, unihash)| Some((task.clone(), unihash?.clone())));
         state.remember(&self.namespace, of, known);
+    }
+}
+
+/// Writes what the server said as soon as it is much, so that a build that asks for thousands
+/// does not have them wait in memory, until the agent ends. What is less is written when the
+/// [state is tended](State::tend).
+pub(crate) async fn store(agent: Weak<Namespaces>) {
+    while let Some(namespaces) = agent.upgrade() {
+        let shared = &namespaces.first;
+        let Some(state) = shared.spool.state() else {
+            return;
+        };
+        if timeout(LOOK_EVERY, state.filled()).await.is_ok()
+            && let Err(error) = state.store().await
+        {
+            shared.figures.could_not_keep(&error);
+        }
     }
 }
 

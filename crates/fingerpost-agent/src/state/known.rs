@@ -5,12 +5,11 @@
 //! since must not be answered, and an answer that was on its way meanwhile must not
 //! come back.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::VecDeque;
 
 use fingerpost_core::Timestamp;
 use fingerpost_hashequiv_client::http::DeletionEpoch;
-use fingerpost_hashequiv_proto::types::{Task, Unihash};
+use fingerpost_hashequiv_proto::types::{Method, Task, Unihash};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::value::Hash;
@@ -18,7 +17,7 @@ use super::value::Hash;
 /// Answers that may wait to be written; more are let go.
 const GATHERED_MAX: usize = 65_536;
 /// Answers in one transaction. Reports wait for it.
-pub(super) const STORED_AT_ONCE: usize = 1000;
+const STORED_AT_ONCE: usize = 1000;
 /// Of those that are too many, so many go with each transaction.
 const DROPPED_AT_ONCE: u64 = 2 * STORED_AT_ONCE as u64;
 
@@ -33,41 +32,79 @@ pub struct Known {
     pub at: Timestamp,
 }
 
-/// An answer that is to be stored.
-#[derive(Clone)]
+/// Answers that wait to be stored, as they came.
+#[derive(Default)]
+pub(super) struct Gathered {
+    parts: VecDeque<Learned>,
+    answers: usize,
+}
+
+/// Answers of one epoch, no more than go into a transaction.
 pub(super) struct Learned {
     namespace: String,
     of: DeletionEpoch,
-    task: Task,
-    unihash: Unihash,
+    /// When the first of them came.
     at: Timestamp,
+    answers: Vec<(Task, Unihash)>,
 }
 
-impl Learned {
-    pub(super) fn is_of(&self, namespace: &str) -> bool {
-        self.namespace == namespace
+impl Gathered {
+    /// Takes answers with hashes of 32 bytes. Gives whether they fill a transaction.
+    pub(super) fn add(
+        &mut self,
+        namespace: &str,
+        of: DeletionEpoch,
+        answers: impl IntoIterator<Item = (Task, Unihash)>,
+        at: Timestamp,
+    ) -> bool {
+        let room = GATHERED_MAX.saturating_sub(self.answers);
+        let answers = answers
+            .into_iter()
+            .filter(|(task, unihash)| task.taskhash.as_bytes().is_some() && unihash.is_valid());
+        for answer in answers.take(room) {
+            self.answers += 1;
+            let last = self.parts.back_mut();
+            let goes_on = |part: &&mut Learned| {
+                part.answers.len() < STORED_AT_ONCE && part.of == of && part.namespace == namespace
+            };
+            if let Some(part) = last.filter(goes_on) {
+                part.answers.push(answer);
+                continue;
+            }
+            self.parts.push_back(Learned {
+                namespace: namespace.to_owned(),
+                of,
+                at,
+                answers: vec![answer],
+            });
+        }
+        self.answers >= STORED_AT_ONCE
     }
-}
 
-/// Takes answers into what is gathered: hashes of 32 bytes only.
-pub(super) fn gather(
-    gathered: &mut Vec<Learned>,
-    namespace: &str,
-    of: DeletionEpoch,
-    answers: impl IntoIterator<Item = (Task, Unihash)>,
-    at: Timestamp,
-) {
-    let room = GATHERED_MAX.saturating_sub(gathered.len());
-    let answers = answers
-        .into_iter()
-        .filter(|(task, unihash)| task.taskhash.as_bytes().is_some() && unihash.is_valid());
-    gathered.extend(answers.take(room).map(|(task, unihash)| Learned {
-        namespace: namespace.to_owned(),
-        of,
-        task,
-        unihash,
-        at,
-    }));
+    /// The oldest of them, as many as go into a transaction; none when there are none.
+    pub(super) fn take(&mut self) -> Vec<Learned> {
+        let (mut taken, mut answers) = (Vec::new(), 0);
+        while let Some(part) = self.parts.front() {
+            answers += part.answers.len();
+            if answers > STORED_AT_ONCE && !taken.is_empty() {
+                break;
+            }
+            self.answers -= part.answers.len();
+            taken.extend(self.parts.pop_front());
+        }
+        taken
+    }
+
+    /// Forgets those of a namespace.
+    pub(super) fn forget_all(&mut self, namespace: &str) {
+        self.parts.retain(|part| part.namespace != namespace);
+        self.answers = self.parts.iter().map(|part| part.answers.len()).sum();
+    }
+
+    #[cfg(test)]
+    pub(super) const fn len(&self) -> usize {
+        self.answers
+    }
 }
 
 /// Where a namespace stands.
@@ -189,54 +226,68 @@ pub(super) fn recall(
 
 /// Stores answers that still hold, and drops the oldest of those that are too many.
 pub(super) fn store(conn: &Connection, learned: &[Learned], rows_max: u64) -> rusqlite::Result<()> {
-    let mut scopes = HashMap::new();
     let mut insert = conn.prepare_cached(
         "INSERT INTO known (scope, taskhash, unihash, era, epoch, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT DO UPDATE SET unihash = excluded.unihash, era = excluded.era,
            epoch = excluded.epoch, at = excluded.at",
     )?;
-    for answer in learned {
-        let scope = match scopes.entry((&*answer.namespace, answer.task.method.as_str())) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                let (namespace, method) = *entry.key();
-                *entry.insert(scope(conn, namespace, method)?)
-            }
+    for part in learned {
+        let Some(standing) = standing(conn, &part.namespace)? else {
+            continue;
         };
-        if let Some((scope, standing)) = scope
-            && answer.of.holds(standing.epoch)
-        {
+        if !part.of.holds(standing.epoch) {
+            continue;
+        }
+        let mut scope_of = ScopeOf::new(conn, &part.namespace);
+        for (task, unihash) in &part.answers {
             insert.execute((
-                scope,
-                Hash(&answer.task.taskhash),
-                Hash(&answer.unihash),
+                scope_of.method(&task.method)?,
+                Hash(&task.taskhash),
+                Hash(unihash),
                 standing.era,
-                answer.of.epoch,
-                answer.at.0,
+                part.of.epoch,
+                part.at.0,
             ))?;
         }
     }
     drop_oldest(conn, rows_max)
 }
 
-/// The number of (namespace, method), if the namespace stands anywhere.
-fn scope(
-    conn: &Connection,
-    namespace: &str,
-    method: &str,
-) -> rusqlite::Result<Option<(i64, Standing)>> {
-    let Some(standing) = standing(conn, namespace)? else {
-        return Ok(None);
-    };
-    conn.prepare_cached(
-        "INSERT INTO scope (namespace, method) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-    )?
-    .execute((namespace, method))?;
-    let id = conn
-        .prepare_cached("SELECT id FROM scope WHERE namespace = ?1 AND method = ?2")?
-        .query_row((namespace, method), |row| row.get(0))?;
-    Ok(Some((id, standing)))
+/// The numbers of (namespace, method) in one namespace; that of the method before, which is
+/// nearly always that of the next, is at hand.
+struct ScopeOf<'a> {
+    conn: &'a Connection,
+    namespace: &'a str,
+    last: Option<(Method, i64)>,
+}
+
+impl<'a> ScopeOf<'a> {
+    const fn new(conn: &'a Connection, namespace: &'a str) -> Self {
+        Self {
+            conn,
+            namespace,
+            last: None,
+        }
+    }
+
+    fn method(&mut self, method: &Method) -> rusqlite::Result<i64> {
+        if let Some((_, id)) = self.last.as_ref().filter(|(last, _)| last == method) {
+            return Ok(*id);
+        }
+        let key = (self.namespace, method.as_str());
+        self.conn
+            .prepare_cached(
+                "INSERT INTO scope (namespace, method) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            )?
+            .execute(key)?;
+        let id = self
+            .conn
+            .prepare_cached("SELECT id FROM scope WHERE namespace = ?1 AND method = ?2")?
+            .query_row(key, |row| row.get(0))?;
+        self.last = Some((method.clone(), id));
+        Ok(id)
+    }
 }
 
 /// Counting rows would read them all. Numbers are given in order, so that there are at

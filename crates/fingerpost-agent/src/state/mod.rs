@@ -33,6 +33,7 @@ use fingerpost_db::{DbError, Sqlite, Tx};
 use fingerpost_hashequiv_proto::types::{Task, Unihash};
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode};
+use tokio::sync::Notify;
 
 pub use self::error::StateError;
 pub use self::figures::StateFigures;
@@ -45,7 +46,7 @@ pub(crate) use fingerpost_hashequiv_client::http::DeletionEpoch;
 
 use self::dead_letters::DeadLetters;
 use self::figures::Counters;
-use self::known::Learned;
+use self::known::Gathered;
 use self::provisional::Index;
 
 /// The state of the one agent that uses a directory.
@@ -57,7 +58,9 @@ pub struct State {
     counters: Counters,
     dead_letters: Arc<DeadLetters>,
     /// Answers that are not written yet.
-    gathered: Mutex<Vec<Learned>>,
+    gathered: Mutex<Gathered>,
+    /// Told when there are enough of them to write.
+    filled: Notify,
     /// How often answers were forgotten: what was gathered before is not written any more.
     forgets: Arc<AtomicU64>,
     /// Held by whoever writes those, so that at the end all are written.
@@ -91,6 +94,7 @@ impl State {
             counters: Counters::default(),
             dead_letters: Arc::new(dead_letters),
             gathered: Mutex::default(),
+            filled: Notify::new(),
             forgets: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             replaying: tokio::sync::Mutex::default(),
@@ -147,8 +151,8 @@ impl State {
         self.index.len() > 0
     }
 
-    /// Takes the server's answers, as of `of`, to be written by [`State::tend`]. They
-    /// may be lost, and are not stored when something was deleted meanwhile.
+    /// Takes the server's answers, as of `of`, to be written by [`State::store`] or
+    /// [`State::tend`]. They may be lost, and are not stored when something was deleted meanwhile.
     pub fn remember(
         &self,
         namespace: &str,
@@ -156,7 +160,9 @@ impl State {
         answers: impl IntoIterator<Item = (Task, Unihash)>,
     ) {
         let now = self.clock.now();
-        known::gather(&mut self.gathered.lock(), namespace, of, answers, now);
+        if self.gathered.lock().add(namespace, of, answers, now) {
+            self.filled.notify_one();
+        }
     }
 
     /// What the server answered, as far as it was written, in order.
@@ -173,10 +179,11 @@ impl State {
     /// Forgets all that the server answered in a namespace, written or not. What is being
     /// written of others may go with it.
     pub async fn forget_all(&self, namespace: &str) -> Result<(), StateError> {
-        self.forgets.fetch_add(1, Ordering::SeqCst);
-        self.gathered
-            .lock()
-            .retain(|answer| !answer.is_of(namespace));
+        {
+            let mut gathered = self.gathered.lock();
+            self.forgets.fetch_add(1, Ordering::SeqCst);
+            gathered.forget_all(namespace);
+        }
         let namespace = namespace.to_owned();
         self.write(move |tx| known::forget_all(tx.conn(), &namespace))
             .await
@@ -211,10 +218,15 @@ impl State {
             .await
     }
 
+    /// Waits until what was remembered is enough for a transaction.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
     /// What has to be done every few seconds: writes what was remembered, and gives up
     /// reports that are too old.
     pub async fn tend(&self) -> Result<(), StateError> {
-        let stored = self.store_gathered().await;
+        let stored = self.store().await;
         self.expire().await?;
         stored
     }
@@ -241,17 +253,23 @@ impl State {
     /// Writes what was remembered and closes the database. Returns `false` when that
     /// took too long.
     pub async fn close(&self) -> bool {
-        let stored = self.store_gathered().await.is_ok();
+        let stored = self.store().await.is_ok();
         self.db.clone().close().await && stored
     }
 
-    async fn store_gathered(&self) -> Result<(), StateError> {
+    /// Writes what was remembered.
+    pub async fn store(&self) -> Result<(), StateError> {
         let _alone = self.storing.lock().await;
-        let before = self.forgets.load(Ordering::SeqCst);
-        let gathered = std::mem::take(&mut *self.gathered.lock());
         let rows_max = self.options.known_rows_max;
-        for part in gathered.chunks(known::STORED_AT_ONCE) {
-            let (part, forgets) = (part.to_vec(), Arc::clone(&self.forgets));
+        loop {
+            let (before, part) = {
+                let mut gathered = self.gathered.lock();
+                (self.forgets.load(Ordering::SeqCst), gathered.take())
+            };
+            if part.is_empty() {
+                return Ok(());
+            }
+            let forgets = Arc::clone(&self.forgets);
             // A slow drive may come to it after what was forgotten since.
             let stored = self.db.write_background(move |tx| {
                 match forgets.load(Ordering::SeqCst) == before {
@@ -261,7 +279,6 @@ impl State {
             });
             self.within(stored).await?;
         }
-        Ok(())
     }
 
     async fn write<T, F>(&self, job: F) -> Result<T, StateError>

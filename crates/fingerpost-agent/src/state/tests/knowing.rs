@@ -161,6 +161,31 @@ async fn the_oldest_answers_go_when_they_are_too_many() {
 }
 
 #[tokio::test]
+async fn what_fills_a_transaction_is_written_without_delay() {
+    let host = Host::new();
+    let state = with_answers(&host).await;
+    state.remember("", FIRST, answers(100..1000));
+    assert_eq!(state.filled().now_or_never(), None);
+    // Those of others and of other epochs are of other parts, and count all the same.
+    state.set_epoch("team", FIRST, Vec::new()).await.unwrap();
+    state.remember("team", FIRST, answers(100..200));
+    let earlier = DeletionEpoch { epoch: 4, ..FIRST };
+    state.remember("", earlier, answers(1000..1001));
+    state.remember("", FIRST, answers(1001..3000));
+    state.filled().now_or_never().expect("there are enough");
+    state.store().await.unwrap();
+    assert_eq!(state.gathered.lock().len(), 0);
+    let kept = [99, 100, 999, 1000, 1001, 2999].map(|number| {
+        let is_kept = (100..3000).contains(&number) && number != 1000;
+        is_kept.then(|| unihash(number))
+    });
+    assert_eq!(known(&state, &[99, 100, 999, 1000, 1001, 2999]).await, kept);
+    let of_team = state.recall("team", vec![task(199), task(200)]);
+    let of_team = of_team.await.unwrap();
+    assert!(of_team[0].is_some() && of_team[1].is_none());
+}
+
+#[tokio::test]
 async fn what_is_gathered_is_bounded() {
     let host = Host::new();
     let state = host.open().await;
