@@ -31,12 +31,11 @@ impl Sent {
         let plain = Bytes::from(json);
         let compressed = match plain.len() {
             0..COMPRESSED_FROM => None,
-            COMPRESSED_FROM..BLOCKING_FROM => zstd::bulk::compress(&plain, LEVEL).ok(),
+            COMPRESSED_FROM..BLOCKING_FROM => compressed(&plain),
             BLOCKING_FROM.. => {
                 let plain = plain.clone();
-                let working =
-                    tokio::task::spawn_blocking(move || zstd::bulk::compress(&plain, LEVEL));
-                working.await.ok().and_then(Result::ok)
+                let working = tokio::task::spawn_blocking(move || compressed(&plain));
+                working.await.ok().flatten()
             }
         };
         Self {
@@ -44,6 +43,13 @@ impl Sent {
             bytes: compressed.map_or(plain, Bytes::from),
         }
     }
+}
+
+fn compressed(plain: &[u8]) -> Option<Vec<u8>> {
+    let mut compressed = zstd::bulk::compress(plain, LEVEL).ok()?;
+    // It has room for what does not compress, and waits for its answer.
+    compressed.shrink_to_fit();
+    Some(compressed)
 }
 
 /// What comes, piece by piece, decompressed.

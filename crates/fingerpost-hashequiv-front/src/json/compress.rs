@@ -28,11 +28,8 @@ const GZIP_LEVEL: u32 = 4;
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let coding = Coding::asked(request.headers());
     let mut response = next.run(request).await;
-    let is_short = response
-        .body()
-        .size_hint()
-        .exact()
-        .is_some_and(|len| len < BYTES_MIN);
+    let len = response.body().size_hint().exact();
+    let is_short = len.is_some_and(|len| len < BYTES_MIN);
     // Shards are hashes, which nothing compresses, and may be asked for in parts.
     let is_parts = response.headers().contains_key(header::ACCEPT_RANGES);
     if is_short || is_parts || response.headers().contains_key(header::CONTENT_ENCODING) {
@@ -40,8 +37,8 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     }
     let vary = HeaderValue::from_static("accept-encoding");
     response.headers_mut().append(header::VARY, vary);
-    let Some((coding, encoder)) = coding.and_then(|coding| Some((coding, coding.encoder().ok()?)))
-    else {
+    let with_encoder = |coding: Coding| Some((coding, coding.encoder(len).ok()?));
+    let Some((coding, encoder)) = coding.and_then(with_encoder) else {
         return response;
     };
     let (mut parts, body) = response.into_parts();
@@ -87,11 +84,13 @@ impl Coding {
         })
     }
 
-    fn encoder(self) -> io::Result<Encoder> {
+    /// For a body of `len` bytes, if that is known: neither side needs a larger window then.
+    fn encoder(self, len: Option<u64>) -> io::Result<Encoder> {
         Ok(match self {
             Self::Zstd => {
                 let mut encoder = ZstdEncoder::new(Vec::new(), ZSTD_LEVEL)?;
                 encoder.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_LOG))?;
+                encoder.set_pledged_src_size(len)?;
                 Encoder::Zstd(encoder)
             }
             Self::Gzip => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL))),
@@ -201,6 +200,20 @@ fn compressed(body: Body, encoder: Encoder) -> Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_a_length_needs_no_larger_window() {
+        let text: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        for (len, is_small) in [(Some(text.len() as u64), true), (None, false)] {
+            let body = Body::from(text.clone());
+            let made = compressed(body, Coding::Zstd.encoder(len).unwrap());
+            let made = axum::body::to_bytes(made, 1 << 20).await.unwrap();
+            let mut decoder = zstd::Decoder::new(&made[..]).unwrap();
+            decoder.window_log_max(10).unwrap();
+            let read = io::read_to_string(decoder);
+            assert_eq!(read.is_ok_and(|read| read == text), is_small, "{len:?}");
+        }
+    }
 
     #[test]
     fn the_coding_is_the_one_that_is_wished_most() {
