@@ -24,6 +24,7 @@ mod following;
 mod gets;
 mod keeping;
 mod knowledge;
+mod listener;
 mod logins;
 mod lookup;
 mod loopback;
@@ -46,6 +47,8 @@ mod spared;
 mod state;
 mod status;
 mod suspects;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use agent::{Agent, StartError};

@@ -98,30 +98,15 @@ async fn open(options: &AgentOptions) -> Result<Option<State>, StateError> {
 
 #[cfg(test)]
 mod tests {
-    use fingerpost_hashequiv_client::ClientOptions;
-    use fingerpost_hashequiv_client::http::HttpOptions;
-    use fingerpost_hashequiv_proto::types::Task;
-    use tempfile::TempDir;
-
     use super::*;
     use crate::following::Heard as _;
-    use crate::knowledge::Whose;
-    use crate::state::DeletionEpoch;
-    use crate::state::tests::{METHOD, task, unihash};
-
-    /// Of an agent in the namespace `main` of a server that does not answer.
-    fn options(directory: &TempDir) -> AgentOptions {
-        let server = ClientOptions::to("ws://127.0.0.1:1".parse().unwrap());
-        let mut options = AgentOptions::to(server, directory.path().join("state"));
-        let url = "http://127.0.0.1:1/ns/main".parse().unwrap();
-        options.http = Some(HttpOptions::to(vec![url]));
-        options
-    }
+    use crate::state::tests::unihash;
+    use crate::testing::{keep, known_here, options};
 
     #[tokio::test]
     async fn a_namespace_that_a_profile_names_again_is_followed_once() {
         let directory = tempfile::tempdir().unwrap();
-        let mut options = options(&directory);
+        let mut options = options(directory.path());
         options.profiles = Profiles::within(&["main", "other"]);
         let namespaces = Namespaces::start(&options).await.unwrap();
         let is_first = |name| Arc::ptr_eq(namespaces.find(name).unwrap(), &namespaces.first);
@@ -133,30 +118,17 @@ mod tests {
     #[tokio::test]
     async fn what_was_kept_of_another_namespace_is_not_answered() {
         let directory = tempfile::tempdir().unwrap();
-        let options = options(&directory);
+        let options = options(directory.path());
         let state = open(&options).await.unwrap().unwrap();
-        let epoch = DeletionEpoch {
-            history: [1; 16],
-            epoch: 5,
-        };
         for (namespace, number) in [("", 1), ("main", 2)] {
-            state.set_epoch(namespace, epoch, Vec::new()).await.unwrap();
-            state.remember(namespace, epoch, [(task(number), unihash(number))]);
+            keep(&state, namespace, number).await;
         }
-        state.tend().await.unwrap();
         assert!(state.close().await);
         drop(state);
         let namespaces = Namespaces::start(&options).await.unwrap();
         let kept = namespaces.first.kept.as_ref().unwrap();
         assert!(kept.listener.settle().await);
-        let known = async |number| {
-            let Task { taskhash, .. } = task(number);
-            let taskhash = taskhash.to_text();
-            namespaces
-                .first
-                .known_here(Whose::EVERYBODYS, METHOD, &taskhash)
-                .await
-        };
+        let known = async |number| known_here(&namespaces.first, number).await;
         assert_eq!(known(1).await, None);
         assert_eq!(known(2).await, Some(unihash(2)));
         namespaces.close().await;
