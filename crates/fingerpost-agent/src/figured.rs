@@ -95,6 +95,8 @@ impl Namespaces {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let asked = count(&self.first.figures.asked) + count(&self.first.figures.requests);
         let trouble = self.first.server.trouble();
+        // Who follows it has asked it, though no build did.
+        let was_heard = asked > 0 || trouble.is_some() || self.first.is_current();
         let standing = self.first.server.standing();
         let since = |since: Instant| {
             let micros = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
@@ -102,7 +104,7 @@ impl Namespaces {
         };
         ServerStatus {
             address: self.first.server.address(),
-            up: (asked > 0 || trouble.is_some()).then_some(self.first.server.answers()),
+            up: was_heard.then_some(self.first.server.answers()),
             takes_reports: self.first.server.takes_reports(),
             since: trouble.as_ref().map(|trouble| since(trouble.since)),
             why: trouble.map(|trouble| trouble.why),

@@ -58,6 +58,9 @@ async fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result
     let agent = start(settings, environment, &profiles).await?;
     let shutdown = Shutdown::new();
     announce(&listeners, &settings.server_names());
+    for missing in settings.missing_logins() {
+        tracing::warn!("{missing}; until it can be read builds miss, and their reports wait");
+    }
     let mut serving = tokio::spawn(agent.serve(listeners, shutdown.clone()));
     systemd::ready();
     tokio::select! {

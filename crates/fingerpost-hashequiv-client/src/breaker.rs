@@ -120,7 +120,8 @@ impl Breaker {
     pub fn up(&self) {
         let before = std::mem::replace(&mut *self.state.lock(), State::Up);
         if matches!(before, State::Down(_)) {
-            tracing::info!(upstream = self.address, "The upstream answers again");
+            let address = &self.address;
+            tracing::info!(server = address, "{address} answers again");
         }
     }
 
@@ -147,7 +148,7 @@ impl Breaker {
             }
             state @ State::Up => {
                 let address = &self.address;
-                tracing::warn!(upstream = address, "Going on without the upstream: {why}");
+                tracing::warn!(server = address, "Going on without {address}: {why}");
                 *state = State::Down(Down {
                     retry_at: now + rest.max(PAUSE_MIN),
                     pause: PAUSE_MIN,

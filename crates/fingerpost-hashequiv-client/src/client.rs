@@ -17,7 +17,7 @@ mod connect;
 mod connection;
 mod error;
 mod options;
-mod tls;
+pub(crate) mod tls;
 mod tunnel;
 
 use std::time::Duration;

@@ -42,6 +42,7 @@ use self::outside::Outside;
 use self::shared::{Means, Shared};
 use self::tls::Tls;
 use crate::Trouble;
+use crate::client::tls::in_words;
 
 /// Limit for one connection, name resolution and TLS included, whatever the deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -153,7 +154,7 @@ fn said(error: reqwest::Error) -> String {
         }
         cause = next.source();
     }
-    text
+    in_words(&text).into_owned()
 }
 
 #[cfg(test)]

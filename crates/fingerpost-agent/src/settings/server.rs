@@ -1,6 +1,7 @@
 //! Which servers an agent asks, and as whom.
 
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -8,7 +9,7 @@ use fingerpost_hashequiv_client::http::{
     ClientCertificate, HttpCredential, HttpOptions, OidcSource, ServerUrl,
 };
 use fingerpost_hashequiv_client::{ClientOptions, Credentials};
-use fingerpost_net::Address;
+use fingerpost_net::{Address, ParseAddressError};
 use fingerpost_program::exit::{Exit, OrExit as _, failure};
 use fingerpost_program::secret::Secret;
 use fingerpost_signatures::Policy;
@@ -120,6 +121,34 @@ impl Settings {
         Ok(http)
     }
 
+    /// What a login is read from that cannot be read now. It may come later: until it does
+    /// nothing is asked as who it makes the agent, and that is said at the start.
+    pub(crate) fn missing_logins(&self) -> Vec<String> {
+        let oidc = self.oidc.as_ref().map(|Oidc(source)| source);
+        let of_oidc = match oidc {
+            Some(OidcSource::File(file)) => Some(file),
+            _ => None,
+        };
+        let files = [
+            ("token_file", self.token_file.as_ref()),
+            ("oidc", of_oidc),
+            ("client_certificate", self.client_certificate.as_ref()),
+            ("client_key", self.client_key.as_ref()),
+        ];
+        let unread = files.into_iter().filter_map(|(name, file)| {
+            let (file, error) = (file?, File::open(file?).err()?);
+            Some(format!("{name} {}: {error}", file.display()))
+        });
+        let variable = match oidc {
+            Some(OidcSource::Environment(name)) => {
+                Some(name).filter(|name| std::env::var_os(name).is_none())
+            }
+            _ => None,
+        };
+        let unset = variable.map(|name| format!("oidc: there is no variable {name}"));
+        unread.chain(unset).collect()
+    }
+
     /// What BitBake's protocol has no place for must not be thought to be in effect.
     fn refuse_what_needs_http(&self) -> anyhow::Result<()> {
         let set = [
@@ -165,7 +194,7 @@ impl Settings {
 }
 
 fn secret(file: &Path) -> anyhow::Result<String> {
-    let failed = format!("cannot read {}", file.display());
+    let failed = format!("password_file: cannot read {}", file.display());
     let token = Secret::read(file).or_exit(Exit::Configuration, failed)?;
     Ok(token.reveal().to_owned())
 }
@@ -197,7 +226,13 @@ impl FromStr for ServerAddress {
         let is_http = text.starts_with("https://") || text.starts_with("http://");
         match is_http {
             true => text.parse().map(Self::Http).map_err(say),
-            false => text.parse().map(Self::Native).map_err(say),
+            false => text.parse().map(Self::Native).map_err(|error| match error {
+                ParseAddressError::Form(_) => format!(
+                    "`{text}` names no server; expected https://HOST[:PORT], HOST:PORT, \
+                     ws://HOST[:PORT] or unix://PATH"
+                ),
+                error => say(error),
+            }),
         }
     }
 }
@@ -288,6 +323,38 @@ mod tests {
         let two = ["--server", "http://h:80/x,https://i", "--namespace", "main"];
         let native = "ws://h:80/x/ns/main";
         check(&two, native, &["http://h/x", "https://i"], Some("main"));
+    }
+
+    #[test]
+    fn a_login_that_is_not_there_yet_is_named() {
+        let there = tempfile::NamedTempFile::new().unwrap();
+        let path = there.path().to_str().unwrap();
+        let missing = |words: &[&str]| {
+            let https = ["--server", "https://h"];
+            flags(&[&https[..], words].concat()).missing_logins()
+        };
+        assert!(missing(&["--token-file", path]).is_empty());
+        let both = ["--client-certificate", "/nope/c", "--client-key", path];
+        for (words, name) in [
+            (&["--token-file", "/nope/t"][..], "token_file /nope/t: "),
+            (&both, "client_certificate /nope/c: "),
+            (&["--oidc", "file:/nope/o"], "oidc /nope/o: "),
+            (
+                &["--oidc", "env:FINGERPOST_NOPE"],
+                "no variable FINGERPOST_NOPE",
+            ),
+        ] {
+            let told = missing(words);
+            assert!(told.len() == 1 && told[0].contains(name), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_server_is_told_with_the_forms_of_one() {
+        for text in ["hashes.example.com", "ftp://h", "/run/x.sock"] {
+            let told = text.parse::<super::ServerAddress>().unwrap_err();
+            assert!(told.contains("https://HOST[:PORT], HOST:PORT"), "{told}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fingerpost_core::with_causes;
 use fingerpost_program::exit::{Exit, failure};
 use fingerpost_signatures::{KeyRing, Policy};
 
@@ -66,7 +67,7 @@ impl Settings {
 }
 
 fn ring(file: &Path) -> anyhow::Result<KeyRing> {
-    KeyRing::load(file).map_err(|error| wrong(format!("{}: {error}", file.display())))
+    KeyRing::load(file).map_err(|error| wrong(format!("the key ring {}", with_causes(&error))))
 }
 
 fn wrong(why: String) -> anyhow::Error {
@@ -108,6 +109,16 @@ mod tests {
         assert_eq!(said, "signatures = require needs a ring");
         let all = ["--signatures", "require", "--ring", file, "--snapshots"];
         assert!(refusal(&with(&all)).contains("name their publishers"));
-        assert!(refusal(&with(&["--publishers", "/not/there"])).starts_with("/not/there: "));
+        let said = refusal(&with(&["--publishers", "/not/there"]));
+        assert!(
+            said.starts_with("the key ring /not/there: No such file"),
+            "{said}"
+        );
+        std::fs::write(&path, "version = 9\n").unwrap();
+        let said = refusal(&with(&["--ring", file, "--signatures", "prefer"]));
+        assert!(
+            said.ends_with("ring.toml: version 9 is not known; this program reads version 1"),
+            "{said}"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Opening a transport.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+use super::tls::in_words;
 use super::{ClientOptions, TlsError, tls_config, tunnel};
 use crate::BadProxy;
 use crate::link::{ByteLink, ClientSocket, Link};
@@ -149,7 +151,11 @@ async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
     let config = client_tls(options).await?;
     let name = ServerName::try_from(name.to_owned())
         .map_err(|_| ConnectError::ServerName(name.to_owned()))?;
-    Ok(TlsConnector::from(config).connect(name, stream).await?)
+    let connected = TlsConnector::from(config).connect(name, stream).await;
+    connected.map_err(|error| match in_words(&error.to_string()) {
+        Cow::Owned(words) => io::Error::new(error.kind(), words).into(),
+        Cow::Borrowed(_) => error.into(),
+    })
 }
 
 async fn connect_tcp(host: &Host, port: u16) -> Result<TcpStream, ConnectError> {

@@ -1,5 +1,6 @@
 //! TLS for `wss`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
@@ -15,6 +16,20 @@ pub enum TlsError {
     /// The TLS library refused its configuration.
     #[error("TLS cannot be set up")]
     Setup(#[from] rustls::Error),
+}
+
+/// As webpki calls a certificate that is its own authority, whose errors rustls does not name.
+const OWN_AUTHORITY: &str = "Other(OtherError(CaUsedAsEndEntity))";
+
+const SIGN_ONE: &str = "it is its own authority, as those of `openssl req -x509` are: have an \
+                        authority sign one for the server (docs/agent.md)";
+
+/// What is said of a handshake that failed, in words that say what to do.
+pub(crate) fn in_words(error: &str) -> Cow<'_, str> {
+    match error.contains(OWN_AUTHORITY) {
+        true => error.replace(OWN_AUTHORITY, SIGN_ONE).into(),
+        false => error.into(),
+    }
 }
 
 /// A configuration that trusts the system's certificate authorities, or those
@@ -34,4 +49,33 @@ pub fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, OtherError};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct CaUsedAsEndEntity;
+
+    impl std::fmt::Display for CaUsedAsEndEntity {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{self:?}")
+        }
+    }
+
+    impl std::error::Error for CaUsedAsEndEntity {}
+
+    #[test]
+    fn a_certificate_that_is_its_own_authority_is_told_in_words() {
+        let cause = CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity)));
+        let error = rustls::Error::InvalidCertificate(cause).to_string();
+        let told = in_words(&error);
+        assert!(
+            told.contains("its own authority") && !told.contains("Other("),
+            "{told}"
+        );
+    }
 }
