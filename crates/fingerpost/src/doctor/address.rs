@@ -179,7 +179,7 @@ fn unexpanded(text: &str) -> Option<&str> {
 }
 
 fn other_scheme(text: &str, scheme: &str, version: Option<Version>) -> String {
-    let host = shown::host(text).unwrap_or_else(|| "HOST".to_owned());
+    let host = shown::authority(text).unwrap_or_else(|| "HOST".to_owned());
     let has_websocket = version.is_none_or(Version::knows_websocket_and_logins);
     match (has_websocket, scheme) {
         (true, "https") => format!(
@@ -188,10 +188,13 @@ fn other_scheme(text: &str, scheme: &str, version: Option<Version>) -> String {
         (true, _) => format!(
             "BitBake does not speak {scheme}:// to hash servers: write ws://{host}/ (the same port) or HOST:PORT"
         ),
-        (false, _) => format!(
-            "this BitBake does not speak {scheme}:// to hash servers: write {host}:PORT, or let an \
-             agent ask the server"
-        ),
+        (false, _) => {
+            let host = shown::host(text).unwrap_or(host);
+            format!(
+                "this BitBake does not speak {scheme}:// to hash servers: write {host}:PORT, or \
+                 let an agent ask the server"
+            )
+        }
     }
 }
 
@@ -287,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_must_be_written_is_said() {
-        refused("https://h:8443/x", "2.8.0", "write wss://h/");
+        refused("https://h:8443/x", "2.8.0", "write wss://h:8443/");
         refused("https://h/x", "2.0.0", "write h:PORT");
         refused(":8686", "2.8.0", "write localhost:8686");
         refused("h:0", "2.8.0", "port 0");

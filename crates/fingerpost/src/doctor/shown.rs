@@ -22,14 +22,20 @@ pub(super) fn without_login(text: &str) -> (String, bool) {
     }
 }
 
-/// The host of a URL, without its port; nothing in a text that is no URL.
-pub(super) fn host(text: &str) -> Option<String> {
+/// The host of a URL and its port, as far as it has one; nothing in a text that is no URL.
+pub(super) fn authority(text: &str) -> Option<String> {
     let text = url(text);
     let (_, rest) = text.split_once("://")?;
     let authority = rest.split('/').next()?;
+    (!authority.is_empty()).then(|| authority.to_owned())
+}
+
+/// The same without the port.
+pub(super) fn host(text: &str) -> Option<String> {
+    let authority = authority(text)?;
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
+        _ => &authority,
     };
     (!host.is_empty()).then(|| host.to_owned())
 }
@@ -48,6 +54,14 @@ mod tests {
         assert_eq!(url("wss://u:p/@q@h/x"), "wss://h/x");
         assert_eq!(without_login("u:p@h:1"), ("h:1".to_owned(), true));
         assert_eq!(without_login("h:1"), ("h:1".to_owned(), false));
+    }
+
+    #[test]
+    fn an_authority_has_its_port() {
+        let check = |text, wanted| assert_eq!(authority(text).as_deref(), wanted, "{text}");
+        check("https://u:p@h.x:1/a", Some("h.x:1"));
+        check("http://[::1]/", Some("[::1]"));
+        check("file:///a", None);
     }
 
     #[test]
