@@ -15,13 +15,13 @@ pub(super) const JSON: &str = "application/json";
 
 /// Refuses a body of another type: no web page can send one of these without
 /// being asked whether it may.
-pub(super) fn demand_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+pub(super) fn demand_media_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     match media_type(headers) {
-        Some(given) if given.eq_ignore_ascii_case(wanted) => Ok(()),
-        _ => Err(
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type")
-                .detail(format!("the body must be {wanted}")),
-        ),
+        Some(given) if wanted.iter().any(|one| given.eq_ignore_ascii_case(one)) => Ok(()),
+        _ => {
+            let why = format!("the body must be {}", wanted.join(" or "));
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type").detail(why))
+        }
     }
 }
 
@@ -52,7 +52,7 @@ impl Shared {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<WholeBody, Problem> {
-        demand_media_type(headers, JSON)?;
+        demand_media_type(headers, &[JSON])?;
         let max = self.options.body_bytes_max;
         let too_long = || {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-long")

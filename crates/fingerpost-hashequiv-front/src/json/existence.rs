@@ -11,7 +11,7 @@ pub(super) struct Existence;
 
 /// A question.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with unihash")]
 pub(super) struct Asked {
     unihash: String,
 }

@@ -12,7 +12,7 @@ pub(super) struct LookUps;
 
 /// A question.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with method and taskhash")]
 pub(super) struct Task {
     method: String,
     taskhash: String,

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
+use super::body::demand_media_type;
 use super::coding::{self, Pieces};
 use super::problem::Problem;
 use super::{Caller, JSON, JsonOptions, Shared, arguments, bounded, caching, media_type};
@@ -69,6 +70,7 @@ pub(super) async fn answer<M: Many>(
         let pieces = coding::pieces(&parts.headers, body)?;
         return Ok(line_by_line::<M>(shared, caller, pieces));
     }
+    demand_media_type(&parts.headers, &[JSON, NDJSON])?;
     let bytes = shared.json_body(&parts.headers, body).await?;
     let answers = array::<M>(shared, caller, &bytes).await?;
     Ok(answers_in(answers.into(), JSON))

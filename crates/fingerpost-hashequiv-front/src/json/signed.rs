@@ -20,7 +20,7 @@ pub(super) struct SignedLookUps;
 
 /// A question.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with method and taskhash")]
 pub(super) struct Task {
     method: String,
     taskhash: String,
