@@ -151,15 +151,35 @@ impl Address {
         }
         self
     }
+
+    /// The same with the name of this machine in place of every interface; nothing where it is
+    /// a single one, or the name is none of a host.
+    pub(crate) fn for_others(mut self, name: &str) -> Option<Self> {
+        match &mut self {
+            Self::Tcp { host, .. } | Self::WebSocket { host, .. } if host.is_every() => {
+                *host = Host::Name(name.to_owned());
+            }
+            _ => return None,
+        }
+        self.to_string().parse().ok()
+    }
 }
 
 impl Host {
     fn for_clients(&self) -> Self {
         match self {
-            Self::Any => Self::Name("127.0.0.1".to_owned()),
-            Self::Name(name) if name == "0.0.0.0" => Self::Name("127.0.0.1".to_owned()),
             Self::V6(address) if address.is_unspecified() => Self::V6(Ipv6Addr::LOCALHOST),
+            every if every.is_every() => Self::Name("127.0.0.1".to_owned()),
             other => other.clone(),
+        }
+    }
+
+    /// Whether it is every interface of a machine.
+    fn is_every(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Name(name) => name == "0.0.0.0",
+            Self::V6(address) => address.is_unspecified(),
         }
     }
 
@@ -353,6 +373,20 @@ mod tests {
         refused("[::1:8686", "IPv6");
         refused("[host]:1", "IPv6");
         refused("a b:1", "no host name has");
+    }
+
+    #[test]
+    fn other_machines_are_sent_to_this_ones_name() {
+        let shown = |text: &str, name| {
+            let address: Address = text.parse().unwrap();
+            address.for_others(name).map(|address| address.to_string())
+        };
+        for every in [":8686", "0.0.0.0:8686", "[::]:8686"] {
+            assert_eq!(shown(every, "farm-7").as_deref(), Some("farm-7:8686"));
+        }
+        assert_eq!(shown("127.0.0.1:8686", "farm-7"), None);
+        assert_eq!(shown("unix:///run/x.sock", "farm-7"), None);
+        assert_eq!(shown(":8686", "a b"), None);
     }
 
     #[test]

@@ -150,6 +150,20 @@ impl Listener {
         }
     }
 
+    /// What other machines write to reach it where it is on every interface: with this
+    /// machine's name, if it has one that can be written.
+    pub fn address_elsewhere(&self) -> Option<Address> {
+        let name = rustix::system::uname();
+        let address = self
+            .address
+            .clone()
+            .for_others(name.nodename().to_str().ok()?)?;
+        Some(match self.tls.is_required() {
+            true => address.with_tls(),
+            false => address,
+        })
+    }
+
     /// Whether other machines can reach it.
     pub fn is_exposed(&self) -> bool {
         self.sockets.iter().any(|socket| match socket {

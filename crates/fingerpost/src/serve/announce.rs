@@ -11,8 +11,9 @@ use crate::config::{Accounts, Config};
 use crate::exit::{Exit, OrExit};
 use crate::{client, notice};
 
-/// The lines of a start, on standard output.
-pub(super) fn lines(listening: &[Address], database: &str) -> String {
+/// The lines of a start, on standard output. `elsewhere` is what other machines write to reach
+/// the first listener, if that is on every interface.
+pub(super) fn lines(listening: &[Address], elsewhere: Option<&Address>, database: &str) -> String {
     let mut out = String::new();
     for address in listening {
         let spoken = match address {
@@ -28,6 +29,11 @@ pub(super) fn lines(listening: &[Address], database: &str) -> String {
     out.push_str("Paste into conf/local.conf:\n");
     out.push_str("BB_SIGNATURE_HANDLER = \"OEEquivHash\"\n");
     out.push_str(&format!("BB_HASHSERVE = \"{first}\"\n"));
+    if let Some(elsewhere) = elsewhere {
+        out.push_str(&format!(
+            "On other machines, which may know this one by another name: BB_HASHSERVE = \"{elsewhere}\"\n"
+        ));
+    }
     if first.to_string() == client::DEFAULT_ADDRESS {
         out.push_str("Check: fingerpost client ping\n");
     } else {
@@ -72,7 +78,7 @@ pub(super) fn print(text: &str) {
 /// unless anonymous clients may clean or the operator chose otherwise.
 pub(super) fn tell_about_cleaning(anonymous: PermissionSet) {
     if !anonymous.contains(Permission::DbAdmin) {
-        eprintln!("{}", notice::ANONYMOUS_CLEANING);
+        tracing::info!("{}", notice::ANONYMOUS_CLEANING);
     }
 }
 
@@ -157,7 +163,7 @@ mod tests {
     use super::*;
 
     fn text(address: &str) -> String {
-        lines(&[address.parse().unwrap()], "./data/x.db")
+        lines(&[address.parse().unwrap()], None, "./data/x.db")
     }
 
     #[test]
@@ -171,6 +177,18 @@ mod tests {
              BB_HASHSERVE = \"127.0.0.1:8686\"\n\
              Check: fingerpost client ping\n"
         );
+    }
+
+    #[test]
+    fn what_other_machines_write_is_said_where_all_interfaces_are_listened_on() {
+        let here = ["127.0.0.1:8686".parse().unwrap()];
+        let there = "farm-7:8686".parse().unwrap();
+        let text = lines(&here, Some(&there), "./data/x.db");
+        let (first, second) = (
+            "BB_HASHSERVE = \"127.0.0.1:8686\"\n",
+            ": BB_HASHSERVE = \"farm-7:8686\"\n",
+        );
+        assert!(text.contains(first) && text.contains(second), "{text}");
     }
 
     #[test]

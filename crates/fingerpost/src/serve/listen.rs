@@ -108,7 +108,7 @@ fn bind_probes(loaded: &Loaded) -> anyhow::Result<Option<Listener>> {
     };
     match bind(&address.0, &BindOptions::default()) {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if loaded.is_set("metrics.bind") => Err(explain(error)),
+        Err(error) if loaded.is_set("metrics.bind") => Err(unbound(error, "--metrics ADDR")),
         Err(error) => {
             tracing::warn!("no separate address for metrics and probes: {error}");
             Ok(None)

@@ -38,14 +38,13 @@ pub(super) async fn start(
     }
     let open_files = raise_open_files();
     let opened = database::open(&loaded, import).await?;
-    let anonymous = loaded.config.accounts.anonymous_permissions.0;
-    if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
-        announce::tell_about_cleaning(anonymous);
-    }
     let metrics = Arc::new(Metrics::new());
     let doors = service::doors(&loaded.config, &opened, &metrics, &shutdown).await?;
     let tls = listen::tls(&loaded.config, &metrics).await?;
     let listeners = listen::listen(&loaded, tls.as_ref())?;
+    if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
+        announce::tell_about_cleaning(loaded.config.accounts.anonymous_permissions.0);
+    }
     announce::warn_of_exposed(&listeners.service, &loaded.config.accounts);
     announce::warn_of_jobs_that_report(&loaded.config);
     announce::warn_of_changeable_names(&loaded.config);
@@ -96,13 +95,21 @@ fn assemble(
         .iter()
         .map(Listener::client_address)
         .collect();
+    let elsewhere = listeners
+        .service
+        .first()
+        .and_then(Listener::address_elsewhere);
     for listener in listeners.service {
         server = server.listen(listener);
     }
     for listener in listeners.probes {
         server = server.listen_probes(listener);
     }
-    announce::print(&announce::lines(&addresses, &opened.place));
+    announce::print(&announce::lines(
+        &addresses,
+        elsewhere.as_ref(),
+        &opened.place,
+    ));
     if let Some(file) = &loaded.config.server.address_file {
         announce::write_addresses(file, &addresses)?;
     }
