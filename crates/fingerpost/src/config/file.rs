@@ -48,16 +48,31 @@ fn parse(path: &Path, text: &str) -> Result<Table, BadConfig> {
 /// Names line and key of an error. The parser's own text would show the line,
 /// which may hold a secret.
 fn place(text: &str, error: &toml::de::Error) -> String {
+    let message = in_words(error.message());
     let Some(span) = error.span() else {
-        return error.message().to_owned();
+        return message;
     };
     let before = &text.as_bytes()[..span.start.min(text.len())];
     let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let line = text.lines().nth(number - 1).unwrap_or_default();
     match line.split_once('=') {
-        Some((key, _)) => format!("line {number}, {}: {}", key.trim(), error.message()),
-        None => format!("line {number}: {}", error.message()),
+        Some((key, _)) => format!("line {number}, {}: {message}", key.trim()),
+        None => format!("line {number}: {message}"),
     }
+}
+
+/// The parser's words for what was expected are those of a programmer.
+fn in_words(message: &str) -> String {
+    let words = [
+        ("expected a sequence", "expected a list: [\"...\"]"),
+        ("expected u64", "expected a whole number"),
+        ("expected a map", "expected a table of keys and values"),
+    ];
+    words
+        .iter()
+        .fold(message.to_owned(), |message, (theirs, ours)| {
+            message.replace(theirs, ours)
+        })
 }
 
 /// The line of the key, `section.key`, `section.key.name` or `list[1].key`, that
@@ -123,6 +138,13 @@ mod tests {
         assert!(text.contains("line 3") && text.contains("bindd"), "{text}");
         let text = refusal("[servr]\n");
         assert!(text.contains("line 1") && text.contains("servr"), "{text}");
+    }
+
+    #[test]
+    fn what_a_list_looks_like_is_said_where_it_is_none() {
+        let text = refusal("[server]\nbind = '127.0.0.1:8686'\n");
+        assert!(text.starts_with("x.toml: line 2, bind: "), "{text}");
+        assert!(text.ends_with("expected a list: [\"...\"]"), "{text}");
     }
 
     #[test]
