@@ -31,7 +31,8 @@ enum Command {
     Client(client::Args),
     /// Say what is wrong between a build and its hash server, and what to change.
     Doctor(doctor::Args),
-    /// Show two builders sharing a result, then measure look-ups; cleans up.
+    /// Show a farm whose server is killed, stalled and slowed down, and what its builds notice;
+    /// cleans up.
     Demo(demo::Args),
     /// Make a Fingerpost database of one of bitbake-hashserv.
     Import(moving::ImportArgs),

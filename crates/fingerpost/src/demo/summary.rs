@@ -79,7 +79,7 @@ impl Summary {
             _ => format!("{missing} MISSING on the server, {left} still with the agent"),
         };
         format!(
-            "reports: {} of {reported} tasks, {} of them kept by the agent and brought later;\n  \
+            "reports: {} of {reported} different tasks; {} of them the agent kept and brought later,\n  \
              {lost}\n  \
              {} had an output that was there already, and share its result\n",
             builds.reports, agent.later, builds.same_output,
@@ -95,7 +95,7 @@ impl Summary {
             let reports = builds.reports.div_ceil(builds.builds);
             text += &format!(
                 ";\n  a build as those ({batches} batches, {reports} reports) would wait {} for a \
-                 server that\n  stays stalled; with a login no end of it was seen",
+                 server that\n  stays stalled; one that logs in would not come to an end",
                 words(reference::whole_build(batches, reports)),
             );
         }

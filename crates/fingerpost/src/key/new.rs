@@ -4,7 +4,7 @@ use fingerpost_core::{Clock as _, SystemClock};
 use fingerpost_signatures::{Key, KeyId, KeyName, SECRET_BYTES, SigningKey, UnixTime};
 
 use super::ring::{RingArgs, find, refused};
-use crate::exit::Exit;
+use crate::exit::{Exit, failure};
 use crate::out::Out;
 
 /// Make a key, and the key ring if there is none. It is active at once, and
@@ -35,6 +35,13 @@ enum Algorithm {
 /// Makes a key.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut ring = args.ring.load_or_new()?;
+    if let Some(other) = ring.find(args.name.as_str()) {
+        let why = format!(
+            "the ring has {} already: choose another --name",
+            other.name()
+        );
+        return Err(failure(Exit::Usage, why));
+    }
     let secret = zeroize::Zeroizing::new(random::<SECRET_BYTES>()?);
     let key = match args.algorithm {
         Algorithm::Ed25519 => SigningKey::ed25519(&secret),

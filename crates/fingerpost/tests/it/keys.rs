@@ -167,7 +167,7 @@ fn mistakes_have_a_sentence_and_a_code_and_change_nothing() -> Result<()> {
     check(
         &["new", "--name", "ci"],
         64,
-        "has the id, name or secret of key",
+        "the ring has ci already: choose another --name",
     )?;
     check(&["new", "--name", "a b"], 64, "expected 1 to 64 letters")?;
     check(&["show", "nobody"], 1, "nobody: no such key")?;
