@@ -22,7 +22,8 @@ const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 pub(super) fn router<S: Clone + Send + Sync + 'static>(document: &Value) -> Router<S> {
     let page = Bytes::from(page(document));
     Router::new()
-        .route("/docs", file(page, "text/html; charset=utf-8"))
+        .route("/docs", file(page.clone(), "text/html; charset=utf-8"))
+        .route("/docs/", file(page, "text/html; charset=utf-8"))
         .route(
             "/docs/style.css",
             file(Bytes::from_static(STYLE.as_bytes()), "text/css"),

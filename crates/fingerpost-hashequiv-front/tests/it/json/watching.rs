@@ -102,6 +102,7 @@ async fn the_page_is_served_with_a_policy_that_allows_nothing_from_elsewhere() {
     let json = Json::new().await;
     for (path, kind) in [
         ("/docs", "text/html; charset=utf-8"),
+        ("/docs/", "text/html; charset=utf-8"),
         ("/docs/style.css", "text/css"),
     ] {
         for verb in ["GET", "HEAD"] {
