@@ -1,6 +1,9 @@
 //! The command line of `fingerpost agent` and of `fingerpost-agent`, which are one.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+
+use clap::Arg;
 
 use crate::settings::Settings;
 
@@ -23,6 +26,27 @@ pub struct Args {
     pub(crate) settings: Settings,
 }
 
+/// What begins the names of the agent's variables.
+const VARIABLES: &str = "FINGERPOST_AGENT_";
+/// One of BitBake's layer, which may be in the environment too.
+const OF_THE_LAYER: &str = "FINGERPOST_AGENT_OPTIONS";
+
+impl Args {
+    /// Those of some variables that look like the agent's and are none of it: what was meant
+    /// by them is not in effect.
+    pub(crate) fn unknown_variables(names: impl IntoIterator<Item = OsString>) -> Vec<String> {
+        let command = <Self as clap::Args>::augment_args(clap::Command::new("agent"));
+        let known: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
+        let unknown = names
+            .into_iter()
+            .filter(|name| !known.contains(&name.as_os_str()));
+        unknown
+            .map(|name| name.to_string_lossy().into_owned())
+            .filter(|name| name.starts_with(VARIABLES) && name != OF_THE_LAYER)
+            .collect()
+    }
+}
+
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Show what a running agent does, and how its server is.
@@ -38,4 +62,21 @@ pub(crate) struct StatusArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_in_the_name_of_a_variable_is_noticed() {
+        let names = [
+            "FINGERPOST_AGENT_SPOL_MIB",
+            "FINGERPOST_AGENT_SPOOL_MIB",
+            OF_THE_LAYER,
+            "HOME",
+        ];
+        let unknown = Args::unknown_variables(names.map(OsString::from));
+        assert_eq!(unknown, ["FINGERPOST_AGENT_SPOL_MIB"]);
+    }
 }

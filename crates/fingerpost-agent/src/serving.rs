@@ -31,6 +31,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         settings.log.unwrap_or(LogLevel::Info),
         settings.log_format.unwrap_or(LogFormat::Auto),
     );
+    for name in Args::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        tracing::warn!("{name} is no variable of the agent, and is in effect nowhere");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
