@@ -89,6 +89,12 @@ impl Place {
     pub(crate) async fn fetch(&self) -> anyhow::Result<String> {
         let fetching = self.try_fetch();
         let page = fetching.await.map_err(reqwest::Error::without_url);
+        if let Err(error) = &page
+            && let Some(status) = error.status()
+        {
+            let why = format!("{self} answers {status}: no metrics of Fingerpost are there");
+            return Err(failure(Exit::Unavailable, why));
+        }
         let page = page.or_exit(Exit::Unavailable, format!("{self} does not answer"))?;
         page.ok_or_else(|| failure(Exit::BadData, format!("{self} is too long for metrics")))
     }

@@ -80,6 +80,12 @@ impl Scrape {
         Self { at, now, samples }
     }
 
+    /// Whether an agent said this, which has none of a server's figures.
+    pub(super) fn is_of_agent(&self) -> bool {
+        let mut names = self.samples.keys();
+        names.any(|name| name.starts_with("fingerpost_agent_"))
+    }
+
     fn of(&self, name: &str) -> &[Sample] {
         self.samples.get(name).map_or(&[], Vec::as_slice)
     }

@@ -10,7 +10,7 @@ use fingerpost_core::{Clock as _, SystemClock};
 
 use self::figures::{Figures, Scrape};
 use crate::cache::tiers::{Which, block_on};
-use crate::exit::Exit;
+use crate::exit::{Exit, failure};
 use crate::out::Out;
 use crate::scrape::Place;
 
@@ -73,5 +73,12 @@ async fn watch(args: &Args, place: &Place) -> anyhow::Result<()> {
 
 async fn look(place: &Place) -> anyhow::Result<Scrape> {
     let page = place.fetch().await?;
-    Ok(Scrape::new(&page, Instant::now(), SystemClock.now()))
+    let scrape = Scrape::new(&page, Instant::now(), SystemClock.now());
+    match scrape.is_of_agent() {
+        true => Err(failure(
+            Exit::Usage,
+            format!("{place} is an agent and no server: fingerpost agent status"),
+        )),
+        false => Ok(scrape),
+    }
 }

@@ -43,6 +43,30 @@ async fn one_look_is_for_people_or_for_programs() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_server_is_told_as_what_it_is() -> Result<()> {
+    let (_farm, server) = server().await?;
+    let elsewhere = format!("http://{}/nope", server.host_and_port());
+    let (code, _, error) = top(&[&elsewhere]).await?;
+    ensure!(
+        code == 69 && error.contains("answers 404 Not Found: no metrics"),
+        "{code}: {error}"
+    );
+    let pages = axum::Router::new().route(
+        "/metrics",
+        axum::routing::get(async || "fingerpost_agent_lookups_total 7\n"),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let agent = listener.local_addr()?.to_string();
+    tokio::spawn(axum::serve(listener, pages).into_future());
+    let (code, _, error) = top(&[&agent]).await?;
+    ensure!(
+        code == 64 && error.contains("is an agent and no server: fingerpost agent status"),
+        "{code}: {error}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_ends_it() -> Result<()> {
     let (code, _, error) = top(&["http://127.0.0.1:1"]).await?;
     ensure!(
