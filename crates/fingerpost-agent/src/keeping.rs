@@ -14,7 +14,7 @@ use fingerpost_signatures::Trust;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::following::{Followed, Found};
 use crate::knowledge::Whose;
@@ -31,6 +31,8 @@ const LATE_REST: Duration = Duration::from_secs(5);
 /// Batches that are looked up in those files at a time. Where a drive hangs no more than these
 /// hang with it.
 const FILES_READ: usize = 64;
+/// Rest after the drive did not take what was to be kept.
+const RETRY: Duration = Duration::from_secs(5);
 /// How often somebody looks whether the agent has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -205,15 +207,23 @@ impl Shared {
 /// does not have them wait in memory, until the agent ends. What is less is written when the
 /// [state is tended](crate::state::State::tend).
 pub(crate) async fn store(agent: Weak<Namespaces>) {
-    while let Some(namespaces) = agent.upgrade() {
-        let shared = &namespaces.first;
-        let Some(state) = shared.spool.state() else {
+    let filled = |agent: Arc<Namespaces>| Some(agent.first.spool.state()?.filled());
+    let Some(filled) = agent.upgrade().and_then(filled) else {
+        return;
+    };
+    loop {
+        let is_filled = timeout(LOOK_EVERY, filled.notified()).await.is_ok();
+        let Some(namespaces) = agent.upgrade() else {
             return;
         };
-        if timeout(LOOK_EVERY, state.filled()).await.is_ok()
-            && let Err(error) = state.store().await
-        {
+        let shared = &namespaces.first;
+        let Some(state) = shared.spool.state().filter(|_| is_filled) else {
+            continue;
+        };
+        if let Err(error) = state.store().await {
             shared.figures.could_not_keep(&error);
+            drop(namespaces);
+            sleep(RETRY).await;
         }
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::TrustOptions;
 use crate::following::Heard as _;
 use crate::state::tests::{task, unihash};
-use crate::testing::{known_here, options_with_one};
+use crate::testing::{EPOCH, known_here, options_with_one};
 
 #[tokio::test]
 async fn what_was_kept_unjudged_is_not_answered_where_signatures_are_required() {
@@ -46,6 +46,25 @@ async fn while_a_drive_hangs_no_more_look_ups_hang_with_it() {
         batch.is_answered()
     };
     assert!(!asked(true).await && asked(false).await);
+}
+
+#[tokio::test]
+async fn what_is_much_is_written_though_nobody_tends_the_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options_with_one(directory.path()).await;
+    let agent = Arc::new(Namespaces::start(&options).await.unwrap());
+    tokio::spawn(store(Arc::downgrade(&agent)));
+    agent.first.kept.as_ref().unwrap().listener.settle().await;
+    let answers = (2..1002).map(|number| (task(number), unihash(number)));
+    let answers: Vec<_> = answers.collect();
+    let pairs = answers.iter().map(|(task, unihash)| (task, Some(unihash)));
+    agent.first.keep(Some(EPOCH), pairs);
+    let is_written = async {
+        while known_here(&agent.first, 1001).await.is_none() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), is_written).await.unwrap();
 }
 
 #[test]

@@ -101,10 +101,14 @@ impl Gathered {
         self.answers = self.parts.iter().map(|part| part.answers.len()).sum();
     }
 
-    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.answers
     }
+}
+
+/// The number of answers in some parts.
+pub(super) fn count(parts: &[Learned]) -> usize {
+    parts.iter().map(|part| part.answers.len()).sum()
 }
 
 /// Where a namespace stands.

@@ -60,7 +60,7 @@ pub struct State {
     /// Answers that are not written yet.
     gathered: Mutex<Gathered>,
     /// Told when there are enough of them to write.
-    filled: Notify,
+    filled: Arc<Notify>,
     /// How often answers were forgotten: what was gathered before is not written any more.
     forgets: Arc<AtomicU64>,
     /// Held by whoever writes those, so that at the end all are written.
@@ -94,7 +94,7 @@ impl State {
             counters: Counters::default(),
             dead_letters: Arc::new(dead_letters),
             gathered: Mutex::default(),
-            filled: Notify::new(),
+            filled: Arc::default(),
             forgets: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             replaying: tokio::sync::Mutex::default(),
@@ -218,9 +218,9 @@ impl State {
             .await
     }
 
-    /// Waits until what was remembered is enough for a transaction.
-    pub async fn filled(&self) {
-        self.filled.notified().await;
+    /// Who is told when what was remembered is enough for a transaction.
+    pub fn filled(&self) -> Arc<Notify> {
+        Arc::clone(&self.filled)
     }
 
     /// What has to be done every few seconds: writes what was remembered, and gives up
@@ -257,18 +257,21 @@ impl State {
         self.db.clone().close().await && stored
     }
 
-    /// Writes what was remembered.
+    /// Writes what was remembered up to now.
     pub async fn store(&self) -> Result<(), StateError> {
         let _alone = self.storing.lock().await;
         let rows_max = self.options.known_rows_max;
-        loop {
+        // What comes meanwhile waits for others: on a slow drive there is always something.
+        let mut left = self.gathered.lock().len();
+        while left > 0 {
             let (before, part) = {
                 let mut gathered = self.gathered.lock();
                 (self.forgets.load(Ordering::SeqCst), gathered.take())
             };
             if part.is_empty() {
-                return Ok(());
+                break;
             }
+            left = left.saturating_sub(known::count(&part));
             let forgets = Arc::clone(&self.forgets);
             // A slow drive may come to it after what was forgotten since.
             let stored = self.db.write_background(move |tx| {
@@ -279,6 +282,7 @@ impl State {
             });
             self.within(stored).await?;
         }
+        Ok(())
     }
 
     async fn write<T, F>(&self, job: F) -> Result<T, StateError>
