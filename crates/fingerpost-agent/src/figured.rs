@@ -96,7 +96,11 @@ impl Namespaces {
         let asked = count(&self.first.figures.asked) + count(&self.first.figures.requests);
         let trouble = self.first.server.trouble();
         // Who follows it has asked it, though no build did.
-        let was_heard = asked > 0 || trouble.is_some() || self.first.is_current();
+        let followed = self.first.kept.as_ref();
+        let up = match asked > 0 || trouble.is_some() {
+            true => Some(self.first.server.answers()),
+            false => followed.and_then(|kept| kept.followed.was_answered()),
+        };
         let standing = self.first.server.standing();
         let since = |since: Instant| {
             let micros = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
@@ -104,7 +108,7 @@ impl Namespaces {
         };
         ServerStatus {
             address: self.first.server.address(),
-            up: was_heard.then_some(self.first.server.answers()),
+            up,
             takes_reports: self.first.server.takes_reports(),
             since: trouble.as_ref().map(|trouble| since(trouble.since)),
             why: trouble.map(|trouble| trouble.why),

@@ -138,6 +138,11 @@ impl Followed {
         self.shared.is_current(Instant::now())
     }
 
+    /// Whether the server answered when it was asked last what changed; nothing before that.
+    pub(crate) fn was_answered(&self) -> Option<bool> {
+        self.shared.was_answered()
+    }
+
     /// How long ago the server had told of all that it deleted, if it is known.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.shared.freshness.age(Instant::now())

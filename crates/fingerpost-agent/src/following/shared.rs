@@ -49,6 +49,8 @@ pub(super) struct Shared {
     /// What is wrong with changes and with snapshots.
     troubles: Mutex<[Option<String>; 2]>,
     said: [Seldom; 2],
+    /// Whether the last question for changes was answered; nothing before the first one.
+    answered: Mutex<Option<bool>>,
     believes_changes: bool,
     max_offline_age: Duration,
 }
@@ -93,6 +95,7 @@ impl Shared {
             troubles: Mutex::default(),
             said: [Seldom::new(LOG_EVERY), Seldom::new(LOG_EVERY)],
             max_offline_age: options.max_offline_age,
+            answered: Mutex::default(),
             believes_changes: options.believes_changes,
         }
     }
@@ -194,13 +197,26 @@ impl Shared {
 
     /// Nothing is wrong any more.
     pub(super) fn is_well(&self, task: Task) {
+        self.note_answered(task, true);
         self.troubles.lock()[task as usize] = None;
     }
 
     /// Notes what is wrong; whether that is to be logged.
     pub(super) fn is_in_trouble(&self, task: Task, why: String) -> bool {
+        self.note_answered(task, false);
         let before = self.troubles.lock()[task as usize].replace(why.clone());
         before != Some(why) && self.said[task as usize].now().is_some()
+    }
+
+    fn note_answered(&self, task: Task, is_answered: bool) {
+        if matches!(task, Task::Changes) {
+            *self.answered.lock() = Some(is_answered);
+        }
+    }
+
+    /// Whether the last question for changes was answered, if one was asked.
+    pub(super) fn was_answered(&self) -> Option<bool> {
+        *self.answered.lock()
     }
 
     pub(super) fn status(&self, now: Instant) -> FollowStatus {
