@@ -13,8 +13,8 @@ use fingerpost_program::exit::Exit;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Lets all threads share one arena of the C library's allocator. A build host wants its memory
-/// for its builds: an arena for each thread keeps a third more of it after a build, mimalloc
-/// twice as much, and neither answers faster (`docs/performance.md`).
+/// for its builds: an arena for each thread, and mimalloc even more, keep what one build needed
+/// at its height, and neither answers faster (`docs/performance.md` has the figures).
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "there is no other way to tell the allocator")]
 fn share_one_arena() {

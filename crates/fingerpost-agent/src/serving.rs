@@ -12,6 +12,7 @@ use fingerpost_program::signals::StopSignals;
 use fingerpost_program::sockets::{self, Passed, unbound};
 use fingerpost_program::systemd;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::agent::METRICS;
@@ -61,11 +62,15 @@ async fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result
     let agent = start(settings, environment, &profiles).await?;
     let shutdown = Shutdown::new();
     announce(&listeners, &settings.server_names());
-    for missing in settings.missing_logins() {
-        tracing::warn!("{missing}; until it can be read builds miss, and their reports wait");
-    }
     let mut serving = tokio::spawn(agent.serve(listeners, shutdown.clone()));
     systemd::ready();
+    // Their file system may hang, and builds need not wait for that.
+    let settings = settings.clone();
+    spawn_blocking(move || {
+        for missing in settings.missing_logins() {
+            tracing::warn!("{missing}");
+        }
+    });
     tokio::select! {
         signal = signals.next() => tracing::info!(signal, "stopping"),
         ended = &mut serving => {

@@ -121,8 +121,8 @@ impl Settings {
         Ok(http)
     }
 
-    /// What a login is read from that cannot be read now. It may come later: until it does
-    /// nothing is asked as who it makes the agent, and that is said at the start.
+    /// What a login is read from that cannot be read now, in sentences for the start of an
+    /// agent. A file may come later. Opens files.
     pub(crate) fn missing_logins(&self) -> Vec<String> {
         let oidc = self.oidc.as_ref().map(|Oidc(source)| source);
         let of_oidc = match oidc {
@@ -137,7 +137,10 @@ impl Settings {
         ];
         let unread = files.into_iter().filter_map(|(name, file)| {
             let (file, error) = (file?, File::open(file?).err()?);
-            Some(format!("{name} {}: {error}", file.display()))
+            let file = file.display();
+            Some(format!(
+                "{name} {file}: {error}; until it can be read {UNANSWERED}"
+            ))
         });
         let variable = match oidc {
             Some(OidcSource::Environment(name)) => {
@@ -145,7 +148,7 @@ impl Settings {
             }
             _ => None,
         };
-        let unset = variable.map(|name| format!("oidc: there is no variable {name}"));
+        let unset = variable.map(|name| format!("oidc: there is no variable {name}: {UNANSWERED}"));
         unread.chain(unset).collect()
     }
 
@@ -192,6 +195,9 @@ impl Settings {
         }
     }
 }
+
+/// What comes of a login that is missing.
+const UNANSWERED: &str = "the server answers nothing, and reports wait";
 
 fn secret(file: &Path) -> anyhow::Result<String> {
     let failed = format!("password_file: cannot read {}", file.display());

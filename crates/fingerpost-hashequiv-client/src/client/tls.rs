@@ -50,32 +50,3 @@ pub fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
-
-#[cfg(test)]
-mod tests {
-    use rustls::{CertificateError, OtherError};
-
-    use super::*;
-
-    #[derive(Debug)]
-    struct CaUsedAsEndEntity;
-
-    impl std::fmt::Display for CaUsedAsEndEntity {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "{self:?}")
-        }
-    }
-
-    impl std::error::Error for CaUsedAsEndEntity {}
-
-    #[test]
-    fn a_certificate_that_is_its_own_authority_is_told_in_words() {
-        let cause = CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity)));
-        let error = rustls::Error::InvalidCertificate(cause).to_string();
-        let told = in_words(&error);
-        assert!(
-            told.contains("its own authority") && !told.contains("Other("),
-            "{told}"
-        );
-    }
-}

@@ -165,6 +165,21 @@ async fn a_certificate_that_is_no_good_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_told_in_words() {
+    let authority = Authority::new();
+    let tls = authority.server_that_is_one(&["localhost"]);
+    let bad = Peer::start_tls(Manner::Good, tls).await;
+    let mut options = options(&[bad.url()]);
+    options.tls = Some(authority.trusted());
+    let client = HttpClient::new(options).unwrap();
+    let told = look_up(&client, soon()).await.unwrap_err().to_string();
+    assert!(
+        told.contains("its own authority") && !told.contains("Other("),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_server_that_is_back_is_preferred_again() {
     let first = Peer::start(Manner::Problem(500, &[], "internal")).await;
     let second = Peer::start(Manner::Good).await;

@@ -294,6 +294,13 @@ impl Authority {
         self.server_of(params, WebPkiClientVerifier::no_client_auth())
     }
 
+    /// One whose certificate is an authority's own, as `openssl req -x509` makes them.
+    pub(super) fn server_that_is_one(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let mut params = self.params(names);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.server_of(params, WebPkiClientVerifier::no_client_auth())
+    }
+
     /// The same that takes clients of the authority only.
     pub(super) fn server_for_clients(&self, names: &[&str]) -> Arc<ServerConfig> {
         let provider = Arc::new(ring::default_provider());
