@@ -61,18 +61,21 @@ fn place(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The parser's words for what was expected are those of a programmer.
+/// The parser's message without what it found, which may be a secret in the wrong place, and
+/// with what it expected in words of the file.
 fn in_words(message: &str) -> String {
-    let words = [
-        ("expected a sequence", "expected a list: [\"...\"]"),
-        ("expected u64", "expected a whole number"),
-        ("expected a map", "expected a table of keys and values"),
-    ];
-    words
-        .iter()
-        .fold(message.to_owned(), |message, (theirs, ours)| {
-            message.replace(theirs, ours)
-        })
+    let (found, expected) = match message.rsplit_once(", expected ") {
+        Some((found, expected)) if found.starts_with("invalid ") => (found, expected),
+        _ => return message.to_owned(),
+    };
+    let expected = match (expected, found) {
+        ("a sequence", "invalid type: map") => "a list: each [[NAME]] is one of it",
+        ("a sequence", _) => "a list: [\"...\"]",
+        ("a map", _) => "a table of keys and values",
+        ("u8" | "u16" | "u32" | "u64" | "usize" | "i64", _) => "a whole number",
+        _ => expected,
+    };
+    format!("expected {expected}")
 }
 
 /// The line of the key, `section.key`, `section.key.name` or `list[1].key`, that
@@ -143,8 +146,21 @@ mod tests {
     #[test]
     fn what_a_list_looks_like_is_said_where_it_is_none() {
         let text = refusal("[server]\nbind = '127.0.0.1:8686'\n");
-        assert!(text.starts_with("x.toml: line 2, bind: "), "{text}");
-        assert!(text.ends_with("expected a list: [\"...\"]"), "{text}");
+        assert_eq!(text, "x.toml: line 2, bind: expected a list: [\"...\"]");
+        let text = refusal("[oidc]\nissuer = 'https://i'\n");
+        assert!(
+            text.ends_with("expected a list: each [[NAME]] is one of it"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_secret_in_a_wrong_place_is_not_shown() {
+        let text = refusal("[database]\nreplicas = 'postgresql://u:hunter2@h/db'\n");
+        assert!(
+            text.contains("line 2") && !text.contains("hunter2"),
+            "{text}"
+        );
     }
 
     #[test]
