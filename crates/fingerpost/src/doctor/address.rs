@@ -189,7 +189,7 @@ fn other_scheme(text: &str, scheme: &str, version: Option<Version>) -> String {
             "BitBake does not speak {scheme}:// to hash servers: write ws://{host}/ (the same port) or HOST:PORT"
         ),
         (false, _) => {
-            let host = shown::host(text).unwrap_or(host);
+            let host = shown::host(text).unwrap_or_else(|| "HOST".to_owned());
             format!(
                 "this BitBake does not speak {scheme}:// to hash servers: write {host}:PORT, or \
                  let an agent ask the server"
