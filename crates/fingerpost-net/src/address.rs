@@ -156,7 +156,9 @@ impl Address {
     /// a single one, or the name is none of a host.
     pub(crate) fn for_others(mut self, name: &str) -> Option<Self> {
         match &mut self {
-            Self::Tcp { host, .. } | Self::WebSocket { host, .. } if host.is_every() => {
+            Self::Tcp { host, .. } | Self::WebSocket { host, .. }
+                if host.is_every() && !matches!(name.split('.').next(), Some("" | "localhost")) =>
+            {
                 *host = Host::Name(name.to_owned());
             }
             _ => return None,
@@ -386,7 +388,9 @@ mod tests {
         }
         assert_eq!(shown("127.0.0.1:8686", "farm-7"), None);
         assert_eq!(shown("unix:///run/x.sock", "farm-7"), None);
-        assert_eq!(shown(":8686", "a b"), None);
+        for nobody in ["a b", "localhost", "localhost.localdomain", "(none)", ""] {
+            assert_eq!(shown(":8686", nobody), None, "{nobody}");
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(super) fn print(text: &str) {
 /// unless anonymous clients may clean or the operator chose otherwise.
 pub(super) fn tell_about_cleaning(anonymous: PermissionSet) {
     if !anonymous.contains(Permission::DbAdmin) {
-        tracing::info!("{}", notice::ANONYMOUS_CLEANING);
+        tracing::warn!("{}", notice::ANONYMOUS_CLEANING);
     }
 }
 

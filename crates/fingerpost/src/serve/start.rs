@@ -38,13 +38,14 @@ pub(super) async fn start(
     }
     let open_files = raise_open_files();
     let opened = database::open(&loaded, import).await?;
+    // At once: the next start finds the database there, should this one fail.
+    if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
+        announce::tell_about_cleaning(loaded.config.accounts.anonymous_permissions.0);
+    }
     let metrics = Arc::new(Metrics::new());
     let doors = service::doors(&loaded.config, &opened, &metrics, &shutdown).await?;
     let tls = listen::tls(&loaded.config, &metrics).await?;
     let listeners = listen::listen(&loaded, tls.as_ref())?;
-    if opened.is_new && !loaded.is_set("accounts.anonymous_permissions") {
-        announce::tell_about_cleaning(loaded.config.accounts.anonymous_permissions.0);
-    }
     announce::warn_of_exposed(&listeners.service, &loaded.config.accounts);
     announce::warn_of_jobs_that_report(&loaded.config);
     announce::warn_of_changeable_names(&loaded.config);
