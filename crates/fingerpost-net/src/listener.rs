@@ -143,25 +143,23 @@ impl Listener {
     /// What clients on this machine write to reach it: a real interface
     /// instead of every one, an absolute path, and `wss://` where TLS is required.
     pub fn client_address(&self) -> Address {
-        let address = self.address.clone().for_clients();
-        match self.tls.is_required() {
-            true => address.with_tls(),
-            false => address,
-        }
+        self.as_spoken(self.address.clone().for_clients())
     }
 
     /// What other machines write to reach it where it is on every interface: with this
     /// machine's name, if it has one that can be written.
     pub fn address_elsewhere(&self) -> Option<Address> {
         let name = rustix::system::uname();
-        let address = self
-            .address
-            .clone()
-            .for_others(name.nodename().to_str().ok()?)?;
-        Some(match self.tls.is_required() {
+        let name = name.nodename().to_str().ok()?;
+        let address = self.address.clone().for_others(name)?;
+        Some(self.as_spoken(address))
+    }
+
+    fn as_spoken(&self, address: Address) -> Address {
+        match self.tls.is_required() {
             true => address.with_tls(),
             false => address,
-        })
+        }
     }
 
     /// Whether other machines can reach it.
