@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use fingerpost_core::found_and_expected;
 use serde::{Deserialize, Deserializer};
 use toml::value::Datetime;
 use zeroize::Zeroizing;
@@ -136,9 +137,9 @@ fn write_key(text: &mut String, key: &Key) {
 /// The parser's message without what it found, which may be a secret in the
 /// wrong place.
 fn without_values(message: &str) -> String {
-    match message.rsplit_once(", expected ") {
-        Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
-        _ => message.to_owned(),
+    match found_and_expected(message) {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => message.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use fingerpost_core::found_and_expected;
 use toml::Table;
 
 use super::secret_files::refuse_both;
@@ -64,9 +65,8 @@ fn place(text: &str, error: &toml::de::Error) -> String {
 /// The parser's message without what it found, which may be a secret in the wrong place, and
 /// with what it expected in words of the file.
 fn in_words(message: &str) -> String {
-    let (found, expected) = match message.rsplit_once(", expected ") {
-        Some((found, expected)) if found.starts_with("invalid ") => (found, expected),
-        _ => return message.to_owned(),
+    let Some((found, expected)) = found_and_expected(message) else {
+        return message.to_owned();
     };
     let expected = match (expected, found) {
         ("a sequence", "invalid type: map") => "a list: each [[NAME]] is one of it",
